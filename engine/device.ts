@@ -1,0 +1,295 @@
+/** The GPU as the engine sees it: device, capabilities, counters, and errors that arrive late. */
+import type { Capabilities, Kernel } from "../kernels/kernel.js";
+import { AdapterError, DeviceLostError, GpuError } from "./errors.js";
+
+/** Counters that tests and tools read; they only ever describe this device. */
+export interface DeviceStats {
+  buffersCreated: number;
+  buffersLive: number;
+  bytesLive: number;
+  bytesPeak: number;
+  pipelinesCreated: number;
+  submits: number;
+  dispatches: number;
+  readbacks: number;
+}
+
+/** Who computes: for tables, logs and the user's eyes. */
+export interface AdapterDescription {
+  /** One line, such as `SwiftShader Device (Subzero) (software)`. */
+  readonly name: string;
+  readonly vendor: string;
+  readonly architecture: string;
+  /** True where shaders run on the CPU. */
+  readonly software: boolean;
+  readonly features: readonly string[];
+}
+
+export interface DeviceOptions {
+  /** Bring your own device; features and limits are then as you requested them. */
+  device?: GPUDevice;
+  /** Bring your own adapter, or the `GPU` object to ask (default `navigator.gpu`). */
+  adapter?: GPUAdapter;
+  gpu?: GPU;
+  powerPreference?: GPUPowerPreference;
+  /** Submissions that may be in flight before `run` waits; default 8. */
+  maxInFlight?: number;
+}
+
+const USEFUL_FEATURES = ["subgroups", "shader-f16", "timestamp-query"] as const;
+
+const USEFUL_LIMITS = [
+  "maxBufferSize",
+  "maxStorageBufferBindingSize",
+  "maxStorageBuffersPerShaderStage",
+  "maxComputeWorkgroupStorageSize",
+  "maxComputeInvocationsPerWorkgroup",
+  "maxComputeWorkgroupSizeX",
+  "maxComputeWorkgroupSizeY",
+] as const;
+
+/**
+ * Opens the best device there is in this browser window or worker.
+ * In Node use `openNodeDevice` from `hrm-webgpu/node`.
+ * @throws AdapterError where there is no WebGPU, no adapter, or only a null adapter.
+ */
+export async function openDevice(options: DeviceOptions = {}): Promise<Device> {
+  if (options.device) return new Device(options.device, options.maxInFlight);
+  const gpu = options.gpu ?? (globalThis.navigator as Navigator | undefined)?.gpu;
+  if (!gpu && !options.adapter) {
+    throw new AdapterError(
+      "No WebGPU here: navigator.gpu is missing. Use a browser with WebGPU on a secure page (https or localhost); " +
+        "in Node install the package webgpu and call openNodeDevice.",
+    );
+  }
+  const powerPreference = options.powerPreference ?? "high-performance";
+  const adapter = options.adapter ?? (await gpu!.requestAdapter({ powerPreference }));
+  if (!adapter) {
+    throw new AdapterError("WebGPU is there but offers no adapter. Update the graphics driver or enable WebGPU's software adapter.");
+  }
+  refuseNullAdapter(adapter.info);
+  const limits: Record<string, number> = {};
+  for (const limit of USEFUL_LIMITS) limits[limit] = adapter.limits[limit];
+  let device: GPUDevice;
+  try {
+    device = await adapter.requestDevice({
+      requiredFeatures: USEFUL_FEATURES.filter((f) => adapter.features.has(f)) as GPUFeatureName[],
+      requiredLimits: limits,
+    });
+  } catch (cause) {
+    throw new AdapterError(`The adapter ${describeAdapter(adapter.info)} gave no device: ${String(cause)}`, { cause });
+  }
+  return new Device(device, options.maxInFlight);
+}
+
+/** Dawn's null backend accepts every call and computes nothing: training on it would be a lie. */
+export function refuseNullAdapter(info: GPUAdapterInfo): void {
+  const text = `${info.vendor} ${info.architecture} ${info.device} ${info.description}`.toLowerCase();
+  if (/\bnull\b/.test(text)) {
+    throw new AdapterError(`The adapter "${text.trim()}" is a null backend that computes nothing; choose another adapter.`);
+  }
+}
+
+function describeAdapter(info: GPUAdapterInfo): string {
+  const parts = [info.description, info.device, info.architecture, info.vendor].filter(Boolean);
+  return parts[0] ? `${parts[0]}${info.vendor && parts[0] !== info.vendor ? ` [${info.vendor}]` : ""}` : "unnamed adapter";
+}
+
+/** True for adapters that run shaders on the CPU (also where the browser hides it in `isFallbackAdapter`). */
+export function isSoftwareAdapter(info: GPUAdapterInfo): boolean {
+  const text = `${info.vendor} ${info.architecture} ${info.device} ${info.description}`.toLowerCase();
+  return info.isFallbackAdapter === true || /swiftshader|llvmpipe|lavapipe|microsoft basic|warp/.test(text);
+}
+
+function capabilitiesOf(device: GPUDevice): Capabilities {
+  const { limits, features } = device;
+  const info = device.adapterInfo;
+  return {
+    maxComputeWorkgroupsPerDimension: limits.maxComputeWorkgroupsPerDimension,
+    maxComputeInvocationsPerWorkgroup: limits.maxComputeInvocationsPerWorkgroup,
+    maxComputeWorkgroupStorageSize: limits.maxComputeWorkgroupStorageSize,
+    maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
+    maxStorageBuffersPerShaderStage: limits.maxStorageBuffersPerShaderStage,
+    subgroups: features.has("subgroups") ? { min: info.subgroupMinSize, max: info.subgroupMaxSize } : null,
+    shaderF16: features.has("shader-f16"),
+    software: isSoftwareAdapter(info),
+  };
+}
+
+/** An open device. Make one with {@link openDevice}; close it with `destroy()`. */
+export class Device {
+  readonly capabilities: Capabilities;
+  readonly adapter: AdapterDescription;
+  readonly stats: DeviceStats = {
+    buffersCreated: 0,
+    buffersLive: 0,
+    bytesLive: 0,
+    bytesPeak: 0,
+    pipelinesCreated: 0,
+    submits: 0,
+    dispatches: 0,
+    readbacks: 0,
+  };
+  /** Resolves when the device is lost for a reason other than `destroy()`. */
+  readonly lost: Promise<DeviceLostError>;
+
+  #late: EngineLateError | null = null;
+  #destroyed = false;
+  readonly #pipelines = new Map<string, Promise<GPUComputePipeline>>();
+  readonly #layouts = new Map<string, GPUBindGroupLayout>();
+  readonly #inFlight: Promise<unknown>[] = [];
+
+  constructor(
+    readonly gpu: GPUDevice,
+    readonly maxInFlight = 8,
+  ) {
+    refuseNullAdapter(gpu.adapterInfo);
+    this.capabilities = capabilitiesOf(gpu);
+    const info = gpu.adapterInfo;
+    this.adapter = {
+      name: `${describeAdapter(info)}${this.capabilities.software ? " (software)" : ""}`,
+      vendor: info.vendor,
+      architecture: info.architecture,
+      software: this.capabilities.software,
+      features: [...gpu.features].sort(),
+    };
+    gpu.addEventListener("uncapturederror", (event) => {
+      event.preventDefault();
+      this.#late ??= new GpuError(`The GPU reported: ${event.error.message}`);
+    });
+    this.lost = new Promise((resolve) => {
+      void gpu.lost.then((info) => {
+        if (this.#destroyed || info.reason === "destroyed") return;
+        const error = new DeviceLostError(
+          info.reason,
+          `The GPU device was lost (${info.reason}): ${info.message} Open a new device and load the last checkpoint.`,
+        );
+        this.#late ??= error;
+        resolve(error);
+      });
+    });
+  }
+
+  /** Throws what the GPU reported since the last awaited call, once. */
+  throwLateError(): void {
+    if (this.#destroyed) throw new DeviceLostError("destroyed", "This device was destroyed; open a new one.");
+    const late = this.#late;
+    if (late instanceof DeviceLostError) throw late;
+    this.#late = null;
+    if (late) throw late;
+  }
+
+  /** A counted buffer. `bytes` is rounded up to a multiple of 16, so that 4-vectors can be bound. */
+  createBuffer(bytes: number, usage: GPUBufferUsageFlags, label: string): GPUBuffer {
+    const size = Math.max(16, Math.ceil(bytes / 16) * 16);
+    const buffer = this.gpu.createBuffer({ size, usage, label });
+    const stats = this.stats;
+    stats.buffersCreated++;
+    stats.buffersLive++;
+    stats.bytesLive += size;
+    stats.bytesPeak = Math.max(stats.bytesPeak, stats.bytesLive);
+    return buffer;
+  }
+
+  /** Releases a buffer made by {@link createBuffer}. Safe while submitted work still uses it. */
+  destroyBuffer(buffer: GPUBuffer): void {
+    this.stats.buffersLive--;
+    this.stats.bytesLive -= buffer.size;
+    buffer.destroy();
+  }
+
+  /** The bind-group layout for a kernel's bindings, cached by access pattern. */
+  bindGroupLayout(kernel: Kernel): GPUBindGroupLayout {
+    const key = kernel.bindings.map((b) => (b.access === "read" ? "r" : "w")).join("");
+    let layout = this.#layouts.get(key);
+    if (!layout) {
+      layout = this.gpu.createBindGroupLayout({
+        label: `storage ${key}`,
+        entries: kernel.bindings.map((b, binding) => ({
+          binding,
+          visibility: 4 /* GPUShaderStage.COMPUTE, which Node has no global for */,
+          buffer: { type: b.access === "read" ? ("read-only-storage" as const) : ("storage" as const) },
+        })),
+      });
+      this.#layouts.set(key, layout);
+    }
+    return layout;
+  }
+
+  /**
+   * The pipeline of a kernel, created asynchronously, cached by WGSL text; concurrent requests share one creation.
+   * @param context names the op and shapes in the error.
+   */
+  pipeline(kernel: Kernel, context: string): Promise<GPUComputePipeline> {
+    let pipeline = this.#pipelines.get(kernel.code);
+    if (!pipeline) {
+      this.stats.pipelinesCreated++;
+      pipeline = this.gpu
+        .createComputePipelineAsync({
+          label: kernel.name,
+          layout: this.gpu.createPipelineLayout({ bindGroupLayouts: [this.bindGroupLayout(kernel)] }),
+          compute: { module: this.gpu.createShaderModule({ code: kernel.code, label: kernel.name }), entryPoint: "main" },
+        })
+        .catch((cause: unknown) => {
+          this.#pipelines.delete(kernel.code);
+          throw new GpuError(`Kernel ${kernel.name} for ${context} did not compile: ${String((cause as Error).message ?? cause)}`, { cause });
+        });
+      this.#pipelines.set(kernel.code, pipeline);
+    }
+    return pipeline;
+  }
+
+  /** Submits commands; resolves at once unless `maxInFlight` submissions are unfinished. */
+  async submit(commands: GPUCommandBuffer): Promise<void> {
+    this.throwLateError();
+    this.gpu.queue.submit([commands]);
+    this.stats.submits++;
+    const done = this.gpu.queue.onSubmittedWorkDone().catch(() => undefined);
+    this.#inFlight.push(done);
+    void done.then(() => this.#inFlight.splice(this.#inFlight.indexOf(done), 1));
+    if (this.#inFlight.length >= this.maxInFlight) await this.#inFlight[0];
+  }
+
+  /** Waits until everything submitted has run. */
+  async idle(): Promise<void> {
+    await this.gpu.queue.onSubmittedWorkDone();
+    this.throwLateError();
+  }
+
+  /** Copies a buffer's first `bytes` bytes to the host; the one way back from the GPU. */
+  async readBuffer(source: GPUBuffer, bytes: number): Promise<ArrayBuffer> {
+    this.throwLateError();
+    const size = Math.ceil(bytes / 4) * 4;
+    const staging = this.createBuffer(size, 1 | 8 /* MAP_READ | COPY_DST */, "read-back");
+    try {
+      const encoder = this.gpu.createCommandEncoder({ label: "read-back" });
+      encoder.copyBufferToBuffer(source, 0, staging, 0, size);
+      this.gpu.queue.submit([encoder.finish()]);
+      this.stats.submits++;
+      this.stats.readbacks++;
+      try {
+        await staging.mapAsync(1, 0, size);
+      } catch (cause) {
+        this.throwLateError();
+        throw new GpuError(`Reading ${bytes} bytes back failed: ${String(cause)}`, { cause });
+      }
+      const copy = staging.getMappedRange(0, size).slice(0, bytes);
+      staging.unmap();
+      this.throwLateError();
+      return copy;
+    } finally {
+      this.destroyBuffer(staging);
+    }
+  }
+
+  /** Frees the device and everything on it. */
+  destroy(): void {
+    this.#destroyed = true;
+    this.gpu.destroy();
+  }
+}
+
+type EngineLateError = GpuError | DeviceLostError;
+
+/** Buffer usage of every tensor: bound as storage, written by the host, copied out. */
+export const STORAGE_USAGE = 128 | 8 | 4; /* STORAGE | COPY_DST | COPY_SRC; Node has no global for the names at import */

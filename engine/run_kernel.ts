@@ -1,0 +1,53 @@
+/** Running one kernel by hand: what kernel tests and benchmarks are made of. */
+import type { Dtype, Kernel } from "../kernels/kernel.js";
+import { STORAGE_USAGE, type Device } from "./device.js";
+import { UsageError } from "./errors.js";
+
+export type TypedArray = Float32Array | Int32Array | Uint32Array;
+
+/** Wraps bytes as the typed array of a dtype. */
+export function typedArray(dtype: Dtype, data: ArrayBuffer): TypedArray {
+  return dtype === "f32" ? new Float32Array(data) : dtype === "i32" ? new Int32Array(data) : new Uint32Array(data);
+}
+
+/**
+ * Runs a kernel once on host data. `buffers` has an array per binding name; `read_write` bindings come
+ * back after the run, so fill pure outputs with poison to prove that every element is written.
+ */
+export async function runKernel(
+  device: Device,
+  kernel: Kernel,
+  buffers: Readonly<Record<string, TypedArray>>,
+): Promise<Record<string, TypedArray>> {
+  const pipeline = await device.pipeline(kernel, kernel.name);
+  const bound = kernel.bindings.map(({ name }) => {
+    const data = buffers[name];
+    if (!data) throw new UsageError(`runKernel(${kernel.name}): no buffer "${name}"; expected ${kernel.bindings.map((b) => b.name).join(", ")}.`);
+    const buffer = device.createBuffer(data.byteLength, STORAGE_USAGE, name);
+    device.gpu.queue.writeBuffer(buffer, 0, data as GPUAllowSharedBufferSource);
+    return { name, data, buffer };
+  });
+  try {
+    const bindGroup = device.gpu.createBindGroup({
+      label: kernel.name,
+      layout: device.bindGroupLayout(kernel),
+      entries: bound.map(({ data, buffer }, binding) => ({ binding, resource: { buffer, size: Math.ceil(data.byteLength / 16) * 16 } })),
+    });
+    const encoder = device.gpu.createCommandEncoder({ label: kernel.name });
+    const pass = encoder.beginComputePass({ label: kernel.name });
+    pass.setPipeline(pipeline);
+    pass.setBindGroup(0, bindGroup);
+    pass.dispatchWorkgroups(...kernel.workgroups);
+    pass.end();
+    device.stats.dispatches++;
+    await device.submit(encoder.finish());
+    const results: Record<string, TypedArray> = {};
+    for (const [i, { name, data, buffer }] of bound.entries()) {
+      const binding = kernel.bindings[i]!;
+      if (binding.access === "read_write") results[name] = typedArray(binding.dtype, await device.readBuffer(buffer, data.byteLength));
+    }
+    return results;
+  } finally {
+    for (const { buffer } of bound) device.destroyBuffer(buffer);
+  }
+}

@@ -1,0 +1,132 @@
+/** How WGSL text is put together: bindings, entry point, and dispatches that respect the per-dimension limit. */
+import { KernelError, type Binding, type Capabilities, type Dtype, type Kernel } from "./kernel.js";
+
+/** A binding as the shader sees it: `width` 4 makes it an array of 4-vectors. */
+export interface ShaderBinding extends Binding {
+  readonly width?: 1 | 4;
+}
+
+/** WGSL name of a scalar or 4-vector of this dtype: `f32`, `vec4<f32>`. */
+export function typeName(dtype: Dtype, width: 1 | 4 = 1): string {
+  return width === 1 ? dtype : `vec4<${dtype}>`;
+}
+
+/** Joins lines or blocks of WGSL, dropping empty ones. */
+export function lines(...parts: (string | readonly string[] | false | undefined)[]): string {
+  return parts.flat().filter(Boolean).join("\n");
+}
+
+/** `count` lines made by `line(i)`. */
+export function repeat(count: number, line: (i: number) => string): string {
+  return Array.from({ length: count }, (_, i) => line(i)).join("\n");
+}
+
+/** Puts back the indentation that generated text lost: two spaces a brace level. */
+function indented(code: string): string {
+  let depth = 0;
+  return code
+    .split("\n")
+    .map((raw) => {
+      const line = raw.trim();
+      const closes = /^[})]/.test(line) ? 1 : 0;
+      const text = "  ".repeat(Math.max(0, depth - closes)) + line;
+      for (const c of line) depth += c === "{" || c === "(" ? 1 : c === "}" || c === ")" ? -1 : 0;
+      return line ? text : "";
+    })
+    .join("\n");
+}
+
+export interface ShaderParts {
+  readonly bindings: readonly ShaderBinding[];
+  readonly workgroupSize: number | readonly [number, number];
+  /** Module-scope text: constants, functions, workgroup variables, `enable` directives excluded. */
+  readonly declarations?: string;
+  /** Directives that must come first, such as `enable subgroups;`. */
+  readonly directives?: string;
+  /** Further entry-point parameters, such as `@builtin(subgroup_size) subgroup_size: u32`. */
+  readonly parameters?: readonly string[];
+  /** Body of `main`; may use `workgroup` (vec3u), `lane` (u32, index in the workgroup) and `local` (vec3u). */
+  readonly body: string;
+}
+
+/** A whole WGSL module around a body. */
+export function shader(parts: ShaderParts): string {
+  const size = typeof parts.workgroupSize === "number" ? [parts.workgroupSize] : parts.workgroupSize;
+  const parameters = [
+    "@builtin(workgroup_id) workgroup: vec3u",
+    "@builtin(local_invocation_index) lane: u32",
+    ...(size.length > 1 ? ["@builtin(local_invocation_id) local: vec3u"] : []),
+    ...(parts.parameters ?? []),
+  ];
+  return indented(
+    lines(
+      parts.directives,
+      parts.bindings.map(
+        (b, i) =>
+          `@group(0) @binding(${i}) var<storage, ${b.access}> ${b.name}: array<${typeName(b.dtype, b.width)}>;`,
+      ),
+      parts.declarations,
+      `@compute @workgroup_size(${size.join(", ")})`,
+      `fn main(${parameters.join(", ")}) {`,
+      parts.body,
+      "}",
+    ),
+  );
+}
+
+/** A one-dimensional run of workgroups folded under the per-dimension limit. */
+export interface LinearDispatch {
+  readonly workgroups: readonly [number, number, number];
+  /** WGSL expression (u32) for the linear workgroup index; may reach past `count` when folded. */
+  readonly group: string;
+}
+
+/**
+ * Dispatches `count` workgroups. Guard with `if (group >= count) { return; }` in the shader, since a
+ * folded dispatch rounds up.
+ */
+export function linearDispatch(name: string, count: number, capabilities: Capabilities): LinearDispatch {
+  const limit = capabilities.maxComputeWorkgroupsPerDimension;
+  if (count <= limit) return { workgroups: [count, 1, 1], group: "workgroup.x" };
+  const y = Math.ceil(count / limit);
+  if (y <= limit) return { workgroups: [limit, y, 1], group: `(workgroup.y * ${limit}u + workgroup.x)` };
+  throw new KernelError(
+    name,
+    `${count} workgroups`,
+    `at most ${limit} x ${limit}`,
+    "Split the work into smaller tensors.",
+  );
+}
+
+/** Dispatches one thread per item, `workgroupSize` threads a group; `index` is the thread's item, guarded. */
+export function linearThreads(
+  name: string,
+  items: number,
+  workgroupSize: number,
+  capabilities: Capabilities,
+): { workgroups: Kernel["workgroups"]; prologue: string } {
+  const { workgroups, group } = linearDispatch(name, Math.ceil(items / workgroupSize), capabilities);
+  return {
+    workgroups,
+    prologue: lines(
+      `let index = ${group} * ${workgroupSize}u + lane;`,
+      `if (index >= ${items}u) { return; }`,
+    ),
+  };
+}
+
+/** A finite f32 literal that WGSL accepts, with enough digits to come back unchanged. */
+export function literal(value: number, dtype: Dtype = "f32"): string {
+  if (!Number.isFinite(value)) {
+    throw new KernelError("literal", String(value), "a finite number (WGSL has no constant NaN or infinity)");
+  }
+  if (dtype === "u32") return `${value >>> 0}u`;
+  if (dtype === "i32") return value < 0 ? `i32(${Math.trunc(value)})` : `${Math.trunc(value)}i`;
+  const text = String(Math.fround(value));
+  return value < 0 ? `f32(${text})` : /[.e]/.test(text) ? `${text}f` : `${text}.0f`;
+}
+
+/** Drops the shader-only fields, leaving what `Kernel.bindings` promises. */
+export function bindingsOf(bindings: readonly ShaderBinding[]): readonly Binding[] {
+  return bindings.map(({ name, access, dtype }) => ({ name, access, dtype }));
+}
