@@ -1,0 +1,112 @@
+/**
+ * Builds what runs: the library (`dist/`, one file per entry point, shared code in chunks), the command line
+ * (`dist/cli.js`) and the benchmarks (`build/bench/`). Declarations come from tsc (`npm run build`).
+ *
+ *   node esbuild.config.mjs [library] [cli] [bench]     default: library cli
+ *
+ * Silent on stdout, since `npm run hrm -- ... --json` promises JSON there.
+ */
+import { existsSync } from "node:fs";
+import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import * as esbuild from "esbuild";
+
+export const root = dirname(fileURLToPath(import.meta.url));
+
+/** Entry points of the published library, without suffix; package.json's `exports` names the same. */
+export const libraryEntries = [
+  "index",
+  "engine/index",
+  "kernels/index",
+  "hrm/index",
+  "hrm/tasks/index",
+  "hrm/files/index",
+  "engine/node/index",
+];
+
+/** What a bundle may leave to be resolved when it runs: Node itself and packages that are optional at run time. */
+export const external = ["node:*", "webgpu", "@sparticuz/chromium"];
+
+/** @type {esbuild.BuildOptions} */
+const common = {
+  absWorkingDir: root,
+  bundle: true,
+  format: "esm",
+  target: "es2022",
+  sourcemap: true,
+  external,
+  logLevel: "warning",
+  write: false,
+};
+
+/** Entry points that exist, as paths; names the others on stderr. */
+function present(entries) {
+  return entries
+    .map((entry) => `${entry}.ts`)
+    .filter((file) => {
+      const there = existsSync(join(root, file));
+      if (!there) process.stderr.write(`build: ${file} is not there, skipped\n`);
+      return there;
+    });
+}
+
+/** Writes only what changed, each file in one step: a program that starts meanwhile sees old or new, never half. */
+async function emit({ outputFiles }) {
+  for (const { path, contents } of outputFiles) {
+    const old = await readFile(path).catch(() => null);
+    if (old && old.equals(contents)) continue;
+    await mkdir(dirname(path), { recursive: true });
+    const partial = `${path}.${process.pid}.partial`;
+    await writeFile(partial, contents);
+    await rename(partial, path);
+  }
+}
+
+const targets = {
+  library: () => ({
+    ...common,
+    entryPoints: present(libraryEntries),
+    platform: "neutral",
+    splitting: true,
+    outdir: "dist",
+    outbase: ".",
+    chunkNames: "chunks/[hash]",
+  }),
+  cli: () => ({
+    ...common,
+    entryPoints: present(["hrm/cli/main"]).map((path) => ({ in: path, out: "cli" })),
+    platform: "node",
+    outdir: "dist",
+    banner: { js: "#!/usr/bin/env node" },
+  }),
+  bench: () => ({
+    ...common,
+    entryPoints: present(["bench/main"]),
+    platform: "node",
+    packages: "external",
+    outdir: "build",
+    outbase: ".",
+  }),
+};
+
+/** Builds the named targets. */
+export async function build(names) {
+  await Promise.all(
+    names.map(async (name) => {
+      const target = targets[name];
+      if (!target) throw new Error(`build: unknown target "${name}"; expected ${Object.keys(targets).join(", ")}`);
+      const options = target();
+      if (options.entryPoints.length > 0) await emit(await esbuild.build(options));
+    }),
+  );
+}
+
+if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  const names = process.argv.slice(2);
+  await build(names.length > 0 ? names : ["library", "cli"]).catch((error) => {
+    // esbuild has already printed what is wrong with the sources
+    if (!error.errors) process.stderr.write(`${error.message}\n`);
+    process.exitCode = 1;
+  });
+}
