@@ -1,0 +1,141 @@
+/** From a graph to units of execution: views vanish, chains of elementwise operations become one unit. */
+import type { Node, Shape, Tensor } from "../tensor.js";
+import { sameShape } from "../tensor.js";
+
+/** Nodes that run as one: a single operation, or elementwise operations over one shape. */
+export interface Unit {
+  /** In topological order. */
+  readonly nodes: readonly Node[];
+  /** True for elementwise groups. */
+  readonly elementwise: boolean;
+}
+
+/** The tensor whose storage a tensor shares, views resolved. */
+export function rootOf(tensor: Tensor): Tensor {
+  let t = tensor;
+  while (t.node.operation.view) t = t.node.inputs[0]!;
+  return t;
+}
+
+/** True for leaves: variables, inputs, constants, literals. */
+export function isSource(tensor: Tensor): boolean {
+  return tensor.node.operation.source === true;
+}
+
+/** Every node that the given tensors need, in topological order, sources and views included. */
+export function reachableNodes(tensors: readonly Tensor[]): Node[] {
+  const seen = new Set<Node>();
+  const stack = tensors.map((t) => t.node);
+  for (let node = stack.pop(); node; node = stack.pop()) {
+    if (seen.has(node)) continue;
+    seen.add(node);
+    for (const input of node.inputs) stack.push(input.node);
+  }
+  return [...seen].sort((a, b) => a.id - b.id);
+}
+
+/**
+ * Groups nodes into units and orders them so that every unit comes after what it reads.
+ * @param nodes reachable nodes in topological order
+ * @param kept roots that must be written to memory whoever reads them
+ * @param maxBuffers storage buffers that one kernel may bind
+ */
+export function fuse(nodes: readonly Node[], kept: ReadonlySet<Tensor>, maxBuffers: number): Unit[] {
+  const computed = nodes.filter((n) => !n.operation.source && !n.operation.view);
+  const consumers = new Map<Node, Node[]>();
+  for (const node of computed) {
+    for (const input of node.inputs) {
+      const producer = rootOf(input).node;
+      consumers.set(producer, [...(consumers.get(producer) ?? []), node]);
+    }
+  }
+  const groupOf = new Map<Node, Set<Node>>();
+  for (const node of computed) groupOf.set(node, new Set([node]));
+
+  /** True if computing `start` needs a member of `target`, going through whole groups. */
+  const reaches = (start: readonly Node[], target: ReadonlySet<Node>): boolean => {
+    const oldest = Math.min(...[...target].map((n) => n.id));
+    const seen = new Set<Set<Node>>();
+    const stack = [...start];
+    for (let node = stack.pop(); node; node = stack.pop()) {
+      if (target.has(node)) return true;
+      const group = groupOf.get(node);
+      if (!group || seen.has(group)) continue;
+      seen.add(group);
+      for (const member of group) {
+        for (const input of member.inputs) {
+          const producer = rootOf(input).node;
+          // A group can only need the target through a member younger than the target's oldest node.
+          if (target.has(producer)) return true;
+          if (producer.id > oldest) stack.push(producer);
+        }
+      }
+    }
+    return false;
+  };
+  const inputsOutside = (group: ReadonlySet<Node>, other: ReadonlySet<Node>): Node[] =>
+    [...group].flatMap((n) => n.inputs.map((t) => rootOf(t).node)).filter((n) => !group.has(n) && !other.has(n));
+  const buffersOf = (group: ReadonlySet<Node>): number => {
+    const inputs = new Set<string>();
+    for (const node of group) {
+      for (const input of node.inputs) {
+        const root = rootOf(input);
+        if (!group.has(root.node) && root.node.operation.name !== "literal") inputs.add(`${root.node.id}.${root.index} ${input.shape.join()}`);
+      }
+    }
+    return inputs.size + outputsOf(group, consumers, kept).length;
+  };
+
+  for (const node of computed) {
+    if (!node.operation.elementwise) continue;
+    const shape = node.outputs[0]!.shape;
+    for (const input of node.inputs) {
+      const producer = rootOf(input).node;
+      const [mine, theirs] = [groupOf.get(node)!, groupOf.get(producer)];
+      if (!theirs || theirs === mine || !producer.operation.elementwise) continue;
+      if (!sameShape(input.shape, shape) || !sameShape(producer.outputs[0]!.shape, shape)) continue;
+      if (reaches(inputsOutside(mine, theirs), theirs) || reaches(inputsOutside(theirs, mine), mine)) continue;
+      const merged = new Set([...theirs, ...mine]);
+      if (buffersOf(merged) > maxBuffers) continue;
+      for (const member of merged) groupOf.set(member, merged);
+    }
+  }
+  return ordered(computed, groupOf);
+}
+
+/** Members whose values leave the group. */
+export function outputsOf(
+  group: ReadonlySet<Node>,
+  consumers: ReadonlyMap<Node, readonly Node[]>,
+  kept: ReadonlySet<Tensor>,
+): Node[] {
+  return [...group].filter((n) => kept.has(n.outputs[0]!) || (consumers.get(n) ?? []).some((c) => !group.has(c)));
+}
+
+/** Depth-first from the earliest-finished unit, so that the order stays close to that of the trace. */
+function ordered(computed: readonly Node[], groupOf: ReadonlyMap<Node, Set<Node>>): Unit[] {
+  const groups = [...new Set(computed.map((n) => groupOf.get(n)!))];
+  const last = new Map(groups.map((g) => [g, Math.max(...[...g].map((n) => n.id))]));
+  groups.sort((a, b) => last.get(a)! - last.get(b)!);
+  const emitted = new Set<Set<Node>>();
+  const units: Unit[] = [];
+  const visit = (group: Set<Node>): void => {
+    if (emitted.has(group)) return;
+    emitted.add(group);
+    for (const node of group) {
+      for (const input of node.inputs) {
+        const producer = groupOf.get(rootOf(input).node);
+        if (producer) visit(producer);
+      }
+    }
+    const nodes = [...group].sort((a, b) => a.id - b.id);
+    units.push({ nodes, elementwise: nodes[0]!.operation.elementwise !== undefined });
+  };
+  groups.forEach(visit);
+  return units;
+}
+
+/** Shape that an elementwise unit runs over. */
+export function unitShape(unit: Unit): Shape {
+  return unit.nodes[0]!.outputs[0]!.shape;
+}

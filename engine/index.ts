@@ -1,0 +1,42 @@
+/** The tensor engine: trace, compile, replay. */
+export { baselineCapabilities, KernelError, type Capabilities, type Dtype, type Kernel } from "../kernels/kernel.js";
+export { grad } from "./autodiff.js";
+export { compile, plan, read, type CompileOptions, type InputSpecs, type Plan } from "./compiler/compile.js";
+export {
+  Device,
+  isSoftwareAdapter,
+  openDevice,
+  refuseNullAdapter,
+  type AdapterDescription,
+  type DeviceOptions,
+  type DeviceStats,
+} from "./device.js";
+export * from "./errors.js";
+export * from "./initializers.js";
+export * from "./ops/elementwise.js";
+export { takeRows } from "./ops/embedding.js";
+export { concat, slice, transpose } from "./ops/layout.js";
+export { linear, matmul, type MatmulOptions } from "./ops/matmul.js";
+export { attention, crossEntropy, rmsNorm, rope, swiglu } from "./ops/nn.js";
+export { adamAtan2Step, adamWStep, signSgdRowsStep, type AdamOptions, type AdamState } from "./ops/optimizer.js";
+export { randomBits, randomInt, randomUniform } from "./ops/random.js";
+export { maxOver, mean, sum, sumTo, type ReduceOptions } from "./ops/reduce.js";
+export { reshape, stopGradient } from "./ops/view.js";
+export { Program, type ExplainedDispatch } from "./program.js";
+export { runKernel } from "./run_kernel.js";
+export {
+  constant,
+  f32,
+  formatSpec,
+  i32,
+  scalar,
+  sizeOf,
+  Tensor,
+  u32,
+  type Shape,
+  type TensorLike,
+  type TensorSpec,
+  type TypedArray,
+} from "./tensor.js";
+export { assign } from "./trace.js";
+export { hostTensor, Variable, variable, type HostTensor } from "./variable.js";

@@ -1,0 +1,210 @@
+/** Elementwise operations with NumPy broadcasting; the compiler fuses chains of them into one kernel. */
+import type { ElementwiseName } from "../../kernels/elementwise.js";
+import { DtypeError, ShapeError } from "../errors.js";
+import {
+  formatSpec,
+  makeTensor,
+  requireDtype,
+  sameShape,
+  type Dtype,
+  type Operation,
+  type Shape,
+  type Tensor,
+  type TensorLike,
+} from "../tensor.js";
+import { asTensor } from "../trace.js";
+import { sumTo } from "./reduce.js";
+
+type Gradient = (inputs: readonly Tensor[], dy: Tensor, y: Tensor) => readonly (Tensor | null)[];
+
+function operation(name: ElementwiseName, gradient?: Gradient): Operation<null> {
+  return {
+    name,
+    elementwise: name,
+    ...(gradient && {
+      gradient({ inputs, outputs, gradients }) {
+        const results = gradient(inputs, gradients[0]!, outputs[0]!);
+        return results.map((g, i) => g && sumTo(g, inputs[i]!.shape));
+      },
+    }),
+  };
+}
+
+const OPERATIONS = {
+  identity: operation("identity", (_, dy) => [dy]),
+  add: operation("add", (_, dy) => [dy, dy]),
+  sub: operation("sub", (_, dy) => [dy, neg(dy)]),
+  mul: operation("mul", ([a, b], dy) => [mul(dy, b!), mul(dy, a!)]),
+  div: operation("div", ([, b], dy, y) => [div(dy, b!), neg(div(mul(dy, y), b!))]),
+  remainder: operation("remainder"),
+  // At a tie the first argument takes the gradient.
+  max: operation("max", ([a, b], dy) => [where(lessEqual(b!, a!), dy, 0), where(less(a!, b!), dy, 0)]),
+  min: operation("min", ([a, b], dy) => [where(lessEqual(a!, b!), dy, 0), where(less(b!, a!), dy, 0)]),
+  neg: operation("neg", (_, dy) => [neg(dy)]),
+  abs: operation("abs", ([a], dy) => [mul(dy, sign(a!))]),
+  sign: operation("sign", () => [null]),
+  floor: operation("floor", () => [null]),
+  exp: operation("exp", (_, dy, y) => [mul(dy, y)]),
+  log: operation("log", ([a], dy) => [div(dy, a!)]),
+  sqrt: operation("sqrt", (_, dy, y) => [div(mul(dy, 0.5), y)]),
+  inverseSqrt: operation("inverseSqrt", ([a], dy, y) => [div(mul(mul(dy, -0.5), y), a!)]),
+  sigmoid: operation("sigmoid", (_, dy, y) => [mul(dy, mul(y, sub(1, y)))]),
+  silu: operation("silu", ([a], dy) => [make("siluGradient", [a!, dy], "f32")]),
+  siluGradient: operation("siluGradient"),
+  // sigmoid(x) - t is exactly zero where t was computed as sigmoid(x): optimizers that normalise need that.
+  bceWithLogits: operation("bceWithLogits", ([x, t], dy) => [mul(dy, sub(sigmoid(x!), t!)), neg(mul(dy, x!))]),
+  less: operation("less"),
+  lessEqual: operation("lessEqual"),
+  equal: operation("equal"),
+  notEqual: operation("notEqual"),
+  bitAnd: operation("bitAnd"),
+  bitOr: operation("bitOr"),
+  bitXor: operation("bitXor"),
+  shiftRight: operation("shiftRight"),
+  where: operation("where", ([condition], dy) => [null, where(condition!, dy, 0), where(condition!, 0, dy)]),
+  cast: operation("cast", ([a], dy) => [a!.dtype === "f32" ? dy : null]),
+  position: operation("position"),
+} satisfies Record<ElementwiseName, Operation<null>>;
+
+/** The NumPy broadcast of shapes. @throws ShapeError */
+export function broadcastShapes(where: string, ...shapes: Shape[]): Shape {
+  const rank = Math.max(...shapes.map((s) => s.length));
+  return Array.from({ length: rank }, (_, k) => {
+    let size = 1;
+    for (const shape of shapes) {
+      const n = shape[k - rank + shape.length] ?? 1;
+      if (n !== 1 && size !== 1 && n !== size) {
+        throw new ShapeError(
+          `${where}: shapes ${shapes.map((s) => `[${s.join(", ")}]`).join(" and ")} do not broadcast; dimensions must be equal or 1.`,
+        );
+      }
+      if (n !== 1) size = n;
+    }
+    return size;
+  });
+}
+
+function make(name: ElementwiseName, inputs: readonly Tensor[], dtype: Dtype): Tensor {
+  return makeTensor(OPERATIONS[name] as Operation<null>, inputs, null, broadcastShapes(name, ...inputs.map((t) => t.shape)), dtype);
+}
+
+/** Tensors from tensor-likes; numbers take the dtype of the first tensor among them. */
+function asTensors(name: string, values: readonly TensorLike[]): readonly Tensor[] {
+  const like = values.find((v) => typeof v !== "number");
+  const dtype = like === undefined ? "f32" : asTensor(like).dtype;
+  const tensors = values.map((v) => asTensor(v, dtype));
+  for (const t of tensors) {
+    if (t.dtype !== dtype) {
+      throw new DtypeError(`${name}: got ${tensors.map(formatSpec).join(" and ")}; expected one dtype. Convert with cast().`);
+    }
+  }
+  return tensors;
+}
+
+function same(name: ElementwiseName, ...values: TensorLike[]): Tensor {
+  const tensors = asTensors(name, values);
+  return make(name, tensors, tensors[0]!.dtype);
+}
+
+function compare(name: ElementwiseName, a: TensorLike, b: TensorLike): Tensor {
+  return make(name, asTensors(name, [a, b]), "i32");
+}
+
+function float(name: ElementwiseName, ...values: TensorLike[]): Tensor {
+  const tensors = asTensors(name, values);
+  for (const t of tensors) requireDtype(name, t, "f32");
+  return make(name, tensors, "f32");
+}
+
+/** A copy; the compiler may make it disappear. */
+export const identity = (a: TensorLike): Tensor => same("identity", a);
+/** a + b */
+export const add = (a: TensorLike, b: TensorLike): Tensor => same("add", a, b);
+/** a - b */
+export const sub = (a: TensorLike, b: TensorLike): Tensor => same("sub", a, b);
+/** a b, elementwise */
+export const mul = (a: TensorLike, b: TensorLike): Tensor => same("mul", a, b);
+/** a / b; integers truncate */
+export const div = (a: TensorLike, b: TensorLike): Tensor => same("div", a, b);
+/** a - b trunc(a / b) */
+export const remainder = (a: TensorLike, b: TensorLike): Tensor => same("remainder", a, b);
+/** The larger of a and b. */
+export const max = (a: TensorLike, b: TensorLike): Tensor => same("max", a, b);
+/** The smaller of a and b. */
+export const min = (a: TensorLike, b: TensorLike): Tensor => same("min", a, b);
+/** -a */
+export const neg = (a: TensorLike): Tensor => same("neg", a);
+/** |a| */
+export const abs = (a: TensorLike): Tensor => same("abs", a);
+/** -1, 0 or 1 */
+export const sign = (a: TensorLike): Tensor => same("sign", a);
+/** The largest integer not above a. */
+export const floor = (a: TensorLike): Tensor => float("floor", a);
+/** e^a */
+export const exp = (a: TensorLike): Tensor => float("exp", a);
+/** The natural logarithm. */
+export const log = (a: TensorLike): Tensor => float("log", a);
+/** The square root. */
+export const sqrt = (a: TensorLike): Tensor => float("sqrt", a);
+/** 1 / sqrt(a) */
+export const inverseSqrt = (a: TensorLike): Tensor => float("inverseSqrt", a);
+/** 1 / (1 + e^-a), without overflow */
+export const sigmoid = (a: TensorLike): Tensor => float("sigmoid", a);
+/** a sigmoid(a) */
+export const silu = (a: TensorLike): Tensor => float("silu", a);
+/** a a */
+export const square = (a: TensorLike): Tensor => mul(a, a);
+/** a scaled by a number */
+export const scale = (a: TensorLike, factor: number): Tensor => mul(a, factor);
+/** Binary cross entropy of logits x against targets t in [0, 1], elementwise; d/dx = sigmoid(x) - t. */
+export const bceWithLogits = (x: TensorLike, t: TensorLike): Tensor => float("bceWithLogits", x, t);
+/** 1 where a < b, else 0 (i32) */
+export const less = (a: TensorLike, b: TensorLike): Tensor => compare("less", a, b);
+/** 1 where a <= b, else 0 (i32) */
+export const lessEqual = (a: TensorLike, b: TensorLike): Tensor => compare("lessEqual", a, b);
+/** 1 where a > b, else 0 (i32) */
+export const greater = (a: TensorLike, b: TensorLike): Tensor => less(b, a);
+/** 1 where a >= b, else 0 (i32) */
+export const greaterEqual = (a: TensorLike, b: TensorLike): Tensor => lessEqual(b, a);
+/** 1 where a = b, else 0 (i32) */
+export const equal = (a: TensorLike, b: TensorLike): Tensor => compare("equal", a, b);
+/** 1 where a and b differ, else 0 (i32) */
+export const notEqual = (a: TensorLike, b: TensorLike): Tensor => compare("notEqual", a, b);
+/** Bitwise and; logical on 0/1 */
+export const bitAnd = (a: TensorLike, b: TensorLike): Tensor => same("bitAnd", a, b);
+/** Bitwise or; logical on 0/1 */
+export const bitOr = (a: TensorLike, b: TensorLike): Tensor => same("bitOr", a, b);
+/** Bitwise exclusive or */
+export const bitXor = (a: TensorLike, b: TensorLike): Tensor => same("bitXor", a, b);
+/** a >> n for u32 */
+export const shiftRight = (a: TensorLike, n: number): Tensor =>
+  make("shiftRight", [asTensor(a), asTensor(n, "u32")], asTensor(a).dtype);
+
+/** a where the condition (i32) is not 0, else b */
+export function where(condition: TensorLike, a: TensorLike, b: TensorLike): Tensor {
+  const c = asTensor(condition);
+  requireDtype("where", c, "i32");
+  const [x, y] = asTensors("where", [a, b]);
+  return make("where", [c, x!, y!], x!.dtype);
+}
+
+/** Converts between f32 (towards zero), i32 and u32. */
+export function cast(a: TensorLike, dtype: Dtype): Tensor {
+  const tensor = asTensor(a);
+  return tensor.dtype === dtype ? tensor : make("cast", [tensor], dtype);
+}
+
+/** 0, 1, 2, ... in row-major order, of this shape. */
+export function position(shape: Shape, dtype: Dtype = "i32"): Tensor {
+  return makeTensor(OPERATIONS.position as Operation<null>, [], null, shape, dtype);
+}
+
+/** x repeated to `shape`, as NumPy broadcasts. */
+export function broadcastTo(x: TensorLike, shape: Shape): Tensor {
+  const tensor = asTensor(x);
+  if (sameShape(tensor.shape, shape)) return tensor;
+  if (!sameShape(broadcastShapes("broadcastTo", tensor.shape, shape), shape)) {
+    throw new ShapeError(`broadcastTo: got ${formatSpec(tensor)}; expected a shape that broadcasts to [${shape.join(", ")}].`);
+  }
+  return makeTensor(OPERATIONS.identity as Operation<null>, [tensor], null, shape, tensor.dtype);
+}

@@ -1,0 +1,96 @@
+/** Matrix products. */
+import { matmul as matmulKernel } from "../../kernels/matmul.js";
+import { ShapeError } from "../errors.js";
+import { formatSpec, makeTensor, requireDtype, requireShape, sizeOf, type Operation, type Tensor, type TensorLike } from "../tensor.js";
+import { asTensor } from "../trace.js";
+import { sumTo } from "./reduce.js";
+import { reshape } from "./view.js";
+
+type Layout = "nn" | "nt" | "tn";
+
+interface MatmulAttributes {
+  readonly layout: Layout;
+  readonly batch: number;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+}
+
+const matmulOperation: Operation<MatmulAttributes> = {
+  name: "matmul",
+  lower({ attributes, inputs, capabilities }) {
+    const bias = inputs.length === 3;
+    const kernel = matmulKernel({ ...attributes, bias }, capabilities);
+    return { dispatches: [{ kernel, bind: [...inputs.map((_, input) => ({ input })), { output: 0 }] }] };
+  },
+  gradient({ attributes: { layout }, inputs: [a, b, bias], gradients: [dc] }) {
+    const [da, db] = {
+      nn: () => [product("nt", dc!, b!), product("tn", a!, dc!)],
+      nt: () => [product("nn", dc!, b!), product("tn", dc!, a!)],
+      tn: () => [product("nt", b!, dc!), product("nn", a!, dc!)],
+    }[layout]();
+    return bias ? [da!, db!, sumTo(dc!, bias.shape)] : [da!, db!];
+  },
+};
+
+/** The product in one layout of [batch, rows, columns] or [rows, columns] tensors. */
+function product(layout: Layout, a: Tensor, b: Tensor, bias?: Tensor): Tensor {
+  const [rowsA, columnsA] = a.shape.slice(-2) as [number, number];
+  const [rowsB, columnsB] = b.shape.slice(-2) as [number, number];
+  const [M, K] = layout === "tn" ? [columnsA, rowsA] : [rowsA, columnsA];
+  const [N, inner] = layout === "nt" ? [rowsB, columnsB] : [columnsB, rowsB];
+  const lead = a.shape.slice(0, -2);
+  if (K !== inner || sizeOf(lead) !== sizeOf(b.shape.slice(0, -2))) {
+    throw new ShapeError(
+      `matmul (${layout}): got ${formatSpec(a)} and ${formatSpec(b)}; expected equal inner dimensions (${K} against ${inner}) and equal batch dimensions.`,
+    );
+  }
+  const inputs = bias ? [a, b, bias] : [a, b];
+  return makeTensor(matmulOperation, inputs, { layout, batch: sizeOf(lead), M, N, K }, [...lead, M, N], "f32");
+}
+
+/** Which operand is used transposed, and what is added to each row. */
+export interface MatmulOptions {
+  readonly transposeA?: boolean;
+  readonly transposeB?: boolean;
+  /** [N] */
+  readonly bias?: TensorLike;
+}
+
+/**
+ * a [..., M, K] times b [K, N] or [..., K, N] gives [..., M, N], in f32. `transposeA` takes a as [..., K, M],
+ * `transposeB` takes b as [N, K]. A two-dimensional b serves every batch.
+ * @throws ShapeError, DtypeError
+ */
+export function matmul(a: TensorLike, b: TensorLike, options: MatmulOptions = {}): Tensor {
+  const x = asTensor(a);
+  const y = asTensor(b);
+  requireDtype("matmul", x, "f32");
+  requireDtype("matmul", y, "f32");
+  const { transposeA = false, transposeB = false } = options;
+  if (x.shape.length < 2 || y.shape.length < 2 || (transposeA && transposeB)) {
+    throw new ShapeError(
+      `matmul: got ${formatSpec(x)} and ${formatSpec(y)}${transposeA && transposeB ? ", both transposed" : ""}; expected at least two dimensions each and at most one transposed operand.`,
+    );
+  }
+  const layout: Layout = transposeA ? "tn" : transposeB ? "nt" : "nn";
+  const lead = x.shape.slice(0, -2);
+  const shared = y.shape.length === 2 && lead.length > 0 && !transposeA;
+  const left = shared ? reshape(x, [-1, x.shape.at(-1)!]) : x;
+  const N = transposeB ? y.shape.at(-2)! : y.shape.at(-1)!;
+  const bias = options.bias === undefined ? undefined : asTensor(options.bias);
+  if (bias) {
+    requireDtype("matmul bias", bias, "f32");
+    requireShape("matmul bias", bias, [N]);
+  }
+  const c = product(layout, left, y, bias);
+  return shared ? reshape(c, [...lead, x.shape.at(-2)!, N]) : c;
+}
+
+/** y = x W^T (+ b): x [..., in], weight [out, in], bias [out]. */
+export function linear(x: TensorLike, weight: TensorLike, bias?: TensorLike): Tensor {
+  const input = asTensor(x);
+  const rows = input.shape.length === 1 ? reshape(input, [1, -1]) : input;
+  const y = matmul(rows, weight, { transposeB: true, ...(bias !== undefined && { bias }) });
+  return input.shape.length === 1 ? reshape(y, [-1]) : y;
+}

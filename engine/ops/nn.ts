@@ -1,0 +1,221 @@
+/** The blocks of a transformer: normalisation, gated activation, attention, rotary positions, losses. */
+import { attention as attentionKernel, attentionBackward, attentionDelta } from "../../kernels/attention.js";
+import { crossEntropy as crossEntropyKernel, crossEntropyBackward } from "../../kernels/cross_entropy.js";
+import { rmsNorm as rmsNormKernel, rmsNormBackward } from "../../kernels/rms_norm.js";
+import { rope as ropeKernel } from "../../kernels/rope.js";
+import { swiglu as swigluKernel, swigluBackward } from "../../kernels/swiglu.js";
+import { ShapeError } from "../errors.js";
+import { formatSpec, makeNode, makeTensor, requireDtype, requireShape, sizeOf, type Operation, type Tensor, type TensorLike } from "../tensor.js";
+import { asTensor } from "../trace.js";
+
+/** [rows, size] of a tensor seen as rows of its last dimension. */
+function rowsOf(shape: readonly number[]): { rows: number; size: number } {
+  return { rows: sizeOf(shape.slice(0, -1)), size: shape.at(-1) ?? 1 };
+}
+
+const rmsNormOperation: Operation<{ eps: number }> = {
+  name: "rmsNorm",
+  lower({ attributes: { eps }, inputs, capabilities }) {
+    const residual = inputs.length === 2;
+    const kernel = rmsNormKernel({ ...rowsOf(inputs[0]!.shape), eps, residual }, capabilities);
+    const bind = [...inputs.map((_, input) => ({ input })), { output: 0 }, { output: 1 }];
+    return { dispatches: [{ kernel, bind }] };
+  },
+  gradient({ inputs, outputs: [y, inverseRms], gradients: [dy] }) {
+    if (!dy) return inputs.map(() => null);
+    const ds = makeTensor(rmsNormGradient, [dy, y!, inverseRms!], null, y!.shape, "f32");
+    return inputs.map(() => ds);
+  },
+};
+
+const rmsNormGradient: Operation<null> = {
+  name: "rmsNormGradient",
+  lower({ inputs, capabilities }) {
+    const kernel = rmsNormBackward(rowsOf(inputs[0]!.shape), capabilities);
+    return { dispatches: [{ kernel, bind: [{ input: 0 }, { input: 1 }, { input: 2 }, { output: 0 }] }] };
+  },
+};
+
+/** RMSNorm over the last dimension without a gain: y = s / sqrt(mean(s^2) + eps), s = x (+ residual). */
+export function rmsNorm(x: TensorLike, { eps = 1e-5, residual }: { eps?: number; residual?: TensorLike } = {}): Tensor {
+  const input = asTensor(x);
+  requireDtype("rmsNorm", input, "f32");
+  const inputs = residual === undefined ? [input] : [input, asTensor(residual)];
+  for (const t of inputs) requireShape("rmsNorm", t, input.shape);
+  const { rows } = rowsOf(input.shape);
+  return makeNode(rmsNormOperation, inputs, { eps }, [
+    { shape: input.shape, dtype: "f32" },
+    { shape: [rows], dtype: "f32" },
+  ]).outputs[0]!;
+}
+
+const swigluOperation: Operation<null> = {
+  name: "swiglu",
+  lower({ outputs, capabilities }) {
+    const { rows, size: inner } = rowsOf(outputs[0]!.shape);
+    const kernel = swigluKernel({ rows, inner }, capabilities);
+    return { dispatches: [{ kernel, bind: [{ input: 0 }, { output: 0 }] }] };
+  },
+  gradient: ({ inputs: [gateUp], gradients: [dy] }) => [makeTensor(swigluGradient, [gateUp!, dy!], null, gateUp!.shape, "f32")],
+};
+
+const swigluGradient: Operation<null> = {
+  name: "swigluGradient",
+  lower({ inputs, capabilities }) {
+    const { rows, size: inner } = rowsOf(inputs[1]!.shape);
+    const kernel = swigluBackward({ rows, inner }, capabilities);
+    return { dispatches: [{ kernel, bind: [{ input: 0 }, { input: 1 }, { output: 0 }] }] };
+  },
+};
+
+/** silu(gate) up, where gateUp [..., 2 I] is gate and up side by side; gives [..., I]. */
+export function swiglu(gateUp: TensorLike): Tensor {
+  const input = asTensor(gateUp);
+  requireDtype("swiglu", input, "f32");
+  const { size } = rowsOf(input.shape);
+  if (size % 2 !== 0) throw new ShapeError(`swiglu: got ${formatSpec(input)}; expected an even last dimension (gate and up).`);
+  return makeTensor(swigluOperation, [input], null, [...input.shape.slice(0, -1), size / 2], "f32");
+}
+
+interface AttentionAttributes {
+  readonly batch: number;
+  readonly length: number;
+  readonly heads: number;
+  readonly headDim: number;
+  readonly causal: boolean;
+  readonly packed: true;
+}
+
+const attentionOperation: Operation<AttentionAttributes> = {
+  name: "attention",
+  lower({ attributes, capabilities }) {
+    const kernel = attentionKernel(attributes, capabilities);
+    return { dispatches: [{ kernel, bind: [{ input: 0 }, { output: 0 }, { output: 1 }] }] };
+  },
+  gradient({ attributes, inputs: [qkv], outputs: [o, lse], gradients: [dO] }) {
+    return [makeTensor(attentionGradient, [qkv!, o!, lse!, dO!], attributes, qkv!.shape, "f32")];
+  },
+};
+
+const attentionGradient: Operation<AttentionAttributes> = {
+  name: "attentionGradient",
+  lower({ attributes, inputs, capabilities }) {
+    const delta = { temporary: 0 };
+    return {
+      temporaries: [4 * sizeOf(inputs[2]!.shape)],
+      dispatches: [
+        { kernel: attentionDelta(attributes, capabilities), bind: [{ input: 1 }, { input: 3 }, delta] },
+        {
+          kernel: attentionBackward(attributes, capabilities),
+          bind: [{ input: 0 }, { input: 3 }, { input: 2 }, delta, { output: 0 }],
+        },
+      ],
+    };
+  },
+};
+
+/** [B, S, 3 H D] or [B, S, 3, H, D] checked against the number of heads. */
+function packedShape(where: string, qkv: Tensor, heads: number): { batch: number; length: number; heads: number; headDim: number } {
+  requireDtype(where, qkv, "f32");
+  const [batch, length, ...rest] = qkv.shape;
+  const headDim = sizeOf(rest) / (3 * heads);
+  if (rest.length === 0 || !Number.isInteger(headDim)) {
+    throw new ShapeError(`${where}: got ${formatSpec(qkv)}; expected [B, S, 3 H D] with H = ${heads}.`);
+  }
+  return { batch: batch!, length: length!, heads, headDim };
+}
+
+/**
+ * Scaled dot-product attention (Vaswani et al. 2017, eq. 1) of packed qkv [B, S, 3 H D] (q, k, v thirds, heads
+ * inside); gives [B, S, H D]. Scale 1 / sqrt(D). No S x S matrix is stored, forward or backward.
+ */
+export function attention(qkv: TensorLike, { heads, causal = false }: { heads: number; causal?: boolean }): Tensor {
+  const input = asTensor(qkv);
+  const shape = packedShape("attention", input, heads);
+  const { batch, length, headDim } = shape;
+  return makeNode(attentionOperation, [input], { ...shape, causal, packed: true }, [
+    { shape: [batch, length, heads * headDim], dtype: "f32" },
+    { shape: [batch, heads, length], dtype: "f32" },
+  ]).outputs[0]!;
+}
+
+interface RopeAttributes {
+  readonly batch: number;
+  readonly length: number;
+  readonly heads: number;
+  readonly headDim: number;
+  readonly packed: true;
+  readonly inverse: boolean;
+}
+
+const ropeOperation: Operation<RopeAttributes> = {
+  name: "rope",
+  lower({ attributes, capabilities }) {
+    const kernel = ropeKernel(attributes, capabilities);
+    return { dispatches: [{ kernel, bind: [{ input: 0 }, { input: 1 }, { input: 2 }, { output: 0 }] }] };
+  },
+  gradient({ attributes, inputs: [qkv, cos, sin], gradients: [dy] }) {
+    return [makeTensor(ropeOperation, [dy!, cos!, sin!], { ...attributes, inverse: !attributes.inverse }, qkv!.shape, "f32"), null, null];
+  },
+};
+
+/**
+ * Rotary positions (Su et al. 2021) by rotate-half on the q and k thirds of packed qkv [B, S, 3 H D];
+ * cos and sin are tables [S, D].
+ */
+export function rope(qkv: TensorLike, cos: TensorLike, sin: TensorLike, { heads }: { heads: number }): Tensor {
+  const input = asTensor(qkv);
+  const shape = packedShape("rope", input, heads);
+  const tables = [asTensor(cos), asTensor(sin)];
+  for (const table of tables) requireShape("rope table", table, [shape.length, shape.headDim]);
+  return makeTensor(ropeOperation, [input, ...tables], { ...shape, packed: true, inverse: false }, input.shape, "f32");
+}
+
+interface CrossEntropyAttributes {
+  readonly kind: "stablemax" | "softmax";
+  readonly ignoreLabel: number;
+}
+
+const crossEntropyOperation: Operation<CrossEntropyAttributes> = {
+  name: "crossEntropy",
+  lower({ attributes, inputs, capabilities }) {
+    const { rows, size: classes } = rowsOf(inputs[0]!.shape);
+    const kernel = crossEntropyKernel({ rows, classes, ...attributes }, capabilities);
+    return { dispatches: [{ kernel, bind: [{ input: 0 }, { input: 1 }, { output: 0 }, { output: 1 }] }] };
+  },
+  gradient({ attributes, inputs: [logits, labels], gradients: [dLoss] }) {
+    if (!dLoss) return [null, null];
+    return [makeTensor(crossEntropyGradient, [logits!, labels!, dLoss], attributes, logits!.shape, "f32"), null];
+  },
+};
+
+const crossEntropyGradient: Operation<CrossEntropyAttributes> = {
+  name: "crossEntropyGradient",
+  lower({ attributes, inputs, capabilities }) {
+    const { rows, size: classes } = rowsOf(inputs[0]!.shape);
+    const kernel = crossEntropyBackward({ rows, classes, ...attributes }, capabilities);
+    return { dispatches: [{ kernel, bind: [{ input: 0 }, { input: 1 }, { input: 2 }, { output: 0 }] }] };
+  },
+};
+
+/**
+ * Cross entropy of logits [..., C] against labels [...] (i32), per row, and the predicted class: the first
+ * index of the largest logit. Rows with `ignoreLabel` have loss 0 and no gradient.
+ * @returns loss [...] f32 and prediction [...] i32
+ */
+export function crossEntropy(
+  logits: TensorLike,
+  labels: TensorLike,
+  { kind = "softmax", ignoreLabel = -100 }: Partial<CrossEntropyAttributes> = {},
+): { loss: Tensor; prediction: Tensor } {
+  const [x, y] = [asTensor(logits), asTensor(labels)];
+  requireDtype("crossEntropy logits", x, "f32");
+  requireDtype("crossEntropy labels", y, "i32");
+  const shape = x.shape.slice(0, -1);
+  requireShape("crossEntropy labels", y, shape);
+  const node = makeNode(crossEntropyOperation, [x, y], { kind, ignoreLabel }, [
+    { shape, dtype: "f32" },
+    { shape, dtype: "i32" },
+  ]);
+  return { loss: node.outputs[0]!, prediction: node.outputs[1]! };
+}

@@ -1,0 +1,34 @@
+/** Operations that give a tensor another shape or another place in the graph without moving a byte. */
+import { ShapeError } from "../errors.js";
+import { formatSpec, makeTensor, sameShape, sizeOf, type Operation, type Shape, type Tensor, type TensorLike } from "../tensor.js";
+import { asTensor } from "../trace.js";
+
+const reshapeOperation: Operation<null> = {
+  name: "reshape",
+  view: true,
+  gradient: ({ inputs, gradients }) => [reshape(gradients[0]!, inputs[0]!.shape)],
+};
+
+/** The same elements in row-major order under another shape; one dimension may be -1. */
+export function reshape(x: TensorLike, shape: Shape): Tensor {
+  const tensor = asTensor(x);
+  const known = sizeOf(shape.filter((n) => n !== -1));
+  const wanted = shape.map((n) => (n === -1 ? tensor.size / known : n));
+  if (sizeOf(wanted) !== tensor.size || wanted.some((n) => !Number.isInteger(n))) {
+    throw new ShapeError(`reshape: got ${formatSpec(tensor)}; expected a shape of ${tensor.size} elements, not [${shape.join(", ")}].`);
+  }
+  if (sameShape(tensor.shape, wanted)) return tensor;
+  return makeTensor(reshapeOperation, [tensor], null, wanted, tensor.dtype);
+}
+
+const stopGradientOperation: Operation<null> = {
+  name: "stopGradient",
+  view: true,
+  gradient: () => [null],
+};
+
+/** The same value, through which no gradient flows. */
+export function stopGradient(x: TensorLike): Tensor {
+  const tensor = asTensor(x);
+  return makeTensor(stopGradientOperation, [tensor], null, tensor.shape, tensor.dtype);
+}

@@ -1,0 +1,146 @@
+/** A compiled program: a flat list of dispatches, replayed as one command buffer per run. */
+import type { Kernel } from "../kernels/kernel.js";
+import type { Plan } from "./compiler/compile.js";
+import type { Storage } from "./compiler/lower.js";
+import type { Device } from "./device.js";
+import { UsageError } from "./errors.js";
+import { typedArray } from "./run_kernel.js";
+import { formatSpec, requireData, sizeOf, type TypedArray } from "./tensor.js";
+
+/** A dispatch with everything that encoding needs. */
+export interface BoundDispatch {
+  readonly kernel: Kernel;
+  readonly label: string;
+  readonly pipeline: GPUComputePipeline;
+  readonly bindGroup: GPUBindGroup;
+}
+
+/** One line of `explain()`. */
+export interface ExplainedDispatch {
+  readonly kernel: string;
+  readonly operation: string;
+  readonly workgroups: readonly [number, number, number];
+  readonly flops: number;
+  readonly bytes: number;
+  /** Where each binding lives: `slot 3`, `variable w`, `input x`, `output loss`, `constant`. */
+  readonly buffers: readonly string[];
+}
+
+/** Replays a traced function. Create with {@link compile}; free with `destroy()`. */
+export class Program {
+  #destroyed = false;
+
+  /** @internal */
+  constructor(
+    readonly device: Device,
+    readonly name: string,
+    readonly plan: Plan,
+    private readonly dispatches: readonly BoundDispatch[],
+    private readonly inputs: ReadonlyMap<string, GPUBuffer>,
+    private readonly outputs: ReadonlyMap<string, GPUBuffer>,
+    private readonly owned: readonly GPUBuffer[],
+  ) {}
+
+  /**
+   * Submits `times` runs in one command buffer and waits for none of them, unless the device's bound of
+   * submissions in flight is reached. Inputs keep their value from the run before where none is given.
+   * @throws UsageError, GpuError or DeviceLostError for what the device reported since
+   */
+  async run(inputs: Readonly<Record<string, TypedArray>> = {}, times = 1): Promise<void> {
+    this.#requireAlive("run");
+    if (!Number.isInteger(times) || times < 1) throw new UsageError(`${this.name}.run: got times = ${times}; expected a positive integer.`);
+    for (const [key, data] of Object.entries(inputs)) {
+      const spec = this.plan.inputs[key];
+      if (!spec) {
+        const known = Object.keys(this.plan.inputs).join(", ") || "none";
+        throw new UsageError(`${this.name}.run: no input "${key}"; this program takes ${known}.`);
+      }
+      requireData(`${this.name}.run: input ${key}`, data, spec);
+    }
+    this.device.throwLateError();
+    for (const [key, data] of Object.entries(inputs)) {
+      this.device.gpu.queue.writeBuffer(this.inputs.get(key)!, 0, data as GPUAllowSharedBufferSource);
+    }
+    const encoder = this.device.gpu.createCommandEncoder({ label: this.name });
+    const pass = encoder.beginComputePass({ label: this.name });
+    for (let i = 0; i < times; i++) this.#encode(pass);
+    pass.end();
+    this.device.stats.dispatches += times * this.dispatches.length;
+    await this.device.submit(encoder.finish());
+  }
+
+  #encode(pass: GPUComputePassEncoder): void {
+    let current: GPUComputePipeline | null = null;
+    for (const { kernel, pipeline, bindGroup } of this.dispatches) {
+      if (pipeline !== current) pass.setPipeline((current = pipeline));
+      pass.setBindGroup(0, bindGroup);
+      pass.dispatchWorkgroups(...kernel.workgroups);
+    }
+  }
+
+  /** The value of an output after the runs submitted so far. */
+  async read(output: string): Promise<TypedArray> {
+    this.#requireAlive("read");
+    const spec = this.plan.outputs[output];
+    const buffer = this.outputs.get(output);
+    if (!spec || !buffer) {
+      throw new UsageError(`${this.name}.read: no output "${output}"; this program gives ${[...this.outputs.keys()].join(", ") || "none"}.`);
+    }
+    return typedArray(spec.dtype, await this.device.readBuffer(buffer, 4 * sizeOf(spec.shape)));
+  }
+
+  /** Every dispatch with its kernel, operation, work and buffers. */
+  dispatchList(): ExplainedDispatch[] {
+    const { slotOf } = this.plan.memory;
+    const place = (storage: Storage): string => {
+      switch (storage.kind) {
+        case "variable":
+          return `variable ${storage.variable.name}`;
+        case "output":
+          return `output ${storage.name}`;
+        case "intermediate":
+          return `slot ${slotOf.get(storage.id)}`;
+        case "source":
+          return storage.tensor.toString();
+      }
+    };
+    return this.plan.dispatches.map(({ kernel, label, storages }) => ({
+      kernel: kernel.name,
+      operation: label,
+      workgroups: kernel.workgroups,
+      flops: kernel.flops,
+      bytes: kernel.bytes,
+      buffers: storages.map((s, i) => `${kernel.bindings[i]!.access === "read" ? "" : "*"}${place(s)}`),
+    }));
+  }
+
+  /** A table of every dispatch and the memory plan, for people. `*` marks what a dispatch writes. */
+  explain(): string {
+    const rows = this.dispatchList();
+    const flops = rows.reduce((sum, r) => sum + r.flops, 0);
+    const { bytes, memory } = this.plan;
+    const head = [
+      `${this.name}: ${rows.length} dispatches, ${(flops / 1e6).toFixed(2)} MFLOP`,
+      `inputs ${Object.entries(this.plan.inputs).map(([k, s]) => `${k} ${formatSpec(s)}`).join(", ") || "none"}`,
+      `memory ${bytes.intermediates} bytes of intermediates in ${memory.slots.length} slots, ` +
+        `${bytes.inputs} inputs, ${bytes.outputs} outputs, ${bytes.constants} constants`,
+    ];
+    const body = rows.map(
+      (r, i) =>
+        `${String(i).padStart(4)}  ${r.kernel}  [${r.workgroups.join(", ")}]  ${(r.flops / 1e3).toFixed(1)} kFLOP  ${(r.bytes / 1e3).toFixed(1)} kB\n` +
+        `      ${r.operation}\n      ${r.buffers.join(" | ")}`,
+    );
+    return [...head, ...body].join("\n");
+  }
+
+  /** Frees the program's buffers; variables stay. */
+  destroy(): void {
+    if (this.#destroyed) return;
+    this.#destroyed = true;
+    for (const buffer of this.owned) this.device.destroyBuffer(buffer);
+  }
+
+  #requireAlive(what: string): void {
+    if (this.#destroyed) throw new UsageError(`${this.name}.${what}: the program was destroyed.`);
+  }
+}

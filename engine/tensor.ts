@@ -1,0 +1,220 @@
+/** Symbolic tensors: what an operation promises to compute. Nothing here touches a GPU. */
+import type { Dtype, Kernel } from "../kernels/kernel.js";
+import type { ElementwiseName } from "../kernels/elementwise.js";
+import { DtypeError, ShapeError, UsageError } from "./errors.js";
+import type { Variable } from "./variable.js";
+
+export type { Dtype };
+export type Shape = readonly number[];
+export type TypedArray = Float32Array | Int32Array | Uint32Array;
+
+/** Shape and element type of a tensor. */
+export interface TensorSpec {
+  readonly shape: Shape;
+  readonly dtype: Dtype;
+}
+
+/** Where an operation's kernel reads or writes: an input, an output or a temporary of the node. */
+export type Place = { readonly input: number } | { readonly output: number } | { readonly temporary: number };
+
+/** What a node becomes: dispatches in order, their scratch space, and outputs that overwrite inputs. */
+export interface Lowering {
+  readonly dispatches: readonly { readonly kernel: Kernel; readonly bind: readonly Place[] }[];
+  /** Bytes of each temporary. */
+  readonly temporaries?: readonly number[];
+  /** Pairs [output, input]: the kernel updates that input's buffer in place. */
+  readonly inPlace?: readonly (readonly [number, number])[];
+}
+
+export interface LowerContext<A> {
+  readonly attributes: A;
+  readonly inputs: readonly TensorSpec[];
+  readonly outputs: readonly TensorSpec[];
+  readonly capabilities: import("../kernels/kernel.js").Capabilities;
+}
+
+export interface GradientContext<A> {
+  readonly attributes: A;
+  readonly inputs: readonly Tensor[];
+  readonly outputs: readonly Tensor[];
+  /** Gradient of each output; null where nothing depends on it. */
+  readonly gradients: readonly (Tensor | null)[];
+}
+
+/**
+ * An operation: its gradient and its lowering in one place. Its shape rule is the free function that
+ * calls {@link makeNode}. Exactly one of `source`, `elementwise`, `view` and `lower` is there.
+ */
+export interface Operation<A = unknown> {
+  readonly name: string;
+  /** A leaf: no inputs, storage of its own. */
+  readonly source?: true;
+  /** Fusable: one result element from one element of each input. */
+  readonly elementwise?: ElementwiseName;
+  /** The output is the first input's storage under another shape. */
+  readonly view?: true;
+  lower?(context: LowerContext<A>): Lowering;
+  /** Gradient of each input; null where there is none. Absent: not differentiable. */
+  gradient?(context: GradientContext<A>): readonly (Tensor | null)[];
+}
+
+/** A node of the graph; ids grow in the order of tracing, so they are a topological order. */
+export interface Node {
+  readonly id: number;
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- attributes are typed where the operation is defined
+  readonly operation: Operation<any>;
+  readonly inputs: readonly Tensor[];
+  readonly attributes: unknown;
+  readonly outputs: readonly Tensor[];
+}
+
+/** A symbolic, immutable tensor. Make one with an operation, {@link constant}, or a program's inputs. */
+export class Tensor implements TensorSpec {
+  /** @internal use operations */
+  constructor(
+    readonly node: Node,
+    readonly index: number,
+    readonly shape: Shape,
+    readonly dtype: Dtype,
+  ) {}
+
+  /** Number of elements. */
+  get size(): number {
+    return sizeOf(this.shape);
+  }
+
+  toString(): string {
+    return `${this.node.operation.name} ${formatSpec(this)}`;
+  }
+}
+
+/** What operations take: a tensor, a variable (its value at this point of the trace) or a number. */
+export type TensorLike = Tensor | Variable | number;
+
+export function sizeOf(shape: Shape): number {
+  return shape.reduce((product, n) => product * n, 1);
+}
+
+/** `f32[32, 64]` */
+export function formatSpec({ dtype, shape }: TensorSpec): string {
+  return `${dtype}[${shape.join(", ")}]`;
+}
+
+export function sameShape(a: Shape, b: Shape): boolean {
+  return a.length === b.length && a.every((n, i) => n === b[i]);
+}
+
+/** Throws unless every dimension is a positive integer. */
+export function checkShape(shape: Shape, where: string): void {
+  if (!shape.every((n) => Number.isInteger(n) && n > 0)) {
+    throw new ShapeError(`${where}: shape [${shape.join(", ")}] must consist of positive integers.`);
+  }
+}
+
+/** Throws unless the tensor has this dtype. */
+export function requireDtype(where: string, tensor: TensorSpec, dtype: Dtype): void {
+  if (tensor.dtype !== dtype) {
+    throw new DtypeError(`${where}: got ${formatSpec(tensor)}; expected ${dtype}. Convert with cast(x, "${dtype}").`);
+  }
+}
+
+/** Throws unless the tensor has this shape. */
+export function requireShape(where: string, tensor: TensorSpec, shape: Shape): void {
+  if (!sameShape(tensor.shape, shape)) {
+    throw new ShapeError(`${where}: got ${formatSpec(tensor)}; expected shape [${shape.join(", ")}].`);
+  }
+}
+
+let nextId = 0;
+
+/** Adds a node to the graph; its outputs are new tensors of the given specs. */
+export function makeNode<A>(
+  operation: Operation<A>,
+  inputs: readonly Tensor[],
+  attributes: A,
+  outputs: readonly TensorSpec[],
+): Node {
+  const node = { id: nextId++, operation, inputs, attributes, outputs: [] as Tensor[] };
+  for (const { shape, dtype } of outputs) {
+    checkShape(shape, operation.name);
+    node.outputs.push(new Tensor(node, node.outputs.length, shape, dtype));
+  }
+  return node;
+}
+
+/** The output of an operation that has one. */
+export function makeTensor<A>(
+  operation: Operation<A>,
+  inputs: readonly Tensor[],
+  attributes: A,
+  shape: Shape,
+  dtype: Dtype,
+): Tensor {
+  return makeNode(operation, inputs, attributes, [{ shape, dtype }]).outputs[0]!;
+}
+
+/** Attributes of {@link literalOperation}. */
+export interface LiteralAttributes {
+  readonly value: number;
+}
+
+/** A number in the shader's text; takes no storage. */
+export const literalOperation: Operation<LiteralAttributes> = { name: "literal", source: true };
+
+/** Attributes of {@link constantOperation}. */
+export interface ConstantAttributes {
+  readonly data: TypedArray;
+}
+
+/** Data uploaded once, when a program is compiled. */
+export const constantOperation: Operation<ConstantAttributes> = { name: "constant", source: true };
+
+/** Attributes of {@link inputOperation}. */
+export interface InputAttributes {
+  readonly name: string;
+}
+
+/** Data that the host gives to each run. */
+export const inputOperation: Operation<InputAttributes> = { name: "input", source: true };
+
+/** The dtype that a typed array stands for. */
+export function dtypeOf(data: TypedArray): Dtype {
+  return data instanceof Float32Array ? "f32" : data instanceof Int32Array ? "i32" : "u32";
+}
+
+/** Throws unless `data` fits the spec exactly. */
+export function requireData(where: string, data: TypedArray, spec: TensorSpec): void {
+  if (dtypeOf(data) !== spec.dtype || data.length !== sizeOf(spec.shape)) {
+    throw new UsageError(
+      `${where}: got ${data.constructor.name}(${data.length}); expected ${sizeOf(spec.shape)} elements for ${formatSpec(spec)}.`,
+    );
+  }
+}
+
+/** A tensor with these values, fixed at compile time. */
+export function constant(data: TypedArray | readonly number[], shape?: Shape): Tensor {
+  const array = ArrayBuffer.isView(data) ? (data as TypedArray) : Float32Array.from(data);
+  const spec = { shape: shape ?? [array.length], dtype: dtypeOf(array) };
+  requireData("constant", array, spec);
+  return makeTensor(constantOperation, [], { data: array }, spec.shape, spec.dtype);
+}
+
+/** A scalar literal of the given dtype. */
+export function scalar(value: number, dtype: Dtype = "f32"): Tensor {
+  return makeTensor(literalOperation, [], { value }, [], dtype);
+}
+
+/** Spec of an f32 program input of this shape. */
+export function f32(...shape: number[]): TensorSpec {
+  return { shape, dtype: "f32" };
+}
+
+/** Spec of an i32 program input of this shape. */
+export function i32(...shape: number[]): TensorSpec {
+  return { shape, dtype: "i32" };
+}
+
+/** Spec of a u32 program input of this shape. */
+export function u32(...shape: number[]): TensorSpec {
+  return { shape, dtype: "u32" };
+}

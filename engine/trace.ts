@@ -1,0 +1,51 @@
+/** The trace under construction: which variables it has assigned so far. */
+import { DtypeError, ShapeError, UsageError } from "./errors.js";
+import { formatSpec, sameShape, scalar, Tensor, type Dtype, type TensorLike } from "./tensor.js";
+import { Variable } from "./variable.js";
+
+/** What one run of the traced function does besides computing its outputs. */
+export interface Trace {
+  /** The last tensor assigned to each variable. */
+  readonly assigned: Map<Variable, Tensor>;
+}
+
+let current: Trace | null = null;
+
+/** Runs `body` as a trace; assignments made in it are recorded. */
+export function trace<T>(body: () => T): { result: T; trace: Trace } {
+  if (current) throw new UsageError("A trace cannot start inside another trace.");
+  const started: Trace = { assigned: new Map() };
+  current = started;
+  try {
+    return { result: body(), trace: started };
+  } finally {
+    current = null;
+  }
+}
+
+/** The tensor that a tensor-like stands for at this point of the trace. */
+export function asTensor(value: TensorLike, literalDtype: Dtype = "f32"): Tensor {
+  if (value instanceof Tensor) return value;
+  if (value instanceof Variable) return current?.assigned.get(value) ?? value.tensor;
+  if (typeof value === "number") return scalar(value, literalDtype);
+  throw new UsageError(`Expected a Tensor, a Variable or a number; got ${String(value)}.`);
+}
+
+/**
+ * From here on in the trace, and after the run on the GPU, `variable` holds `value`. Reads traced
+ * earlier keep the old value.
+ * @throws UsageError outside a trace; ShapeError, DtypeError where the value does not fit.
+ */
+export function assign(variable: Variable, value: TensorLike): void {
+  if (!current) {
+    throw new UsageError(`assign(${variable.name}): assignments are part of a program; call it inside compile(), or use variable.write(data).`);
+  }
+  const tensor = asTensor(value, variable.dtype);
+  if (tensor.dtype !== variable.dtype) {
+    throw new DtypeError(`assign(${variable.name}): got ${formatSpec(tensor)}; expected ${formatSpec(variable)}.`);
+  }
+  if (!sameShape(tensor.shape, variable.shape)) {
+    throw new ShapeError(`assign(${variable.name}): got ${formatSpec(tensor)}; expected ${formatSpec(variable)}.`);
+  }
+  current.assigned.set(variable, tensor);
+}

@@ -1,0 +1,142 @@
+/** One training step and one evaluation segment, as traces over state that lives on the GPU. */
+import {
+  adamAtan2Step,
+  add,
+  assign,
+  cast,
+  grad,
+  position,
+  reshape,
+  scale,
+  signSgdRowsStep,
+  slice,
+  sqrt,
+  square,
+  sum,
+  takeRows,
+  type AdamState,
+  type Tensor,
+  type TensorLike,
+  type Variable,
+} from "../engine/index.js";
+import {
+  continueTarget,
+  decideHalting,
+  minimumHaltSteps,
+  refill,
+  storeCarry,
+  type Batch,
+  type Carry,
+  type Halting,
+} from "./act.js";
+import type { TrainConfig } from "./config.js";
+import { actLoss, type LossResult } from "./loss.js";
+import { embed, segment, type Model, type SegmentResult } from "./model.js";
+import { PUZZLE_EMBEDDING } from "./parameters.js";
+
+/** Draws that decide how long rows explore. */
+export interface Exploration {
+  /** Uniform f32 [B] in [0, 1). */
+  readonly u: Tensor;
+  /** i32 [B] from 2..halt_max_steps. */
+  readonly randint: Tensor;
+}
+
+/** Everything that a training step updates. */
+export interface TrainingState {
+  readonly model: Model;
+  readonly carry: Carry;
+  /** Weights under Adam-atan2, by name. */
+  readonly adam: ReadonlyMap<string, AdamState>;
+  /** The puzzle embedding table, where there is one. */
+  readonly puzzleTable: Variable | null;
+  /** u32 [2]: seed and number of finished steps. */
+  readonly counter: Variable;
+  /** Schedule tables [steps + 1, 4]. */
+  readonly schedule: { readonly weights: TensorLike; readonly puzzle: TensorLike };
+  readonly train: TrainConfig;
+}
+
+/** What a training step computes; the program decides what to keep. */
+export interface StepResult extends LossResult {
+  readonly segment: SegmentResult;
+  readonly halting: Halting;
+  readonly targetContinue: Tensor | null;
+  /** q_halt and q_continue of the second forward. */
+  readonly next: SegmentResult | null;
+  readonly inputEmbeddings: Tensor;
+  /** d (total / batch) / d parameter, by name; the puzzle embedding's as [B, puzzle_emb_ndim]. */
+  readonly gradients: ReadonlyMap<string, Tensor>;
+}
+
+/** Name under which the gradient of a batch's puzzle embedding rows is found. */
+export const PUZZLE_LOCAL = "inner.puzzle_emb.local_weights";
+
+/**
+ * One optimizer step on one segment (paper, fig. 4 "deep supervision"): refill, segment, halting, Q target,
+ * loss, one-step gradient, update. `batch` and `exploration` come from the GPU's own data and draws or from
+ * outside; the step is the same.
+ */
+export function trainStep(state: TrainingState, batch: Batch, exploration: Exploration): StepResult {
+  const { model, carry, adam, puzzleTable, counter, schedule, train } = state;
+  const { config } = model;
+  const step = add(slice(counter, [1], [1]), 1);
+  const start = refill(carry, batch, model.parameters, config);
+  const puzzle = puzzleTable ? takeRows(puzzleTable, start.identifiers) : null;
+  const inputEmbeddings = embed(model, start.inputs, puzzle);
+  const result = segment(model, start, inputEmbeddings);
+
+  const minHaltSteps = minimumHaltSteps(exploration.u, exploration.randint, config);
+  const halting = decideHalting(start.steps, result, minHaltSteps, config);
+  // The second forward starts from the new carry and the same data; only its Q values are used.
+  const needsTarget = config.halt_max_steps > 1 && !config.halt_only;
+  const next = needsTarget ? segment(model, result, inputEmbeddings) : null;
+  const targetContinue = next ? continueTarget(halting.last, next) : null;
+
+  const loss = actLoss({ ...result, labels: start.labels, targetContinue, halted: halting.halted, steps: halting.steps }, config);
+  const names = [...adam.keys()];
+  const wrt = [...names.map((name) => adam.get(name)!.parameter), ...(puzzle ? [puzzle] : [])];
+  const all = grad(scale(loss.total, 1 / config.batch_size), wrt);
+  const gradients = new Map(names.map((name, i) => [name, all[i]!]));
+
+  const index = cast(step, "i32");
+  const hyper = reshape(takeRows(schedule.weights, index), [4]);
+  for (const [name, parameter] of adam) adamAtan2Step(parameter, gradients.get(name)!, hyper, { ...train, weightDecay: train.weight_decay });
+  if (puzzleTable && puzzle) {
+    const gradient = all.at(-1)!;
+    gradients.set(PUZZLE_LOCAL, gradient);
+    const puzzleHyper = reshape(takeRows(schedule.puzzle, index), [4]);
+    signSgdRowsStep(puzzleTable, start.identifiers, gradient, puzzleHyper, train.puzzle_emb_weight_decay);
+  }
+  storeCarry(carry, start, result, halting);
+  // (seed, t) becomes (seed, t + 1).
+  assign(counter, add(counter, position([2], "u32")));
+  return { ...loss, segment: result, halting, targetContinue, next, inputEmbeddings, gradients };
+}
+
+/** L2 norm over the gradients of the weights (not the puzzle embedding), before the update. */
+export function gradientNorm(gradients: ReadonlyMap<string, Tensor>): Tensor {
+  const squares = [...gradients].filter(([name]) => name !== PUZZLE_LOCAL).map(([, g]) => sum(square(g)));
+  return sqrt(squares.reduce((a, b) => add(a, b)));
+}
+
+/** What an evaluation segment computes. */
+export interface EvaluationResult extends LossResult {
+  readonly segment: SegmentResult;
+  readonly halting: Halting;
+}
+
+/** One segment without learning: every row runs `segments` of them, then takes new data. */
+export function evaluationSegment(model: Model, carry: Carry, batch: Batch, segments: number): EvaluationResult {
+  const { config, parameters } = model;
+  const start = refill(carry, batch, parameters, config);
+  const puzzle = config.puzzle_emb_ndim > 0 ? takeRows(parameters(PUZZLE_EMBEDDING), start.identifiers) : null;
+  const result = segment(model, start, embed(model, start.inputs, puzzle));
+  const halting = decideHalting(start.steps, result, null, config, segments);
+  const loss = actLoss(
+    { ...result, labels: start.labels, targetContinue: null, halted: halting.halted, steps: halting.steps },
+    config,
+  );
+  storeCarry(carry, start, result, halting);
+  return { ...loss, segment: result, halting };
+}

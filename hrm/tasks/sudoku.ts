@@ -1,0 +1,153 @@
+/**
+ * Sudoku of 4x4 (boxes of 2x2), 6x6 (boxes of 2 rows x 3 columns) and 9x9: rules, encoding and text.
+ * Encoding, as in the official data sets: 0 = PAD, 1 = blank, d + 1 = the digit d.
+ */
+import { styled, type TextStyle } from "./text.js";
+import { PuzzleError, type RenderOptions, type Task, type Verdict } from "./task.js";
+
+/** Token of an empty cell. */
+export const BLANK = 1;
+
+/** Side length of the grid, also its number of digits. */
+export type SudokuSize = 4 | 6 | 9;
+
+const BOX_ROWS: Readonly<Record<SudokuSize, number>> = { 4: 2, 6: 2, 9: 3 };
+
+/** Token of the digit 1 to `size`. */
+export function digitToken(digit: number): number {
+  return digit + 1;
+}
+
+/** True where a cell holds a digit of a grid of this size. */
+export function isDigit(token: number, size: SudokuSize): boolean {
+  return Number.isInteger(token) && token > BLANK && token <= size + 1;
+}
+
+/** The groups of `size` cells that must differ: rows, then columns, then boxes. Cells are row-major indices. */
+export function sudokuUnits(size: SudokuSize): readonly (readonly number[])[] {
+  const boxRows = BOX_ROWS[size];
+  const boxColumns = size / boxRows;
+  const range = Array.from({ length: size }, (_, i) => i);
+  const rows = range.map((row) => range.map((column) => row * size + column));
+  const columns = range.map((column) => range.map((row) => row * size + column));
+  const boxes = range.map((box) => {
+    const top = Math.floor(box / boxRows) * boxRows;
+    const left = (box % boxRows) * boxColumns;
+    return range.map((i) => (top + Math.floor(i / boxColumns)) * size + left + (i % boxColumns));
+  });
+  return [...rows, ...columns, ...boxes];
+}
+
+/** The Sudoku task of a size; its name is `sudoku4`, `sudoku6` or `sudoku9`. */
+export function sudokuTask(size: SudokuSize): Task {
+  const length = size * size;
+  const units = sudokuUnits(size);
+  return {
+    name: `sudoku${size}`,
+    vocabSize: size + 2,
+    length,
+    numPuzzleIdentifiers: 1,
+    parse: (text) => parseSudoku(text, size),
+    format: (cells) => Array.from(requireLength(cells, length, "cells"), (token) => symbol(token, size)).join(""),
+    check: (input, answer) => checkSudoku(input, answer, size, units),
+    renderText: (cells, options) => renderSudoku(cells, size, options),
+  };
+}
+
+/** Cells of a broken rule: twins in a row, column or box; givens that were changed; tokens out of the vocabulary. */
+function checkSudoku(
+  input: ArrayLike<number>,
+  answer: ArrayLike<number>,
+  size: SudokuSize,
+  units: readonly (readonly number[])[],
+): Verdict {
+  requireLength(input, size * size, "input");
+  requireLength(answer, size * size, "answer");
+  const broken = new Set<number>();
+  let filled = true;
+  for (let cell = 0; cell < size * size; cell++) {
+    const token = answer[cell]!;
+    if (isDigit(input[cell]!, size) && token !== input[cell]) broken.add(cell);
+    if (isDigit(token, size)) continue;
+    filled = false;
+    if (token !== BLANK && token !== 0) broken.add(cell);
+  }
+  for (const unit of units) {
+    for (const cell of unit) {
+      const twin = unit.some((other) => other !== cell && answer[other] === answer[cell]);
+      if (twin && isDigit(answer[cell]!, size)) broken.add(cell);
+    }
+  }
+  return { solved: filled && broken.size === 0, violations: [...broken].sort((a, b) => a - b) };
+}
+
+/** Digits, `.`, `0` or `_` for blanks; white space and frames are skipped, so that rendered grids read back. */
+function parseSudoku(text: string, size: SudokuSize): Int32Array {
+  const cells: number[] = [];
+  let position = 0;
+  for (const character of text) {
+    position++;
+    if (/[\s|+\-\u2500-\u257f]/u.test(character)) continue;
+    const digit = /[0-9]/.test(character) ? Number(character) : 0;
+    if ((digit === 0 && !"0._".includes(character)) || digit > size) {
+      throw new PuzzleError(
+        `sudoku${size}: got ${JSON.stringify(character)} as character ${position}; ` +
+          `expected the digits 1 to ${size}, and ".", "0" or "_" for blanks.`,
+      );
+    }
+    cells.push(digitToken(digit));
+  }
+  if (cells.length !== size * size) {
+    const example = ".".repeat(size * size);
+    throw new PuzzleError(
+      `sudoku${size}: got ${cells.length} cells; expected ${size * size}, row by row, like "1${example.slice(1)}".`,
+    );
+  }
+  return Int32Array.from(cells);
+}
+
+/** Box-drawn grid; with colours, givens are bold, violations red, blanks dim. */
+function renderSudoku(
+  cells: ArrayLike<number>,
+  size: SudokuSize,
+  { input, violations = [], color = false }: RenderOptions = {},
+): string {
+  requireLength(cells, size * size, "cells");
+  if (input) requireLength(input, size * size, "input");
+  const boxRows = BOX_ROWS[size];
+  const boxColumns = size / boxRows;
+  const marked = new Set(violations);
+  const drawCell = (cell: number): string => {
+    const token = cells[cell]!;
+    const styles: TextStyle[] = [];
+    if (!isDigit(token, size)) styles.push("dim");
+    else if (input && isDigit(input[cell]!, size)) styles.push("bold");
+    if (marked.has(cell)) styles.push("red");
+    return styled(symbol(token, size), color ? styles : []);
+  };
+  const stroke = "─".repeat(2 * boxColumns + 1);
+  const rule = (left: string, cross: string, right: string): string =>
+    left + Array.from({ length: boxRows }, () => stroke).join(cross) + right;
+  const lines = [rule("┌", "┬", "┐")];
+  for (let row = 0; row < size; row++) {
+    if (row > 0 && row % boxRows === 0) lines.push(rule("├", "┼", "┤"));
+    let line = "│";
+    for (let column = 0; column < size; column++) {
+      line += ` ${drawCell(row * size + column)}`;
+      if ((column + 1) % boxColumns === 0) line += " │";
+    }
+    lines.push(line);
+  }
+  lines.push(rule("└", "┴", "┘"));
+  return lines.join("\n");
+}
+
+function symbol(token: number, size: SudokuSize): string {
+  if (isDigit(token, size)) return String(token - 1);
+  return token === BLANK || token === 0 ? "." : "?";
+}
+
+function requireLength(cells: ArrayLike<number>, length: number, what: string): ArrayLike<number> {
+  if (cells.length === length) return cells;
+  throw new PuzzleError(`sudoku${Math.sqrt(length)}: got ${what} of ${cells.length} cells; expected ${length}.`);
+}

@@ -1,0 +1,197 @@
+/**
+ * Elementwise kernels generated from straight-line programs: one thread computes 4 neighbouring results
+ * (or 1, where shapes do not divide), whatever number of operations was fused into the kernel.
+ *
+ * Inputs broadcast as in NumPy. An output may share the binding of an input of its own shape (in place).
+ */
+import { KernelError, requireBindable, type Capabilities, type Dtype, type Kernel } from "./kernel.js";
+import { bindingsOf, linearThreads, lines, literal, shader, typeName, type ShaderBinding } from "./wgsl.js";
+
+/** Formula of each operation; `t` is the WGSL type of the result, `w` its width. */
+const FORMULAS = {
+  identity: (a: string) => a,
+  add: (a: string, b: string) => `${a} + ${b}`,
+  sub: (a: string, b: string) => `${a} - ${b}`,
+  mul: (a: string, b: string) => `${a} * ${b}`,
+  div: (a: string, b: string) => `${a} / ${b}`,
+  remainder: (a: string, b: string) => `${a} % ${b}`,
+  max: (a: string, b: string) => `max(${a}, ${b})`,
+  min: (a: string, b: string) => `min(${a}, ${b})`,
+  neg: (a: string) => `-${a}`,
+  abs: (a: string) => `abs(${a})`,
+  sign: (a: string) => `sign(${a})`,
+  floor: (a: string) => `floor(${a})`,
+  exp: (a: string) => `exp(${a})`,
+  log: (a: string) => `log(${a})`,
+  sqrt: (a: string) => `sqrt(${a})`,
+  inverseSqrt: (a: string) => `inverseSqrt(${a})`,
+  sigmoid: (a: string) => `sigmoid(${a})`,
+  silu: (a: string) => `${a} * sigmoid(${a})`,
+  siluGradient: (a: string, d: string) => `${d} * sigmoid(${a}) * (1.0 + ${a} * (1.0 - sigmoid(${a})))`,
+  /** Binary cross entropy of logit x against target t: max(x, 0) - x t + log(1 + exp(-|x|)). */
+  bceWithLogits: (x: string, t: string) => `max(${x}, T(0)) - ${x} * ${t} + log(1.0 + exp(-abs(${x})))`,
+  less: (a: string, b: string) => `T(${a} < ${b})`,
+  lessEqual: (a: string, b: string) => `T(${a} <= ${b})`,
+  equal: (a: string, b: string) => `T(${a} == ${b})`,
+  notEqual: (a: string, b: string) => `T(${a} != ${b})`,
+  bitAnd: (a: string, b: string) => `${a} & ${b}`,
+  bitOr: (a: string, b: string) => `${a} | ${b}`,
+  bitXor: (a: string, b: string) => `${a} ^ ${b}`,
+  shiftRight: (a: string, b: string) => `${a} >> ${b}`,
+  where: (condition: string, a: string, b: string) => `select(${b}, ${a}, ${condition} != C(0))`,
+  cast: (a: string) => `T(${a})`,
+  /** The result's own position in row-major order. */
+  position: () => "T(POSITION)",
+} as const;
+
+export type ElementwiseName = keyof typeof FORMULAS;
+
+/** What a statement reads: a bound input, an earlier statement's value, or a number. */
+export type Operand =
+  | { readonly input: number }
+  | { readonly value: number }
+  | { readonly literal: number; readonly dtype: Dtype };
+
+/** One operation; statement i defines value i. */
+export interface Statement {
+  readonly operation: ElementwiseName;
+  readonly operands: readonly Operand[];
+  readonly dtype: Dtype;
+}
+
+export interface ElementwiseSpec {
+  /** Shape of every output. */
+  readonly shape: readonly number[];
+  /** Inputs with shapes that broadcast to `shape`. */
+  readonly inputs: readonly { readonly shape: readonly number[]; readonly dtype: Dtype }[];
+  readonly statements: readonly Statement[];
+  /** Values to write; `inPlace` names the input whose buffer receives it. */
+  readonly outputs: readonly { readonly value: number; readonly inPlace?: number }[];
+}
+
+const WORKGROUP = 64;
+
+/**
+ * Bindings: the inputs that are not overwritten (`in0`, ...), then the outputs (`out0`, ...), which an
+ * in-place input shares.
+ */
+export function elementwise(spec: ElementwiseSpec, capabilities: Capabilities): Kernel {
+  const { shape, inputs, statements, outputs } = spec;
+  const size = shape.reduce((a, b) => a * b, 1);
+  const label = statements.map((s) => s.operation);
+  const name = `elementwise_${(label.length > 4 ? [...label.slice(0, 3), `${label.length - 3}more`] : label).join("_")}_${shape.join("x") || "scalar"}`;
+  const count = inputs.length + outputs.filter((o) => o.inPlace === undefined).length;
+  if (count > capabilities.maxStorageBuffersPerShaderStage) {
+    throw new KernelError(name, `${count} buffers`, `at most ${capabilities.maxStorageBuffersPerShaderStage}`, "Split the expression.");
+  }
+  requireBindable(name, { output: size }, capabilities);
+  const accesses = inputs.map((input) => accessOf(name, input.shape, shape));
+  const width = size % 4 === 0 && accesses.every((a) => a.vector !== "none") ? 4 : 1;
+
+  const overwritten = new Map(outputs.flatMap((o, i) => (o.inPlace === undefined ? [] : [[o.inPlace, i] as const])));
+  const inputBindings = inputs.flatMap((input, i): ShaderBinding[] =>
+    overwritten.has(i)
+      ? []
+      : [{ name: `in${i}`, access: "read", dtype: input.dtype, width: width === 4 && accesses[i]!.vector === "load" ? 4 : 1 }],
+  );
+  const outputBindings = outputs.map((o, i): ShaderBinding => ({
+    name: `out${i}`,
+    access: "read_write",
+    dtype: statements[o.value]!.dtype,
+    width,
+  }));
+  const bindings = [...inputBindings, ...outputBindings];
+
+  const loads = inputs.map((input, i) => {
+    const source = overwritten.has(i) ? `out${overwritten.get(i)}` : `in${i}`;
+    const value = `${source}[${accesses[i]!.index(width)}]`;
+    return `let x${i} = ${width === 4 && accesses[i]!.vector === "splat" ? `${typeName(input.dtype, 4)}(${value})` : value};`;
+  });
+  const dtypeOf = (operand: Operand): Dtype =>
+    "input" in operand ? inputs[operand.input]!.dtype : "value" in operand ? statements[operand.value]!.dtype : operand.dtype;
+  const text = (operand: Operand): string =>
+    "input" in operand
+      ? `x${operand.input}`
+      : "value" in operand
+        ? `v${operand.value}`
+        : `${typeName(operand.dtype, width)}(${literal(operand.literal, operand.dtype)})`;
+  const values = statements.map((statement, i) => {
+    const formula = FORMULAS[statement.operation] as (...operands: string[]) => string;
+    const first = statement.operands[0];
+    return `let v${i} = ${formula(...statement.operands.map(text))};`
+      .replace(/\bT\(/g, `${typeName(statement.dtype, width)}(`)
+      .replace(/\bC\(/g, `${typeName(first ? dtypeOf(first) : "i32", width)}(`)
+      .replace(/\bPOSITION\b/g, width === 4 ? "(vec4u(index * 4u) + vec4u(0u, 1u, 2u, 3u))" : "index");
+  });
+  const stores = outputs.map((o, i) => `out${i}[index] = v${o.value};`);
+  const usesSigmoid = statements.some((s) => /sigmoid|silu/.test(s.operation));
+  const t = typeName("f32", width);
+  const { workgroups, prologue } = linearThreads(name, size / width, WORKGROUP, capabilities);
+  const code = shader({
+    bindings,
+    workgroupSize: WORKGROUP,
+    ...(usesSigmoid && {
+      // exp of a negative number only: never overflows.
+      declarations: lines(
+        `fn sigmoid(x: ${t}) -> ${t} {`,
+        "let e = exp(-abs(x));",
+        `return select(e, ${t}(1.0), x >= ${t}(0.0)) / (1.0 + e);`,
+        "}",
+      ),
+    }),
+    body: lines(prologue, loads, values, stores),
+  });
+  const moved = inputs.reduce((n, input) => n + input.shape.reduce((a, b) => a * b, 1), 0) + size * outputs.length;
+  return { name, code, bindings: bindingsOf(bindings), workgroups, flops: size * statements.length, bytes: 4 * moved };
+}
+
+interface Access {
+  /** How four neighbouring results read it: one 4-vector load, one splat scalar, or not at all. */
+  readonly vector: "load" | "splat" | "none";
+  /** WGSL index into the binding, from `index` (the thread's result or 4 results). */
+  index(width: 1 | 4): string;
+}
+
+/** How an input of `from` broadcasts over results of `to`. */
+function accessOf(name: string, from: readonly number[], to: readonly number[]): Access {
+  const padded = [...Array<number>(Math.max(0, to.length - from.length)).fill(1), ...from];
+  if (padded.length !== to.length || padded.some((n, k) => n !== 1 && n !== to[k])) {
+    throw new KernelError(name, `an input of shape [${from.join(", ")}]`, `a shape that broadcasts to [${to.join(", ")}]`);
+  }
+  // Dimensions (size, stride), outermost first, merged where one stride serves both.
+  const dims: { size: number; stride: number }[] = [];
+  let stride = 1;
+  for (let k = to.length - 1; k >= 0; k--) {
+    const size = to[k]!;
+    if (size === 1) continue;
+    const step = padded[k] === 1 ? 0 : stride;
+    const inner = dims[0];
+    if (inner && step === inner.stride * inner.size) inner.size *= size;
+    else dims.unshift({ size, stride: step });
+    stride *= padded[k]!;
+  }
+  const last = dims.at(-1);
+  if (!last || (dims.length === 1 && last.stride === 0)) return { vector: "splat", index: () => "0u" };
+  const vector = last.size % 4 !== 0 ? "none" : last.stride === 1 ? "load" : last.stride === 0 ? "splat" : "none";
+  if (dims.length === 1) return { vector, index: () => "index" };
+  return {
+    vector,
+    index(width) {
+      // Divide out dimensions from the innermost; the innermost counts in units of `width`.
+      const terms: string[] = [];
+      let below = 1;
+      dims.toReversed().forEach((dim, k) => {
+        const units = k === 0 ? dim.size / width : dim.size;
+        const outermost = k === dims.length - 1;
+        const digit = `${below === 1 ? "index" : `index / ${below}u`}`;
+        if (dim.stride !== 0) {
+          const step = k === 0 ? 1 : last.stride === 1 ? dim.stride / width : dim.stride;
+          const wrapped = outermost ? digit : `(${digit}) % ${units}u`;
+          terms.push(step === 1 ? `(${wrapped})` : `(${wrapped}) * ${step}u`);
+        }
+        below *= units;
+      });
+      return terms.join(" + ");
+    },
+  };
+}

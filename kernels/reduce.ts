@@ -1,0 +1,120 @@
+/**
+ * Sum, maximum or minimum along the middle axis: y[o, i] = op over s of x[o, s, i].
+ *
+ * A thread makes an output from 4 running values (element s goes to value s mod 4). Few long outputs take a
+ * workgroup each, whose 256 running values meet in a tree. Either order is fixed by the shape.
+ */
+import { KernelError, requireBindable, requirePositive, type Capabilities, type Kernel } from "./kernel.js";
+import { bindingsOf, linearDispatch, linearThreads, lines, repeat, shader, typeName, type ShaderBinding } from "./wgsl.js";
+
+export interface ReduceSpec {
+  readonly outer: number;
+  /** Elements that become one. */
+  readonly size: number;
+  readonly inner: number;
+  readonly op: "sum" | "max" | "min";
+  readonly dtype: "f32" | "i32";
+}
+
+const LANES = 256;
+
+/** Bindings: x [outer, size, inner], y [outer, inner]. */
+export function reduce(spec: ReduceSpec, capabilities: Capabilities): Kernel {
+  const { outer, size, inner, op, dtype } = spec;
+  const outputs = outer * inner;
+  const few = capabilities.software ? outputs <= 8 && size >= 16384 : outputs <= 4096 && size >= 1024;
+  const name = `reduce_${op}_${dtype}_${outer}x${size}x${inner}_${few ? "group" : "thread"}`;
+  requirePositive(name, { outer, size, inner });
+  requireBindable(name, { x: outputs * size }, capabilities);
+  if (op !== "sum" && op !== "max" && op !== "min") throw new KernelError(name, `op "${String(op)}"`, "sum, max or min");
+  const variant = (few ? perWorkgroup : perThread)(name, spec, capabilities);
+  return {
+    ...variant,
+    name,
+    bindings: bindingsOf(variant.bindings),
+    flops: outputs * (size - 1),
+    bytes: 4 * outputs * (size + 1),
+  };
+}
+
+interface Variant extends Pick<Kernel, "code" | "workgroups"> {
+  readonly bindings: readonly ShaderBinding[];
+}
+
+function combine(op: ReduceSpec["op"], a: string, b: string): string {
+  return op === "sum" ? `${a} + ${b}` : `${op}(${a}, ${b})`;
+}
+
+/** Where a running value starts; repeating the first element changes no maximum and no minimum. */
+function start(op: ReduceSpec["op"], type: string, first: string): string {
+  return op === "sum" ? `${type}()` : first;
+}
+
+function shaderBindings(dtype: "f32" | "i32", x: 1 | 4, y: 1 | 4): ShaderBinding[] {
+  return [
+    { name: "x", access: "read", dtype, width: x },
+    { name: "y", access: "read_write", dtype, width: y },
+  ];
+}
+
+function perThread(name: string, spec: ReduceSpec, capabilities: Capabilities): Variant {
+  const { outer, size, inner, op, dtype } = spec;
+  // 4 neighbours along inner to a thread, or one output whose 4 running values are a vector along size.
+  const along = inner === 1 && size % 4 === 0;
+  const width = along || inner % 4 === 0 ? 4 : 1;
+  const columns = along ? 1 : inner / width;
+  const trips = along ? size / 4 : size;
+  const values = along ? 1 : Math.min(4, size);
+  const type = typeName(dtype, width);
+  const workgroupSize = capabilities.software ? 16 : 64;
+  const { workgroups, prologue } = linearThreads(name, outer * columns, workgroupSize, capabilities);
+  const add = (value: number, at: string) => `r${value} = ${combine(op, `r${value}`, `x[base + ${at} * ${columns}u]`)};`;
+  const whole = trips - (trips % values);
+  const result = along
+    ? combine(op, `(${combine(op, "r0.x", "r0.y")})`, `(${combine(op, "r0.z", "r0.w")})`)
+    : values === 4
+      ? combine(op, `(${combine(op, "r0", "r1")})`, `(${combine(op, "r2", "r3")})`)
+      : Array.from({ length: values }, (_, i) => `r${i}`).reduce((a, b) => combine(op, a, b));
+  const bindings = shaderBindings(dtype, width, along ? 1 : width);
+  const body = lines(
+    prologue,
+    `let base = index / ${columns}u * ${trips * columns}u + index % ${columns}u;`,
+    repeat(values, (i) => `var r${i} = ${start(op, type, "x[base]")};`),
+    `for (var s = 0u; s < ${whole}u; s += ${values}u) {`,
+    repeat(values, (i) => add(i, `(s + ${i}u)`)),
+    "}",
+    repeat(trips - whole, (i) => add(i, `${whole + i}u`)),
+    `y[index] = ${result};`,
+  );
+  return { code: shader({ bindings, workgroupSize, body }), bindings, workgroups };
+}
+
+function perWorkgroup(name: string, spec: ReduceSpec, capabilities: Capabilities): Variant {
+  const { outer, size, inner, op, dtype } = spec;
+  const width = inner === 1 && size % 4 === 0 ? 4 : 1;
+  const trips = size / width;
+  const type = typeName(dtype, width);
+  const { workgroups, group } = linearDispatch(name, outer * inner, capabilities);
+  const halved = combine(op, "partial[lane]", "partial[lane + half]");
+  const bindings = shaderBindings(dtype, width, 1);
+  const body = lines(
+    `let group = ${group};`,
+    `if (group >= ${outer * inner}u) { return; }`,
+    `let base = group / ${inner}u * ${trips * inner}u + group % ${inner}u;`,
+    `var running = ${start(op, type, "x[base]")};`,
+    `for (var s = lane; s < ${trips}u; s += ${LANES}u) {`,
+    `running = ${combine(op, "running", `x[base + s * ${inner}u]`)};`,
+    "}",
+    "partial[lane] = running;",
+    `for (var half = ${LANES / 2}u; half > 0u; half /= 2u) {`,
+    "workgroupBarrier();",
+    `if (lane < half) { partial[lane] = ${halved}; }`,
+    "}",
+    "if (lane == 0u) {",
+    "let total = partial[0];",
+    `y[group] = ${width === 4 ? combine(op, `(${combine(op, "total.x", "total.y")})`, `(${combine(op, "total.z", "total.w")})`) : "total"};`,
+    "}",
+  );
+  const declarations = `var<workgroup> partial: array<${type}, ${LANES}>;`;
+  return { code: shader({ bindings, workgroupSize: LANES, declarations, body }), bindings, workgroups };
+}

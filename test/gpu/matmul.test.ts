@@ -1,0 +1,114 @@
+import { assert } from "chai";
+import { runKernel } from "../../engine/run_kernel.js";
+import { KernelError, baselineCapabilities, type Capabilities } from "../../kernels/kernel.js";
+import { matmul, type MatmulLayout, type MatmulSpec } from "../../kernels/matmul.js";
+import { testDevice } from "../support/device.js";
+import { assertClose, poisoned, random } from "../support/random.js";
+
+/** float64 product, with the sum of |a b| that its rounding error scales with. */
+function reference(spec: MatmulSpec, a: Float32Array, b: Float32Array, bias: Float32Array) {
+  const { layout, M, N, K, batch = 1 } = spec;
+  const value = new Float64Array(batch * M * N);
+  const scale = new Float64Array(batch * M * N);
+  for (let i = 0; i < value.length; i++) {
+    const n = i % N;
+    const m = Math.floor(i / N) % M;
+    const g = Math.floor(i / (N * M));
+    for (let k = 0; k < K; k++) {
+      const left = a[g * M * K + (layout === "tn" ? k * M + m : m * K + k)]!;
+      const right = b[g * K * N + (layout === "nt" ? n * K + k : k * N + n)]!;
+      value[i]! += left * right;
+      scale[i]! += Math.abs(left * right);
+    }
+    if (spec.bias) value[i]! += bias[n]!;
+  }
+  return { value, scale };
+}
+
+async function check(spec: MatmulSpec, capabilities: Partial<Capabilities>) {
+  const device = await testDevice();
+  const { M, N, K, batch = 1 } = spec;
+  const kernel = matmul(spec, { ...device.capabilities, ...capabilities });
+  const a = random(batch * M * K);
+  const b = random(batch * K * N);
+  const bias = random(N);
+  const { c } = await runKernel(device, kernel, { a, b, bias, c: poisoned(batch * M * N) });
+  const { value, scale } = reference(spec, a, b, bias);
+  assertClose(c!, value, (i) => 1e-6 * (1 + scale[i]!), kernel.name);
+}
+
+/** M, N, K: ones, primes, and both sides of every tile edge of the variant. */
+const SHAPES = {
+  registers: [
+    [1, 1, 1],
+    [1, 7, 5],
+    [2, 32, 64],
+    [6, 32, 31],
+    [3, 4, 4],
+    [7, 8, 9],
+    [8, 8, 8],
+    [9, 12, 7],
+    [16, 2, 33],
+    [60, 68, 20],
+    [65, 63, 17],
+  ],
+  tiles: [
+    [1, 1, 1],
+    [2, 3, 7],
+    [31, 33, 8],
+    [32, 32, 16],
+    [33, 31, 13],
+    [36, 64, 12],
+  ],
+} as const;
+const VARIANTS = [
+  { variant: "registers", software: true },
+  { variant: "tiles", software: false },
+] as const;
+const LAYOUTS: MatmulLayout[] = ["nn", "nt", "tn"];
+
+describe("matmul", () => {
+  for (const { variant, software } of VARIANTS) {
+    for (const layout of LAYOUTS) {
+      it(`${layout} agrees with float64 (${variant})`, async () => {
+        for (const [M, N, K] of SHAPES[variant]) await check({ layout, M, N, K }, { software });
+      });
+      it(`${layout} takes a batch and a bias (${variant})`, async () => {
+        await check({ layout, M: 5, N: 3, K: 7, batch: 3, bias: true }, { software });
+        await check({ layout, M: 12, N: 20, K: 8, batch: 2, bias: true }, { software });
+      });
+      it(`${layout} folds dispatches past the limit (${variant})`, async () => {
+        await check({ layout, M: 37, N: 44, K: 5, batch: 4 }, { software, maxComputeWorkgroupsPerDimension: 5 });
+      });
+    }
+  }
+
+  it("uses 64x64 tiles where there are enough of them", async () => {
+    for (const spec of [
+      { layout: "nn", M: 65, N: 35, K: 9, batch: 64 },
+      { layout: "nt", M: 68, N: 36, K: 7, batch: 64 },
+      { layout: "tn", M: 68, N: 36, K: 7, batch: 64 },
+    ] as const) {
+      assert.include(matmul(spec, baselineCapabilities).name, "t64x64");
+      await check(spec, { software: false });
+    }
+  });
+
+  it("counts the work", () => {
+    const kernel = matmul({ layout: "nt", M: 5, N: 3, K: 7, batch: 2, bias: true }, baselineCapabilities);
+    assert.equal(kernel.flops, 2 * 5 * 3 * (2 * 7 + 1));
+    assert.equal(kernel.bytes, 4 * (2 * (35 + 21 + 15) + 3));
+  });
+
+  it("refuses bad sizes and what the device cannot bind or dispatch", () => {
+    const spec = { layout: "nn", M: 64, N: 64, K: 64 } as const;
+    assert.throws(() => matmul({ ...spec, M: 0 }, baselineCapabilities), KernelError, /M = 0/);
+    assert.throws(() => matmul({ ...spec, K: 1.5 }, baselineCapabilities), KernelError, /K = 1.5/);
+    assert.throws(() => matmul(spec, { ...baselineCapabilities, maxStorageBufferBindingSize: 64 }), KernelError, /bytes/);
+    assert.throws(
+      () => matmul({ ...spec, batch: 3 }, { ...baselineCapabilities, maxComputeWorkgroupsPerDimension: 2 }),
+      KernelError,
+      /workgroups/,
+    );
+  });
+});
