@@ -110,7 +110,7 @@ function capabilitiesOf(device: GPUDevice): Capabilities {
     maxComputeWorkgroupStorageSize: limits.maxComputeWorkgroupStorageSize,
     maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
     maxStorageBuffersPerShaderStage: limits.maxStorageBuffersPerShaderStage,
-    subgroups: features.has("subgroups") ? { min: info.subgroupMinSize, max: info.subgroupMaxSize } : null,
+    subgroups: features.has("subgroups") ? { min: info.subgroupMinSize ?? 4, max: info.subgroupMaxSize ?? 128 } : null,
     shaderF16: features.has("shader-f16"),
     software: isSoftwareAdapter(info),
   };

@@ -180,7 +180,7 @@ function accessOf(name: string, from: readonly number[], to: readonly number[]):
       // Divide out dimensions from the innermost; the innermost counts in units of `width`.
       const terms: string[] = [];
       let below = 1;
-      dims.toReversed().forEach((dim, k) => {
+      [...dims].reverse().forEach((dim, k) => {
         const units = k === 0 ? dim.size / width : dim.size;
         const outermost = k === dims.length - 1;
         const digit = `${below === 1 ? "index" : `index / ${below}u`}`;

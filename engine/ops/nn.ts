@@ -83,7 +83,6 @@ interface AttentionAttributes {
   readonly heads: number;
   readonly headDim: number;
   readonly causal: boolean;
-  readonly packed: true;
 }
 
 const attentionOperation: Operation<AttentionAttributes> = {
@@ -133,7 +132,7 @@ export function attention(qkv: TensorLike, { heads, causal = false }: { heads: n
   const input = asTensor(qkv);
   const shape = packedShape("attention", input, heads);
   const { batch, length, headDim } = shape;
-  return makeNode(attentionOperation, [input], { ...shape, causal, packed: true }, [
+  return makeNode(attentionOperation, [input], { ...shape, causal }, [
     { shape: [batch, length, heads * headDim], dtype: "f32" },
     { shape: [batch, heads, length], dtype: "f32" },
   ]).outputs[0]!;
@@ -144,7 +143,6 @@ interface RopeAttributes {
   readonly length: number;
   readonly heads: number;
   readonly headDim: number;
-  readonly packed: true;
   readonly inverse: boolean;
 }
 
@@ -168,7 +166,7 @@ export function rope(qkv: TensorLike, cos: TensorLike, sin: TensorLike, { heads 
   const shape = packedShape("rope", input, heads);
   const tables = [asTensor(cos), asTensor(sin)];
   for (const table of tables) requireShape("rope table", table, [shape.length, shape.headDim]);
-  return makeTensor(ropeOperation, [input, ...tables], { ...shape, packed: true, inverse: false }, input.shape, "f32");
+  return makeTensor(ropeOperation, [input, ...tables], { ...shape, inverse: false }, input.shape, "f32");
 }
 
 interface CrossEntropyAttributes {

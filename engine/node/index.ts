@@ -1,0 +1,118 @@
+/** WebGPU in Node through Dawn: a real GPU where there is one, else a software adapter from the system or from npm. */
+import { isSoftwareAdapter, openDevice, refuseNullAdapter, type Device } from "../device.js";
+import { AdapterError } from "../errors.js";
+import { openGpu, type DriverSource } from "./dawn.js";
+
+/** An adapter that was found. */
+export interface AdapterListing {
+  readonly index: number;
+  /** `SwiftShader Device (Subzero)` */
+  readonly name: string;
+  readonly vendor: string;
+  readonly architecture: string;
+  readonly software: boolean;
+  /** Where its driver comes from. */
+  readonly source: DriverSource;
+  readonly features: readonly string[];
+  readonly limits: Readonly<Record<string, number>>;
+  /** True for the one that `openNodeDevice()` takes by itself. */
+  readonly chosen: boolean;
+  readonly why: string;
+}
+
+export interface NodeDeviceOptions {
+  /** `gpu`, `software`, an index of {@link listAdapters}, or part of an adapter's name. */
+  readonly adapter?: string;
+  /** Submissions that may be in flight before `run` waits. */
+  readonly maxInFlight?: number;
+  /**
+   * False turns off the bounds checks that Dawn adds to shaders: about a third faster on software adapters. Only for
+   * shaders you trust; default true.
+   */
+  readonly robustness?: boolean;
+}
+
+interface Found {
+  readonly adapter: GPUAdapter;
+  readonly source: DriverSource;
+  readonly name: string;
+  readonly software: boolean;
+}
+
+async function findAdapters({ robustness = true }: NodeDeviceOptions): Promise<Found[]> {
+  const flags = robustness ? [] : ["enable-dawn-features=disable_robustness,allow_unsafe_apis"];
+  const found: Found[] = [];
+  const add = async (source: DriverSource, options: GPURequestAdapterOptions): Promise<void> => {
+    const gpu = await openGpu(source, flags);
+    const adapter = await gpu?.requestAdapter(options);
+    if (!adapter) return;
+    const name = adapter.info.description || adapter.info.device || adapter.info.architecture || adapter.info.vendor;
+    try {
+      refuseNullAdapter(adapter.info);
+    } catch {
+      return;
+    }
+    if (found.some((f) => f.name === name)) return;
+    found.push({ adapter, source, name, software: isSoftwareAdapter(adapter.info) });
+  };
+  await add("system", { powerPreference: "high-performance" });
+  await add("system", { forceFallbackAdapter: true });
+  await add("npm", {});
+  // A real GPU first; then software adapters in the order found.
+  return found.sort((a, b) => Number(a.software) - Number(b.software));
+}
+
+function choose(found: readonly Found[], wanted: string | undefined): Found | undefined {
+  if (wanted === undefined) return found[0];
+  if (wanted === "gpu") return found.find((f) => !f.software);
+  if (wanted === "software") return found.find((f) => f.software);
+  if (/^\d+$/.test(wanted)) return found[Number(wanted)];
+  const text = wanted.toLowerCase();
+  const alias = text === "lavapipe" ? "llvmpipe" : text;
+  return found.find((f) => `${f.name} ${f.adapter.info.vendor} ${f.adapter.info.architecture}`.toLowerCase().includes(alias));
+}
+
+/** Every adapter found, the one that would be used first. */
+export async function listAdapters(options: NodeDeviceOptions = {}): Promise<AdapterListing[]> {
+  const found = await findAdapters(options);
+  return found.map((f, index) => ({
+    index,
+    name: f.name,
+    vendor: f.adapter.info.vendor,
+    architecture: f.adapter.info.architecture,
+    software: f.software,
+    source: f.source,
+    features: [...f.adapter.features].sort(),
+    limits: Object.fromEntries(LISTED_LIMITS.map((limit) => [limit, f.adapter.limits[limit]])),
+    chosen: index === 0,
+    why: f.software ? "computes on the CPU; used where there is no GPU" : "a GPU with a working driver",
+  }));
+}
+
+const LISTED_LIMITS = [
+  "maxBufferSize",
+  "maxStorageBufferBindingSize",
+  "maxStorageBuffersPerShaderStage",
+  "maxComputeWorkgroupStorageSize",
+  "maxComputeInvocationsPerWorkgroup",
+  "maxComputeWorkgroupsPerDimension",
+] as const;
+
+/**
+ * Opens the best adapter there is, or the one asked for. Call `device.destroy()` so that the process can end.
+ * @throws AdapterError naming what was found
+ */
+export async function openNodeDevice(options: NodeDeviceOptions = {}): Promise<Device> {
+  const found = await findAdapters(options);
+  const names = found.map((f, i) => `${i}: ${f.name}${f.software ? " (software)" : ""}`).join("; ");
+  const chosen = choose(found, options.adapter);
+  if (!chosen) {
+    throw new AdapterError(
+      found.length === 0
+        ? "No WebGPU adapter: no GPU driver, and no software adapter (on Linux x64, npm install --save-dev @sparticuz/chromium brings one)."
+        : `No adapter "${options.adapter}"; found ${names}. Give an index, part of a name, "gpu" or "software".`,
+    );
+  }
+  const { maxInFlight } = options;
+  return openDevice({ adapter: chosen.adapter, ...(maxInFlight !== undefined && { maxInFlight }) });
+}

@@ -1,0 +1,14 @@
+/** WGSL compute kernels as pure functions of a static spec. */
+export * from "./attention.js";
+export * from "./cross_entropy.js";
+export * from "./elementwise.js";
+export * from "./embedding.js";
+export * from "./kernel.js";
+export * from "./layout.js";
+export * from "./matmul.js";
+export * from "./optimizer.js";
+export * from "./random.js";
+export * from "./reduce.js";
+export * from "./rms_norm.js";
+export * from "./rope.js";
+export * from "./swiglu.js";

@@ -1,0 +1,135 @@
+/** Kernels that move elements: strided copies (slice, transpose, broadcast), padding, concatenation. */
+import { KernelError, requireBindable, requirePositive, type Capabilities, type Dtype, type Kernel } from "./kernel.js";
+import { bindingsOf, linearThreads, lines, shader, type ShaderBinding } from "./wgsl.js";
+
+const WORKGROUP = 64;
+
+export interface StridedCopySpec {
+  /** Shape of the output. */
+  readonly shape: readonly number[];
+  /** Elements between neighbours of each output dimension in the source; 0 repeats. */
+  readonly strides: readonly number[];
+  readonly offset: number;
+  readonly sourceElements: number;
+  readonly dtype: Dtype;
+}
+
+const product = (values: readonly number[]): number => values.reduce((a, b) => a * b, 1);
+
+/** WGSL terms that take a linear `index` over `shape` apart: one digit a dimension. */
+function digits(shape: readonly number[], index: string): string[] {
+  return shape.map((n, k) => {
+    const below = product(shape.slice(k + 1));
+    const shifted = below === 1 ? index : `${index} / ${below}u`;
+    return k === 0 ? `(${shifted})` : `(${shifted}) % ${n}u`;
+  });
+}
+
+/** y[i] = x[offset + sum i_k strides_k]. Bindings: x, y. */
+export function stridedCopy(spec: StridedCopySpec, capabilities: Capabilities): Kernel {
+  const { shape, strides, offset, sourceElements, dtype } = spec;
+  const size = product(shape);
+  const name = `strided_copy_${shape.join("x")}_${strides.join("_")}_at${offset}_${dtype}`;
+  requirePositive(name, { size, sourceElements });
+  requireBindable(name, { x: sourceElements, y: size }, capabilities);
+  const reach = offset + shape.reduce((sum, n, k) => sum + (n - 1) * strides[k]!, 0);
+  if (strides.length !== shape.length || reach >= sourceElements || offset < 0) {
+    throw new KernelError(name, `a reach of ${reach} elements`, `strides that stay inside the ${sourceElements} source elements`);
+  }
+  // Dimensions that one stride serves become one; a contiguous innermost run moves in 4-vectors.
+  const dims: { n: number; stride: number }[] = [];
+  shape.forEach((n, k) => {
+    if (n === 1) return;
+    const stride = strides[k]!;
+    const outer = dims.at(-1);
+    if (outer && outer.stride === n * stride) dims[dims.length - 1] = { n: outer.n * n, stride };
+    else dims.push({ n, stride });
+  });
+  const last = dims.at(-1);
+  const vector = last?.stride === 1 && last.n % 4 === 0 && offset % 4 === 0 && dims.slice(0, -1).every((d) => d.stride % 4 === 0);
+  const width = vector ? 4 : 1;
+  const units = dims.map((d, k) => ({ n: k === dims.length - 1 ? d.n / width : d.n, stride: k === dims.length - 1 ? d.stride : d.stride / width }));
+  const terms = digits(units.map((d) => d.n), "index").map((digit, k) => `${digit} * ${units[k]!.stride}u`);
+  return mover(name, [{ name: "x", access: "read", dtype, width }], { name: "y", access: "read_write", dtype, width }, size / width, capabilities, {
+    body: `y[index] = x[${[`${offset / width}u`, ...terms].join(" + ")}];`,
+    bytes: 8 * size,
+  });
+}
+
+export interface PadSpec {
+  /** Shape of the output. */
+  readonly shape: readonly number[];
+  /** Shape of the block. */
+  readonly source: readonly number[];
+  /** Where the block lies in the output. */
+  readonly start: readonly number[];
+  readonly dtype: Dtype;
+}
+
+/** Zeros but for the block at `start`: the gradient of a slice. Bindings: x, y. */
+export function pad(spec: PadSpec, capabilities: Capabilities): Kernel {
+  const { shape, source, start, dtype } = spec;
+  const size = product(shape);
+  const name = `pad_${source.join("x")}_to_${shape.join("x")}_at_${start.join("_")}_${dtype}`;
+  requirePositive(name, { size, source: product(source) });
+  requireBindable(name, { y: size }, capabilities);
+  const positions = digits(shape, "index");
+  const inside = source.map((n, k) => (n === shape[k] ? "" : `d${k} >= ${start[k]!}u && d${k} < ${start[k]! + n}u`)).filter(Boolean);
+  const at = source.map((_, k) => `(d${k} - ${start[k]!}u) * ${product(source.slice(k + 1))}u`);
+  return mover(name, [{ name: "x", access: "read", dtype }], { name: "y", access: "read_write", dtype }, size, capabilities, {
+    body: lines(
+      positions.map((digit, k) => `let d${k} = ${digit};`),
+      `var value = ${dtype}(0);`,
+      `if (${inside.join(" && ") || "true"}) { value = x[${at.join(" + ") || "0u"}]; }`,
+      "y[index] = value;",
+    ),
+    bytes: 4 * (size + product(source)),
+  });
+}
+
+export interface ConcatSpec {
+  readonly outer: number;
+  /** Size of each input along the axis; at most 7. */
+  readonly sizes: readonly number[];
+  readonly inner: number;
+  readonly dtype: Dtype;
+}
+
+/** Inputs [outer, sizes_i, inner] one after the other along the axis. Bindings: x0, x1, ..., y. */
+export function concat(spec: ConcatSpec, capabilities: Capabilities): Kernel {
+  const { outer, sizes, inner, dtype } = spec;
+  const name = `concat_${outer}x(${sizes.join("+")})x${inner}_${dtype}`;
+  requirePositive(name, { outer, inner, ...Object.fromEntries(sizes.map((n, i) => [`size ${i}`, n])) });
+  if (sizes.length + 1 > capabilities.maxStorageBuffersPerShaderStage) {
+    throw new KernelError(name, `${sizes.length} inputs`, `at most ${capabilities.maxStorageBuffersPerShaderStage - 1}`, "Concatenate in stages.");
+  }
+  const width = sizes.every((n) => (n * inner) % 4 === 0) ? 4 : 1;
+  const runs = sizes.map((n) => (n * inner) / width);
+  const run = runs.reduce((a, b) => a + b, 0);
+  requireBindable(name, { y: outer * run * width }, capabilities);
+  let end = 0;
+  const branches = runs.map((n, i) => {
+    const start = end;
+    end += n;
+    return `${i === 0 ? "" : "else "}if (within < ${end}u) { y[index] = x${i}[row * ${n}u + within - ${start}u]; }`;
+  });
+  const inputs = sizes.map((_, i): ShaderBinding => ({ name: `x${i}`, access: "read", dtype, width }));
+  return mover(name, inputs, { name: "y", access: "read_write", dtype, width }, outer * run, capabilities, {
+    body: lines(`let row = index / ${run}u;`, `let within = index % ${run}u;`, branches),
+    bytes: 8 * outer * run * width,
+  });
+}
+
+function mover(
+  name: string,
+  inputs: readonly ShaderBinding[],
+  output: ShaderBinding,
+  items: number,
+  capabilities: Capabilities,
+  { body, bytes }: { body: string; bytes: number },
+): Kernel {
+  const bindings = [...inputs, output];
+  const { workgroups, prologue } = linearThreads(name, items, WORKGROUP, capabilities);
+  const code = shader({ bindings, workgroupSize: WORKGROUP, body: lines(prologue, body) });
+  return { name, code, bindings: bindingsOf(bindings), workgroups, flops: 0, bytes };
+}

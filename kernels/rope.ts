@@ -1,0 +1,73 @@
+/**
+ * Rotary position embedding by rotate-half (Su et al. 2021; GPT-NeoX layout) on the q and k thirds of packed qkv:
+ *
+ *   y = x cos + rotate_half(x) sin,   rotate_half([x1, x2]) = [-x2, x1]
+ *
+ * cos and sin are tables [S, D], built on the CPU: WGSL's own sin and cos may be off by 2^-11.
+ */
+import { KernelError, requireBindable, requirePositive, type Capabilities, type Kernel } from "./kernel.js";
+import { bindingsOf, linearThreads, lines, shader, type ShaderBinding } from "./wgsl.js";
+
+export interface RopeSpec {
+  readonly batch: number;
+  readonly length: number;
+  readonly heads: number;
+  readonly headDim: number;
+  /** The transpose of the rotation: the gradient. */
+  readonly inverse: boolean;
+}
+
+const WORKGROUP = 64;
+
+/** Bindings: x [B, S, 3, H, D], cos [S, D], sin [S, D], y [B, S, 3, H, D]; the v third is copied. */
+export function rope(spec: RopeSpec, capabilities: Capabilities): Kernel {
+  const { batch, length, heads, headDim, inverse } = spec;
+  const name = `rope${inverse ? "_inverse" : ""}_b${batch}_s${length}_h${heads}_d${headDim}`;
+  requirePositive(name, { batch, length, heads, headDim });
+  if (headDim % 2 !== 0) throw new KernelError(name, `head size ${headDim}`, "an even head size, since halves rotate");
+  const size = batch * length * 3 * heads * headDim;
+  requireBindable(name, { x: size }, capabilities);
+  const half = headDim / 2;
+  const bindings: ShaderBinding[] = [
+    { name: "x", access: "read", dtype: "f32" },
+    { name: "cos_table", access: "read", dtype: "f32" },
+    { name: "sin_table", access: "read", dtype: "f32" },
+    { name: "y", access: "read_write", dtype: "f32" },
+  ];
+  // A thread turns one pair (d, d + D/2).
+  const { workgroups, prologue } = linearThreads(name, size / 2, WORKGROUP, capabilities);
+  const body = lines(
+    prologue,
+    `let d = index % ${half}u;`,
+    `let row = index / ${half}u;`,
+    `let third = row / ${heads}u % 3u;`,
+    `let t = (row / ${3 * heads}u % ${length}u) * ${headDim}u + d;`,
+    `let at = row * ${headDim}u + d;`,
+    "let a = x[at];",
+    `let b = x[at + ${half}u];`,
+    `if (third == 2u) { y[at] = a; y[at + ${half}u] = b; return; }`,
+    inverse
+      ? [`y[at] = a * cos_table[t] + b * sin_table[t + ${half}u];`, `y[at + ${half}u] = b * cos_table[t + ${half}u] - a * sin_table[t];`]
+      : [`y[at] = a * cos_table[t] - b * sin_table[t];`, `y[at + ${half}u] = b * cos_table[t + ${half}u] + a * sin_table[t + ${half}u];`],
+  );
+  const code = shader({ bindings, workgroupSize: WORKGROUP, body });
+  return { name, code, bindings: bindingsOf(bindings), workgroups, flops: 2 * size, bytes: 4 * (2 * size + 2 * length * headDim) };
+}
+
+/** Tables [S, D] of cos and sin with angles rounded to f32, as PyTorch computes them. */
+export function ropeTables({ length, headDim, theta }: { length: number; headDim: number; theta: number }): { cos: Float32Array; sin: Float32Array } {
+  const cos = new Float32Array(length * headDim);
+  const sin = new Float32Array(length * headDim);
+  const half = headDim / 2;
+  for (let i = 0; i < half; i++) {
+    const frequency = Math.fround(1 / Math.fround(theta ** Math.fround((2 * i) / headDim)));
+    for (let t = 0; t < length; t++) {
+      const angle = Math.fround(t * frequency);
+      for (const d of [i, i + half]) {
+        cos[t * headDim + d] = Math.cos(angle);
+        sin[t * headDim + d] = Math.sin(angle);
+      }
+    }
+  }
+  return { cos, sin };
+}
