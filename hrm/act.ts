@@ -7,15 +7,12 @@ import {
   assign,
   bitAnd,
   bitOr,
-  broadcastTo,
-  cast,
   greater,
   greaterEqual,
   less,
   max,
   mul,
   reshape,
-  scalar,
   sigmoid,
   stopGradient,
   variable,
@@ -144,6 +141,3 @@ export function storeCarry(carry: Carry, start: Refilled, { zH, zL }: Latents, {
   assign(carry.labels, start.labels);
   assign(carry.identifiers, start.identifiers);
 }
-
-/** No minimum: rows may halt at once. */
-export const noMinimum = (config: HrmConfig): Tensor => cast(broadcastTo(scalar(0, "i32"), [config.batch_size]), "i32");

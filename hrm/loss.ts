@@ -20,9 +20,8 @@ import {
   type Tensor,
 } from "../engine/index.js";
 import type { HrmConfig } from "./config.js";
+import { IGNORE_LABEL } from "./puzzles.js";
 
-/** Labels with this value count neither for the loss nor for the metrics. */
-export const IGNORE_LABEL = -100;
 
 /**
  * Columns of a metrics row, sums over the batch. All but the losses count only rows that halted in this step and

@@ -72,18 +72,25 @@ export async function npmDriverFolder(): Promise<string | null> {
 const gpus = new Map<string, GPU>();
 
 /**
- * The `GPU` object for drivers of this source; null where there is no such driver.
- * @param flags as Dawn's `create` takes them, such as `adapter=<part of a name>`.
+ * Asks drivers of this source for an adapter; null where there is no such driver or it has none to offer.
+ * @param flags as Dawn's `create` takes them
  */
-export async function openGpu(source: DriverSource, flags: readonly string[]): Promise<GPU | null> {
+export async function requestAdapter(
+  source: DriverSource,
+  flags: readonly string[],
+  options: GPURequestAdapterOptions,
+): Promise<GPUAdapter | null> {
   const create = await loadDawn();
   const key = [source, ...flags].join(" ");
-  const known = gpus.get(key);
-  if (known) return known;
+  const gpu = (): GPU => {
+    const known = gpus.get(key) ?? create([...flags]);
+    gpus.set(key, known);
+    return known;
+  };
   if (source === "npm") {
     const folder = await npmDriverFolder();
     if (!folder || !(loadLibrary("libvulkan.so.1") || loadLibrary(join(folder, "libvulkan.so.1")))) return null;
-    return remember(key, withDrivers(join(folder, "vk_swiftshader_icd.json"), () => create([...flags])));
+    return withDrivers(join(folder, "vk_swiftshader_icd.json"), () => gpu().requestAdapter(options));
   }
   if (linux) {
     // Dawn and the loader complain on the terminal about what is missing, so look first
@@ -93,21 +100,16 @@ export async function openGpu(source: DriverSource, flags: readonly string[]): P
       if (!folder || !loadLibrary(join(folder, "libvulkan.so.1"))) return null;
     }
   }
-  return remember(key, create([...flags]));
+  return gpu().requestAdapter(options);
 }
 
-function remember(key: string, gpu: GPU): GPU {
-  gpus.set(key, gpu);
-  return gpu;
-}
-
-/** Runs `body` while the Vulkan loader sees exactly these drivers. */
-function withDrivers<T>(files: string, body: () => T): T {
+/** Runs `body` while the Vulkan loader, which looks when adapters are first asked for, sees exactly these drivers. */
+async function withDrivers<T>(files: string, body: () => Promise<T>): Promise<T> {
   const before = DRIVER_VARIABLES.map((name) => [name, process.env[name]] as const);
   for (const name of DRIVER_VARIABLES) delete process.env[name];
   process.env["VK_ICD_FILENAMES"] = files;
   try {
-    return body();
+    return await body();
   } finally {
     for (const [name, value] of before) {
       if (value === undefined) delete process.env[name];

@@ -1,7 +1,7 @@
 /** WebGPU in Node through Dawn: a real GPU where there is one, else a software adapter from the system or from npm. */
 import { isSoftwareAdapter, openDevice, refuseNullAdapter, type Device } from "../device.js";
 import { AdapterError } from "../errors.js";
-import { openGpu, type DriverSource } from "./dawn.js";
+import { requestAdapter, type DriverSource } from "./dawn.js";
 
 /** An adapter that was found. */
 export interface AdapterListing {
@@ -43,8 +43,7 @@ async function findAdapters({ robustness = true }: NodeDeviceOptions): Promise<F
   const flags = robustness ? [] : ["enable-dawn-features=disable_robustness,allow_unsafe_apis"];
   const found: Found[] = [];
   const add = async (source: DriverSource, options: GPURequestAdapterOptions): Promise<void> => {
-    const gpu = await openGpu(source, flags);
-    const adapter = await gpu?.requestAdapter(options);
+    const adapter = await requestAdapter(source, flags, options);
     if (!adapter) return;
     const name = adapter.info.description || adapter.info.device || adapter.info.architecture || adapter.info.vendor;
     try {

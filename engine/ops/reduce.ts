@@ -20,11 +20,8 @@ const reduceOperation: Operation<ReduceAttributes> = {
     const kernel = reduceKernel({ outer, size, inner, op: kind, dtype }, capabilities);
     return { dispatches: [{ kernel, bind: [{ input: 0 }, { output: 0 }] }] };
   },
-  gradient({ attributes: { kind, outer, size, inner }, inputs, gradients }) {
-    if (kind !== "sum") return [null];
-    const dy = reshape(gradients[0]!, [outer, 1, inner]);
-    return [reshape(broadcastTo(dy, [outer, size, inner]), inputs[0]!.shape)];
-  },
+  // The result keeps its reduced axes as 1s, so its gradient broadcasts straight back.
+  gradient: ({ attributes: { kind }, inputs, gradients }) => [kind === "sum" ? broadcastTo(gradients[0]!, inputs[0]!.shape) : null],
 };
 
 /** Reduces the contiguous axes from `first` to before `end`; they become 1s. */

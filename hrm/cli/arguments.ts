@@ -285,7 +285,7 @@ function editDistance(a: string, b: string): number {
       const substitution = rows[i - 1]![j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
       row[j] = Math.min(rows[i - 1]![j]! + 1, row[j - 1]! + 1, substitution);
       if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) {
-        row[j] = Math.min(row[j], rows[i - 2]![j - 2]! + 1);
+        row[j] = Math.min(row[j]!, rows[i - 2]![j - 2]! + 1);
       }
     }
     rows.push(row);

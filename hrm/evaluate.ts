@@ -1,0 +1,154 @@
+/** Evaluation over a puzzle set, and solving one puzzle segment by segment. */
+import {
+  add,
+  assign,
+  compile,
+  div,
+  hostTensor,
+  i32,
+  mul,
+  variable,
+  zeros,
+  type Device,
+  type Program,
+} from "../engine/index.js";
+import { createCarry, destroyCarry, resetCarry } from "./act.js";
+import type { HrmConfig } from "./config.js";
+import { consecutiveBatch, destroyPuzzles, uploadPuzzles } from "./data.js";
+import { metricRow, METRICS } from "./loss.js";
+import type { Weights } from "./parameters.js";
+import type { PuzzleSet } from "./puzzles.js";
+import { evaluationSegment } from "./step.js";
+import { modelOf } from "./trainer.js";
+
+/** Scores over a puzzle set; accuracies are fractions. */
+export interface Scores {
+  /** Puzzles with at least one label. */
+  readonly count: number;
+  /** Puzzles with every labelled cell right. */
+  readonly exact: number;
+  readonly exactAccuracy: number;
+  /** Mean over puzzles of the share of right cells. */
+  readonly cellAccuracy: number;
+  /** Share of puzzles where q_halt's sign says whether they are solved. */
+  readonly qHaltAccuracy: number;
+  readonly meanSteps: number;
+}
+
+/** Evaluates weights on a set; compiled once, run often. */
+export interface Evaluator {
+  readonly program: Program;
+  /** Scores over the first `limit` puzzles (default all); submits everything, then reads once. */
+  run(limit?: number): Promise<Scores>;
+  destroy(): void;
+}
+
+export interface EvaluatorOptions {
+  readonly device: Device;
+  readonly config: HrmConfig;
+  readonly weights: Weights;
+  readonly data: PuzzleSet;
+  /** Segments that each puzzle runs; default halt_max_steps. */
+  readonly segments?: number;
+}
+
+/** Compiles the evaluation of these weights on this set. `config.batch_size` may differ from training. */
+export async function createEvaluator({ device, config, weights, data, segments = config.halt_max_steps }: EvaluatorOptions): Promise<Evaluator> {
+  const puzzles = uploadPuzzles(device, data, "evaluation");
+  const carry = createCarry(device, config);
+  const totals = variable(device, zeros([METRICS.length]), "evaluation.totals");
+  /** Segments done so far; a batch takes `segments` of them. */
+  const cursor = variable(device, hostTensor(Int32Array.of(0), [1]), "evaluation.cursor");
+  const limitVariable = variable(device, hostTensor(Int32Array.of(data.count), [1]), "evaluation.limit");
+  const model = modelOf(config, weights);
+  const program = await compile(
+    device,
+    {},
+    () => {
+      const first = mul(div(cursor, segments), config.batch_size);
+      const { metrics } = evaluationSegment(model, carry, consecutiveBatch(puzzles, first, limitVariable, config), segments);
+      assign(totals, add(totals, metrics));
+      assign(cursor, add(cursor, 1));
+    },
+    { name: "evaluation" },
+  );
+  return {
+    program,
+    async run(limit = data.count) {
+      const count = Math.min(limit, data.count);
+      resetCarry(carry);
+      totals.write(new Float32Array(METRICS.length));
+      cursor.write(Int32Array.of(0));
+      limitVariable.write(Int32Array.of(count));
+      const runs = segments * Math.ceil(count / config.batch_size);
+      for (let i = 0; i < runs; i++) await program.run();
+      const sums = metricRow(await totals.read());
+      const n = Math.max(1, sums.count);
+      return {
+        count: sums.count,
+        exact: sums.exact_accuracy,
+        exactAccuracy: sums.exact_accuracy / n,
+        cellAccuracy: sums.accuracy / n,
+        qHaltAccuracy: sums.q_halt_accuracy / n,
+        meanSteps: sums.steps / n,
+      };
+    },
+    destroy() {
+      program.destroy();
+      destroyCarry(carry);
+      destroyPuzzles(puzzles);
+      for (const v of [totals, cursor, limitVariable]) v.destroy();
+    },
+  };
+}
+
+/** What the model answers after a segment. */
+export interface SolvedSegment {
+  /** Predicted tokens [S]. */
+  readonly prediction: Int32Array;
+  /** Above 0 the model believes the answer right. */
+  readonly qHalt: number;
+  readonly qContinue: number;
+}
+
+/** Solves one puzzle at a time with the weights as they are when asked. */
+export interface Solver {
+  /** The answer after each of `segments` segments. `inputs` are tokens [S]. */
+  solve(inputs: Int32Array, options?: { identifier?: number; segments?: number }): Promise<SolvedSegment[]>;
+  destroy(): void;
+}
+
+/** Compiles a solver. */
+export async function createSolver({ device, config: given, weights }: { device: Device; config: HrmConfig; weights: Weights }): Promise<Solver> {
+  const config = { ...given, batch_size: 1 };
+  const carry = createCarry(device, config);
+  const model = modelOf(config, weights);
+  const { seq_len: S } = config;
+  // One segment more than anyone asks for: the carry is reset by hand.
+  const endless = 2 ** 30;
+  const program = await compile(
+    device,
+    { inputs: i32(1, S), labels: i32(1, S), identifiers: i32(1) },
+    (batch) => {
+      const { segment, predictions } = evaluationSegment(model, carry, batch, endless);
+      return { prediction: predictions, qHalt: segment.qHalt, qContinue: segment.qContinue };
+    },
+    { name: "solver" },
+  );
+  return {
+    async solve(inputs, { identifier = 0, segments = config.halt_max_steps } = {}) {
+      resetCarry(carry);
+      const results: SolvedSegment[] = [];
+      for (let i = 0; i < segments; i++) {
+        await program.run({ inputs, labels: new Int32Array(S), identifiers: Int32Array.of(identifier) });
+        const [prediction, qHalt, qContinue] = await Promise.all(["prediction", "qHalt", "qContinue"].map((name) => program.read(name)));
+        results.push({ prediction: prediction as Int32Array, qHalt: qHalt![0]!, qContinue: qContinue![0]! });
+      }
+      return results;
+    },
+    destroy() {
+      program.destroy();
+      destroyCarry(carry);
+    },
+  };
+}
