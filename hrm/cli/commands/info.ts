@@ -1,0 +1,27 @@
+/** `hrm info`: the adapters of this machine. */
+import { listAdapters } from "../../../engine/node/index.js";
+import { parseArguments, type Command } from "../arguments.js";
+import { jsonOption } from "../shared.js";
+
+const options = { json: jsonOption } as const;
+const command: Command<typeof options> = { name: "hrm info", summary: "Lists the WebGPU adapters found, the one that would be used first.", options };
+
+/** Runs `hrm info`. Exit code 1 where there is no adapter. */
+export async function infoCommand(argv: readonly string[]): Promise<number> {
+  const parsed = parseArguments(command, argv);
+  if (parsed.kind === "help") {
+    process.stdout.write(parsed.text);
+    return 0;
+  }
+  const adapters = await listAdapters();
+  for (const a of adapters) {
+    const limits = Object.entries(a.limits).map(([name, value]) => `    ${name} ${value}`);
+    process.stdout.write(
+      `${a.index}: ${a.name}${a.chosen ? "  <- used by default" : ""}\n  ${a.why}; driver from ${a.source}; vendor ${a.vendor || "-"}, architecture ${a.architecture || "-"}\n` +
+        `  features ${a.features.join(", ")}\n  limits\n${limits.join("\n")}\n`,
+    );
+  }
+  if (adapters.length === 0) process.stdout.write("No WebGPU adapter found.\n");
+  if (parsed.values.json) process.stdout.write(`${JSON.stringify({ adapters })}\n`);
+  return adapters.length > 0 ? 0 : 1;
+}
