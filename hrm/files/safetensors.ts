@@ -15,7 +15,7 @@ import { FileFormatError, type FileFormatPlace } from "./file_format_error.js";
 const BYTES = {
   F64: 8, F32: 4, F16: 2, BF16: 2, F8_E4M3: 1, F8_E5M2: 1,
   I64: 8, I32: 4, I16: 2, I8: 1, U64: 8, U32: 4, U16: 2, U8: 1, BOOL: 1,
-} as const; // prettier-ignore
+} as const;
 
 /** Element types of the format. */
 export type SafetensorsDtype = keyof typeof BYTES;
@@ -81,7 +81,9 @@ export function writeSafetensors(
       );
     }
     if (names.has(name)) {
-      throw new UsageError(`writeSafetensors: got the name ${JSON.stringify(name)} twice or reserved; expected distinct names.`);
+      throw new UsageError(
+        `writeSafetensors: got the name ${JSON.stringify(name)} twice or reserved; expected distinct names.`,
+      );
     }
     names.add(name);
     header.push([name, { dtype, shape, data_offsets: [offset, (offset += expected)] }]);
@@ -124,11 +126,14 @@ function f16ToNumber(bits: number): number {
 }
 
 function readHeader(bytes: Uint8Array): { json: Record<string, unknown>; end: number } {
-  if (bytes.length < 8) throw problem(`got ${bytes.length} bytes; expected at least 8`, { offset: bytes.length });
+  if (bytes.length < 8)
+    throw problem(`got ${bytes.length} bytes; expected at least 8`, { offset: bytes.length });
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const length = view.getUint32(0, true) + view.getUint32(4, true) * 2 ** 32;
   if (length > MAX_HEADER_BYTES || 8 + length > bytes.length) {
-    throw problem(`got a header of ${length} bytes in a file of ${bytes.length}; is it a safetensors file?`, { offset: 0 });
+    throw problem(`got a header of ${length} bytes in a file of ${bytes.length}; is it a safetensors file?`, {
+      offset: 0,
+    });
   }
   if (bytes[8] !== 0x7b || length === 0) throw problem('the header does not start with "{"', { offset: 8 });
   const end = 8 + length;
@@ -145,21 +150,26 @@ function readHeader(bytes: Uint8Array): { json: Record<string, unknown>; end: nu
     throw problem(`the header is not JSON: ${(cause as Error).message}`, { offset: 8 }, { cause });
   }
   const twice = duplicateKey(text);
-  if (twice !== undefined) throw problem(`the header has the key ${JSON.stringify(twice)} twice`, { offset: 8 });
+  if (twice !== undefined)
+    throw problem(`the header has the key ${JSON.stringify(twice)} twice`, { offset: 8 });
   return { json, end };
 }
 
 /** The first key that an object of this (valid) JSON text has twice: JSON.parse would keep the last silently. */
 function duplicateKey(text: string): string | undefined {
   const open: Set<string>[] = [];
-  for (const [token, key] of text.matchAll(/("(?:[^"\\]|\\.)*")\s*:|"(?:[^"\\]|\\.)*"|[{}]/g)) {
-    if (token === "{") open.push(new Set());
-    else if (token === "}") open.pop();
-    else if (key !== undefined) {
-      const name = JSON.parse(key) as string;
-      if (open.at(-1)!.has(name)) return name;
-      open.at(-1)!.add(name);
-    }
+  for (let i = 0; i < text.length; i++) {
+    if (text[i] === "{") open.push(new Set());
+    else if (text[i] === "}") open.pop();
+    if (text[i] !== '"') continue;
+    const start = i++;
+    while (text[i] !== '"') i += text[i] === "\\" ? 2 : 1;
+    let next = i + 1;
+    while (" \t\n\r".includes(text[next]!)) next++;
+    if (text[next] !== ":") continue;
+    const key = JSON.parse(text.slice(start, i + 1)) as string;
+    if (open.at(-1)!.has(key)) return key;
+    open.at(-1)!.add(key);
   }
   return undefined;
 }
@@ -177,7 +187,9 @@ function readEntry(name: string, entry: unknown, dataLength: number, dataStart: 
   if (!isRecord(entry)) throw problem("got no object with dtype, shape and data_offsets", { tensor: name });
   const { dtype, shape, data_offsets: offsets } = entry;
   if (typeof dtype !== "string" || !Object.hasOwn(BYTES, dtype)) {
-    throw problem(`got dtype ${show(dtype)}; expected one of ${Object.keys(BYTES).join(", ")}`, { tensor: name });
+    throw problem(`got dtype ${show(dtype)}; expected one of ${Object.keys(BYTES).join(", ")}`, {
+      tensor: name,
+    });
   }
   if (!isSizes(shape) || !Number.isSafeInteger(elements(shape) * 8)) {
     throw problem(`got shape ${show(shape)}; expected non-negative integers`, { tensor: name });
@@ -207,13 +219,16 @@ function requireSeamless(ranges: readonly TensorRange[], dataLength: number, dat
   let at = 0;
   for (const { name, begin, end } of [...ranges].sort((a, b) => a.begin - b.begin || a.end - b.end)) {
     if (begin !== at) {
-      const what = begin < at ? "overlaps the tensor before it" : `leaves a hole of ${begin - at} bytes before it`;
+      const what =
+        begin < at ? "overlaps the tensor before it" : `leaves a hole of ${begin - at} bytes before it`;
       throw problem(`its data ${what}`, { tensor: name, offset: dataStart + begin });
     }
     at = end;
   }
   if (at !== dataLength) {
-    throw problem(`${dataLength - at} bytes after the last tensor belong to none`, { offset: dataStart + at });
+    throw problem(`${dataLength - at} bytes after the last tensor belong to none`, {
+      offset: dataStart + at,
+    });
   }
 }
 
@@ -222,7 +237,8 @@ function readMetadata(json: Record<string, unknown>): Record<string, string> {
   const metadata = json[METADATA];
   if (!isRecord(metadata)) throw problem(`got ${METADATA} ${show(metadata)}; expected an object of strings`);
   for (const [key, value] of Object.entries(metadata)) {
-    if (typeof value !== "string") throw problem(`got ${METADATA}.${key} = ${show(value)}; expected a string`);
+    if (typeof value !== "string")
+      throw problem(`got ${METADATA}.${key} = ${show(value)}; expected a string`);
   }
   return metadata as Record<string, string>;
 }

@@ -48,7 +48,8 @@ export function sudokuTask(size: SudokuSize): Task {
     length,
     numPuzzleIdentifiers: 1,
     parse: (text) => parseSudoku(text, size),
-    format: (cells) => Array.from(requireLength(cells, length, "cells"), (token) => symbol(token, size)).join(""),
+    format: (cells) =>
+      Array.from(requireLength(cells, length, "cells"), (token) => symbol(token, size)).join(""),
     check: (input, answer) => checkSudoku(input, answer, size, units),
     renderText: (cells, options) => renderSudoku(cells, size, options),
   };
@@ -149,5 +150,7 @@ function symbol(token: number, size: SudokuSize): string {
 
 function requireLength(cells: ArrayLike<number>, length: number, what: string): ArrayLike<number> {
   if (cells.length === length) return cells;
-  throw new PuzzleError(`sudoku${Math.sqrt(length)}: got ${what} of ${cells.length} cells; expected ${length}.`);
+  throw new PuzzleError(
+    `sudoku${Math.sqrt(length)}: got ${what} of ${cells.length} cells; expected ${length}.`,
+  );
 }
