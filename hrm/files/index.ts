@@ -1,0 +1,10 @@
+/** File formats, read and written without Node or DOM. */
+export { FileFormatError, type FileFormatPlace } from "./file_format_error.js";
+export {
+  readSafetensors,
+  widenToF32,
+  writeSafetensors,
+  type Safetensors,
+  type SafetensorsDtype,
+  type SafetensorsTensor,
+} from "./safetensors.js";
