@@ -133,7 +133,9 @@ export function parseArguments<const O extends Readonly<Record<string, Option>>>
     // "--seed --json" is a forgotten value; "--seed -1" is a value out of range and says so.
     const swallowed = !token.inlineValue && /^-[^\d.]/.test(token.value ?? "");
     if (token.value === undefined || swallowed) {
-      const hint = swallowed ? ` To pass ${quote(token.value!)} itself, write ${token.rawName}=${token.value}.` : "";
+      const hint = swallowed
+        ? ` To pass ${quote(token.value!)} itself, write ${token.rawName}=${token.value}.`
+        : "";
       throw new ArgumentError(`${token.rawName}: got no value; expected ${expectation(option)}.${hint}`);
     }
     values[name] = convert(token.rawName, token.value, option);
@@ -149,10 +151,15 @@ export function helpText(command: Command): string {
     const body = `${name}${variadic ? " ..." : ""}`;
     return required ? ` <${body}>` : ` [${body}]`;
   });
-  const rows: [string, string][] = Object.entries({ ...command.options, help: HELP }).map(([name, option]) => {
-    const value = placeholder(option);
-    return [`${option.short ? `-${option.short}, ` : "    "}--${name}${value ? ` ${value}` : ""}`, describe(option)];
-  });
+  const rows: [string, string][] = Object.entries({ ...command.options, help: HELP }).map(
+    ([name, option]) => {
+      const value = placeholder(option);
+      return [
+        `${option.short ? `-${option.short}, ` : "    "}--${name}${value ? ` ${value}` : ""}`,
+        describe(option),
+      ];
+    },
+  );
   const sections = [
     `Usage: ${command.name} [options]${usage.join("")}`,
     command.summary,
@@ -195,7 +202,11 @@ function resolve(
   );
 }
 
-function convert(rawName: string, text: string, option: StringOption | NumberOption | ChoiceOption): string | number {
+function convert(
+  rawName: string,
+  text: string,
+  option: StringOption | NumberOption | ChoiceOption,
+): string | number {
   const bad = (hint = ""): ArgumentError =>
     new ArgumentError(`${rawName}: got ${quote(text)}; expected ${expectation(option)}.${hint}`);
   if (option.type === "string") return text;
@@ -215,7 +226,10 @@ function convert(rawName: string, text: string, option: StringOption | NumberOpt
 function requirePositionals(command: Command, given: readonly string[]): void {
   const declared = command.positionals ?? [];
   const missing = declared.find(({ required }, i) => required && i >= given.length);
-  if (missing) throw new ArgumentError(`got no <${missing.name}>; expected ${missing.help}. See ${command.name} --help.`);
+  if (missing)
+    throw new ArgumentError(
+      `got no <${missing.name}>; expected ${missing.help}. See ${command.name} --help.`,
+    );
   if (given.length <= declared.length || declared.at(-1)?.variadic) return;
   const extra = given[declared.length]!;
   throw new ArgumentError(
@@ -228,13 +242,15 @@ function requirePositionals(command: Command, given: readonly string[]): void {
 function expectation(option: StringOption | NumberOption | ChoiceOption): string {
   if (option.type === "string") return option.placeholder ? `a value (${option.placeholder})` : "a value";
   if (option.type === "choice") return `one of ${option.choices.join(", ")}`;
-  return `${option.type === "int" ? "an integer" : "a number"}${rangeText(option, " ")}`;
+  const range = rangeText(option);
+  return `${option.type === "int" ? "an integer" : "a number"}${range && ` ${range.replace(/^at/, "of at")}`}`;
 }
 
-function rangeText({ min, max }: NumberOption, before: string): string {
-  if (min !== undefined && max !== undefined) return `${before}from ${min} to ${max}`;
-  if (min !== undefined) return `${before}of at least ${min}`;
-  return max === undefined ? "" : `${before}of at most ${max}`;
+/** `from 1 to 4`, `at least 1`, `at most 4`, or nothing. */
+function rangeText({ min, max }: NumberOption): string {
+  if (min !== undefined && max !== undefined) return `from ${min} to ${max}`;
+  if (min !== undefined) return `at least ${min}`;
+  return max === undefined ? "" : `at most ${max}`;
 }
 
 function placeholder(option: Option): string {
@@ -244,7 +260,7 @@ function placeholder(option: Option): string {
 }
 
 function describe(option: Option): string {
-  const range = option.type === "int" || option.type === "float" ? rangeText(option, "") : "";
+  const range = option.type === "int" || option.type === "float" ? rangeText(option) : "";
   const fallback = option.defaultText ?? option.default;
   const notes = [...(range ? [range] : []), ...(fallback === undefined ? [] : [`default: ${fallback}`])];
   return option.help + (notes.length > 0 ? ` (${notes.join("; ")})` : "");

@@ -1,0 +1,56 @@
+import { assert } from "chai";
+import { formatPercent, formatProportion, wilsonInterval } from "../../hrm/statistics.js";
+
+describe("statistics", () => {
+  // Newcombe 1998, table I, method 3 (Wilson without continuity correction).
+  const published: [number, number, number, number][] = [
+    [81, 263, 0.2553, 0.3662],
+    [15, 148, 0.0624, 0.1605],
+    [0, 20, 0, 0.1611],
+    [1, 29, 0.0061, 0.1718],
+  ];
+  for (const [successes, trials, low, high] of published) {
+    it(`wilsonInterval(${successes}, ${trials}) is the published [${low}, ${high}]`, () => {
+      const interval = wilsonInterval(successes, trials);
+      assert.closeTo(interval.low, low, 5e-5);
+      assert.closeTo(interval.high, high, 5e-5);
+    });
+  }
+
+  it("is symmetric, holds the proportion, and ends at 0 and 1 exactly", () => {
+    for (const [k, n] of [
+      [3, 10],
+      [0, 7],
+      [7, 7],
+      [996, 1024],
+    ] as const) {
+      const { low, high } = wilsonInterval(k, n);
+      const mirrored = wilsonInterval(n - k, n);
+      assert.closeTo(low, 1 - mirrored.high, 1e-12);
+      assert.isTrue(0 <= low && low <= k / n && k / n <= high && high <= 1);
+    }
+    assert.equal(wilsonInterval(7, 7).high, 1);
+    assert.equal(wilsonInterval(0, 7).low, 0);
+    assert.deepEqual(wilsonInterval(0, 0), { low: 0, high: 1 });
+  });
+
+  it("refuses counts that are no counts", () => {
+    for (const [k, n] of [
+      [-1, 3],
+      [4, 3],
+      [NaN, 3],
+      [0, Infinity],
+    ] as const) {
+      assert.throws(() => wilsonInterval(k, n), RangeError, `${k} of ${n}`);
+    }
+  });
+
+  it("formats without rounding onto 0% or 100%", () => {
+    assert.equal(formatProportion(996, 1024), "97.3% [96.1, 98.1]");
+    assert.equal(formatProportion(0, 0), "- [0.0, 100.0]");
+    assert.equal(formatPercent(1), "100.0%");
+    assert.equal(formatPercent(0.9999), "99.9%");
+    assert.equal(formatPercent(0.0001), "0.1%");
+    assert.equal(formatPercent(0), "0.0%");
+  });
+});
