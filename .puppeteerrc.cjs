@@ -1,2 +1,2 @@
-// The browser comes from the system or from an npm package (test/support/browser.ts): an install never depends on a download.
+// Installing never downloads a browser: tests use one that is there, or the one in @sparticuz/chromium.
 module.exports = { skipDownload: true };

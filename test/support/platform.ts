@@ -1,0 +1,20 @@
+/** Node's half of the platform; the browser bundle takes platform_browser.ts in its place. */
+import { readFile } from "node:fs/promises";
+import { openNodeDevice } from "../../engine/node/index.js";
+import type { Device } from "../../engine/index.js";
+
+/** Opens the adapter named by TEST_ADAPTER, default the software adapter, so that every machine tests the same. */
+export async function openTestDevice(): Promise<Device> {
+  return openNodeDevice({ adapter: process.env["TEST_ADAPTER"] ?? "software" });
+}
+
+/** A file below ../shared/fixtures; null where it is absent. */
+export async function readFixture(path: string): Promise<Uint8Array | null> {
+  return readFile(`../shared/fixtures/${path}`).then(
+    (bytes) => new Uint8Array(bytes),
+    () => null,
+  );
+}
+
+/** TEST_SEED, or a fresh one. */
+export const testSeed = Number(process.env["TEST_SEED"] ?? Date.now() % 2 ** 31);

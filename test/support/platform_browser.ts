@@ -1,0 +1,16 @@
+/** The browser's half of the platform. */
+import { openDevice, type Device } from "../../engine/index.js";
+
+/** Opens the page's adapter. */
+export async function openTestDevice(): Promise<Device> {
+  return openDevice();
+}
+
+/** A fixture from the test server; null where it is absent. */
+export async function readFixture(path: string): Promise<Uint8Array | null> {
+  const response = await fetch(`/fixtures/${path}`);
+  return response.ok ? new Uint8Array(await response.arrayBuffer()) : null;
+}
+
+/** The seed in the page's address, or a fresh one. */
+export const testSeed = Number(new URLSearchParams(location.search).get("seed") ?? Date.now() % 2 ** 31);
