@@ -1,0 +1,101 @@
+/** The Hierarchical Reasoning Model: the model, its training and its use. Tasks and file formats are `hrm/tasks` and `hrm/files`. */
+export {
+  continueTarget,
+  createCarry,
+  decideHalting,
+  destroyCarry,
+  minimumHaltSteps,
+  refill,
+  resetCarry,
+  storeCarry,
+  type Batch,
+  type Carry,
+  type Halting,
+  type Refilled,
+} from "./act.js";
+export {
+  ConfigError,
+  defaultConfig,
+  defaultTrainConfig,
+  derive,
+  modelConfig,
+  trainConfig,
+  type Derived,
+  type HrmConfig,
+  type TrainConfig,
+} from "./config.js";
+export {
+  consecutiveBatch,
+  destroyPuzzles,
+  randomBatch,
+  randomExploration,
+  uploadPuzzles,
+  type GpuPuzzles,
+} from "./data.js";
+export {
+  createEvaluator,
+  createSolver,
+  type Evaluator,
+  type EvaluatorOptions,
+  type Scores,
+  type SolvedSegment,
+  type Solver,
+} from "./evaluate.js";
+export {
+  actLoss,
+  METRICS,
+  metricRow,
+  type LossInputs,
+  type LossResult,
+  type Metric,
+  type MetricRow,
+} from "./loss.js";
+export {
+  embed,
+  segment,
+  type Latents,
+  type Model,
+  type Parameters,
+  type RotaryTables,
+  type SegmentResult,
+} from "./model.js";
+export {
+  countParameters,
+  createWeights,
+  initialState,
+  parameterSpecs,
+  readWeights,
+  StateError,
+  type ParameterSpec,
+  type StateDict,
+  type Weights,
+} from "./parameters.js";
+export { IGNORE_LABEL, type PuzzleSet, type PuzzleSplits } from "./puzzles.js";
+export { emaDecay, learningRate, scheduleTables, type ScheduleTables } from "./schedule.js";
+export {
+  createSession,
+  type Session,
+  type SessionEvent,
+  type SessionOptions,
+  type TrainingSummary,
+} from "./session.js";
+export { formatPercent, formatProportion, wilsonInterval, type Interval } from "./statistics.js";
+export {
+  evaluationSegment,
+  gradientNorm,
+  trainStep,
+  type EvaluationResult,
+  type Exploration,
+  type StepResult,
+  type TrainingState,
+} from "./step.js";
+export {
+  createTrainer,
+  createTrainingMemory,
+  modelOf,
+  rotaryTables,
+  type StepMetrics,
+  type Trainer,
+  type TrainerOptions,
+  type TrainingMemory,
+} from "./trainer.js";

@@ -1,0 +1,39 @@
+/** The size budget: gzip of each entry point's minified bundle, everything it imports included. */
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+import * as esbuild from "esbuild";
+import { external } from "../esbuild.config.mjs";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+/** KB (1,000 bytes) by entry point. */
+const BUDGET = {
+  "kernels/index": 20,
+  "engine/index": 30,
+  "hrm/index": 45,
+  index: 45,
+  "hrm/tasks/index": 15,
+  "hrm/files/index": 15,
+  "engine/node/index": 30,
+};
+
+let failed = false;
+for (const [entry, budget] of Object.entries(BUDGET)) {
+  const { outputFiles } = await esbuild.build({
+    entryPoints: [join(root, `${entry}.ts`)],
+    bundle: true,
+    minify: true,
+    format: "esm",
+    target: "es2022",
+    platform: "neutral",
+    external,
+    write: false,
+    logLevel: "warning",
+  });
+  const kilobytes = gzipSync(outputFiles[0].contents, { level: 9 }).length / 1000;
+  if (kilobytes > budget) failed = true;
+  console.log(
+    `${kilobytes > budget ? "over" : "ok  "}  ${entry.padEnd(18)} ${kilobytes.toFixed(1).padStart(5)} of ${budget} KB gzip`,
+  );
+}
+process.exit(failed ? 1 : 0);
