@@ -95,7 +95,8 @@ export async function build(names) {
   await Promise.all(
     names.map(async (name) => {
       const target = targets[name];
-      if (!target) throw new Error(`build: unknown target "${name}"; expected ${Object.keys(targets).join(", ")}`);
+      if (!target)
+        throw new Error(`build: unknown target "${name}"; expected ${Object.keys(targets).join(", ")}`);
       const options = target();
       if (options.entryPoints.length > 0) await emit(await esbuild.build(options));
     }),

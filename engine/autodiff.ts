@@ -1,7 +1,7 @@
 /** Reverse-mode differentiation, graph to graph: gradients are ordinary nodes that the compiler optimises. */
 import { ShapeError, UsageError } from "./errors.js";
 import { add, broadcastTo } from "./ops/elementwise.js";
-import { formatSpec, scalar, Tensor, type Node, type TensorLike } from "./tensor.js";
+import { formatSpec, scalar, type Tensor, type Node, type TensorLike } from "./tensor.js";
 import { asTensor } from "./trace.js";
 
 /**
@@ -13,9 +13,13 @@ export function grad(loss: Tensor, wrt: TensorLike): Tensor;
 export function grad<T extends readonly TensorLike[]>(loss: Tensor, wrt: T): { [K in keyof T]: Tensor };
 export function grad(loss: Tensor, wrt: TensorLike | readonly TensorLike[]): Tensor | readonly Tensor[] {
   if (loss.size !== 1 || loss.dtype !== "f32") {
-    throw new ShapeError(`grad: got a loss ${formatSpec(loss)}; expected one f32 element. Reduce it with sum() or mean().`);
+    throw new ShapeError(
+      `grad: got a loss ${formatSpec(loss)}; expected one f32 element. Reduce it with sum() or mean().`,
+    );
   }
-  const targets = (Array.isArray(wrt) ? (wrt as readonly TensorLike[]) : [wrt as TensorLike]).map((x) => asTensor(x));
+  const targets = (Array.isArray(wrt) ? (wrt as readonly TensorLike[]) : [wrt as TensorLike]).map((x) =>
+    asTensor(x),
+  );
   const gradients = backward(loss, targets);
   const results = targets.map((x) => gradients.get(x) ?? broadcastTo(scalar(0, x.dtype), x.shape));
   return Array.isArray(wrt) ? results : results[0]!;
@@ -35,7 +39,8 @@ function backward(loss: Tensor, targets: readonly Tensor[]): Map<Tensor, Tensor>
     if (received.every((g) => g === null)) continue;
     if (!node.inputs.some((input) => path.has(input.node) || wanted.has(input))) continue;
     const { operation, attributes, inputs, outputs } = node;
-    if (!operation.gradient) throw new UsageError(`grad: ${operation.name} has no gradient rule; use stopGradient() on its input.`);
+    if (!operation.gradient)
+      throw new UsageError(`grad: ${operation.name} has no gradient rule; use stopGradient() on its input.`);
     const results = operation.gradient({ attributes, inputs, outputs, gradients: received });
     inputs.forEach((input, i) => {
       const gradient = results[i];
@@ -59,7 +64,11 @@ function nodesBetween(wanted: ReadonlySet<Tensor>, last: Node): Set<Node> {
     stack.pop();
     if (depends.has(node)) continue;
     const blocked = node.operation.name === "stopGradient";
-    depends.set(node, node.outputs.some((t) => wanted.has(t)) || (!blocked && node.inputs.some((t) => depends.get(t.node) || wanted.has(t))));
+    depends.set(
+      node,
+      node.outputs.some((t) => wanted.has(t)) ||
+        (!blocked && node.inputs.some((t) => depends.get(t.node) || wanted.has(t))),
+    );
   }
   return new Set([...depends].filter(([, value]) => value).map(([node]) => node));
 }

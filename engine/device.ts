@@ -65,7 +65,9 @@ export async function openDevice(options: DeviceOptions = {}): Promise<Device> {
   const powerPreference = options.powerPreference ?? "high-performance";
   const adapter = options.adapter ?? (await gpu!.requestAdapter({ powerPreference }));
   if (!adapter) {
-    throw new AdapterError("WebGPU is there but offers no adapter. Update the graphics driver or enable WebGPU's software adapter.");
+    throw new AdapterError(
+      "WebGPU is there but offers no adapter. Update the graphics driver or enable WebGPU's software adapter.",
+    );
   }
   refuseNullAdapter(adapter.info);
   const limits: Record<string, number> = {};
@@ -77,7 +79,9 @@ export async function openDevice(options: DeviceOptions = {}): Promise<Device> {
       requiredLimits: limits,
     });
   } catch (cause) {
-    throw new AdapterError(`The adapter ${describeAdapter(adapter.info)} gave no device: ${String(cause)}`, { cause });
+    throw new AdapterError(`The adapter ${describeAdapter(adapter.info)} gave no device: ${String(cause)}`, {
+      cause,
+    });
   }
   return new Device(device, options.maxInFlight);
 }
@@ -86,13 +90,17 @@ export async function openDevice(options: DeviceOptions = {}): Promise<Device> {
 export function refuseNullAdapter(info: GPUAdapterInfo): void {
   const text = `${info.vendor} ${info.architecture} ${info.device} ${info.description}`.toLowerCase();
   if (/\bnull\b/.test(text)) {
-    throw new AdapterError(`The adapter "${text.trim()}" is a null backend that computes nothing; choose another adapter.`);
+    throw new AdapterError(
+      `The adapter "${text.trim()}" is a null backend that computes nothing; choose another adapter.`,
+    );
   }
 }
 
 function describeAdapter(info: GPUAdapterInfo): string {
   const parts = [info.description, info.device, info.architecture, info.vendor].filter(Boolean);
-  return parts[0] ? `${parts[0]}${info.vendor && parts[0] !== info.vendor ? ` [${info.vendor}]` : ""}` : "unnamed adapter";
+  return parts[0]
+    ? `${parts[0]}${info.vendor && parts[0] !== info.vendor ? ` [${info.vendor}]` : ""}`
+    : "unnamed adapter";
 }
 
 /** True for adapters that run shaders on the CPU (also where the browser hides it in `isFallbackAdapter`). */
@@ -110,7 +118,9 @@ function capabilitiesOf(device: GPUDevice): Capabilities {
     maxComputeWorkgroupStorageSize: limits.maxComputeWorkgroupStorageSize,
     maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
     maxStorageBuffersPerShaderStage: limits.maxStorageBuffersPerShaderStage,
-    subgroups: features.has("subgroups") ? { min: info.subgroupMinSize ?? 4, max: info.subgroupMaxSize ?? 128 } : null,
+    subgroups: features.has("subgroups")
+      ? { min: info.subgroupMinSize ?? 4, max: info.subgroupMaxSize ?? 128 }
+      : null,
     shaderF16: features.has("shader-f16"),
     software: isSoftwareAdapter(info),
   };
@@ -228,11 +238,17 @@ export class Device {
         .createComputePipelineAsync({
           label: kernel.name,
           layout: this.gpu.createPipelineLayout({ bindGroupLayouts: [this.bindGroupLayout(kernel)] }),
-          compute: { module: this.gpu.createShaderModule({ code: kernel.code, label: kernel.name }), entryPoint: "main" },
+          compute: {
+            module: this.gpu.createShaderModule({ code: kernel.code, label: kernel.name }),
+            entryPoint: "main",
+          },
         })
         .catch((cause: unknown) => {
           this.#pipelines.delete(kernel.code);
-          throw new GpuError(`Kernel ${kernel.name} for ${context} did not compile: ${String((cause as Error).message ?? cause)}`, { cause });
+          throw new GpuError(
+            `Kernel ${kernel.name} for ${context} did not compile: ${String((cause as Error).message ?? cause)}`,
+            { cause },
+          );
         });
       this.#pipelines.set(kernel.code, pipeline);
     }
@@ -292,4 +308,5 @@ export class Device {
 type EngineLateError = GpuError | DeviceLostError;
 
 /** Buffer usage of every tensor: bound as storage, written by the host, copied out. */
-export const STORAGE_USAGE = 128 | 8 | 4; /* STORAGE | COPY_DST | COPY_SRC; Node has no global for the names at import */
+export const STORAGE_USAGE =
+  128 | 8 | 4; /* STORAGE | COPY_DST | COPY_SRC; Node has no global for the names at import */

@@ -1,5 +1,11 @@
 /** The tensor engine: trace, compile, replay. */
-export { baselineCapabilities, KernelError, type Capabilities, type Dtype, type Kernel } from "../kernels/kernel.js";
+export {
+  baselineCapabilities,
+  KernelError,
+  type Capabilities,
+  type Dtype,
+  type Kernel,
+} from "../kernels/kernel.js";
 export { grad } from "./autodiff.js";
 export { compile, plan, read, type CompileOptions, type InputSpecs, type Plan } from "./compiler/compile.js";
 export {
@@ -18,7 +24,13 @@ export { takeRows } from "./ops/embedding.js";
 export { concat, slice, transpose } from "./ops/layout.js";
 export { linear, matmul, type MatmulOptions } from "./ops/matmul.js";
 export { attention, crossEntropy, rmsNorm, rope, swiglu } from "./ops/nn.js";
-export { adamAtan2Step, adamWStep, signSgdRowsStep, type AdamOptions, type AdamState } from "./ops/optimizer.js";
+export {
+  adamAtan2Step,
+  adamWStep,
+  signSgdRowsStep,
+  type AdamOptions,
+  type AdamState,
+} from "./ops/optimizer.js";
 export { randomBits, randomInt, randomUniform } from "./ops/random.js";
 export { maxOver, mean, sum, sumTo, type ReduceOptions } from "./ops/reduce.js";
 export { reshape, stopGradient } from "./ops/view.js";

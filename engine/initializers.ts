@@ -7,7 +7,8 @@ import { hostTensor, type HostTensor } from "./variable.js";
 export const zeros = (shape: Shape): HostTensor => hostTensor(new Float32Array(sizeOf(shape)), shape);
 
 /** One value everywhere. */
-export const full = (shape: Shape, value: number): HostTensor => hostTensor(new Float32Array(sizeOf(shape)).fill(value), shape);
+export const full = (shape: Shape, value: number): HostTensor =>
+  hostTensor(new Float32Array(sizeOf(shape)).fill(value), shape);
 
 /** Standard deviation of a unit normal cut at two standard deviations. */
 const TRUNCATED_STD = 0.8796256610342398;
@@ -17,10 +18,14 @@ const TRUNCATED_STD = 0.8796256610342398;
  * width is corrected so that the truncated values have the deviation asked for (PyTorch's own does not).
  * @param seed u32; @param stream tells apart tensors of one seed
  */
-export function truncatedNormal(shape: Shape, std: number, { seed = 0, stream = 0 }: { seed?: number; stream?: number } = {}): HostTensor {
+export function truncatedNormal(
+  shape: Shape,
+  std: number,
+  { seed = 0, stream = 0 }: { seed?: number; stream?: number } = {},
+): HostTensor {
   const data = new Float32Array(sizeOf(shape));
   let counter = 0;
-  for (let i = 0; i < data.length; ) {
+  for (let i = 0; i < data.length;) {
     // Box-Muller; values beyond two deviations are drawn again.
     const [a, b] = threefry2x32([seed >>> 0, stream >>> 0], [counter++, 0x6e6f726d]);
     const radius = Math.sqrt(-2 * Math.log((a + 1) / 2 ** 32));

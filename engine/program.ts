@@ -48,7 +48,8 @@ export class Program {
    */
   async run(inputs: Readonly<Record<string, TypedArray>> = {}, times = 1): Promise<void> {
     this.#requireAlive("run");
-    if (!Number.isInteger(times) || times < 1) throw new UsageError(`${this.name}.run: got times = ${times}; expected a positive integer.`);
+    if (!Number.isInteger(times) || times < 1)
+      throw new UsageError(`${this.name}.run: got times = ${times}; expected a positive integer.`);
     for (const [key, data] of Object.entries(inputs)) {
       const spec = this.plan.inputs[key];
       if (!spec) {
@@ -84,7 +85,9 @@ export class Program {
     const spec = this.plan.outputs[output];
     const buffer = this.outputs.get(output);
     if (!spec || !buffer) {
-      throw new UsageError(`${this.name}.read: no output "${output}"; this program gives ${[...this.outputs.keys()].join(", ") || "none"}.`);
+      throw new UsageError(
+        `${this.name}.read: no output "${output}"; this program gives ${[...this.outputs.keys()].join(", ") || "none"}.`,
+      );
     }
     return typedArray(spec.dtype, await this.device.readBuffer(buffer, 4 * sizeOf(spec.shape)));
   }
@@ -121,7 +124,11 @@ export class Program {
     const { bytes, memory } = this.plan;
     const head = [
       `${this.name}: ${rows.length} dispatches, ${(flops / 1e6).toFixed(2)} MFLOP`,
-      `inputs ${Object.entries(this.plan.inputs).map(([k, s]) => `${k} ${formatSpec(s)}`).join(", ") || "none"}`,
+      `inputs ${
+        Object.entries(this.plan.inputs)
+          .map(([k, s]) => `${k} ${formatSpec(s)}`)
+          .join(", ") || "none"
+      }`,
       `memory ${bytes.intermediates} bytes of intermediates in ${memory.slots.length} slots, ` +
         `${bytes.inputs} inputs, ${bytes.outputs} outputs, ${bytes.constants} constants`,
     ];

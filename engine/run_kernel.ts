@@ -7,7 +7,11 @@ export type TypedArray = Float32Array | Int32Array | Uint32Array;
 
 /** Wraps bytes as the typed array of a dtype. */
 export function typedArray(dtype: Dtype, data: ArrayBuffer): TypedArray {
-  return dtype === "f32" ? new Float32Array(data) : dtype === "i32" ? new Int32Array(data) : new Uint32Array(data);
+  return dtype === "f32"
+    ? new Float32Array(data)
+    : dtype === "i32"
+      ? new Int32Array(data)
+      : new Uint32Array(data);
 }
 
 /**
@@ -22,7 +26,10 @@ export async function runKernel(
   const pipeline = await device.pipeline(kernel, kernel.name);
   const bound = kernel.bindings.map(({ name }) => {
     const data = buffers[name];
-    if (!data) throw new UsageError(`runKernel(${kernel.name}): no buffer "${name}"; expected ${kernel.bindings.map((b) => b.name).join(", ")}.`);
+    if (!data)
+      throw new UsageError(
+        `runKernel(${kernel.name}): no buffer "${name}"; expected ${kernel.bindings.map((b) => b.name).join(", ")}.`,
+      );
     const buffer = device.createBuffer(data.byteLength, STORAGE_USAGE, name);
     device.gpu.queue.writeBuffer(buffer, 0, data as GPUAllowSharedBufferSource);
     return { name, data, buffer };
@@ -31,7 +38,10 @@ export async function runKernel(
     const bindGroup = device.gpu.createBindGroup({
       label: kernel.name,
       layout: device.bindGroupLayout(kernel),
-      entries: bound.map(({ data, buffer }, binding) => ({ binding, resource: { buffer, size: Math.ceil(data.byteLength / 16) * 16 } })),
+      entries: bound.map(({ data, buffer }, binding) => ({
+        binding,
+        resource: { buffer, size: Math.ceil(data.byteLength / 16) * 16 },
+      })),
     });
     const encoder = device.gpu.createCommandEncoder({ label: kernel.name });
     const pass = encoder.beginComputePass({ label: kernel.name });
@@ -44,7 +54,8 @@ export async function runKernel(
     const results: Record<string, TypedArray> = {};
     for (const [i, { name, data, buffer }] of bound.entries()) {
       const binding = kernel.bindings[i]!;
-      if (binding.access === "read_write") results[name] = typedArray(binding.dtype, await device.readBuffer(buffer, data.byteLength));
+      if (binding.access === "read_write")
+        results[name] = typedArray(binding.dtype, await device.readBuffer(buffer, data.byteLength));
     }
     return results;
   } finally {

@@ -1,5 +1,5 @@
 /** Symbolic tensors: what an operation promises to compute. Nothing here touches a GPU. */
-import type { Dtype, Kernel } from "../kernels/kernel.js";
+import type { Capabilities, Dtype, Kernel } from "../kernels/kernel.js";
 import type { ElementwiseName } from "../kernels/elementwise.js";
 import { DtypeError, ShapeError, UsageError } from "./errors.js";
 import type { Variable } from "./variable.js";
@@ -30,7 +30,7 @@ export interface LowerContext<A> {
   readonly attributes: A;
   readonly inputs: readonly TensorSpec[];
   readonly outputs: readonly TensorSpec[];
-  readonly capabilities: import("../kernels/kernel.js").Capabilities;
+  readonly capabilities: Capabilities;
 }
 
 export interface GradientContext<A> {
@@ -114,7 +114,9 @@ export function checkShape(shape: Shape, where: string): void {
 /** Throws unless the tensor has this dtype. */
 export function requireDtype(where: string, tensor: TensorSpec, dtype: Dtype): void {
   if (tensor.dtype !== dtype) {
-    throw new DtypeError(`${where}: got ${formatSpec(tensor)}; expected ${dtype}. Convert with cast(x, "${dtype}").`);
+    throw new DtypeError(
+      `${where}: got ${formatSpec(tensor)}; expected ${dtype}. Convert with cast(x, "${dtype}").`,
+    );
   }
 }
 
@@ -193,7 +195,7 @@ export function requireData(where: string, data: TypedArray, spec: TensorSpec): 
 
 /** A tensor with these values, fixed at compile time. */
 export function constant(data: TypedArray | readonly number[], shape?: Shape): Tensor {
-  const array = ArrayBuffer.isView(data) ? (data as TypedArray) : Float32Array.from(data);
+  const array = ArrayBuffer.isView(data) ? data : Float32Array.from(data);
   const spec = { shape: shape ?? [array.length], dtype: dtypeOf(array) };
   requireData("constant", array, spec);
   return makeTensor(constantOperation, [], { data: array }, spec.shape, spec.dtype);

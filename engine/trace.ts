@@ -38,14 +38,20 @@ export function asTensor(value: TensorLike, literalDtype: Dtype = "f32"): Tensor
  */
 export function assign(variable: Variable, value: TensorLike): void {
   if (!current) {
-    throw new UsageError(`assign(${variable.name}): assignments are part of a program; call it inside compile(), or use variable.write(data).`);
+    throw new UsageError(
+      `assign(${variable.name}): assignments are part of a program; call it inside compile(), or use variable.write(data).`,
+    );
   }
   const tensor = asTensor(value, variable.dtype);
   if (tensor.dtype !== variable.dtype) {
-    throw new DtypeError(`assign(${variable.name}): got ${formatSpec(tensor)}; expected ${formatSpec(variable)}.`);
+    throw new DtypeError(
+      `assign(${variable.name}): got ${formatSpec(tensor)}; expected ${formatSpec(variable)}.`,
+    );
   }
   if (!sameShape(tensor.shape, variable.shape)) {
-    throw new ShapeError(`assign(${variable.name}): got ${formatSpec(tensor)}; expected ${formatSpec(variable)}.`);
+    throw new ShapeError(
+      `assign(${variable.name}): got ${formatSpec(tensor)}; expected ${formatSpec(variable)}.`,
+    );
   }
   current.assigned.set(variable, tensor);
 }

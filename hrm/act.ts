@@ -51,8 +51,10 @@ export interface Carry {
 export function createCarry(device: Device, config: HrmConfig): Carry {
   const { batch_size: B, seq_len: S, hidden_size: D } = config;
   const { totalLength } = derive(config);
-  const latent = (name: string): Variable => variable(device, { shape: [B, totalLength, D], dtype: "f32" }, `carry.${name}`);
-  const integers = (name: string, ...shape: number[]): Variable => variable(device, { shape, dtype: "i32" }, `carry.${name}`);
+  const latent = (name: string): Variable =>
+    variable(device, { shape: [B, totalLength, D], dtype: "f32" }, `carry.${name}`);
+  const integers = (name: string, ...shape: number[]): Variable =>
+    variable(device, { shape, dtype: "i32" }, `carry.${name}`);
   const carry = {
     zH: latent("z_H"),
     zL: latent("z_L"),
@@ -113,7 +115,13 @@ export interface Halting {
  * Training: halt at halt_max_steps, or where q_halt > q_continue (halt-only: q_halt > 0), but not before the
  * minimum that exploration drew. Evaluation (`minHaltSteps` null): every row runs halt_max_steps segments.
  */
-export function decideHalting(steps: Tensor, q: SegmentResult, minHaltSteps: Tensor | null, config: HrmConfig, maxSteps = config.halt_max_steps): Halting {
+export function decideHalting(
+  steps: Tensor,
+  q: SegmentResult,
+  minHaltSteps: Tensor | null,
+  config: HrmConfig,
+  maxSteps = config.halt_max_steps,
+): Halting {
   const counted = add(steps, 1);
   const last = greaterEqual(counted, maxSteps);
   if (!minHaltSteps || config.halt_max_steps <= 1) return { steps: counted, last, halted: last };
@@ -132,7 +140,12 @@ export function continueTarget(last: Tensor, next: Pick<SegmentResult, "qHalt" |
 }
 
 /** Records the carry after a segment. */
-export function storeCarry(carry: Carry, start: Refilled, { zH, zL }: Latents, { steps, halted }: Halting): void {
+export function storeCarry(
+  carry: Carry,
+  start: Refilled,
+  { zH, zL }: Latents,
+  { steps, halted }: Halting,
+): void {
   assign(carry.zH, zH);
   assign(carry.zL, zL);
   assign(carry.steps, steps);

@@ -21,9 +21,15 @@ export interface Checkpoint {
 
 /** The file's bytes. */
 export function encodeCheckpoint({ config, task, step, raw, ema }: Checkpoint): Uint8Array<ArrayBuffer> {
-  const entry = (prefix: string) => ([name, { shape, data }]: readonly [string, { shape: readonly number[]; data: unknown }]) =>
-    [`${prefix}${name}`, { dtype: "F32", shape, data: data as Float32Array } as SafetensorsTensor] as const;
-  const trained = new Set(parameterSpecs(config).filter((p) => p.update === "adam").map((p) => p.name));
+  const entry =
+    (prefix: string) =>
+    ([name, { shape, data }]: readonly [string, { shape: readonly number[]; data: unknown }]) =>
+      [`${prefix}${name}`, { dtype: "F32", shape, data: data as Float32Array } as SafetensorsTensor] as const;
+  const trained = new Set(
+    parameterSpecs(config)
+      .filter((p) => p.update === "adam")
+      .map((p) => p.name),
+  );
   return writeSafetensors(
     [...[...raw].map(entry("")), ...[...(ema ?? [])].filter(([name]) => trained.has(name)).map(entry(EMA))],
     { format: "hrm-webgpu", config: JSON.stringify(config), task, step: String(step) },
@@ -35,19 +41,32 @@ export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
   const { tensors, metadata } = readSafetensors(bytes);
   const { config: json, task, step } = metadata;
   if (json === undefined || task === undefined) {
-    throw new FileFormatError("checkpoint", "no configuration in the file's metadata; expected a checkpoint written by hrm train", {});
+    throw new FileFormatError(
+      "checkpoint",
+      "no configuration in the file's metadata; expected a checkpoint written by hrm train",
+      {},
+    );
   }
   let config: HrmConfig;
   try {
     config = modelConfig(JSON.parse(json) as Partial<HrmConfig>);
   } catch (error) {
-    throw new FileFormatError("checkpoint", `its configuration cannot be used: ${String((error as Error).message)}`, {});
+    throw new FileFormatError(
+      "checkpoint",
+      `its configuration cannot be used: ${String((error as Error).message)}`,
+      {},
+    );
   }
   const raw = new Map(parameterSpecs(config).flatMap(({ name }) => stateEntry(tensors.get(name), name)));
-  const ema = new Map(parameterSpecs(config).flatMap(({ name }) => stateEntry(tensors.get(`${EMA}${name}`), name)));
+  const ema = new Map(
+    parameterSpecs(config).flatMap(({ name }) => stateEntry(tensors.get(`${EMA}${name}`), name)),
+  );
   return { config, task, step: Number(step ?? 0), raw, ema: ema.size > 0 ? new Map([...raw, ...ema]) : null };
 }
 
-function stateEntry(tensor: SafetensorsTensor | undefined, name: string): [string, ReturnType<typeof hostTensor>][] {
+function stateEntry(
+  tensor: SafetensorsTensor | undefined,
+  name: string,
+): [string, ReturnType<typeof hostTensor>][] {
   return tensor?.dtype === "F32" ? [[name, hostTensor(tensor.data, tensor.shape)]] : [];
 }

@@ -134,7 +134,10 @@ const notNegative: Rule = [(v) => isNumber(v) && v >= 0, "a number of at least 0
 const fraction: Rule = [(v) => isNumber(v) && v >= 0 && v <= 1, "a number from 0 to 1"];
 const belowOne: Rule = [(v) => isNumber(v) && v >= 0 && v < 1, "a number of at least 0 and below 1"];
 const boolean: Rule = [(v) => typeof v === "boolean", "true or false"];
-const oneOf = (...values: string[]): Rule => [(v) => values.includes(v as string), values.map((v) => `"${v}"`).join(" or ")];
+const oneOf = (...values: string[]): Rule => [
+  (v) => values.includes(v as string),
+  values.map((v) => `"${v}"`).join(" or "),
+];
 
 const MODEL_RULES: Record<keyof HrmConfig, Rule> = {
   batch_size: positiveInteger,
@@ -193,7 +196,11 @@ export function modelConfig(given: Partial<HrmConfig>): HrmConfig {
     throw new ConfigError("num_heads", config.num_heads, `a divisor of hidden_size (${config.hidden_size})`);
   }
   if (config.pos_encodings === "rope" && (config.hidden_size / config.num_heads) % 2 !== 0) {
-    throw new ConfigError("num_heads", config.num_heads, `an even head size for rope, not ${config.hidden_size / config.num_heads}`);
+    throw new ConfigError(
+      "num_heads",
+      config.num_heads,
+      `an even head size for rope, not ${config.hidden_size / config.num_heads}`,
+    );
   }
   return config;
 }

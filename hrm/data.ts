@@ -74,7 +74,12 @@ export function randomExploration(counter: TensorLike, config: HrmConfig): Explo
  * The batch of rows from `first` (i32 [1]) on, in order. Rows at or past `limit` (i32 [1]) have no labels, so they
  * count in no metric.
  */
-export function consecutiveBatch(data: GpuPuzzles, first: Tensor, limit: TensorLike, config: HrmConfig): Batch {
+export function consecutiveBatch(
+  data: GpuPuzzles,
+  first: Tensor,
+  limit: TensorLike,
+  config: HrmConfig,
+): Batch {
   const rows = add(position([config.batch_size]), first);
   const inside = less(rows, limit);
   const batch = gather(data, where(greaterEqual(rows, data.count), 0, rows));

@@ -53,7 +53,13 @@ export interface EvaluatorOptions {
 }
 
 /** Compiles the evaluation of these weights on this set. `config.batch_size` may differ from training. */
-export async function createEvaluator({ device, config, weights, data, segments = config.halt_max_steps }: EvaluatorOptions): Promise<Evaluator> {
+export async function createEvaluator({
+  device,
+  config,
+  weights,
+  data,
+  segments = config.halt_max_steps,
+}: EvaluatorOptions): Promise<Evaluator> {
   const puzzles = uploadPuzzles(device, data, "evaluation");
   const carry = createCarry(device, config);
   const totals = variable(device, zeros([METRICS.length]), "evaluation.totals");
@@ -66,7 +72,12 @@ export async function createEvaluator({ device, config, weights, data, segments 
     {},
     () => {
       const first = mul(div(cursor, segments), config.batch_size);
-      const { metrics } = evaluationSegment(model, carry, consecutiveBatch(puzzles, first, limitVariable, config), segments);
+      const { metrics } = evaluationSegment(
+        model,
+        carry,
+        consecutiveBatch(puzzles, first, limitVariable, config),
+        segments,
+      );
       assign(totals, add(totals, metrics));
       assign(cursor, add(cursor, 1));
     },
@@ -119,7 +130,15 @@ export interface Solver {
 }
 
 /** Compiles a solver. */
-export async function createSolver({ device, config: given, weights }: { device: Device; config: HrmConfig; weights: Weights }): Promise<Solver> {
+export async function createSolver({
+  device,
+  config: given,
+  weights,
+}: {
+  device: Device;
+  config: HrmConfig;
+  weights: Weights;
+}): Promise<Solver> {
   const config = { ...given, batch_size: 1 };
   const carry = createCarry(device, config);
   const model = modelOf(config, weights);
@@ -141,7 +160,9 @@ export async function createSolver({ device, config: given, weights }: { device:
       const results: SolvedSegment[] = [];
       for (let i = 0; i < segments; i++) {
         await program.run({ inputs, labels: new Int32Array(S), identifiers: Int32Array.of(identifier) });
-        const [prediction, qHalt, qContinue] = await Promise.all(["prediction", "qHalt", "qContinue"].map((name) => program.read(name)));
+        const [prediction, qHalt, qContinue] = await Promise.all(
+          ["prediction", "qHalt", "qContinue"].map((name) => program.read(name)),
+        );
         results.push({ prediction: prediction as Int32Array, qHalt: qHalt![0]!, qContinue: qContinue![0]! });
       }
       return results;

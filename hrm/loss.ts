@@ -22,7 +22,6 @@ import {
 import type { HrmConfig } from "./config.js";
 import { IGNORE_LABEL } from "./puzzles.js";
 
-
 /**
  * Columns of a metrics row, sums over the batch. All but the losses count only rows that halted in this step and
  * have a label: `accuracy` sums the share of right cells, `exact_accuracy` wholly right puzzles.
@@ -62,7 +61,10 @@ export interface LossResult {
 }
 
 /** Loss and metrics of one segment. */
-export function actLoss({ logits, labels, qHalt, qContinue, targetContinue, halted, steps }: LossInputs, config: HrmConfig): LossResult {
+export function actLoss(
+  { logits, labels, qHalt, qContinue, targetContinue, halted, steps }: LossInputs,
+  config: HrmConfig,
+): LossResult {
   const kind = config.loss_type === "stablemax_cross_entropy" ? "stablemax" : "softmax";
   const { loss: perCell, prediction } = crossEntropy(logits, labels, { kind, ignoreLabel: IGNORE_LABEL });
   const cells = (x: Tensor): Tensor => sum(x, { axes: [1] });

@@ -64,7 +64,10 @@ function layer(model: Model, prefix: string, h: Tensor): Tensor {
   const { num_heads: heads, rms_norm_eps: eps, causal } = config;
   const qkv = linear(h, parameters(`${prefix}.self_attn.qkv_proj.weight`));
   const rotated = rotary ? rope(qkv, rotary.cos, rotary.sin, { heads }) : qkv;
-  const attended = linear(attention(rotated, { heads, causal }), parameters(`${prefix}.self_attn.o_proj.weight`));
+  const attended = linear(
+    attention(rotated, { heads, causal }),
+    parameters(`${prefix}.self_attn.o_proj.weight`),
+  );
   const mixed = rmsNorm(attended, { residual: h, eps });
   const activated = swiglu(linear(mixed, parameters(`${prefix}.mlp.gate_up_proj.weight`)));
   return rmsNorm(linear(activated, parameters(`${prefix}.mlp.down_proj.weight`)), { residual: mixed, eps });
@@ -124,7 +127,11 @@ export function segment(model: Model, latents: Latents, x: Tensor): SegmentResul
   const answer = puzzleLength > 0 ? slice(zH, [0, puzzleLength, 0], [batch, config.seq_len, D]) : zH;
   const logits = linear(answer, parameters("inner.lm_head.weight"));
   const first = totalLength > 1 ? slice(zH, [0, 0, 0], [batch, 1, D]) : zH;
-  const q = linear(reshape(first, [batch, D]), parameters("inner.q_head.weight"), parameters("inner.q_head.bias"));
+  const q = linear(
+    reshape(first, [batch, D]),
+    parameters("inner.q_head.weight"),
+    parameters("inner.q_head.bias"),
+  );
   return {
     zH: stopGradient(zH),
     zL: stopGradient(zL),

@@ -1,5 +1,15 @@
 /** The weights, under the names of the official state dict, so that it loads by name. */
-import { full, hostTensor, truncatedNormal, variable, zeros, type Device, type HostTensor, type Shape, type Variable } from "../engine/index.js";
+import {
+  full,
+  hostTensor,
+  truncatedNormal,
+  variable,
+  zeros,
+  type Device,
+  type HostTensor,
+  type Shape,
+  type Variable,
+} from "../engine/index.js";
 import { derive, type HrmConfig } from "./config.js";
 
 /** How a parameter starts and who updates it. */
@@ -20,7 +30,12 @@ export const PUZZLE_EMBEDDING = "inner.puzzle_emb.weights";
 export function parameterSpecs(config: HrmConfig): ParameterSpec[] {
   const { hidden_size: D, vocab_size: V } = config;
   const { innerSize: I, totalLength } = derive(config);
-  const weight = (name: string, shape: Shape, std: number): ParameterSpec => ({ name, shape, update: "adam", init: { std } });
+  const weight = (name: string, shape: Shape, std: number): ParameterSpec => ({
+    name,
+    shape,
+    update: "adam",
+    init: { std },
+  });
   const layer = (prefix: string): ParameterSpec[] => [
     weight(`${prefix}.self_attn.qkv_proj.weight`, [3 * D, D], D ** -0.5),
     weight(`${prefix}.self_attn.o_proj.weight`, [D, D], D ** -0.5),
@@ -70,7 +85,11 @@ export function initialState(config: HrmConfig, seed: number): StateDict {
   return new Map(
     parameterSpecs(config).map(({ name, shape, init }, stream) => [
       name,
-      "std" in init ? truncatedNormal(shape, init.std, { seed, stream }) : init.value === 0 ? zeros(shape) : full(shape, init.value),
+      "std" in init
+        ? truncatedNormal(shape, init.std, { seed, stream })
+        : init.value === 0
+          ? zeros(shape)
+          : full(shape, init.value),
     ]),
   );
 }
@@ -81,7 +100,11 @@ export function createWeights(device: Device, config: HrmConfig, state: StateDic
   for (const { name, shape } of specs) {
     const value = state.get(name);
     if (!value || value.shape.join() !== shape.join()) {
-      throw new StateError(name, value ? `shape [${value.shape.join(", ")}]` : "nothing", `shape [${shape.join(", ")}]`);
+      throw new StateError(
+        name,
+        value ? `shape [${value.shape.join(", ")}]` : "nothing",
+        `shape [${shape.join(", ")}]`,
+      );
     }
   }
   return new Map(specs.map(({ name }) => [name, variable(device, state.get(name)!, name)]));
@@ -97,6 +120,8 @@ export async function readWeights(weights: Weights): Promise<StateDict> {
 export class StateError extends Error {
   override readonly name = "StateError";
   constructor(parameter: string, got: string, expected: string) {
-    super(`State dict: ${parameter} has ${got}; expected ${expected}. Is this the configuration that the weights belong to?`);
+    super(
+      `State dict: ${parameter} has ${got}; expected ${expected}. Is this the configuration that the weights belong to?`,
+    );
   }
 }

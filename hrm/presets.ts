@@ -54,7 +54,13 @@ const PRESETS: readonly Preset[] = [
       "SwiGLU inner size rounded to a multiple of 32 (official 256)",
       "learning rate 4e-3, constant to 80% of the plan, then linear to a fifth",
     ],
-    model: modelConfig({ ...tiny, hidden_size: 32, swiglu_multiple: 32, halt_exploration_prob: 1, halt_only: true }),
+    model: modelConfig({
+      ...tiny,
+      hidden_size: 32,
+      swiglu_multiple: 32,
+      halt_exploration_prob: 1,
+      halt_only: true,
+    }),
     train: trainConfig({
       lr: 4e-3,
       lr_warmup_steps: 50,
@@ -72,8 +78,12 @@ const PRESETS: readonly Preset[] = [
   {
     ...sudoku4,
     name: "sudoku4-official",
-    summary: "4x4 Sudoku by the official recipe: full ACT with the second forward, SwiGLU inner 256, 133,000 parameters",
-    departures: ["learned positions instead of rotary ones", "evaluates and solves with a moving average (EMA) of the weights"],
+    summary:
+      "4x4 Sudoku by the official recipe: full ACT with the second forward, SwiGLU inner 256, 133,000 parameters",
+    departures: [
+      "learned positions instead of rotary ones",
+      "evaluates and solves with a moving average (EMA) of the weights",
+    ],
     model: modelConfig({ ...tiny, hidden_size: 64 }),
     train: trainConfig({
       lr: 2e-3,

@@ -16,7 +16,12 @@ export interface TrainingSummary {
 
 /** What happens in a run, in order. */
 export type SessionEvent =
-  | { readonly kind: "steps"; readonly step: number; readonly totalSteps: number; readonly training: TrainingSummary }
+  | {
+      readonly kind: "steps";
+      readonly step: number;
+      readonly totalSteps: number;
+      readonly training: TrainingSummary;
+    }
   | { readonly kind: "validation"; readonly step: number; readonly scores: Scores }
   | { readonly kind: "end"; readonly step: number; readonly reached: boolean };
 
@@ -46,10 +51,23 @@ export interface SessionOptions {
 const EVALUATION_BATCH = 64;
 
 /** Prepares data, compiles training and validation. */
-export async function createSession({ device, preset, seed, stepsPerEvent = 25, state }: SessionOptions): Promise<Session> {
+export async function createSession({
+  device,
+  preset,
+  seed,
+  stepsPerEvent = 25,
+  state,
+}: SessionOptions): Promise<Session> {
   const { model: config, train, stopAt, evalEvery, evalLimit } = preset;
   const splits = preset.splits(seed);
-  const trainer = await createTrainer({ device, config, train, data: splits.train, seed, state: state ?? initialState(config, seed) });
+  const trainer = await createTrainer({
+    device,
+    config,
+    train,
+    data: splits.train,
+    seed,
+    state: state ?? initialState(config, seed),
+  });
   const weights = trainer.memory.ema ?? trainer.memory.weights;
   const evaluation = { device, config: { ...config, batch_size: EVALUATION_BATCH }, weights };
   const validation = await createEvaluator({ ...evaluation, data: splits.validation });
@@ -63,10 +81,16 @@ export async function createSession({ device, preset, seed, stepsPerEvent = 25, 
         const untilLook = evalEvery - (trainer.step % evalEvery);
         await trainer.run(Math.min(stepsPerEvent, untilLook));
         const { step } = trainer;
-        yield { kind: "steps", step, totalSteps: train.total_steps, training: summarize(await trainer.metrics(), config.batch_size) };
+        yield {
+          kind: "steps",
+          step,
+          totalSteps: train.total_steps,
+          training: summarize(await trainer.metrics(), config.batch_size),
+        };
         if (step % evalEvery !== 0 && step < train.total_steps) continue;
         let scores = await validation.run(evalLimit);
-        if (scores.exactAccuracy >= stopAt && evalLimit < splits.validation.count) scores = await validation.run();
+        if (scores.exactAccuracy >= stopAt && evalLimit < splits.validation.count)
+          scores = await validation.run();
         yield { kind: "validation", step, scores };
         reached = scores.exactAccuracy >= stopAt;
       }
@@ -88,7 +112,8 @@ export async function createSession({ device, preset, seed, stepsPerEvent = 25, 
 }
 
 function summarize(rows: Awaited<ReturnType<Trainer["metrics"]>>, batchSize: number): TrainingSummary {
-  const total = (pick: (row: (typeof rows)[number]) => number): number => rows.reduce((sum, row) => sum + pick(row), 0);
+  const total = (pick: (row: (typeof rows)[number]) => number): number =>
+    rows.reduce((sum, row) => sum + pick(row), 0);
   return {
     loss: total((r) => r.lm_loss + 0.5 * (r.q_halt_loss + r.q_continue_loss)) / (rows.length * batchSize),
     actSteps: total((r) => r.steps) / total((r) => r.count),

@@ -93,7 +93,10 @@ export function trainStep(state: TrainingState, batch: Batch, exploration: Explo
   const next = needsTarget ? segment(model, result, inputEmbeddings) : null;
   const targetContinue = next ? continueTarget(halting.last, next) : null;
 
-  const loss = actLoss({ ...result, labels: start.labels, targetContinue, halted: halting.halted, steps: halting.steps }, config);
+  const loss = actLoss(
+    { ...result, labels: start.labels, targetContinue, halted: halting.halted, steps: halting.steps },
+    config,
+  );
   const names = [...adam.keys()];
   const wrt = [...names.map((name) => adam.get(name)!.parameter), ...(puzzle ? [puzzle] : [])];
   const all = grad(scale(loss.total, 1 / config.batch_size), wrt);
@@ -101,7 +104,8 @@ export function trainStep(state: TrainingState, batch: Batch, exploration: Explo
 
   const index = cast(step, "i32");
   const hyper = reshape(takeRows(schedule.weights, index), [4]);
-  for (const [name, parameter] of adam) adamAtan2Step(parameter, gradients.get(name)!, hyper, { ...train, weightDecay: train.weight_decay });
+  for (const [name, parameter] of adam)
+    adamAtan2Step(parameter, gradients.get(name)!, hyper, { ...train, weightDecay: train.weight_decay });
   if (puzzleTable && puzzle) {
     const gradient = all.at(-1)!;
     gradients.set(PUZZLE_LOCAL, gradient);
@@ -127,10 +131,16 @@ export interface EvaluationResult extends LossResult {
 }
 
 /** One segment without learning: every row runs `segments` of them, then takes new data. */
-export function evaluationSegment(model: Model, carry: Carry, batch: Batch, segments: number): EvaluationResult {
+export function evaluationSegment(
+  model: Model,
+  carry: Carry,
+  batch: Batch,
+  segments: number,
+): EvaluationResult {
   const { config, parameters } = model;
   const start = refill(carry, batch, parameters, config);
-  const puzzle = config.puzzle_emb_ndim > 0 ? takeRows(parameters(PUZZLE_EMBEDDING), start.identifiers) : null;
+  const puzzle =
+    config.puzzle_emb_ndim > 0 ? takeRows(parameters(PUZZLE_EMBEDDING), start.identifiers) : null;
   const result = segment(model, start, embed(model, start.inputs, puzzle));
   const halting = decideHalting(start.steps, result, null, config, segments);
   const loss = actLoss(

@@ -27,7 +27,14 @@ import { derive, type HrmConfig, type TrainConfig } from "./config.js";
 import { destroyPuzzles, randomBatch, randomExploration, uploadPuzzles } from "./data.js";
 import { metricRow, METRICS, type MetricRow } from "./loss.js";
 import type { Model, RotaryTables } from "./model.js";
-import { createWeights, initialState, parameterSpecs, PUZZLE_EMBEDDING, type StateDict, type Weights } from "./parameters.js";
+import {
+  createWeights,
+  initialState,
+  parameterSpecs,
+  PUZZLE_EMBEDDING,
+  type StateDict,
+  type Weights,
+} from "./parameters.js";
 import type { PuzzleSet } from "./puzzles.js";
 import { scheduleTables } from "./schedule.js";
 import { trainStep, type TrainingState } from "./step.js";
@@ -77,7 +84,10 @@ export function createTrainingMemory(
     });
   }
   const tables = scheduleTables(train);
-  const schedule = { weights: variable(device, tables.weights, "schedule"), puzzle: variable(device, tables.puzzle, "schedule.puzzle") };
+  const schedule = {
+    weights: variable(device, tables.weights, "schedule"),
+    puzzle: variable(device, tables.puzzle, "schedule.puzzle"),
+  };
   const carry = createCarry(device, config);
   const counter = variable(device, hostTensor(Uint32Array.of(seed, 0), [2]), "counter");
   return {
@@ -92,7 +102,8 @@ export function createTrainingMemory(
     train,
     destroy() {
       destroyCarry(carry);
-      for (const v of [...weights.values(), ...ema.values(), counter, schedule.weights, schedule.puzzle]) v.destroy();
+      for (const v of [...weights.values(), ...ema.values(), counter, schedule.weights, schedule.puzzle])
+        v.destroy();
       for (const { expAvg, expAvgSq } of adam.values()) [expAvg, expAvgSq].forEach((v) => v.destroy());
     },
   };
@@ -147,7 +158,11 @@ export async function createTrainer(options: TrainerOptions): Promise<Trainer> {
       // The step's own number, before it counts up.
       const done = cast(slice(counter, [1], [1]), "i32");
       const row = reshape(equal(position([RING]), remainder(done, RING)), [RING, 1]);
-      const { metrics } = trainStep(memory, randomBatch(puzzles, counter, config), randomExploration(counter, config));
+      const { metrics } = trainStep(
+        memory,
+        randomBatch(puzzles, counter, config),
+        randomExploration(counter, config),
+      );
       assign(ring, where(row, metrics, ring));
     },
     { name: "training step" },

@@ -26,7 +26,11 @@ export function attention(spec: AttentionSpec, capabilities: Capabilities): Kern
   const { length, headDim, causal } = spec;
   const vectors = headDim / widthOf(spec);
   return positionKernel("attention", spec, capabilities, {
-    buffers: [["qkv", "read", true], ["o", "read_write", true], ["lse", "read_write", false]],
+    buffers: [
+      ["qkv", "read", true],
+      ["o", "read_write", true],
+      ["lse", "read_write", false],
+    ],
     flops: 4 * pairs(spec) * headDim,
     moved: 4 * rows(spec) * headDim + rows(spec),
     body: lines(
@@ -56,10 +60,18 @@ export function attention(spec: AttentionSpec, capabilities: Capabilities): Kern
 export function attentionDelta(spec: AttentionSpec, capabilities: Capabilities): Kernel {
   const { headDim } = spec;
   return positionKernel("attention_delta", spec, capabilities, {
-    buffers: [["o", "read", true], ["d_o", "read", true], ["delta", "read_write", false]],
+    buffers: [
+      ["o", "read", true],
+      ["d_o", "read", true],
+      ["delta", "read_write", false],
+    ],
     flops: 2 * rows(spec) * headDim,
     moved: rows(spec) * (2 * headDim + 1),
-    body: lines("var total = 0.0;", each(headDim / widthOf(spec), "total += product(o[out + d], d_o[out + d]);"), "delta[index] = total;"),
+    body: lines(
+      "var total = 0.0;",
+      each(headDim / widthOf(spec), "total += product(o[out + d], d_o[out + d]);"),
+      "delta[index] = total;",
+    ),
   });
 }
 
@@ -67,7 +79,8 @@ export function attentionDelta(spec: AttentionSpec, capabilities: Capabilities):
 export function attentionBackward(spec: AttentionSpec, capabilities: Capabilities): Kernel {
   const { length, headDim, causal } = spec;
   const vectors = headDim / widthOf(spec);
-  const guard = (condition: string, text: string): string => (causal ? lines(`if (${condition}) {`, text, "}") : lines("{", text, "}"));
+  const guard = (condition: string, text: string): string =>
+    causal ? lines(`if (${condition}) {`, text, "}") : lines("{", text, "}");
   return positionKernel("attention_backward", spec, capabilities, {
     buffers: [
       ["qkv", "read", true],
@@ -95,7 +108,10 @@ export function attentionBackward(spec: AttentionSpec, capabilities: Capabilitie
         lines(
           "var score = 0.0;",
           "var slope = 0.0;",
-          each(vectors, "score += product(q[d], qkv[other + HEADS + d]); slope += product(g[d], qkv[other + 2u * HEADS + d]);"),
+          each(
+            vectors,
+            "score += product(q[d], qkv[other + HEADS + d]); slope += product(g[d], qkv[other + 2u * HEADS + d]);",
+          ),
           "let ds = exp(score * SCALE - lse_i) * (slope - delta_i) * SCALE;",
           each(vectors, "d_q[d] += ds * qkv[other + HEADS + d];"),
         ),
@@ -106,23 +122,32 @@ export function attentionBackward(spec: AttentionSpec, capabilities: Capabilitie
         lines(
           "var score = 0.0;",
           "var slope = 0.0;",
-          each(vectors, "score += product(k[d], qkv[other + d]); slope += product(v[d], d_o[other_out + d]);"),
+          each(
+            vectors,
+            "score += product(k[d], qkv[other + d]); slope += product(v[d], d_o[other_out + d]);",
+          ),
           "let p = exp(score * SCALE - lse[head + j]);",
           "let ds = p * (slope - delta[head + j]) * SCALE;",
           each(vectors, "d_k[d] += ds * qkv[other + d]; d_v[d] += p * d_o[other_out + d];"),
         ),
       ),
       "}",
-      each(vectors, "d_qkv[at + d] = d_q[d]; d_qkv[at + HEADS + d] = d_k[d]; d_qkv[at + 2u * HEADS + d] = d_v[d];"),
+      each(
+        vectors,
+        "d_qkv[at + d] = d_q[d]; d_qkv[at + HEADS + d] = d_k[d]; d_qkv[at + 2u * HEADS + d] = d_v[d];",
+      ),
     ),
   });
 }
 
 const widthOf = ({ headDim }: AttentionSpec): 1 | 4 => (headDim % 4 === 0 ? 4 : 1);
 const rows = ({ batch, heads, length }: AttentionSpec): number => batch * heads * length;
-const pairs = (spec: AttentionSpec): number => (rows(spec) * (spec.causal ? spec.length + 1 : 2 * spec.length)) / 2;
-const array = (spec: AttentionSpec): string => `array<${typeName("f32", widthOf(spec))}, ${spec.headDim / widthOf(spec)}>`;
-const each = (vectors: number, text: string): string => lines(`for (var d = 0u; d < ${vectors}u; d++) {`, text, "}");
+const pairs = (spec: AttentionSpec): number =>
+  (rows(spec) * (spec.causal ? spec.length + 1 : 2 * spec.length)) / 2;
+const array = (spec: AttentionSpec): string =>
+  `array<${typeName("f32", widthOf(spec))}, ${spec.headDim / widthOf(spec)}>`;
+const each = (vectors: number, text: string): string =>
+  lines(`for (var d = 0u; d < ${vectors}u; d++) {`, text, "}");
 const load = (name: string, buffer: string, at: string, vectors: number): string =>
   lines(`var ${name}: VALUES;`, each(vectors, `${name}[d] = ${buffer}[${at} + d];`));
 
@@ -136,14 +161,24 @@ interface Parts {
 }
 
 /** A thread per (batch, head, position), with the offsets that the bodies above use. */
-function positionKernel(family: string, spec: AttentionSpec, capabilities: Capabilities, parts: Parts): Kernel {
+function positionKernel(
+  family: string,
+  spec: AttentionSpec,
+  capabilities: Capabilities,
+  parts: Parts,
+): Kernel {
   const { batch, length, heads, headDim, causal = false } = spec;
   const name = `${family}${causal ? "_causal" : ""}_b${batch}_s${length}_h${heads}_d${headDim}`;
   requirePositive(name, { batch, length, heads, headDim });
   requireBindable(name, { qkv: 3 * rows(spec) * headDim }, capabilities);
   const width = widthOf(spec);
   const vectors = headDim / width;
-  const bindings = parts.buffers.map(([buffer, access, vector]): ShaderBinding => ({ name: buffer, access, dtype: "f32", width: vector ? width : 1 }));
+  const bindings = parts.buffers.map(([buffer, access, vector]): ShaderBinding => ({
+    name: buffer,
+    access,
+    dtype: "f32",
+    width: vector ? width : 1,
+  }));
   const workgroupSize = capabilities.software ? 16 : 64;
   const { workgroups, prologue } = linearThreads(name, rows(spec), workgroupSize, capabilities);
   const code = shader({
@@ -169,5 +204,12 @@ function positionKernel(family: string, spec: AttentionSpec, capabilities: Capab
       parts.body,
     ),
   });
-  return { name, code, bindings: bindingsOf(bindings), workgroups, flops: parts.flops, bytes: 4 * parts.moved };
+  return {
+    name,
+    code,
+    bindings: bindingsOf(bindings),
+    workgroups,
+    flops: parts.flops,
+    bytes: 4 * parts.moved,
+  };
 }

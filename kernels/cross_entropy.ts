@@ -109,6 +109,11 @@ function rowKernel(
   ];
   const { workgroups, prologue } = linearThreads(name, rows, workgroupSize, capabilities);
   const body = lines(prologue, "let row = index;", `let base = row * ${classes}u;`, parts.body);
-  const code = shader({ bindings, workgroupSize, ...(kind === "stablemax" && { declarations: STABLEMAX }), body });
+  const code = shader({
+    bindings,
+    workgroupSize,
+    ...(kind === "stablemax" && { declarations: STABLEMAX }),
+    body,
+  });
   return { name, code, bindings: bindingsOf(bindings), workgroups, flops: parts.flops, bytes: parts.bytes };
 }

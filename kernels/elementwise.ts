@@ -82,17 +82,31 @@ export function elementwise(spec: ElementwiseSpec, capabilities: Capabilities): 
   const name = `elementwise_${(label.length > 4 ? [...label.slice(0, 3), `${label.length - 3}more`] : label).join("_")}_${shape.join("x") || "scalar"}`;
   const count = inputs.length + outputs.filter((o) => o.inPlace === undefined).length;
   if (count > capabilities.maxStorageBuffersPerShaderStage) {
-    throw new KernelError(name, `${count} buffers`, `at most ${capabilities.maxStorageBuffersPerShaderStage}`, "Split the expression.");
+    throw new KernelError(
+      name,
+      `${count} buffers`,
+      `at most ${capabilities.maxStorageBuffersPerShaderStage}`,
+      "Split the expression.",
+    );
   }
   requireBindable(name, { output: size }, capabilities);
   const accesses = inputs.map((input) => accessOf(name, input.shape, shape));
   const width = size % 4 === 0 && accesses.every((a) => a.vector !== "none") ? 4 : 1;
 
-  const overwritten = new Map(outputs.flatMap((o, i) => (o.inPlace === undefined ? [] : [[o.inPlace, i] as const])));
+  const overwritten = new Map(
+    outputs.flatMap((o, i) => (o.inPlace === undefined ? [] : [[o.inPlace, i] as const])),
+  );
   const inputBindings = inputs.flatMap((input, i): ShaderBinding[] =>
     overwritten.has(i)
       ? []
-      : [{ name: `in${i}`, access: "read", dtype: input.dtype, width: width === 4 && accesses[i]!.vector === "load" ? 4 : 1 }],
+      : [
+          {
+            name: `in${i}`,
+            access: "read",
+            dtype: input.dtype,
+            width: width === 4 && accesses[i]!.vector === "load" ? 4 : 1,
+          },
+        ],
   );
   const outputBindings = outputs.map((o, i): ShaderBinding => ({
     name: `out${i}`,
@@ -108,7 +122,11 @@ export function elementwise(spec: ElementwiseSpec, capabilities: Capabilities): 
     return `let x${i} = ${width === 4 && accesses[i]!.vector === "splat" ? `${typeName(input.dtype, 4)}(${value})` : value};`;
   });
   const dtypeOf = (operand: Operand): Dtype =>
-    "input" in operand ? inputs[operand.input]!.dtype : "value" in operand ? statements[operand.value]!.dtype : operand.dtype;
+    "input" in operand
+      ? inputs[operand.input]!.dtype
+      : "value" in operand
+        ? statements[operand.value]!.dtype
+        : operand.dtype;
   const text = (operand: Operand): string =>
     "input" in operand
       ? `x${operand.input}`
@@ -116,7 +134,7 @@ export function elementwise(spec: ElementwiseSpec, capabilities: Capabilities): 
         ? `v${operand.value}`
         : `${typeName(operand.dtype, width)}(${literal(operand.literal, operand.dtype)})`;
   const values = statements.map((statement, i) => {
-    const formula = FORMULAS[statement.operation] as (...operands: string[]) => string;
+    const formula: (...operands: string[]) => string = FORMULAS[statement.operation];
     const first = statement.operands[0];
     return `let v${i} = ${formula(...statement.operands.map(text))};`
       .replace(/\bT\(/g, `${typeName(statement.dtype, width)}(`)
@@ -141,8 +159,16 @@ export function elementwise(spec: ElementwiseSpec, capabilities: Capabilities): 
     }),
     body: lines(prologue, loads, values, stores),
   });
-  const moved = inputs.reduce((n, input) => n + input.shape.reduce((a, b) => a * b, 1), 0) + size * outputs.length;
-  return { name, code, bindings: bindingsOf(bindings), workgroups, flops: size * statements.length, bytes: 4 * moved };
+  const moved =
+    inputs.reduce((n, input) => n + input.shape.reduce((a, b) => a * b, 1), 0) + size * outputs.length;
+  return {
+    name,
+    code,
+    bindings: bindingsOf(bindings),
+    workgroups,
+    flops: size * statements.length,
+    bytes: 4 * moved,
+  };
 }
 
 interface Access {
@@ -156,7 +182,11 @@ interface Access {
 function accessOf(name: string, from: readonly number[], to: readonly number[]): Access {
   const padded = [...Array<number>(Math.max(0, to.length - from.length)).fill(1), ...from];
   if (padded.length !== to.length || padded.some((n, k) => n !== 1 && n !== to[k])) {
-    throw new KernelError(name, `an input of shape [${from.join(", ")}]`, `a shape that broadcasts to [${to.join(", ")}]`);
+    throw new KernelError(
+      name,
+      `an input of shape [${from.join(", ")}]`,
+      `a shape that broadcasts to [${to.join(", ")}]`,
+    );
   }
   // Dimensions (size, stride), outermost first, merged where one stride serves both.
   const dims: { size: number; stride: number }[] = [];
@@ -172,7 +202,8 @@ function accessOf(name: string, from: readonly number[], to: readonly number[]):
   }
   const last = dims.at(-1);
   if (!last || (dims.length === 1 && last.stride === 0)) return { vector: "splat", index: () => "0u" };
-  const vector = last.size % 4 !== 0 ? "none" : last.stride === 1 ? "load" : last.stride === 0 ? "splat" : "none";
+  const vector =
+    last.size % 4 !== 0 ? "none" : last.stride === 1 ? "load" : last.stride === 0 ? "splat" : "none";
   if (dims.length === 1) return { vector, index: () => "index" };
   return {
     vector,

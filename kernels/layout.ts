@@ -1,5 +1,12 @@
 /** Kernels that move elements: strided copies (slice, transpose, broadcast), padding, concatenation. */
-import { KernelError, requireBindable, requirePositive, type Capabilities, type Dtype, type Kernel } from "./kernel.js";
+import {
+  KernelError,
+  requireBindable,
+  requirePositive,
+  type Capabilities,
+  type Dtype,
+  type Kernel,
+} from "./kernel.js";
 import { bindingsOf, linearThreads, lines, shader, type ShaderBinding } from "./wgsl.js";
 
 const WORKGROUP = 64;
@@ -34,7 +41,11 @@ export function stridedCopy(spec: StridedCopySpec, capabilities: Capabilities): 
   requireBindable(name, { x: sourceElements, y: size }, capabilities);
   const reach = offset + shape.reduce((sum, n, k) => sum + (n - 1) * strides[k]!, 0);
   if (strides.length !== shape.length || reach >= sourceElements || offset < 0) {
-    throw new KernelError(name, `a reach of ${reach} elements`, `strides that stay inside the ${sourceElements} source elements`);
+    throw new KernelError(
+      name,
+      `a reach of ${reach} elements`,
+      `strides that stay inside the ${sourceElements} source elements`,
+    );
   }
   // Dimensions that one stride serves become one; a contiguous innermost run moves in 4-vectors.
   const dims: { n: number; stride: number }[] = [];
@@ -46,14 +57,31 @@ export function stridedCopy(spec: StridedCopySpec, capabilities: Capabilities): 
     else dims.push({ n, stride });
   });
   const last = dims.at(-1);
-  const vector = last?.stride === 1 && last.n % 4 === 0 && offset % 4 === 0 && dims.slice(0, -1).every((d) => d.stride % 4 === 0);
+  const vector =
+    last?.stride === 1 &&
+    last.n % 4 === 0 &&
+    offset % 4 === 0 &&
+    dims.slice(0, -1).every((d) => d.stride % 4 === 0);
   const width = vector ? 4 : 1;
-  const units = dims.map((d, k) => ({ n: k === dims.length - 1 ? d.n / width : d.n, stride: k === dims.length - 1 ? d.stride : d.stride / width }));
-  const terms = digits(units.map((d) => d.n), "index").map((digit, k) => `${digit} * ${units[k]!.stride}u`);
-  return mover(name, [{ name: "x", access: "read", dtype, width }], { name: "y", access: "read_write", dtype, width }, size / width, capabilities, {
-    body: `y[index] = x[${[`${offset / width}u`, ...terms].join(" + ")}];`,
-    bytes: 8 * size,
-  });
+  const units = dims.map((d, k) => ({
+    n: k === dims.length - 1 ? d.n / width : d.n,
+    stride: k === dims.length - 1 ? d.stride : d.stride / width,
+  }));
+  const terms = digits(
+    units.map((d) => d.n),
+    "index",
+  ).map((digit, k) => `${digit} * ${units[k]!.stride}u`);
+  return mover(
+    name,
+    [{ name: "x", access: "read", dtype, width }],
+    { name: "y", access: "read_write", dtype, width },
+    size / width,
+    capabilities,
+    {
+      body: `y[index] = x[${[`${offset / width}u`, ...terms].join(" + ")}];`,
+      bytes: 8 * size,
+    },
+  );
 }
 
 export interface PadSpec {
@@ -74,17 +102,26 @@ export function pad(spec: PadSpec, capabilities: Capabilities): Kernel {
   requirePositive(name, { size, source: product(source) });
   requireBindable(name, { y: size }, capabilities);
   const positions = digits(shape, "index");
-  const inside = source.map((n, k) => (n === shape[k] ? "" : `d${k} >= ${start[k]!}u && d${k} < ${start[k]! + n}u`)).filter(Boolean);
+  const inside = source
+    .map((n, k) => (n === shape[k] ? "" : `d${k} >= ${start[k]!}u && d${k} < ${start[k]! + n}u`))
+    .filter(Boolean);
   const at = source.map((_, k) => `(d${k} - ${start[k]!}u) * ${product(source.slice(k + 1))}u`);
-  return mover(name, [{ name: "x", access: "read", dtype }], { name: "y", access: "read_write", dtype }, size, capabilities, {
-    body: lines(
-      positions.map((digit, k) => `let d${k} = ${digit};`),
-      `var value = ${dtype}(0);`,
-      `if (${inside.join(" && ") || "true"}) { value = x[${at.join(" + ") || "0u"}]; }`,
-      "y[index] = value;",
-    ),
-    bytes: 4 * (size + product(source)),
-  });
+  return mover(
+    name,
+    [{ name: "x", access: "read", dtype }],
+    { name: "y", access: "read_write", dtype },
+    size,
+    capabilities,
+    {
+      body: lines(
+        positions.map((digit, k) => `let d${k} = ${digit};`),
+        `var value = ${dtype}(0);`,
+        `if (${inside.join(" && ") || "true"}) { value = x[${at.join(" + ") || "0u"}]; }`,
+        "y[index] = value;",
+      ),
+      bytes: 4 * (size + product(source)),
+    },
+  );
 }
 
 export interface ConcatSpec {
@@ -101,7 +138,12 @@ export function concat(spec: ConcatSpec, capabilities: Capabilities): Kernel {
   const name = `concat_${outer}x(${sizes.join("+")})x${inner}_${dtype}`;
   requirePositive(name, { outer, inner, ...Object.fromEntries(sizes.map((n, i) => [`size ${i}`, n])) });
   if (sizes.length + 1 > capabilities.maxStorageBuffersPerShaderStage) {
-    throw new KernelError(name, `${sizes.length} inputs`, `at most ${capabilities.maxStorageBuffersPerShaderStage - 1}`, "Concatenate in stages.");
+    throw new KernelError(
+      name,
+      `${sizes.length} inputs`,
+      `at most ${capabilities.maxStorageBuffersPerShaderStage - 1}`,
+      "Concatenate in stages.",
+    );
   }
   const width = sizes.every((n) => (n * inner) % 4 === 0) ? 4 : 1;
   const runs = sizes.map((n) => (n * inner) / width);

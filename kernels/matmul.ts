@@ -10,7 +10,16 @@
  * it; a GPU stages tiles of a and b in workgroup memory and computes 4x4 elements a thread.
  */
 import { requireBindable, requirePositive, type Capabilities, type Kernel } from "./kernel.js";
-import { bindingsOf, linearDispatch, linearThreads, lines, repeat, shader, typeName, type ShaderBinding } from "./wgsl.js";
+import {
+  bindingsOf,
+  linearDispatch,
+  linearThreads,
+  lines,
+  repeat,
+  shader,
+  typeName,
+  type ShaderBinding,
+} from "./wgsl.js";
 
 export type MatmulLayout = "nn" | "nt" | "tn";
 
@@ -108,19 +117,25 @@ function registers(product: Product): Variant {
 
   const rowsOfA = each(
     rows,
-    (i) => `let a_row${i} = batch * ${(M * K) / widthA}u + ${clamped(`m + ${i}u`, M, exactM)} * ${K / widthA}u;`,
+    (i) =>
+      `let a_row${i} = batch * ${(M * K) / widthA}u + ${clamped(`m + ${i}u`, M, exactM)} * ${K / widthA}u;`,
   );
   const loadRowsOfA = each(rows, (i) => `let a${i} = a[a_row${i} + k];`);
   const columnsOfB = each(
     sums,
-    (j) => `let b_column${j} = batch * ${(K * N) / widthB}u + ${clamped(`${inVectors("n", widthB)} + ${j}u`, N / widthB, exactN)};`,
+    (j) =>
+      `let b_column${j} = batch * ${(K * N) / widthB}u + ${clamped(`${inVectors("n", widthB)} + ${j}u`, N / widthB, exactN)};`,
   );
   const loadB = (j: number, k: string) => `let b${j} = b[b_column${j} + ${k} * ${N / widthB}u];`;
   const parts = {
     nt: () => ({
       before: lines(
         rowsOfA,
-        each(columns, (j) => `let b_row${j} = batch * ${(N * K) / widthB}u + ${clamped(`n + ${j}u`, N, exactN)} * ${K / widthB}u;`),
+        each(
+          columns,
+          (j) =>
+            `let b_row${j} = batch * ${(N * K) / widthB}u + ${clamped(`n + ${j}u`, N, exactN)} * ${K / widthB}u;`,
+        ),
       ),
       trips: K / widthA,
       loop: lines(
@@ -128,7 +143,11 @@ function registers(product: Product): Variant {
         each(columns, (j) =>
           lines(
             `let b${j} = b[b_row${j} + k];`,
-            each(rows, (i) => (widthA === 4 ? `c${i}_${j} += dot(a${i}, b${j});` : `c${i}_${j} = fma(a${i}, b${j}, c${i}_${j});`)),
+            each(rows, (i) =>
+              widthA === 4
+                ? `c${i}_${j} += dot(a${i}, b${j});`
+                : `c${i}_${j} = fma(a${i}, b${j}, c${i}_${j});`,
+            ),
           ),
         ),
       ),
@@ -156,14 +175,20 @@ function registers(product: Product): Variant {
       before: lines(
         each(
           rows / widthA,
-          (i) => `let a_column${i} = batch * ${(K * M) / widthA}u + ${clamped(`${inVectors("m", widthA)} + ${i}u`, M / widthA, exactM)};`,
+          (i) =>
+            `let a_column${i} = batch * ${(K * M) / widthA}u + ${clamped(`${inVectors("m", widthA)} + ${i}u`, M / widthA, exactM)};`,
         ),
         columnsOfB,
       ),
       trips: K,
       loop: lines(
         each(rows / widthA, (i) => `let a${i} = a[a_column${i} + k * ${M / widthA}u];`),
-        each(sums, (j) => lines(loadB(j, "k"), addProducts(j, (i) => element("a", i, widthA)))),
+        each(sums, (j) =>
+          lines(
+            loadB(j, "k"),
+            addProducts(j, (i) => element("a", i, widthA)),
+          ),
+        ),
       ),
     }),
   }[layout]();
@@ -200,7 +225,11 @@ function registers(product: Product): Variant {
  * The register tile that costs the least. A loaded scalar costs about as much as 8 multiply-adds on
  * software adapters, which want some 16 threads to be busy (cores times SIMD lanes).
  */
-function registerTile({ M, N, batch }: Product, minRows: number, minColumns: number): { rows: number; columns: number } {
+function registerTile(
+  { M, N, batch }: Product,
+  minRows: number,
+  minColumns: number,
+): { rows: number; columns: number } {
   let best = { rows: 8, columns: 8, cost: Infinity };
   for (const rows of [8, 4, 2, 1].filter((n) => n >= minRows)) {
     for (const columns of [8, 4, 2, 1].filter((n) => n >= minColumns)) {
@@ -237,7 +266,8 @@ function tiles(product: Product): Variant {
   /** Stages 4 neighbours along M (or N) at one k, zero outside the matrix. */
   const stage = (matrix: "a" | "b", size: number, width: 1 | 4, alongK: boolean, first: string) => {
     const base = `batch * ${(size * K) / width}u`;
-    const at = (i: string) => (alongK ? `${base} + (${i}) * ${K}u + k` : `${base} + k * ${size / width}u + ${i}`);
+    const at = (i: string) =>
+      alongK ? `${base} + (${i}) * ${K}u + k` : `${base} + k * ${size / width}u + ${i}`;
     return lines(
       // Neighbouring lanes read neighbouring addresses.
       alongK ? `let depth = item % ${TILE_K}u;` : `let depth = item / ${side}u;`,
@@ -248,7 +278,10 @@ function tiles(product: Product): Variant {
       `if (k < ${K}u) {`,
       width === 4
         ? `if (i < ${size}u) { value = ${matrix}[${at("i / 4u")}]; }`
-        : repeat(4, (q) => `if (i + ${q}u < ${size}u) { value.${"xyzw"[q]} = ${matrix}[${at(`i + ${q}u`)}]; }`),
+        : repeat(
+            4,
+            (q) => `if (i + ${q}u < ${size}u) { value.${"xyzw"[q]} = ${matrix}[${at(`i + ${q}u`)}]; }`,
+          ),
       "}",
       `tile_${matrix}[depth * ${side}u + quad] = value;`,
     );
@@ -289,7 +322,11 @@ function tiles(product: Product): Variant {
       const row =
         widthC === 4
           ? `if (n < ${N}u) { ${at(0)} = c${i}${bias ? " + bias[n / 4u]" : ""}; }`
-          : repeat(4, (j) => `if (n + ${j}u < ${N}u) { ${at(j)} = c${i}.${"xyzw"[j]}${bias ? ` + bias[n + ${j}u]` : ""}; }`);
+          : repeat(
+              4,
+              (j) =>
+                `if (n + ${j}u < ${N}u) { ${at(j)} = c${i}.${"xyzw"[j]}${bias ? ` + bias[n + ${j}u]` : ""}; }`,
+            );
       return lines(`if (m + ${i}u < ${M}u) {`, row, "}");
     }),
   );
@@ -297,5 +334,10 @@ function tiles(product: Product): Variant {
     `var<workgroup> tile_a: array<vec4f, ${staged}>;`,
     `var<workgroup> tile_b: array<vec4f, ${staged}>;`,
   );
-  return { name, code: shader({ bindings, workgroupSize: threads, declarations, body }), bindings, workgroups };
+  return {
+    name,
+    code: shader({ bindings, workgroupSize: threads, declarations, body }),
+    bindings,
+    workgroups,
+  };
 }

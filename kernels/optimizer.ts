@@ -33,7 +33,13 @@ export interface AdamWSpec extends AdamSpec {
  * hyper = [lr, 1 / (1 - beta1^t), 1 / sqrt(1 - beta2^t), decay of the EMA]; ema += (p - ema)(1 - decay).
  */
 export function adamAtan2(spec: AdamSpec, capabilities: Capabilities): Kernel {
-  return adam("adam_atan2", spec, "hyper[0].y * atan2_right(m1, sqrt(v1) * hyper[0].z)", ATAN2_RIGHT, capabilities);
+  return adam(
+    "adam_atan2",
+    spec,
+    "hyper[0].y * atan2_right(m1, sqrt(v1) * hyper[0].z)",
+    ATAN2_RIGHT,
+    capabilities,
+  );
 }
 
 /** Bindings and hyper as {@link adamAtan2}. */
@@ -57,7 +63,12 @@ function adam(
   requireRange(name, "weightDecay", weightDecay, 0, Infinity);
   requireBindable(name, { p: count }, capabilities);
   const width = count % 4 === 0 ? 4 : 1;
-  const inPlace = (binding: string): ShaderBinding => ({ name: binding, access: "read_write", dtype: "f32", width });
+  const inPlace = (binding: string): ShaderBinding => ({
+    name: binding,
+    access: "read_write",
+    dtype: "f32",
+    width,
+  });
   const bindings: ShaderBinding[] = [
     inPlace("p"),
     inPlace("m"),
@@ -176,6 +187,10 @@ export function signSgd(spec: SignSgdSpec, capabilities: Capabilities): Kernel {
 /** Throws unless `low <= value < high`. */
 function requireRange(kernel: string, name: string, value: number, low: number, high: number): void {
   if (!(value >= low && value < high)) {
-    throw new KernelError(kernel, `${name} = ${value}`, high === Infinity ? `${name} >= ${low}` : `${name} in [${low}, ${high})`);
+    throw new KernelError(
+      kernel,
+      `${name} = ${value}`,
+      high === Infinity ? `${name} >= ${low}` : `${name} in [${low}, ${high})`,
+    );
   }
 }

@@ -53,7 +53,9 @@ export function randomBits(spec: RandomSpec, capabilities: Capabilities): Kernel
     prologue,
     `let x = threefry2x32(vec2u(key[0], ${literal(stream, "u32")}), vec2u(index, key[1]));`,
     "bits[2u * index] = x.x;",
-    count % 2 === 0 ? "bits[2u * index + 1u] = x.y;" : `if (2u * index + 1u < ${count}u) { bits[2u * index + 1u] = x.y; }`,
+    count % 2 === 0
+      ? "bits[2u * index + 1u] = x.y;"
+      : `if (2u * index + 1u < ${count}u) { bits[2u * index + 1u] = x.y; }`,
   );
   const code = shader({ bindings, workgroupSize: 64, declarations, body });
   return { name, code, bindings: bindingsOf(bindings), workgroups, flops: 0, bytes: 4 * (count + 2) };
@@ -80,8 +82,12 @@ export function threefry2x32(
 }
 
 /** On the host, the bits that {@link randomBits} draws with key = (seed, step). */
-export function randomBitsReference({ count, stream }: RandomSpec, key: readonly [number, number]): Uint32Array {
+export function randomBitsReference(
+  { count, stream }: RandomSpec,
+  key: readonly [number, number],
+): Uint32Array {
   const bits = new Uint32Array(count);
-  for (let i = 0; i < count; i += 2) bits.set(threefry2x32([key[0], stream], [i / 2, key[1]]).slice(0, count - i), i);
+  for (let i = 0; i < count; i += 2)
+    bits.set(threefry2x32([key[0], stream], [i / 2, key[1]]).slice(0, count - i), i);
   return bits;
 }

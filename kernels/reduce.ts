@@ -5,7 +5,16 @@
  * workgroup each, whose 256 running values meet in a tree. Either order is fixed by the shape.
  */
 import { KernelError, requireBindable, requirePositive, type Capabilities, type Kernel } from "./kernel.js";
-import { bindingsOf, linearDispatch, linearThreads, lines, repeat, shader, typeName, type ShaderBinding } from "./wgsl.js";
+import {
+  bindingsOf,
+  linearDispatch,
+  linearThreads,
+  lines,
+  repeat,
+  shader,
+  typeName,
+  type ShaderBinding,
+} from "./wgsl.js";
 
 export interface ReduceSpec {
   readonly outer: number;
@@ -26,7 +35,8 @@ export function reduce(spec: ReduceSpec, capabilities: Capabilities): Kernel {
   const name = `reduce_${op}_${dtype}_${outer}x${size}x${inner}_${few ? "group" : "thread"}`;
   requirePositive(name, { outer, size, inner });
   requireBindable(name, { x: outputs * size }, capabilities);
-  if (op !== "sum" && op !== "max" && op !== "min") throw new KernelError(name, `op "${String(op)}"`, "sum, max or min");
+  if (op !== "sum" && op !== "max" && op !== "min")
+    throw new KernelError(name, `op "${String(op)}"`, "sum, max or min");
   const variant = (few ? perWorkgroup : perThread)(name, spec, capabilities);
   return {
     ...variant,
@@ -68,7 +78,8 @@ function perThread(name: string, spec: ReduceSpec, capabilities: Capabilities): 
   const type = typeName(dtype, width);
   const workgroupSize = capabilities.software ? 16 : 64;
   const { workgroups, prologue } = linearThreads(name, outer * columns, workgroupSize, capabilities);
-  const add = (value: number, at: string) => `r${value} = ${combine(op, `r${value}`, `x[base + ${at} * ${columns}u]`)};`;
+  const add = (value: number, at: string) =>
+    `r${value} = ${combine(op, `r${value}`, `x[base + ${at} * ${columns}u]`)};`;
   const whole = trips - (trips % values);
   const result = along
     ? combine(op, `(${combine(op, "r0.x", "r0.y")})`, `(${combine(op, "r0.z", "r0.w")})`)

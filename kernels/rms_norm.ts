@@ -1,5 +1,5 @@
 /**
- * RMSNorm without a gain, optionally with the residual add in front (the post-norm block of HRM and Llama):
+ * RMSNorm without a gain, optionally with the residual add in front (a post-norm block):
  *
  *   s = x (+ residual),  r = 1 / sqrt(mean(s^2) + eps),  y = s r          (Zhang & Sennrich 2019, eq. 4)
  *   ds = r (dy - y mean(dy y))          exact also with eps, so that backward needs only y and r
@@ -7,7 +7,15 @@
  * Rows are normalised one by one; a software adapter gives a row to a thread, a GPU a row to a workgroup.
  */
 import { requireBindable, requirePositive, type Capabilities, type Kernel } from "./kernel.js";
-import { bindingsOf, linearDispatch, linearThreads, lines, literal, shader, type ShaderBinding } from "./wgsl.js";
+import {
+  bindingsOf,
+  linearDispatch,
+  linearThreads,
+  lines,
+  literal,
+  shader,
+  type ShaderBinding,
+} from "./wgsl.js";
 
 export interface RmsNormSpec {
   readonly rows: number;
@@ -50,7 +58,10 @@ export function rmsNorm(spec: RmsNormSpec, capabilities: Capabilities): Kernel {
 }
 
 /** Bindings: dy [rows, size], y [rows, size], inverse_rms [rows], ds [rows, size]. */
-export function rmsNormBackward(spec: Omit<RmsNormSpec, "eps" | "residual">, capabilities: Capabilities): Kernel {
+export function rmsNormBackward(
+  spec: Omit<RmsNormSpec, "eps" | "residual">,
+  capabilities: Capabilities,
+): Kernel {
   const { rows, size } = spec;
   const name = `rms_norm_backward_${rows}x${size}`;
   requirePositive(name, { rows, size });

@@ -24,7 +24,8 @@ export function rope(spec: RopeSpec, capabilities: Capabilities): Kernel {
   const { batch, length, heads, headDim, inverse } = spec;
   const name = `rope${inverse ? "_inverse" : ""}_b${batch}_s${length}_h${heads}_d${headDim}`;
   requirePositive(name, { batch, length, heads, headDim });
-  if (headDim % 2 !== 0) throw new KernelError(name, `head size ${headDim}`, "an even head size, since halves rotate");
+  if (headDim % 2 !== 0)
+    throw new KernelError(name, `head size ${headDim}`, "an even head size, since halves rotate");
   const size = batch * length * 3 * heads * headDim;
   requireBindable(name, { x: size }, capabilities);
   const half = headDim / 2;
@@ -47,15 +48,31 @@ export function rope(spec: RopeSpec, capabilities: Capabilities): Kernel {
     `let b = x[at + ${half}u];`,
     `if (third == 2u) { y[at] = a; y[at + ${half}u] = b; return; }`,
     inverse
-      ? [`y[at] = a * cos_table[t] + b * sin_table[t + ${half}u];`, `y[at + ${half}u] = b * cos_table[t + ${half}u] - a * sin_table[t];`]
-      : [`y[at] = a * cos_table[t] - b * sin_table[t];`, `y[at + ${half}u] = b * cos_table[t + ${half}u] + a * sin_table[t + ${half}u];`],
+      ? [
+          `y[at] = a * cos_table[t] + b * sin_table[t + ${half}u];`,
+          `y[at + ${half}u] = b * cos_table[t + ${half}u] - a * sin_table[t];`,
+        ]
+      : [
+          `y[at] = a * cos_table[t] - b * sin_table[t];`,
+          `y[at + ${half}u] = b * cos_table[t + ${half}u] + a * sin_table[t + ${half}u];`,
+        ],
   );
   const code = shader({ bindings, workgroupSize: WORKGROUP, body });
-  return { name, code, bindings: bindingsOf(bindings), workgroups, flops: 2 * size, bytes: 4 * (2 * size + 2 * length * headDim) };
+  return {
+    name,
+    code,
+    bindings: bindingsOf(bindings),
+    workgroups,
+    flops: 2 * size,
+    bytes: 4 * (2 * size + 2 * length * headDim),
+  };
 }
 
 /** Tables [S, D] of cos and sin with angles rounded to f32, as PyTorch computes them. */
-export function ropeTables({ length, headDim, theta }: { length: number; headDim: number; theta: number }): { cos: Float32Array; sin: Float32Array } {
+export function ropeTables({ length, headDim, theta }: { length: number; headDim: number; theta: number }): {
+  cos: Float32Array;
+  sin: Float32Array;
+} {
   const cos = new Float32Array(length * headDim);
   const sin = new Float32Array(length * headDim);
   const half = headDim / 2;

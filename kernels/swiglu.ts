@@ -57,7 +57,19 @@ function kernel(
     `let s = select(e, ${one}, gate >= ${typeName("f32", width)}(0.0)) / (1.0 + e);`,
     stores,
   );
-  const code = shader({ bindings, workgroupSize: WORKGROUP, declarations: `const HALF = ${vectors}u;`, body });
+  const code = shader({
+    bindings,
+    workgroupSize: WORKGROUP,
+    declarations: `const HALF = ${vectors}u;`,
+    body,
+  });
   const moved = output === "y" ? 3 : 5;
-  return { name, code, bindings: bindingsOf(bindings), workgroups, flops: flopsEach * rows * inner, bytes: 4 * moved * rows * inner };
+  return {
+    name,
+    code,
+    bindings: bindingsOf(bindings),
+    workgroups,
+    flops: flopsEach * rows * inner,
+    bytes: 4 * moved * rows * inner,
+  };
 }

@@ -31,7 +31,12 @@ export interface Plan {
   readonly dispatches: readonly PlannedDispatch[];
   readonly memory: MemoryPlan;
   /** Bytes of buffers that the program itself creates: intermediates, inputs, outputs, constants. */
-  readonly bytes: { readonly intermediates: number; readonly inputs: number; readonly outputs: number; readonly constants: number };
+  readonly bytes: {
+    readonly intermediates: number;
+    readonly inputs: number;
+    readonly outputs: number;
+    readonly constants: number;
+  };
 }
 
 /** What `compile` and `plan` take besides the function. */
@@ -50,7 +55,10 @@ export function plan<I extends InputSpecs>(
   body: (inputs: { [K in keyof I]: Tensor }) => Readonly<Record<string, Tensor>> | void,
 ): Plan {
   const leaves = Object.fromEntries(
-    Object.entries(inputs).map(([name, { shape, dtype }]) => [name, makeTensor(inputOperation, [], { name }, shape, dtype)]),
+    Object.entries(inputs).map(([name, { shape, dtype }]) => [
+      name,
+      makeTensor(inputOperation, [], { name }, shape, dtype),
+    ]),
   ) as { [K in keyof I]: Tensor };
   const { result, trace: traced } = trace(() => body(leaves) ?? {});
   const outputs = new Map(Object.entries(result).map(([name, t]) => [name, computed(t)]));
@@ -58,17 +66,23 @@ export function plan<I extends InputSpecs>(
   for (const [variable, t] of traced.assigned) {
     if (rootOf(t) !== variable.tensor) assigned.set(variable, computed(t));
   }
-  if (outputs.size + assigned.size === 0) throw new UsageError("compile: the function returns no tensor and assigns no variable.");
+  if (outputs.size + assigned.size === 0)
+    throw new UsageError("compile: the function returns no tensor and assigns no variable.");
   const results = { outputs, assigned };
   const kept = new Set([...outputs.values(), ...assigned.values()]);
   const units = fuse(reachableNodes([...kept]), kept, device.capabilities.maxStorageBuffersPerShaderStage);
   const dispatches = lower(units, results, device.capabilities);
   const memory = planMemory(dispatches);
-  const constants = new Set(dispatches.flatMap((d) => d.storages.flatMap((s) => (s.kind === "source" ? [s.tensor] : []))));
-  const total = (specs: Iterable<TensorSpec>): number => [...specs].reduce((sum, spec) => sum + bytesOf(spec), 0);
+  const constants = new Set(
+    dispatches.flatMap((d) => d.storages.flatMap((s) => (s.kind === "source" ? [s.tensor] : []))),
+  );
+  const total = (specs: Iterable<TensorSpec>): number =>
+    [...specs].reduce((sum, spec) => sum + bytesOf(spec), 0);
   return {
     inputs,
-    outputs: Object.fromEntries(Object.entries(result).map(([name, { shape, dtype }]) => [name, { shape, dtype }])),
+    outputs: Object.fromEntries(
+      Object.entries(result).map(([name, { shape, dtype }]) => [name, { shape, dtype }]),
+    ),
     dispatches,
     memory,
     bytes: {
@@ -100,7 +114,11 @@ export async function compile<I extends InputSpecs>(
   return instantiate(device, plan(device, inputs, body), options);
 }
 
-async function instantiate(device: Device, planned: Plan, { name = "program" }: CompileOptions): Promise<Program> {
+async function instantiate(
+  device: Device,
+  planned: Plan,
+  { name = "program" }: CompileOptions,
+): Promise<Program> {
   const created: GPUBuffer[] = [];
   device.gpu.pushErrorScope("out-of-memory");
   device.gpu.pushErrorScope("validation");
@@ -113,11 +131,17 @@ async function instantiate(device: Device, planned: Plan, { name = "program" }: 
   if (largest > device.gpu.limits.maxBufferSize) {
     device.gpu.popErrorScope().catch(() => null);
     device.gpu.popErrorScope().catch(() => null);
-    throw new LimitError(`${name} needs a buffer of ${largest} bytes; this device allows ${device.gpu.limits.maxBufferSize}. Use a smaller batch.`);
+    throw new LimitError(
+      `${name} needs a buffer of ${largest} bytes; this device allows ${device.gpu.limits.maxBufferSize}. Use a smaller batch.`,
+    );
   }
   const slots = planned.memory.slots.map((bytes, i) => buffer(bytes, `slot ${i}`));
-  const inputs = new Map(Object.entries(planned.inputs).map(([key, spec]) => [key, buffer(bytesOf(spec), `input ${key}`)]));
-  const outputs = new Map(Object.entries(planned.outputs).map(([key, spec]) => [key, buffer(bytesOf(spec), `output ${key}`)]));
+  const inputs = new Map(
+    Object.entries(planned.inputs).map(([key, spec]) => [key, buffer(bytesOf(spec), `input ${key}`)]),
+  );
+  const outputs = new Map(
+    Object.entries(planned.outputs).map(([key, spec]) => [key, buffer(bytesOf(spec), `output ${key}`)]),
+  );
   const constants = new Map<Tensor, GPUBuffer>();
   const bufferOf = (storage: Storage): GPUBuffer => {
     switch (storage.kind) {
@@ -129,7 +153,8 @@ async function instantiate(device: Device, planned: Plan, { name = "program" }: 
         return slots[planned.memory.slotOf.get(storage.id)!]!;
       case "source": {
         const { tensor } = storage;
-        if (tensor.node.operation === inputOperation) return inputs.get((tensor.node.attributes as InputAttributes).name)!;
+        if (tensor.node.operation === inputOperation)
+          return inputs.get((tensor.node.attributes as InputAttributes).name)!;
         let found = constants.get(tensor);
         if (!found) {
           found = buffer(bytesOf(tensor), `constant ${formatSpec(tensor)}`);
@@ -152,7 +177,8 @@ async function instantiate(device: Device, planned: Plan, { name = "program" }: 
   const scopes = [device.gpu.popErrorScope(), device.gpu.popErrorScope()];
   try {
     const pipelines = await Promise.all(bound.map(({ kernel, label }) => device.pipeline(kernel, label)));
-    for (const error of await Promise.all(scopes)) if (error) throw new GpuError(`Compiling ${name}: ${error.message}`);
+    for (const error of await Promise.all(scopes))
+      if (error) throw new GpuError(`Compiling ${name}: ${error.message}`);
     device.throwLateError();
     const dispatches = bound.map((d, i): BoundDispatch => ({ ...d, pipeline: pipelines[i]! }));
     return new Program(device, name, planned, dispatches, inputs, outputs, created);
@@ -166,7 +192,11 @@ function constantData(tensor: Tensor): TypedArray {
   const { operation, attributes } = tensor.node;
   if (operation === constantOperation) return (attributes as ConstantAttributes).data;
   const { value } = attributes as LiteralAttributes;
-  return tensor.dtype === "f32" ? Float32Array.of(value) : tensor.dtype === "i32" ? Int32Array.of(value) : Uint32Array.of(value);
+  return tensor.dtype === "f32"
+    ? Float32Array.of(value)
+    : tensor.dtype === "i32"
+      ? Int32Array.of(value)
+      : Uint32Array.of(value);
 }
 
 /**

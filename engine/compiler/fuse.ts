@@ -74,13 +74,16 @@ export function fuse(nodes: readonly Node[], kept: ReadonlySet<Tensor>, maxBuffe
     return false;
   };
   const inputsOutside = (group: ReadonlySet<Node>, other: ReadonlySet<Node>): Node[] =>
-    [...group].flatMap((n) => n.inputs.map((t) => rootOf(t).node)).filter((n) => !group.has(n) && !other.has(n));
+    [...group]
+      .flatMap((n) => n.inputs.map((t) => rootOf(t).node))
+      .filter((n) => !group.has(n) && !other.has(n));
   const buffersOf = (group: ReadonlySet<Node>): number => {
     const inputs = new Set<string>();
     for (const node of group) {
       for (const input of node.inputs) {
         const root = rootOf(input);
-        if (!group.has(root.node) && root.node.operation.name !== "literal") inputs.add(`${root.node.id}.${root.index} ${input.shape.join()}`);
+        if (!group.has(root.node) && root.node.operation.name !== "literal")
+          inputs.add(`${root.node.id}.${root.index} ${input.shape.join()}`);
       }
     }
     return inputs.size + outputsOf(group, consumers, kept).length;
@@ -94,7 +97,8 @@ export function fuse(nodes: readonly Node[], kept: ReadonlySet<Tensor>, maxBuffe
       const [mine, theirs] = [groupOf.get(node)!, groupOf.get(producer)];
       if (!theirs || theirs === mine || !producer.operation.elementwise) continue;
       if (!sameShape(input.shape, shape) || !sameShape(producer.outputs[0]!.shape, shape)) continue;
-      if (reaches(inputsOutside(mine, theirs), theirs) || reaches(inputsOutside(theirs, mine), mine)) continue;
+      if (reaches(inputsOutside(mine, theirs), theirs) || reaches(inputsOutside(theirs, mine), mine))
+        continue;
       const merged = new Set([...theirs, ...mine]);
       if (buffersOf(merged) > maxBuffers) continue;
       for (const member of merged) groupOf.set(member, merged);
@@ -109,7 +113,9 @@ export function outputsOf(
   consumers: ReadonlyMap<Node, readonly Node[]>,
   kept: ReadonlySet<Tensor>,
 ): Node[] {
-  return [...group].filter((n) => kept.has(n.outputs[0]!) || (consumers.get(n) ?? []).some((c) => !group.has(c)));
+  return [...group].filter(
+    (n) => kept.has(n.outputs[0]!) || (consumers.get(n) ?? []).some((c) => !group.has(c)),
+  );
 }
 
 /** Depth-first from the earliest-finished unit, so that the order stays close to that of the trace. */

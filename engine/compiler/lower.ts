@@ -41,7 +41,11 @@ export interface Results {
 }
 
 /** Lowers ordered units to dispatches. @throws LimitError where a kernel does not fit the device */
-export function lower(units: readonly Unit[], results: Results, capabilities: Capabilities): PlannedDispatch[] {
+export function lower(
+  units: readonly Unit[],
+  results: Results,
+  capabilities: Capabilities,
+): PlannedDispatch[] {
   const kept = new Set([...results.outputs.values(), ...results.assigned.values()]);
   const { definedAt, readAt } = usesOf(units);
   const storages = placeResults(units, results, definedAt, readAt, capabilities);
@@ -63,8 +67,19 @@ export function lower(units: readonly Unit[], results: Results, capabilities: Ca
   };
 
   const dispatches: PlannedDispatch[] = [];
-  const copy = (label: string, size: number, dtype: TensorSpec["dtype"], from: Storage, to: Storage): void => {
-    const spec = { shape: [size], inputs: [{ shape: [size], dtype }], statements: [COPY(dtype)], outputs: [{ value: 0 }] };
+  const copy = (
+    label: string,
+    size: number,
+    dtype: TensorSpec["dtype"],
+    from: Storage,
+    to: Storage,
+  ): void => {
+    const spec = {
+      shape: [size],
+      inputs: [{ shape: [size], dtype }],
+      statements: [COPY(dtype)],
+      outputs: [{ value: 0 }],
+    };
     dispatches.push({ kernel: elementwise(spec, capabilities), label, storages: [from, to] });
   };
 
@@ -84,11 +99,16 @@ export function lower(units: readonly Unit[], results: Results, capabilities: Ca
     const inputs = node.inputs.map((t) => storageOf(rootOf(t)));
     const outputs = node.outputs.map(storageOf);
     for (const [o, i] of lowering.inPlace ?? []) {
-      if (!sameStorage(outputs[o]!, inputs[i]!)) copy(`copy before ${label}`, node.outputs[o]!.size, node.outputs[o]!.dtype, inputs[i]!, outputs[o]!);
+      if (!sameStorage(outputs[o]!, inputs[i]!))
+        copy(`copy before ${label}`, node.outputs[o]!.size, node.outputs[o]!.dtype, inputs[i]!, outputs[o]!);
     }
     for (const { kernel, bind } of lowering.dispatches) {
       const places = bind.map((place) =>
-        "input" in place ? inputs[place.input]! : "output" in place ? outputs[place.output]! : temporaries[place.temporary]!,
+        "input" in place
+          ? inputs[place.input]!
+          : "output" in place
+            ? outputs[place.output]!
+            : temporaries[place.temporary]!,
       );
       dispatches.push({ kernel, label, storages: places });
     }
@@ -96,17 +116,23 @@ export function lower(units: readonly Unit[], results: Results, capabilities: Ca
   // Results that could not be written where they belong.
   for (const [variable, root] of results.assigned) {
     const target: Storage = { kind: "variable", variable };
-    if (!sameStorage(storageOf(root), target)) copy(`assign ${variable.name}`, variable.size, variable.dtype, storageOf(root), target);
+    if (!sameStorage(storageOf(root), target))
+      copy(`assign ${variable.name}`, variable.size, variable.dtype, storageOf(root), target);
   }
   for (const [name, root] of results.outputs) {
     const target: Storage = { kind: "output", name };
-    if (!sameStorage(storageOf(root), target)) copy(`output ${name}`, root.size, root.dtype, storageOf(root), target);
+    if (!sameStorage(storageOf(root), target))
+      copy(`output ${name}`, root.size, root.dtype, storageOf(root), target);
   }
   dispatches.forEach(requireNoAliasing);
   return dispatches;
 }
 
-const COPY = (dtype: TensorSpec["dtype"]): Statement => ({ operation: "identity", operands: [{ input: 0 }], dtype });
+const COPY = (dtype: TensorSpec["dtype"]): Statement => ({
+  operation: "identity",
+  operands: [{ input: 0 }],
+  dtype,
+});
 
 /** `matmul f32[16, 32] x f32[96, 32] -> f32[16, 96]` */
 function labelOf(node: Node): string {
@@ -180,7 +206,8 @@ function placeResults(
     const defined = definedAt.get(root)!;
     const reads = readAt.get(variable.tensor) ?? [];
     const free = reads.every((index) => index < defined);
-    const overwrites = reads.every((index) => index <= defined) && canOverwrite(units[defined]!, root, variable, capabilities);
+    const overwrites =
+      reads.every((index) => index <= defined) && canOverwrite(units[defined]!, root, variable, capabilities);
     if (free || overwrites) storages.set(root, { kind: "variable", variable });
   }
   for (const [name, root] of outputs) {
@@ -191,7 +218,9 @@ function placeResults(
 
 /** True if the unit may read `variable` and write `root` through one binding. */
 function canOverwrite(unit: Unit, root: Tensor, variable: Variable, capabilities: Capabilities): boolean {
-  const reads = unit.nodes.flatMap((n) => n.inputs.map((t, i) => ({ t, i }))).filter(({ t }) => rootOf(t) === variable.tensor);
+  const reads = unit.nodes
+    .flatMap((n) => n.inputs.map((t, i) => ({ t, i })))
+    .filter(({ t }) => rootOf(t) === variable.tensor);
   if (unit.elementwise) return reads.every(({ t }) => sameShape(t.shape, root.shape));
   const inPlace = lowerNode(unit.nodes[0]!, capabilities).inPlace ?? [];
   return reads.length === 1 && inPlace.some(([o, i]) => o === root.index && i === reads[0]!.i);
@@ -211,7 +240,8 @@ function lowerElementwise(
     const root = rootOf(tensor);
     const value = members.get(root.node);
     if (value !== undefined) return { value };
-    if (root.node.operation.name === "literal") return { literal: (root.node.attributes as LiteralAttributes).value, dtype: root.dtype };
+    if (root.node.operation.name === "literal")
+      return { literal: (root.node.attributes as LiteralAttributes).value, dtype: root.dtype };
     let input = inputs.findIndex((known) => known.root === root && sameShape(known.shape, tensor.shape));
     if (input < 0) input = inputs.push({ root, shape: tensor.shape }) - 1;
     return { input };
@@ -224,7 +254,8 @@ function lowerElementwise(
   const written = outputsOf(new Set(unit.nodes), consumers, kept).map((node) => node.outputs[0]!);
   const outputs = written.map((root) => {
     const storage = storageOf(root);
-    const shared = storage.kind === "variable" ? inputs.findIndex((input) => input.root === storage.variable.tensor) : -1;
+    const shared =
+      storage.kind === "variable" ? inputs.findIndex((input) => input.root === storage.variable.tensor) : -1;
     return { value: members.get(root.node)!, ...(shared >= 0 && { inPlace: shared }) };
   });
   const overwritten = new Set(outputs.map((o) => o.inPlace));
@@ -237,7 +268,10 @@ function lowerElementwise(
     },
     capabilities,
   );
-  return { kernel, roots: [...inputs.filter((_, i) => !overwritten.has(i)).map((input) => input.root), ...written] };
+  return {
+    kernel,
+    roots: [...inputs.filter((_, i) => !overwritten.has(i)).map((input) => input.root), ...written],
+  };
 }
 
 function sameStorage(a: Storage, b: Storage): boolean {
@@ -258,7 +292,9 @@ function requireNoAliasing({ kernel, label, storages }: PlannedDispatch): void {
   storages.forEach((storage, i) => {
     const clash = storages.findIndex((other, j) => j !== i && sameStorage(storage, other));
     if (kernel.bindings[i]!.access === "read_write" && clash >= 0) {
-      throw new Error(`Compiler fault: ${label} binds one buffer as ${kernel.bindings[i]!.name} and ${kernel.bindings[clash]!.name}.`);
+      throw new Error(
+        `Compiler fault: ${label} binds one buffer as ${kernel.bindings[i]!.name} and ${kernel.bindings[clash]!.name}.`,
+      );
     }
   });
 }

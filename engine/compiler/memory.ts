@@ -29,8 +29,13 @@ export function planMemory(dispatches: readonly PlannedDispatch[]): MemoryPlan {
     let best = -1;
     let bestGap = Infinity;
     slots.forEach((slot, i) => {
-      if (slot.intervals.some((other) => other.first <= interval.last && interval.first <= other.last)) return;
-      const gap = Math.min(...slot.intervals.map((o) => (o.last < interval.first ? interval.first - o.last : o.first - interval.last)));
+      if (slot.intervals.some((other) => other.first <= interval.last && interval.first <= other.last))
+        return;
+      const gap = Math.min(
+        ...slot.intervals.map((o) =>
+          o.last < interval.first ? interval.first - o.last : o.first - interval.last,
+        ),
+      );
       if (gap < bestGap) [best, bestGap] = [i, gap];
     });
     if (best < 0) best = slots.push({ bytes: interval.bytes, intervals: [] }) - 1;
@@ -43,7 +48,9 @@ export function planMemory(dispatches: readonly PlannedDispatch[]): MemoryPlan {
 function lifetimes(dispatches: readonly PlannedDispatch[]): Interval[] {
   const intervals = new Map<number, Interval>();
   dispatches.forEach(({ storages }, index) => {
-    for (const storage of storages.filter((s): s is Storage & { kind: "intermediate" } => s.kind === "intermediate")) {
+    for (const storage of storages.filter(
+      (s): s is Storage & { kind: "intermediate" } => s.kind === "intermediate",
+    )) {
       const known = intervals.get(storage.id);
       if (known) known.last = index;
       else intervals.set(storage.id, { id: storage.id, bytes: storage.bytes, first: index, last: index });

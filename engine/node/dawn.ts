@@ -89,7 +89,8 @@ export async function requestAdapter(
   };
   if (source === "npm") {
     const folder = await npmDriverFolder();
-    if (!folder || !(loadLibrary("libvulkan.so.1") || loadLibrary(join(folder, "libvulkan.so.1")))) return null;
+    if (!folder || !(loadLibrary("libvulkan.so.1") || loadLibrary(join(folder, "libvulkan.so.1"))))
+      return null;
     return withDrivers(join(folder, "vk_swiftshader_icd.json"), () => gpu().requestAdapter(options));
   }
   if (linux) {

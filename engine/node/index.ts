@@ -45,7 +45,8 @@ async function findAdapters({ robustness = true }: NodeDeviceOptions): Promise<F
   const add = async (source: DriverSource, options: GPURequestAdapterOptions): Promise<void> => {
     const adapter = await requestAdapter(source, flags, options);
     if (!adapter) return;
-    const name = adapter.info.description || adapter.info.device || adapter.info.architecture || adapter.info.vendor;
+    const name =
+      adapter.info.description || adapter.info.device || adapter.info.architecture || adapter.info.vendor;
     try {
       refuseNullAdapter(adapter.info);
     } catch {
@@ -68,7 +69,9 @@ function choose(found: readonly Found[], wanted: string | undefined): Found | un
   if (/^\d+$/.test(wanted)) return found[Number(wanted)];
   const text = wanted.toLowerCase();
   const alias = text === "lavapipe" ? "llvmpipe" : text;
-  return found.find((f) => `${f.name} ${f.adapter.info.vendor} ${f.adapter.info.architecture}`.toLowerCase().includes(alias));
+  return found.find((f) =>
+    `${f.name} ${f.adapter.info.vendor} ${f.adapter.info.architecture}`.toLowerCase().includes(alias),
+  );
 }
 
 /** Every adapter found, the one that would be used first. */

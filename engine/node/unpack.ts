@@ -55,7 +55,9 @@ async function cacheFolder(): Promise<string> {
       reason = error;
     }
   }
-  throw new Error(`no writable cache folder among ${candidates.filter(Boolean).join(", ")}: ${String(reason)}`);
+  throw new Error(
+    `no writable cache folder among ${candidates.filter(Boolean).join(", ")}: ${String(reason)}`,
+  );
 }
 
 /** Regular files of a tar archive (ustar names; what these packages need). */
@@ -65,13 +67,17 @@ function* tarFiles(tar: Buffer): Generator<{ path: string; mode: number; data: B
       .toString("utf8", at, at + length)
       .replace(/\0.*$/s, "")
       .trim();
-  for (let at = 0; at + 512 <= tar.length && tar[at] !== 0; ) {
+  for (let at = 0; at + 512 <= tar.length && tar[at] !== 0;) {
     const size = parseInt(text(at + 124, 12), 8) || 0;
     const type = text(at + 156, 1);
     const prefix = text(at + 257, 5) === "ustar" && text(at + 345, 155);
     const path = prefix ? `${prefix}/${text(at, 100)}` : text(at, 100);
     if (type === "" || type === "0") {
-      yield { path, mode: parseInt(text(at + 100, 8), 8) || 0o644, data: tar.subarray(at + 512, at + 512 + size) };
+      yield {
+        path,
+        mode: parseInt(text(at + 100, 8), 8) || 0o644,
+        data: tar.subarray(at + 512, at + 512 + size),
+      };
     }
     at += 512 + Math.ceil(size / 512) * 512;
   }
@@ -82,7 +88,11 @@ function* tarFiles(tar: Buffer): Generator<{ path: string; mode: number; data: B
  * into `<cache>/<name>-<version>` once, and returns that folder. Processes that unpack at the same time
  * each fill a folder of their own and rename it; the first to finish wins.
  */
-export async function unpackOnce(name: string, source: PackageFolder, files: readonly string[]): Promise<string> {
+export async function unpackOnce(
+  name: string,
+  source: PackageFolder,
+  files: readonly string[],
+): Promise<string> {
   const target = join(await cacheFolder(), `${name}-${source.version}`);
   if (existsSync(target)) return target;
   const partial = `${target}.${process.pid}-${Date.now()}.partial`;
@@ -100,7 +110,11 @@ export async function unpackOnce(name: string, source: PackageFolder, files: rea
         }
       } else {
         const to = join(partial, file.replace(/^.*\//, "").replace(/\.br$/, ""));
-        await pipeline(createReadStream(packed), createBrotliDecompress(), createWriteStream(to, { mode: 0o755 }));
+        await pipeline(
+          createReadStream(packed),
+          createBrotliDecompress(),
+          createWriteStream(to, { mode: 0o755 }),
+        );
       }
     }
     await rename(partial, target).catch((error: NodeJS.ErrnoException) => {

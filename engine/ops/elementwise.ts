@@ -52,7 +52,10 @@ const OPERATIONS = {
   silu: operation("silu", ([a], dy) => [make("siluGradient", [a!, dy], "f32")]),
   siluGradient: operation("siluGradient"),
   // sigmoid(x) - t is exactly zero where t was computed as sigmoid(x): optimizers that normalise need that.
-  bceWithLogits: operation("bceWithLogits", ([x, t], dy) => [mul(dy, sub(sigmoid(x!), t!)), neg(mul(dy, x!))]),
+  bceWithLogits: operation("bceWithLogits", ([x, t], dy) => [
+    mul(dy, sub(sigmoid(x!), t!)),
+    neg(mul(dy, x!)),
+  ]),
   less: operation("less"),
   lessEqual: operation("lessEqual"),
   equal: operation("equal"),
@@ -85,7 +88,13 @@ export function broadcastShapes(where: string, ...shapes: Shape[]): Shape {
 }
 
 function make(name: ElementwiseName, inputs: readonly Tensor[], dtype: Dtype): Tensor {
-  return makeTensor(OPERATIONS[name] as Operation<null>, inputs, null, broadcastShapes(name, ...inputs.map((t) => t.shape)), dtype);
+  return makeTensor(
+    OPERATIONS[name],
+    inputs,
+    null,
+    broadcastShapes(name, ...inputs.map((t) => t.shape)),
+    dtype,
+  );
 }
 
 /** Tensors from tensor-likes; numbers take the dtype of the first tensor among them. */
@@ -95,7 +104,9 @@ function asTensors(name: string, values: readonly TensorLike[]): readonly Tensor
   const tensors = values.map((v) => asTensor(v, dtype));
   for (const t of tensors) {
     if (t.dtype !== dtype) {
-      throw new DtypeError(`${name}: got ${tensors.map(formatSpec).join(" and ")}; expected one dtype. Convert with cast().`);
+      throw new DtypeError(
+        `${name}: got ${tensors.map(formatSpec).join(" and ")}; expected one dtype. Convert with cast().`,
+      );
     }
   }
   return tensors;
@@ -196,7 +207,7 @@ export function cast(a: TensorLike, dtype: Dtype): Tensor {
 
 /** 0, 1, 2, ... in row-major order, of this shape. */
 export function position(shape: Shape, dtype: Dtype = "i32"): Tensor {
-  return makeTensor(OPERATIONS.position as Operation<null>, [], null, shape, dtype);
+  return makeTensor(OPERATIONS.position, [], null, shape, dtype);
 }
 
 /** x repeated to `shape`, as NumPy broadcasts. */
@@ -204,7 +215,9 @@ export function broadcastTo(x: TensorLike, shape: Shape): Tensor {
   const tensor = asTensor(x);
   if (sameShape(tensor.shape, shape)) return tensor;
   if (!sameShape(broadcastShapes("broadcastTo", tensor.shape, shape), shape)) {
-    throw new ShapeError(`broadcastTo: got ${formatSpec(tensor)}; expected a shape that broadcasts to [${shape.join(", ")}].`);
+    throw new ShapeError(
+      `broadcastTo: got ${formatSpec(tensor)}; expected a shape that broadcasts to [${shape.join(", ")}].`,
+    );
   }
-  return makeTensor(OPERATIONS.identity as Operation<null>, [tensor], null, shape, tensor.dtype);
+  return makeTensor(OPERATIONS.identity, [tensor], null, shape, tensor.dtype);
 }

@@ -1,15 +1,32 @@
 /** Rows looked up by index, and their gradient: a scatter-add in a fixed order. */
 import { gatherRows, scatterAddRows } from "../../kernels/embedding.js";
 import { ShapeError } from "../errors.js";
-import { formatSpec, makeTensor, requireDtype, sizeOf, type Operation, type Tensor, type TensorLike } from "../tensor.js";
+import {
+  formatSpec,
+  makeTensor,
+  requireDtype,
+  sizeOf,
+  type Operation,
+  type Tensor,
+  type TensorLike,
+} from "../tensor.js";
 import { asTensor } from "../trace.js";
 
 const takeRowsOperation: Operation<null> = {
   name: "takeRows",
   lower({ inputs: [table, indices], capabilities }) {
     const [tableRows, ...row] = table!.shape;
-    const spec = { rows: sizeOf(indices!.shape), size: sizeOf(row), tableRows: tableRows!, dtype: table!.dtype };
-    return { dispatches: [{ kernel: gatherRows(spec, capabilities), bind: [{ input: 0 }, { input: 1 }, { output: 0 }] }] };
+    const spec = {
+      rows: sizeOf(indices!.shape),
+      size: sizeOf(row),
+      tableRows: tableRows!,
+      dtype: table!.dtype,
+    };
+    return {
+      dispatches: [
+        { kernel: gatherRows(spec, capabilities), bind: [{ input: 0 }, { input: 1 }, { output: 0 }] },
+      ],
+    };
   },
   gradient: ({ inputs: [table, indices], gradients: [dy] }) => [
     makeTensor(scatterAddOperation, [dy!, indices!], null, table!.shape, "f32"),
@@ -22,7 +39,11 @@ const scatterAddOperation: Operation<null> = {
   lower({ inputs: [, indices], outputs: [table], capabilities }) {
     const [tableRows, ...row] = table!.shape;
     const spec = { rows: sizeOf(indices!.shape), size: sizeOf(row), tableRows: tableRows! };
-    return { dispatches: [{ kernel: scatterAddRows(spec, capabilities), bind: [{ input: 0 }, { input: 1 }, { output: 0 }] }] };
+    return {
+      dispatches: [
+        { kernel: scatterAddRows(spec, capabilities), bind: [{ input: 0 }, { input: 1 }, { output: 0 }] },
+      ],
+    };
   },
 };
 
@@ -33,6 +54,7 @@ const scatterAddOperation: Operation<null> = {
 export function takeRows(table: TensorLike, indices: TensorLike): Tensor {
   const [t, i] = [asTensor(table), asTensor(indices)];
   requireDtype("takeRows indices", i, "i32");
-  if (t.shape.length < 2) throw new ShapeError(`takeRows: got a table ${formatSpec(t)}; expected at least two dimensions.`);
+  if (t.shape.length < 2)
+    throw new ShapeError(`takeRows: got a table ${formatSpec(t)}; expected at least two dimensions.`);
   return makeTensor(takeRowsOperation, [t, i], null, [...i.shape, ...t.shape.slice(1)], t.dtype);
 }

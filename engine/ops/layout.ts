@@ -1,7 +1,15 @@
 /** Operations that move elements: slices, transposes, concatenation. */
 import { concat as concatKernel, pad as padKernel, stridedCopy } from "../../kernels/layout.js";
 import { ShapeError } from "../errors.js";
-import { formatSpec, makeTensor, sizeOf, type Operation, type Shape, type Tensor, type TensorLike } from "../tensor.js";
+import {
+  formatSpec,
+  makeTensor,
+  sizeOf,
+  type Operation,
+  type Shape,
+  type Tensor,
+  type TensorLike,
+} from "../tensor.js";
 import { asTensor } from "../trace.js";
 
 /** Row-major strides in elements. */
@@ -9,19 +17,40 @@ function stridesOf(shape: Shape): number[] {
   return shape.map((_, k) => sizeOf(shape.slice(k + 1)));
 }
 
-function strided(input: Tensor | { shape: Shape; dtype: Tensor["dtype"] }, shape: Shape, strides: readonly number[], offset: number) {
-  return { shape: [...shape], strides: [...strides], offset, sourceElements: sizeOf(input.shape), dtype: input.dtype };
+function strided(
+  input: Tensor | { shape: Shape; dtype: Tensor["dtype"] },
+  shape: Shape,
+  strides: readonly number[],
+  offset: number,
+) {
+  return {
+    shape: [...shape],
+    strides: [...strides],
+    offset,
+    sourceElements: sizeOf(input.shape),
+    dtype: input.dtype,
+  };
 }
 
 const transposeOperation: Operation<{ permutation: readonly number[] }> = {
   name: "transpose",
   lower({ attributes: { permutation }, inputs: [x], outputs: [y], capabilities }) {
     const source = stridesOf(x!.shape);
-    const spec = strided(x!, y!.shape, permutation.map((k) => source[k]!), 0);
+    const spec = strided(
+      x!,
+      y!.shape,
+      permutation.map((k) => source[k]!),
+      0,
+    );
     return { dispatches: [{ kernel: stridedCopy(spec, capabilities), bind: [{ input: 0 }, { output: 0 }] }] };
   },
   gradient({ attributes: { permutation }, gradients: [dy] }) {
-    return [transpose(dy!, permutation.map((_, k) => permutation.indexOf(k)))];
+    return [
+      transpose(
+        dy!,
+        permutation.map((_, k) => permutation.indexOf(k)),
+      ),
+    ];
   },
 };
 
@@ -32,9 +61,17 @@ export function transpose(x: TensorLike, permutation?: readonly number[]): Tenso
   const axes = input.shape.map((_, k) => k);
   const order = permutation ?? [...axes.slice(0, -2), rank - 1, rank - 2];
   if (rank < 2 || order.length !== rank || axes.some((k) => !order.includes(k))) {
-    throw new ShapeError(`transpose: got ${formatSpec(input)} with permutation [${order.join(", ")}]; expected a permutation of 0..${rank - 1}.`);
+    throw new ShapeError(
+      `transpose: got ${formatSpec(input)} with permutation [${order.join(", ")}]; expected a permutation of 0..${rank - 1}.`,
+    );
   }
-  return makeTensor(transposeOperation, [input], { permutation: order }, order.map((k) => input.shape[k]!), input.dtype);
+  return makeTensor(
+    transposeOperation,
+    [input],
+    { permutation: order },
+    order.map((k) => input.shape[k]!),
+    input.dtype,
+  );
 }
 
 const sliceOperation: Operation<{ start: readonly number[] }> = {
@@ -45,13 +82,18 @@ const sliceOperation: Operation<{ start: readonly number[] }> = {
     const kernel = stridedCopy(strided(x!, y!.shape, strides, offset), capabilities);
     return { dispatches: [{ kernel, bind: [{ input: 0 }, { output: 0 }] }] };
   },
-  gradient: ({ attributes, inputs: [x], gradients: [dy] }) => [makeTensor(padOperation, [dy!], attributes, x!.shape, dy!.dtype)],
+  gradient: ({ attributes, inputs: [x], gradients: [dy] }) => [
+    makeTensor(padOperation, [dy!], attributes, x!.shape, dy!.dtype),
+  ],
 };
 
 const padOperation: Operation<{ start: readonly number[] }> = {
   name: "pad",
   lower({ attributes: { start }, inputs: [x], outputs: [y], capabilities }) {
-    const kernel = padKernel({ shape: [...y!.shape], source: [...x!.shape], start: [...start], dtype: x!.dtype }, capabilities);
+    const kernel = padKernel(
+      { shape: [...y!.shape], source: [...x!.shape], start: [...start], dtype: x!.dtype },
+      capabilities,
+    );
     return { dispatches: [{ kernel, bind: [{ input: 0 }, { output: 0 }] }] };
   },
 };
@@ -61,7 +103,9 @@ export function slice(x: TensorLike, start: readonly number[], shape: Shape): Te
   const input = asTensor(x);
   const fits = input.shape.every((n, k) => start[k]! >= 0 && shape[k]! > 0 && start[k]! + shape[k]! <= n);
   if (start.length !== input.shape.length || shape.length !== input.shape.length || !fits) {
-    throw new ShapeError(`slice: got ${formatSpec(input)} at [${start.join(", ")}] of [${shape.join(", ")}]; expected a block inside the tensor.`);
+    throw new ShapeError(
+      `slice: got ${formatSpec(input)} at [${start.join(", ")}] of [${shape.join(", ")}]; expected a block inside the tensor.`,
+    );
   }
   return makeTensor(sliceOperation, [input], { start }, shape, input.dtype);
 }
@@ -93,11 +137,22 @@ const concatOperation: Operation<{ axis: number }> = {
 export function concat(values: readonly TensorLike[], axis: number): Tensor {
   const inputs = values.map((v) => asTensor(v));
   const first = inputs[0];
-  const fits = first && inputs.every((x) => x.dtype === first.dtype && x.shape.length === first.shape.length && x.shape.every((n, k) => k === axis || n === first.shape[k]));
+  const fits =
+    first &&
+    inputs.every(
+      (x) =>
+        x.dtype === first.dtype &&
+        x.shape.length === first.shape.length &&
+        x.shape.every((n, k) => k === axis || n === first.shape[k]),
+    );
   if (!fits || axis < 0 || axis >= first.shape.length || inputs.length > 7) {
-    throw new ShapeError(`concat: got ${inputs.map(formatSpec).join(", ")} along axis ${axis}; expected 1 to 7 tensors equal but for that axis.`);
+    throw new ShapeError(
+      `concat: got ${inputs.map(formatSpec).join(", ")} along axis ${axis}; expected 1 to 7 tensors equal but for that axis.`,
+    );
   }
   if (inputs.length === 1) return first;
-  const shape = first.shape.map((n, k) => (k === axis ? inputs.reduce((total, x) => total + x.shape[k]!, 0) : n));
+  const shape = first.shape.map((n, k) =>
+    k === axis ? inputs.reduce((total, x) => total + x.shape[k]!, 0) : n,
+  );
   return makeTensor(concatOperation, inputs, { axis }, shape, first.dtype);
 }

@@ -1,7 +1,16 @@
 /** Matrix products. */
 import { matmul as matmulKernel } from "../../kernels/matmul.js";
 import { ShapeError } from "../errors.js";
-import { formatSpec, makeTensor, requireDtype, requireShape, sizeOf, type Operation, type Tensor, type TensorLike } from "../tensor.js";
+import {
+  formatSpec,
+  makeTensor,
+  requireDtype,
+  requireShape,
+  sizeOf,
+  type Operation,
+  type Tensor,
+  type TensorLike,
+} from "../tensor.js";
 import { asTensor } from "../trace.js";
 import { sumTo } from "./reduce.js";
 import { reshape } from "./view.js";
@@ -46,7 +55,13 @@ function product(layout: Layout, a: Tensor, b: Tensor, bias?: Tensor): Tensor {
     );
   }
   const inputs = bias ? [a, b, bias] : [a, b];
-  return makeTensor(matmulOperation, inputs, { layout, batch: sizeOf(lead), M, N, K }, [...lead, M, N], "f32");
+  return makeTensor(
+    matmulOperation,
+    inputs,
+    { layout, batch: sizeOf(lead), M, N, K },
+    [...lead, M, N],
+    "f32",
+  );
 }
 
 /** Which operand is used transposed, and what is added to each row. */

@@ -5,7 +5,17 @@ import { rmsNorm as rmsNormKernel, rmsNormBackward } from "../../kernels/rms_nor
 import { rope as ropeKernel } from "../../kernels/rope.js";
 import { swiglu as swigluKernel, swigluBackward } from "../../kernels/swiglu.js";
 import { ShapeError } from "../errors.js";
-import { formatSpec, makeNode, makeTensor, requireDtype, requireShape, sizeOf, type Operation, type Tensor, type TensorLike } from "../tensor.js";
+import {
+  formatSpec,
+  makeNode,
+  makeTensor,
+  requireDtype,
+  requireShape,
+  sizeOf,
+  type Operation,
+  type Tensor,
+  type TensorLike,
+} from "../tensor.js";
 import { asTensor } from "../trace.js";
 
 /** [rows, size] of a tensor seen as rows of its last dimension. */
@@ -37,7 +47,10 @@ const rmsNormGradient: Operation<null> = {
 };
 
 /** RMSNorm over the last dimension without a gain: y = s / sqrt(mean(s^2) + eps), s = x (+ residual). */
-export function rmsNorm(x: TensorLike, { eps = 1e-5, residual }: { eps?: number; residual?: TensorLike } = {}): Tensor {
+export function rmsNorm(
+  x: TensorLike,
+  { eps = 1e-5, residual }: { eps?: number; residual?: TensorLike } = {},
+): Tensor {
   const input = asTensor(x);
   requireDtype("rmsNorm", input, "f32");
   const inputs = residual === undefined ? [input] : [input, asTensor(residual)];
@@ -56,7 +69,9 @@ const swigluOperation: Operation<null> = {
     const kernel = swigluKernel({ rows, inner }, capabilities);
     return { dispatches: [{ kernel, bind: [{ input: 0 }, { output: 0 }] }] };
   },
-  gradient: ({ inputs: [gateUp], gradients: [dy] }) => [makeTensor(swigluGradient, [gateUp!, dy!], null, gateUp!.shape, "f32")],
+  gradient: ({ inputs: [gateUp], gradients: [dy] }) => [
+    makeTensor(swigluGradient, [gateUp!, dy!], null, gateUp!.shape, "f32"),
+  ],
 };
 
 const swigluGradient: Operation<null> = {
@@ -73,7 +88,8 @@ export function swiglu(gateUp: TensorLike): Tensor {
   const input = asTensor(gateUp);
   requireDtype("swiglu", input, "f32");
   const { size } = rowsOf(input.shape);
-  if (size % 2 !== 0) throw new ShapeError(`swiglu: got ${formatSpec(input)}; expected an even last dimension (gate and up).`);
+  if (size % 2 !== 0)
+    throw new ShapeError(`swiglu: got ${formatSpec(input)}; expected an even last dimension (gate and up).`);
   return makeTensor(swigluOperation, [input], null, [...input.shape.slice(0, -1), size / 2], "f32");
 }
 
@@ -114,7 +130,11 @@ const attentionGradient: Operation<AttentionAttributes> = {
 };
 
 /** [B, S, 3 H D] or [B, S, 3, H, D] checked against the number of heads. */
-function packedShape(where: string, qkv: Tensor, heads: number): { batch: number; length: number; heads: number; headDim: number } {
+function packedShape(
+  where: string,
+  qkv: Tensor,
+  heads: number,
+): { batch: number; length: number; heads: number; headDim: number } {
   requireDtype(where, qkv, "f32");
   const [batch, length, ...rest] = qkv.shape;
   const headDim = sizeOf(rest) / (3 * heads);
@@ -128,7 +148,10 @@ function packedShape(where: string, qkv: Tensor, heads: number): { batch: number
  * Scaled dot-product attention (Vaswani et al. 2017, eq. 1) of packed qkv [B, S, 3 H D] (q, k, v thirds, heads
  * inside); gives [B, S, H D]. Scale 1 / sqrt(D). No S x S matrix is stored, forward or backward.
  */
-export function attention(qkv: TensorLike, { heads, causal = false }: { heads: number; causal?: boolean }): Tensor {
+export function attention(
+  qkv: TensorLike,
+  { heads, causal = false }: { heads: number; causal?: boolean },
+): Tensor {
   const input = asTensor(qkv);
   const shape = packedShape("attention", input, heads);
   const { batch, length, headDim } = shape;
@@ -153,7 +176,17 @@ const ropeOperation: Operation<RopeAttributes> = {
     return { dispatches: [{ kernel, bind: [{ input: 0 }, { input: 1 }, { input: 2 }, { output: 0 }] }] };
   },
   gradient({ attributes, inputs: [qkv, cos, sin], gradients: [dy] }) {
-    return [makeTensor(ropeOperation, [dy!, cos!, sin!], { ...attributes, inverse: !attributes.inverse }, qkv!.shape, "f32"), null, null];
+    return [
+      makeTensor(
+        ropeOperation,
+        [dy!, cos!, sin!],
+        { ...attributes, inverse: !attributes.inverse },
+        qkv!.shape,
+        "f32",
+      ),
+      null,
+      null,
+    ];
   },
 };
 
@@ -161,7 +194,12 @@ const ropeOperation: Operation<RopeAttributes> = {
  * Rotary positions (Su et al. 2021) by rotate-half on the q and k thirds of packed qkv [B, S, 3 H D];
  * cos and sin are tables [S, D].
  */
-export function rope(qkv: TensorLike, cos: TensorLike, sin: TensorLike, { heads }: { heads: number }): Tensor {
+export function rope(
+  qkv: TensorLike,
+  cos: TensorLike,
+  sin: TensorLike,
+  { heads }: { heads: number },
+): Tensor {
   const input = asTensor(qkv);
   const shape = packedShape("rope", input, heads);
   const tables = [asTensor(cos), asTensor(sin)];
@@ -183,7 +221,10 @@ const crossEntropyOperation: Operation<CrossEntropyAttributes> = {
   },
   gradient({ attributes, inputs: [logits, labels], gradients: [dLoss] }) {
     if (!dLoss) return [null, null];
-    return [makeTensor(crossEntropyGradient, [logits!, labels!, dLoss], attributes, logits!.shape, "f32"), null];
+    return [
+      makeTensor(crossEntropyGradient, [logits!, labels!, dLoss], attributes, logits!.shape, "f32"),
+      null,
+    ];
   },
 };
 

@@ -1,6 +1,15 @@
 /** Counter-based random numbers: a pure function of (key, stream, position), so any run can be replayed. */
 import { randomBits as randomBitsKernel } from "../../kernels/random.js";
-import { makeTensor, requireDtype, requireShape, sizeOf, type Operation, type Shape, type Tensor, type TensorLike } from "../tensor.js";
+import {
+  makeTensor,
+  requireDtype,
+  requireShape,
+  sizeOf,
+  type Operation,
+  type Shape,
+  type Tensor,
+  type TensorLike,
+} from "../tensor.js";
 import { asTensor } from "../trace.js";
 import { add, cast, mul, remainder, shiftRight } from "./elementwise.js";
 

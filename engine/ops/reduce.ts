@@ -1,7 +1,16 @@
 /** Reductions over axes, summed in a fixed order. */
 import { reduce as reduceKernel } from "../../kernels/reduce.js";
 import { ShapeError } from "../errors.js";
-import { formatSpec, makeTensor, sameShape, sizeOf, type Operation, type Shape, type Tensor, type TensorLike } from "../tensor.js";
+import {
+  formatSpec,
+  makeTensor,
+  sameShape,
+  sizeOf,
+  type Operation,
+  type Shape,
+  type Tensor,
+  type TensorLike,
+} from "../tensor.js";
 import { asTensor } from "../trace.js";
 import { broadcastTo, mul } from "./elementwise.js";
 import { reshape } from "./view.js";
@@ -21,7 +30,9 @@ const reduceOperation: Operation<ReduceAttributes> = {
     return { dispatches: [{ kernel, bind: [{ input: 0 }, { output: 0 }] }] };
   },
   // The result keeps its reduced axes as 1s, so its gradient broadcasts straight back.
-  gradient: ({ attributes: { kind }, inputs, gradients }) => [kind === "sum" ? broadcastTo(gradients[0]!, inputs[0]!.shape) : null],
+  gradient: ({ attributes: { kind }, inputs, gradients }) => [
+    kind === "sum" ? broadcastTo(gradients[0]!, inputs[0]!.shape) : null,
+  ],
 };
 
 /** Reduces the contiguous axes from `first` to before `end`; they become 1s. */
@@ -58,7 +69,12 @@ function reduce(kind: "sum" | "max", value: TensorLike, { axes, keepDims = false
     y = reduceAxes(kind, y, first, end);
     first = end;
   }
-  return keepDims ? y : reshape(y, x.shape.filter((_, k) => !chosen.has(k)));
+  return keepDims
+    ? y
+    : reshape(
+        y,
+        x.shape.filter((_, k) => !chosen.has(k)),
+      );
 }
 
 /** Sum over axes. x f32 or i32. */

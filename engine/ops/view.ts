@@ -1,6 +1,15 @@
 /** Operations that give a tensor another shape or another place in the graph without moving a byte. */
 import { ShapeError } from "../errors.js";
-import { formatSpec, makeTensor, sameShape, sizeOf, type Operation, type Shape, type Tensor, type TensorLike } from "../tensor.js";
+import {
+  formatSpec,
+  makeTensor,
+  sameShape,
+  sizeOf,
+  type Operation,
+  type Shape,
+  type Tensor,
+  type TensorLike,
+} from "../tensor.js";
 import { asTensor } from "../trace.js";
 
 const reshapeOperation: Operation<null> = {
@@ -15,7 +24,9 @@ export function reshape(x: TensorLike, shape: Shape): Tensor {
   const known = sizeOf(shape.filter((n) => n !== -1));
   const wanted = shape.map((n) => (n === -1 ? tensor.size / known : n));
   if (sizeOf(wanted) !== tensor.size || wanted.some((n) => !Number.isInteger(n))) {
-    throw new ShapeError(`reshape: got ${formatSpec(tensor)}; expected a shape of ${tensor.size} elements, not [${shape.join(", ")}].`);
+    throw new ShapeError(
+      `reshape: got ${formatSpec(tensor)}; expected a shape of ${tensor.size} elements, not [${shape.join(", ")}].`,
+    );
   }
   if (sameShape(tensor.shape, wanted)) return tensor;
   return makeTensor(reshapeOperation, [tensor], null, wanted, tensor.dtype);

@@ -32,7 +32,9 @@ async function main(argv: readonly string[]): Promise<number> {
   const command = COMMANDS[name];
   if (!command) {
     const near = nearestName(name, Object.keys(COMMANDS));
-    throw new ArgumentError(`hrm: got command "${name}"; expected ${Object.keys(COMMANDS).join(", ")}.${near ? ` Did you mean ${near}?` : ""}`);
+    throw new ArgumentError(
+      `hrm: got command "${name}"; expected ${Object.keys(COMMANDS).join(", ")}.${near ? ` Did you mean ${near}?` : ""}`,
+    );
   }
   return command.run(rest);
 }
@@ -43,7 +45,9 @@ main(process.argv.slice(2)).then(
   },
   (error: unknown) => {
     const known = error instanceof Error && error.name !== "Error" && error.name !== "TypeError";
-    process.stderr.write(`${known ? `${error.name}: ${error.message}` : String((error as Error).stack ?? error)}\n`);
+    process.stderr.write(
+      `${known ? `${error.name}: ${error.message}` : String((error as Error).stack ?? error)}\n`,
+    );
     process.exitCode = error instanceof ArgumentError || error instanceof ConfigError ? 2 : 1;
     // A device that the error left open would keep the process alive.
     process.exit();

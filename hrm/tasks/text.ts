@@ -11,7 +11,6 @@ export function styled(text: string, styles: readonly TextStyle[]): string {
 
 /** Columns that a line takes in a terminal: its characters without ANSI codes. */
 export function visibleWidth(line: string): number {
-  // eslint-disable-next-line no-control-regex
   return [...line.replace(/\x1b\[[0-9;]*m/g, "")].length;
 }
 

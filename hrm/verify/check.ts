@@ -20,7 +20,12 @@ export interface Checker {
   /** The same with `allowed` relative to the largest |expected| (with an absolute floor of 1e-6). */
   relative(quantity: string, actual: ArrayLike<number>, expected: ArrayLike<number>, allowed: number): void;
   /** Equal integers, but for up to `ties` positions that `isTie` excuses. */
-  exact(quantity: string, actual: ArrayLike<number>, expected: ArrayLike<number>, isTie?: (index: number) => boolean): void;
+  exact(
+    quantity: string,
+    actual: ArrayLike<number>,
+    expected: ArrayLike<number>,
+    isTie?: (index: number) => boolean,
+  ): void;
   /** A figure against its bound. */
   bound(quantity: string, error: number, allowed: number, note?: string): void;
 }

@@ -14,7 +14,9 @@ export async function readTensors(read: ReadFile, name: string): Promise<Tensors
   const bytes = await read(name);
   if (!bytes) return new Map();
   return new Map(
-    [...readSafetensors(bytes).tensors].map(([key, { shape, data }]) => [key, hostTensor(data as Float32Array | Int32Array, shape)] as const),
+    [...readSafetensors(bytes).tensors].map(
+      ([key, { shape, data }]) => [key, hostTensor(data as Float32Array | Int32Array, shape)] as const,
+    ),
   );
 }
 
@@ -47,5 +49,9 @@ export function fixtureConfig(json: unknown): FixtureConfig {
   };
   const { forward_dtype: _, ...model } = config;
   const train = Object.fromEntries(Object.entries(train_config).filter(([, value]) => value !== null));
-  return { model: modelConfig({ ...model, loss_type } as Partial<HrmConfig>), train: trainConfig(train as Partial<TrainConfig>), margins: margins ?? {} };
+  return {
+    model: modelConfig({ ...model, loss_type } as Partial<HrmConfig>),
+    train: trainConfig(train),
+    margins: margins ?? {},
+  };
 }

@@ -15,7 +15,14 @@ import { createWeights, PUZZLE_EMBEDDING, type StateDict } from "../parameters.j
 import { evaluationSegment, gradientNorm, trainStep, type StepResult } from "../step.js";
 import { createTrainingMemory, modelOf, type TrainingMemory } from "../trainer.js";
 import { largest, maxDifference, type Checker } from "./check.js";
-import { fixtureConfig, readJson, readTensors, type FixtureConfig, type ReadFile, type Tensors } from "./format.js";
+import {
+  fixtureConfig,
+  readJson,
+  readTensors,
+  type FixtureConfig,
+  type ReadFile,
+  type Tensors,
+} from "./format.js";
 
 /** Replays the fixture that `read` reads, and records every comparison. */
 export async function replayModel(device: Device, read: ReadFile, check: Checker): Promise<void> {
@@ -29,7 +36,10 @@ export async function replayModel(device: Device, read: ReadFile, check: Checker
   await replayEvaluation(device, config.model, trained, evaluation, "step12", 5e-3, check);
 }
 
-function batchSpecs({ batch_size: B, seq_len: S }: HrmConfig): Record<"inputs" | "labels" | "identifiers" | "u" | "randint", TensorSpec> {
+function batchSpecs({
+  batch_size: B,
+  seq_len: S,
+}: HrmConfig): Record<"inputs" | "labels" | "identifiers" | "u" | "randint", TensorSpec> {
   return {
     inputs: { shape: [B, S], dtype: "i32" },
     labels: { shape: [B, S], dtype: "i32" },
@@ -92,18 +102,32 @@ function traced(result: StepResult): Record<string, Tensor> {
 }
 
 /** Metrics of a step against the fixture's `metric.*`. */
-function checkMetrics(check: Checker, label: string, row: TypedArray, expected: (name: Metric) => number | undefined, lossTolerance: number): void {
+function checkMetrics(
+  check: Checker,
+  label: string,
+  row: TypedArray,
+  expected: (name: Metric) => number | undefined,
+  lossTolerance: number,
+): void {
   for (const [i, name] of METRICS.entries()) {
     const want = expected(name);
     if (want === undefined) continue;
     const quantity = `${label} metric.${name}`;
-    if (name.endsWith("loss")) check.bound(quantity, Math.abs(row[i]! - want), lossTolerance * Math.max(1e-3, Math.abs(want)));
-    else if (name === "accuracy") check.close(quantity, [row[i]!], [want], 1e-5 * Math.max(1, Math.abs(want)));
+    if (name.endsWith("loss"))
+      check.bound(quantity, Math.abs(row[i]! - want), lossTolerance * Math.max(1e-3, Math.abs(want)));
+    else if (name === "accuracy")
+      check.close(quantity, [row[i]!], [want], 1e-5 * Math.max(1, Math.abs(want)));
     else check.exact(quantity, [row[i]!], [want]);
   }
 }
 
-async function replaySegment(device: Device, { model, train }: FixtureConfig, initial: StateDict, golden: Tensors, check: Checker): Promise<void> {
+async function replaySegment(
+  device: Device,
+  { model, train }: FixtureConfig,
+  initial: StateDict,
+  golden: Tensors,
+  check: Checker,
+): Promise<void> {
   const memory = createTrainingMemory(device, model, train, { seed: 0, state: initial });
   const program = await compileStep(device, memory, true);
   try {
@@ -119,13 +143,25 @@ async function replaySegment(device: Device, { model, train }: FixtureConfig, in
     check.exact("segment out.halted", await memory.carry.halted.read(), golden.get("out.halted")!.data);
     const loss = golden.get("out.loss")!.data[0]!;
     check.bound("segment out.loss", Math.abs((await program.read("loss"))[0]! - loss), 1e-5 * Math.abs(loss));
-    checkMetrics(check, "segment", await program.read("metrics"), (name) => golden.get(`metric.${name}`)?.data[0], 1e-5);
+    checkMetrics(
+      check,
+      "segment",
+      await program.read("metrics"),
+      (name) => golden.get(`metric.${name}`)?.data[0],
+      1e-5,
+    );
     for (const [name, { data }] of golden) {
       if (name.startsWith("grad.")) check.relative(`segment ${name}`, await program.read(name), data, 1e-4);
       else if (name === "trace.next_q_logits") {
         const [halt, goOn] = [await program.read("next_halt"), await program.read("next_continue")];
-        check.relative(`segment ${name}`, Array.from(data, (_, i) => (i % 2 === 0 ? halt : goOn)[i >> 1]!), data, tolerance);
-      } else if (name.startsWith("trace.")) check.relative(`segment ${name}`, await program.read(name), data, tolerance);
+        check.relative(
+          `segment ${name}`,
+          Array.from(data, (_, i) => (i % 2 === 0 ? halt : goOn)[i >> 1]!),
+          data,
+          tolerance,
+        );
+      } else if (name.startsWith("trace."))
+        check.relative(`segment ${name}`, await program.read(name), data, tolerance);
     }
   } finally {
     program.destroy();
@@ -133,7 +169,13 @@ async function replaySegment(device: Device, { model, train }: FixtureConfig, in
   }
 }
 
-async function replayTraining(device: Device, { model, train }: FixtureConfig, initial: StateDict, read: ReadFile, check: Checker): Promise<void> {
+async function replayTraining(
+  device: Device,
+  { model, train }: FixtureConfig,
+  initial: StateDict,
+  read: ReadFile,
+  check: Checker,
+): Promise<void> {
   const golden = await readTensors(read, "train.safetensors");
   const steps = golden.get("loss")!.data.length;
   const memory = createTrainingMemory(device, model, train, { seed: 0, state: initial });
@@ -150,29 +192,72 @@ async function replayTraining(device: Device, { model, train }: FixtureConfig, i
       await program.run(batchData(golden, step));
       const loss = at("loss", step)![0]!;
       const lossTolerance = step === 0 ? 1e-5 : 1e-4;
-      check.bound(`${label} loss`, Math.abs((await program.read("loss"))[0]! - loss), lossTolerance * Math.abs(loss));
+      check.bound(
+        `${label} loss`,
+        Math.abs((await program.read("loss"))[0]! - loss),
+        lossTolerance * Math.abs(loss),
+      );
       const norm = at("grad_norm", step)![0]!;
       check.bound(`${label} grad_norm`, Math.abs((await program.read("grad_norm"))[0]! - norm), 3e-4 * norm);
-      checkMetrics(check, label, await program.read("metrics"), (name) => at(`metric.${name}`, step)?.[0], lossTolerance);
+      checkMetrics(
+        check,
+        label,
+        await program.read("metrics"),
+        (name) => at(`metric.${name}`, step)?.[0],
+        lossTolerance,
+      );
       check.close(`${label} q_halt`, await program.read("q_halt_logits"), at("out.q_halt", step)!, 2e-3);
-      check.close(`${label} q_continue`, await program.read("q_continue_logits"), at("out.q_continue", step)!, 2e-3);
+      check.close(
+        `${label} q_continue`,
+        await program.read("q_continue_logits"),
+        at("out.q_continue", step)!,
+        2e-3,
+      );
       const target = at("out.target_q", step);
-      if (target && program.plan.outputs["target_q_continue"]) check.close(`${label} target_q`, await program.read("target_q_continue"), target, 2e-3);
+      if (target && program.plan.outputs["target_q_continue"])
+        check.close(`${label} target_q`, await program.read("target_q_continue"), target, 2e-3);
       // A decision within twice the tolerance of its logits may fall either way.
       const [halt, goOn] = [at("out.q_halt", step)!, at("out.q_continue", step)!];
-      const isTie = (row: number): boolean => halt[row] !== goOn[row] && Math.abs(halt[row]! - goOn[row]!) < 4e-3;
-      check.exact(`${label} carry.halted`, await memory.carry.halted.read(), at("carry.halted", step)!, isTie);
+      const isTie = (row: number): boolean =>
+        halt[row] !== goOn[row] && Math.abs(halt[row]! - goOn[row]!) < 4e-3;
+      check.exact(
+        `${label} carry.halted`,
+        await memory.carry.halted.read(),
+        at("carry.halted", step)!,
+        isTie,
+      );
       check.exact(`${label} carry.steps`, await memory.carry.steps.read(), at("carry.steps", step)!);
-      if (step === 0) await checkState(check, memory, await readTensors(read, "state_step1.safetensors"), "state_step1", lr[0]!);
+      if (step === 0)
+        await checkState(
+          check,
+          memory,
+          await readTensors(read, "state_step1.safetensors"),
+          "state_step1",
+          lr[0]!,
+        );
     }
     check.relative("train last.z_H", await memory.carry.zH.read(), golden.get("last.z_H")!.data, 2e-3);
     check.relative("train last.z_L", await memory.carry.zL.read(), golden.get("last.z_L")!.data, 2e-3);
     check.relative("train last.logits", await program.read("logits"), golden.get("last.logits")!.data, 2e-3);
     for (const name of ["inputs", "labels"] as const) {
-      check.exact(`train last.current.${name}`, await memory.carry[name].read(), golden.get(`last.current.${name}`)!.data);
+      check.exact(
+        `train last.current.${name}`,
+        await memory.carry[name].read(),
+        golden.get(`last.current.${name}`)!.data,
+      );
     }
-    check.exact("train last.current.puzzle_identifiers", await memory.carry.identifiers.read(), golden.get("last.current.puzzle_identifiers")!.data);
-    await checkState(check, memory, await readTensors(read, `state_step${steps}.safetensors`), `state_step${steps}`, largest(lr));
+    check.exact(
+      "train last.current.puzzle_identifiers",
+      await memory.carry.identifiers.read(),
+      golden.get("last.current.puzzle_identifiers")!.data,
+    );
+    await checkState(
+      check,
+      memory,
+      await readTensors(read, `state_step${steps}.safetensors`),
+      `state_step${steps}`,
+      largest(lr),
+    );
     for (const [name, { data }] of await readTensors(read, `moments_step${steps}.safetensors`)) {
       const [kind, ...rest] = name.split(".");
       const state = memory.adam.get(rest.join("."));
@@ -187,7 +272,13 @@ async function replayTraining(device: Device, { model, train }: FixtureConfig, i
 }
 
 /** The state dict after step 1 or after the last; bounds are over all of it, since an update may flip its sign. */
-async function checkState(check: Checker, memory: TrainingMemory, golden: Tensors, label: string, lr: number): Promise<void> {
+async function checkState(
+  check: Checker,
+  memory: TrainingMemory,
+  golden: Tensors,
+  label: string,
+  lr: number,
+): Promise<void> {
   const differences: number[] = [];
   for (const [name, { data }] of golden) {
     const value = await memory.weights.get(name)?.read();
@@ -205,7 +296,11 @@ async function checkState(check: Checker, memory: TrainingMemory, golden: Tensor
   }
   const rms = Math.sqrt(differences.reduce((sum, d) => sum + d * d, 0) / differences.length);
   check.bound(`${label} rms`, rms, 5e-6);
-  check.bound(`${label} share beyond 2e-5`, differences.filter((d) => !(d <= 2e-5)).length / differences.length, 1e-3);
+  check.bound(
+    `${label} share beyond 2e-5`,
+    differences.filter((d) => !(d <= 2e-5)).length / differences.length,
+    1e-3,
+  );
   check.bound(`${label} max`, worst, outlier);
 }
 
@@ -226,15 +321,28 @@ async function replayEvaluation(
     device,
     { inputs, labels, identifiers },
     (batch) => {
-      const { segment, predictions, metrics, total } = evaluationSegment(model, carry, batch, config.halt_max_steps);
-      return { logits: segment.logits, predictions, q_halt: segment.qHalt, q_continue: segment.qContinue, metrics, loss: reshape(total, [1]) };
+      const { segment, predictions, metrics, total } = evaluationSegment(
+        model,
+        carry,
+        batch,
+        config.halt_max_steps,
+      );
+      return {
+        logits: segment.logits,
+        predictions,
+        q_halt: segment.qHalt,
+        q_continue: segment.qContinue,
+        metrics,
+        loss: reshape(total, [1]),
+      };
     },
     { name: "golden evaluation" },
   );
   const { batch_size: B, seq_len: S, vocab_size: V, halt_max_steps: T } = config;
   const label = `eval ${prefix}`;
   const want = (name: string): TypedArray => golden.get(`${prefix}.${name}`)!.data;
-  const row = (name: string, t: number, size: number): TypedArray => want(name).slice(t * size, (t + 1) * size);
+  const row = (name: string, t: number, size: number): TypedArray =>
+    want(name).slice(t * size, (t + 1) * size);
   try {
     resetCarry(carry);
     const allowed = tolerance * largest(want("logits"));
@@ -247,9 +355,24 @@ async function replayEvaluation(
       const logits = await program.read("logits");
       // Only the logits of the last segment are golden; near ties of earlier ones are judged by our own.
       const margin = (cell: number): number => topTwoMargin(t === T - 1 ? want("logits") : logits, cell, V);
-      check.exact(`${label} preds segment ${t + 1}`, await program.read("predictions"), row("preds_per_step", t, B * S), (cell) => margin(cell) < 2 * allowed);
-      check.relative(`${label} q_halt segment ${t + 1}`, await program.read("q_halt"), row("q_halt_per_step", t, B), tolerance);
-      check.relative(`${label} q_continue segment ${t + 1}`, await program.read("q_continue"), row("q_continue_per_step", t, B), tolerance);
+      check.exact(
+        `${label} preds segment ${t + 1}`,
+        await program.read("predictions"),
+        row("preds_per_step", t, B * S),
+        (cell) => margin(cell) < 2 * allowed,
+      );
+      check.relative(
+        `${label} q_halt segment ${t + 1}`,
+        await program.read("q_halt"),
+        row("q_halt_per_step", t, B),
+        tolerance,
+      );
+      check.relative(
+        `${label} q_continue segment ${t + 1}`,
+        await program.read("q_continue"),
+        row("q_continue_per_step", t, B),
+        tolerance,
+      );
     }
     check.relative(`${label} logits`, await program.read("logits"), want("logits"), tolerance);
     check.relative(`${label} z_H`, await carry.zH.read(), want("z_H"), tolerance);
@@ -257,10 +380,21 @@ async function replayEvaluation(
     check.exact(`${label} steps`, await carry.steps.read(), want("steps"));
     check.exact(`${label} halted`, await carry.halted.read(), want("halted"));
     const isTied = maxDifference(await program.read("predictions"), want("preds")) > 0;
-    if (isTied) check.bound(`${label} metrics`, 0, 0, "predictions differ at accepted ties: metrics not compared");
+    if (isTied)
+      check.bound(`${label} metrics`, 0, 0, "predictions differ at accepted ties: metrics not compared");
     else {
-      checkMetrics(check, label, await program.read("metrics"), (name) => golden.get(`${prefix}.metric.${name}`)?.data[0], tolerance);
-      check.bound(`${label} loss`, Math.abs((await program.read("loss"))[0]! - want("loss")[0]!), tolerance * Math.abs(want("loss")[0]!));
+      checkMetrics(
+        check,
+        label,
+        await program.read("metrics"),
+        (name) => golden.get(`${prefix}.metric.${name}`)?.data[0],
+        tolerance,
+      );
+      check.bound(
+        `${label} loss`,
+        Math.abs((await program.read("loss"))[0]! - want("loss")[0]!),
+        tolerance * Math.abs(want("loss")[0]!),
+      );
     }
   } finally {
     program.destroy();
@@ -271,7 +405,8 @@ async function replayEvaluation(
 
 /** Gap between the two largest logits of a cell. */
 function topTwoMargin(logits: ArrayLike<number>, cell: number, vocabulary: number): number {
-  const row = Array.from({ length: vocabulary }, (_, v) => logits[cell * vocabulary + v]!).sort((a, b) => b - a);
+  const row = Array.from({ length: vocabulary }, (_, v) => logits[cell * vocabulary + v]!).sort(
+    (a, b) => b - a,
+  );
   return row.length < 2 ? Infinity : row[0]! - row[1]!;
 }
-

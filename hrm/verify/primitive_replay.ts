@@ -44,12 +44,21 @@ interface PrimitiveCase {
   readonly scale?: Readonly<Record<string, number>>;
 }
 
-type Forward = (inputs: Readonly<Record<string, Tensor>>, attrs: NonNullable<PrimitiveCase["attrs"]>) => Record<string, Tensor>;
+type Forward = (
+  inputs: Readonly<Record<string, Tensor>>,
+  attrs: NonNullable<PrimitiveCase["attrs"]>,
+) => Record<string, Tensor>;
 
 /** [B, S, H, D] three times becomes [B, S, 3 H D]. */
 function pack(parts: readonly Tensor[]): Tensor {
   const [B, S, H, D] = parts[0]!.shape as [number, number, number, number];
-  return reshape(concat(parts.map((t) => reshape(t, [B, S, 1, H * D])), 2), [B, S, 3 * H * D]);
+  return reshape(
+    concat(
+      parts.map((t) => reshape(t, [B, S, 1, H * D])),
+      2,
+    ),
+    [B, S, 3 * H * D],
+  );
 }
 
 const FORWARD: Readonly<Record<string, Forward>> = {
@@ -61,15 +70,19 @@ const FORWARD: Readonly<Record<string, Forward>> = {
     return { q_out: third(0), k_out: third(1) };
   },
   flash_attn_func({ q, k, v }, { causal }) {
-    return { o: reshape(attention(pack([q!, k!, v!]), { heads: q!.shape[2]!, causal: causal as boolean }), q!.shape) };
+    return {
+      o: reshape(attention(pack([q!, k!, v!]), { heads: q!.shape[2]!, causal: causal as boolean }), q!.shape),
+    };
   },
   SwiGLU: ({ x, gate_up_proj, down_proj }) => ({ y: linear(swiglu(linear(x!, gate_up_proj!)), down_proj!) }),
-  stablemax_ce: ({ logits, labels }) => ({ loss: crossEntropy(logits!, labels!, { kind: "stablemax" }).loss }),
+  stablemax_ce: ({ logits, labels }) => ({
+    loss: crossEntropy(logits!, labels!, { kind: "stablemax" }).loss,
+  }),
   softmax_ce: ({ logits, labels }) => ({ loss: crossEntropy(logits!, labels!, { kind: "softmax" }).loss }),
   CastedEmbedding: ({ ids, weight }) => ({ y: takeRows(weight!, ids!) }),
   "F.linear": ({ x, w }) => ({ y: linear(x!, w!) }),
   "torch.matmul": ({ a, b }) => ({ y: matmul(a!, b!) }),
-  "CastedLinear(bias)": ({ x, w, b }) => ({ y: linear(x!, w!, b!) }),
+  "CastedLinear(bias)": ({ x, w, b }) => ({ y: linear(x!, w!, b) }),
   "F.silu": ({ x }) => ({ y: silu(x!) }),
   "F.binary_cross_entropy_with_logits(none)": ({ x, target }) => ({ loss: bceWithLogits(x!, target!) }),
 };
@@ -82,15 +95,24 @@ export async function replayPrimitives(device: Device, read: ReadFile, check: Ch
     const forward = FORWARD[description.op];
     if (forward) await replayOperation(device, name, description, forward, tensors, check);
     else if (Array.isArray(description)) replaySchedule(description as ScheduleCase[], check);
-    else if ("stats" in description) replayTruncatedNormal(description as unknown as { stats: NormalCase[] }, check);
+    else if ("stats" in description)
+      replayTruncatedNormal(description as unknown as { stats: NormalCase[] }, check);
     else if (description.op === "torch.argmax") await replayArgmax(device, name, tensors, check);
     else if (description.op === "AdamATan2") await replayAdam(device, name, description, tensors, check);
-    else if (description.op.endsWith("signsgd_dist")) await replaySignSgd(device, name, description, tensors, check);
+    else if (description.op.endsWith("signsgd_dist"))
+      await replaySignSgd(device, name, description, tensors, check);
     else check.bound(name, Infinity, 0, `no replay for ${description.op}`);
   }
 }
 
-async function replayOperation(device: Device, name: string, description: PrimitiveCase, forward: Forward, tensors: Tensors, check: Checker): Promise<void> {
+async function replayOperation(
+  device: Device,
+  name: string,
+  description: PrimitiveCase,
+  forward: Forward,
+  tensors: Tensors,
+  check: Checker,
+): Promise<void> {
   const { inputs = [], outputs = [], grads = [], attrs = {}, fp32_err = {}, scale = {} } = description;
   const leaf = (key: string): Tensor => {
     const { data, shape } = tensors.get(`${name}.${key}`)!;
@@ -115,7 +137,10 @@ async function replayOperation(device: Device, name: string, description: Primit
     const expected = tensors.get(`${name}.${key}`)!.data;
     const size = scale[key] ?? largest(expected);
     // Saturated attention: probabilities of 1 - 1e-8 leave gradients that cancel.
-    const saturated = description.op === "flash_attn_func" && (key === "d_q" || key === "d_k") && (fp32_err[key] ?? 0) > 1e-6 * size;
+    const saturated =
+      description.op === "flash_attn_func" &&
+      (key === "d_q" || key === "d_k") &&
+      (fp32_err[key] ?? 0) > 1e-6 * size;
     const allowed = Math.max(1e-6, (saturated ? 1e-4 : 3e-6) * size + 10 * (fp32_err[key] ?? 0));
     check.close(`${name} ${key}`, await program.read(key), expected, allowed);
   }
@@ -134,11 +159,22 @@ async function replayArgmax(device: Device, name: string, tensors: Tensors, chec
   program.destroy();
 }
 
-async function replayAdam(device: Device, name: string, description: PrimitiveCase, tensors: Tensors, check: Checker): Promise<void> {
+async function replayAdam(
+  device: Device,
+  name: string,
+  description: PrimitiveCase,
+  tensors: Tensors,
+  check: Checker,
+): Promise<void> {
   const { betas, weight_decay } = description as unknown as { betas: [number, number]; weight_decay: number };
   const get = (key: string): Float32Array => tensors.get(`${name}.${key}`)!.data as Float32Array;
   if (name.includes("inside")) {
-    check.bound(name, 0, 0, "another optimizer (bias correction inside atan2), given for reference: not replayed");
+    check.bound(
+      name,
+      0,
+      0,
+      "another optimizer (bias correction inside atan2), given for reference: not replayed",
+    );
     return;
   }
   const count = get("p0").length;
@@ -146,7 +182,12 @@ async function replayAdam(device: Device, name: string, description: PrimitiveCa
   const expAvg = variable(device, zeros([count]), "m");
   const expAvgSq = variable(device, zeros([count]), "v");
   const options = { beta1: betas[0], beta2: betas[1], weightDecay: weight_decay };
-  const program = await compile(device, { g: f32(count), hyper: f32(4) }, ({ g, hyper }) => adamAtan2Step({ parameter, expAvg, expAvgSq }, g, hyper, options), { name });
+  const program = await compile(
+    device,
+    { g: f32(count), hyper: f32(4) },
+    ({ g, hyper }) => adamAtan2Step({ parameter, expAvg, expAvgSq }, g, hyper, options),
+    { name },
+  );
   // Column 6 squares to a denormal, which devices may flush: implementation-defined.
   const defined = (values: ArrayLike<number>): number[] => Array.from(values).filter((_, i) => i !== 6);
   const lrs = get("lrs");
@@ -162,7 +203,13 @@ async function replayAdam(device: Device, name: string, description: PrimitiveCa
   for (const v of [parameter, expAvg, expAvgSq]) v.destroy();
 }
 
-async function replaySignSgd(device: Device, name: string, description: PrimitiveCase, tensors: Tensors, check: Checker): Promise<void> {
+async function replaySignSgd(
+  device: Device,
+  name: string,
+  description: PrimitiveCase,
+  tensors: Tensors,
+  check: Checker,
+): Promise<void> {
   const { lr, weight_decay } = description as unknown as { lr: number; weight_decay: number };
   const get = (key: string) => tensors.get(`${name}.${key}`)!;
   const table = variable(device, get("weights"), "weights");
@@ -177,7 +224,12 @@ async function replaySignSgd(device: Device, name: string, description: Primitiv
 }
 
 interface ScheduleCase {
-  readonly args: { readonly base_lr: number; readonly num_warmup_steps: number; readonly num_training_steps: number; readonly min_ratio: number };
+  readonly args: {
+    readonly base_lr: number;
+    readonly num_warmup_steps: number;
+    readonly num_training_steps: number;
+    readonly min_ratio: number;
+  };
   readonly steps: readonly number[];
   readonly lr: readonly number[];
 }
@@ -210,7 +262,11 @@ function replayTruncatedNormal({ stats }: { readonly stats: readonly NormalCase[
     check.bound(`trunc_normal.${i} std`, Math.abs(deviation - std), (5 * std) / Math.sqrt(2 * n));
     check.bound(`trunc_normal.${i} beyond bound`, Math.max(0, largest(values) - bound * 1.0001), 0);
     for (const [q, value] of Object.entries(quantiles)) {
-      check.bound(`trunc_normal.${i} quantile ${q}`, Math.abs(values[Math.floor(Number(q) * n)]! - value), (5 * 6 * std) / Math.sqrt(n));
+      check.bound(
+        `trunc_normal.${i} quantile ${q}`,
+        Math.abs(values[Math.floor(Number(q) * n)]! - value),
+        (5 * 6 * std) / Math.sqrt(n),
+      );
     }
   });
 }

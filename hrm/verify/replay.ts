@@ -6,7 +6,11 @@ import { replayModel } from "./model_replay.js";
 import { replayPrimitives } from "./primitive_replay.js";
 
 /** Every comparison of a folder. */
-export async function replayFixture(device: Device, name: string, read: ReadFile): Promise<readonly CheckRow[]> {
+export async function replayFixture(
+  device: Device,
+  name: string,
+  read: ReadFile,
+): Promise<readonly CheckRow[]> {
   const check = createChecker(name);
   if (await readJson(read, "primitives.json")) await replayPrimitives(device, read, check);
   else await replayModel(device, read, check);

@@ -78,7 +78,10 @@ describe("matmul", () => {
         await check({ layout, M: 12, N: 20, K: 8, batch: 2, bias: true }, { software });
       });
       it(`${layout} folds dispatches past the limit (${variant})`, async () => {
-        await check({ layout, M: 37, N: 44, K: 5, batch: 4 }, { software, maxComputeWorkgroupsPerDimension: 5 });
+        await check(
+          { layout, M: 37, N: 44, K: 5, batch: 4 },
+          { software, maxComputeWorkgroupsPerDimension: 5 },
+        );
       });
     }
   }
@@ -104,7 +107,11 @@ describe("matmul", () => {
     const spec = { layout: "nn", M: 64, N: 64, K: 64 } as const;
     assert.throws(() => matmul({ ...spec, M: 0 }, baselineCapabilities), KernelError, /M = 0/);
     assert.throws(() => matmul({ ...spec, K: 1.5 }, baselineCapabilities), KernelError, /K = 1.5/);
-    assert.throws(() => matmul(spec, { ...baselineCapabilities, maxStorageBufferBindingSize: 64 }), KernelError, /bytes/);
+    assert.throws(
+      () => matmul(spec, { ...baselineCapabilities, maxStorageBufferBindingSize: 64 }),
+      KernelError,
+      /bytes/,
+    );
     assert.throws(
       () => matmul({ ...spec, batch: 3 }, { ...baselineCapabilities, maxComputeWorkgroupsPerDimension: 2 }),
       KernelError,

@@ -2,19 +2,42 @@
 import { createEvaluator } from "../../evaluate.js";
 import { formatPercent, formatProportion } from "../../statistics.js";
 import { parseArguments, type Command } from "../arguments.js";
-import { adapterOptions, jsonOption, loadCheckpoint, openAnnounced, presetOf, say, uploadWeights } from "../shared.js";
+import {
+  adapterOptions,
+  jsonOption,
+  loadCheckpoint,
+  openAnnounced,
+  presetOf,
+  say,
+  uploadWeights,
+} from "../shared.js";
 
 const options = {
   checkpoint: { type: "string", help: "file that hrm train wrote", placeholder: "file" },
   weights: { type: "choice", choices: ["ema", "raw"], default: "ema", help: "moving average or raw weights" },
-  segments: { type: "int", min: 1, max: 1000, help: "ACT segments per puzzle", defaultText: "halt_max_steps" },
+  segments: {
+    type: "int",
+    min: 1,
+    max: 1000,
+    help: "ACT segments per puzzle",
+    defaultText: "halt_max_steps",
+  },
   limit: { type: "int", min: 1, help: "puzzles to score", defaultText: "all" },
-  seed: { type: "int", default: 0, min: 0, help: "seed of the split: that of the training run, so that the test puzzles are unseen" },
+  seed: {
+    type: "int",
+    default: 0,
+    min: 0,
+    help: "seed of the split: that of the training run, so that the test puzzles are unseen",
+  },
   ...adapterOptions,
   json: jsonOption,
 } as const;
 
-const command: Command<typeof options> = { name: "hrm eval", summary: "Scores a checkpoint on held-out test puzzles.", options };
+const command: Command<typeof options> = {
+  name: "hrm eval",
+  summary: "Scores a checkpoint on held-out test puzzles.",
+  options,
+};
 
 /** Runs `hrm eval`. */
 export async function evalCommand(argv: readonly string[]): Promise<number> {
@@ -41,7 +64,9 @@ export async function evalCommand(argv: readonly string[]): Promise<number> {
   );
   if (values.json) {
     const { count, exactAccuracy, cellAccuracy, qHaltAccuracy, meanSteps } = scores;
-    process.stdout.write(`${JSON.stringify({ count, exactAccuracy, cellAccuracy, qHaltAccuracy, meanSteps, adapter: device.adapter.name })}\n`);
+    process.stdout.write(
+      `${JSON.stringify({ count, exactAccuracy, cellAccuracy, qHaltAccuracy, meanSteps, adapter: device.adapter.name })}\n`,
+    );
   }
   device.destroy();
   return 0;

@@ -4,7 +4,11 @@ import { parseArguments, type Command } from "../arguments.js";
 import { jsonOption } from "../shared.js";
 
 const options = { json: jsonOption } as const;
-const command: Command<typeof options> = { name: "hrm info", summary: "Lists the WebGPU adapters found, the one that would be used first.", options };
+const command: Command<typeof options> = {
+  name: "hrm info",
+  summary: "Lists the WebGPU adapters found, the one that would be used first.",
+  options,
+};
 
 /** Runs `hrm info`. Exit code 1 where there is no adapter. */
 export async function infoCommand(argv: readonly string[]): Promise<number> {

@@ -2,7 +2,14 @@
 import { createSolver } from "../../evaluate.js";
 import { parseArguments, type Command } from "../arguments.js";
 import { wantsColor } from "../render.js";
-import { adapterOptions, jsonOption, loadCheckpoint, openAnnounced, presetOf, uploadWeights } from "../shared.js";
+import {
+  adapterOptions,
+  jsonOption,
+  loadCheckpoint,
+  openAnnounced,
+  presetOf,
+  uploadWeights,
+} from "../shared.js";
 import { renderSolution } from "../solution.js";
 
 const options = {
@@ -17,7 +24,9 @@ const command: Command<typeof options> = {
   name: "hrm solve",
   summary: "Solves a puzzle with a trained model and shows the grid after each ACT segment.",
   options,
-  positionals: [{ name: "puzzle", help: 'the puzzle row by row, "." for blanks: "1..4.....2.3...."', required: true }],
+  positionals: [
+    { name: "puzzle", help: 'the puzzle row by row, "." for blanks: "1..4.....2.3...."', required: true },
+  ],
 };
 
 /** Runs `hrm solve`. Exit code 1 where the answer breaks a rule. */
@@ -32,13 +41,27 @@ export async function solveCommand(argv: readonly string[]): Promise<number> {
   const { task } = presetOf(checkpoint);
   const inputs = task.parse(positionals[0]!);
   const device = await openAnnounced(values.adapter);
-  const solver = await createSolver({ device, config: checkpoint.config, weights: uploadWeights(device, checkpoint, values.weights) });
-  const segments = await solver.solve(inputs, values.segments === undefined ? {} : { segments: values.segments });
+  const solver = await createSolver({
+    device,
+    config: checkpoint.config,
+    weights: uploadWeights(device, checkpoint, values.weights),
+  });
+  const segments = await solver.solve(
+    inputs,
+    values.segments === undefined ? {} : { segments: values.segments },
+  );
   const answer = segments.at(-1)!.prediction;
   const { solved } = task.check(inputs, answer);
-  process.stdout.write(`${renderSolution(task, inputs, segments, wantsColor(process.stdout, process.env))}\n`);
+  process.stdout.write(
+    `${renderSolution(task, inputs, segments, wantsColor(process.stdout, process.env))}\n`,
+  );
   if (values.json) {
-    const report = { solved, answer: task.format(answer), segments: segments.map((s) => ({ grid: task.format(s.prediction), qHalt: s.qHalt })), adapter: device.adapter.name };
+    const report = {
+      solved,
+      answer: task.format(answer),
+      segments: segments.map((s) => ({ grid: task.format(s.prediction), qHalt: s.qHalt })),
+      adapter: device.adapter.name,
+    };
     process.stdout.write(`${JSON.stringify(report)}\n`);
   }
   device.destroy();

@@ -9,9 +9,12 @@ import { adapterOptions, jsonOption, openAnnounced, say } from "../shared.js";
 const options = { ...adapterOptions, json: jsonOption } as const;
 const command: Command<typeof options> = {
   name: "hrm verify",
-  summary: "Replays every golden fixture below the folders given (primitives, segments, trajectories, evaluations).",
+  summary:
+    "Replays every golden fixture below the folders given (primitives, segments, trajectories, evaluations).",
   options,
-  positionals: [{ name: "folder", help: "folders with fixtures; default ../shared/fixtures", variadic: true }],
+  positionals: [
+    { name: "folder", help: "folders with fixtures; default ../shared/fixtures", variadic: true },
+  ],
 };
 
 /** Folders at or below `folder` that hold a fixture. */
@@ -19,7 +22,9 @@ async function fixtureFolders(folder: string): Promise<string[]> {
   const entries = await readdir(folder, { withFileTypes: true });
   const names = entries.map((e) => e.name);
   const here = names.includes("segment.safetensors") || names.includes("primitives.json") ? [folder] : [];
-  const below = await Promise.all(entries.filter((e) => e.isDirectory()).map((e) => fixtureFolders(join(folder, e.name))));
+  const below = await Promise.all(
+    entries.filter((e) => e.isDirectory()).map((e) => fixtureFolders(join(folder, e.name))),
+  );
   return [...here, ...below.flat()].sort();
 }
 
@@ -32,7 +37,13 @@ export async function verifyCommand(argv: readonly string[]): Promise<number> {
   }
   const roots = parsed.positionals.length > 0 ? parsed.positionals : ["../shared/fixtures"];
   for (const root of roots) {
-    if (!(await stat(root).then((s) => s.isDirectory(), () => false))) throw new ArgumentError(`hrm verify: got "${root}"; expected a folder with fixtures.`);
+    if (
+      !(await stat(root).then(
+        (s) => s.isDirectory(),
+        () => false,
+      ))
+    )
+      throw new ArgumentError(`hrm verify: got "${root}"; expected a folder with fixtures.`);
   }
   const folders = (await Promise.all(roots.map(fixtureFolders))).flat();
   const device = await openAnnounced(parsed.values.adapter);
@@ -48,8 +59,14 @@ export async function verifyCommand(argv: readonly string[]): Promise<number> {
     for (const row of rows.slice(started)) process.stdout.write(`${format(row)}\n`);
   }
   const failed = rows.filter((r) => !r.passed).length;
-  if (rows.length === 0) say(`Nothing to replay below ${roots.join(", ")}: no folder holds segment.safetensors or primitives.json.`);
-  if (parsed.values.json) process.stdout.write(`${JSON.stringify({ adapter: device.adapter.name, passed: rows.length - failed, failed, rows })}\n`);
+  if (rows.length === 0)
+    say(
+      `Nothing to replay below ${roots.join(", ")}: no folder holds segment.safetensors or primitives.json.`,
+    );
+  if (parsed.values.json)
+    process.stdout.write(
+      `${JSON.stringify({ adapter: device.adapter.name, passed: rows.length - failed, failed, rows })}\n`,
+    );
   else process.stdout.write(`${rows.length - failed} passed, ${failed} failed\n`);
   device.destroy();
   return failed > 0 || rows.length === 0 ? 1 : 0;
