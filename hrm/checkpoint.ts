@@ -14,13 +14,22 @@ export interface Checkpoint {
   /** Name of the task, as presets have it. */
   readonly task: string;
   readonly step: number;
+  /** The run's seed, which decides the split: with it, test puzzles stay unseen. Null in a file that does not say. */
+  readonly seed: number | null;
   readonly raw: StateDict;
   /** The moving average, every parameter; null where none was kept. */
   readonly ema: StateDict | null;
 }
 
 /** The file's bytes. */
-export function encodeCheckpoint({ config, task, step, raw, ema }: Checkpoint): Uint8Array<ArrayBuffer> {
+export function encodeCheckpoint({
+  config,
+  task,
+  step,
+  seed,
+  raw,
+  ema,
+}: Checkpoint): Uint8Array<ArrayBuffer> {
   const entry =
     (prefix: string) =>
     ([name, { shape, data }]: readonly [string, { shape: readonly number[]; data: unknown }]) =>
@@ -32,14 +41,20 @@ export function encodeCheckpoint({ config, task, step, raw, ema }: Checkpoint): 
   );
   return writeSafetensors(
     [...[...raw].map(entry("")), ...[...(ema ?? [])].filter(([name]) => trained.has(name)).map(entry(EMA))],
-    { format: "hrm-webgpu", config: JSON.stringify(config), task, step: String(step) },
+    {
+      format: "hrm-webgpu",
+      config: JSON.stringify(config),
+      task,
+      step: String(step),
+      ...(seed !== null && { seed: String(seed) }),
+    },
   );
 }
 
 /** Reads a checkpoint. @throws FileFormatError on anything that is none */
 export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
   const { tensors, metadata } = readSafetensors(bytes);
-  const { config: json, task, step } = metadata;
+  const { config: json, task, step, seed } = metadata;
   if (json === undefined || task === undefined) {
     throw new FileFormatError(
       "checkpoint",
@@ -61,7 +76,14 @@ export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
   const ema = new Map(
     parameterSpecs(config).flatMap(({ name }) => stateEntry(tensors.get(`${EMA}${name}`), name)),
   );
-  return { config, task, step: Number(step ?? 0), raw, ema: ema.size > 0 ? new Map([...raw, ...ema]) : null };
+  return {
+    config,
+    task,
+    step: Number(step ?? 0),
+    seed: seed !== undefined && /^\d+$/.test(seed) ? Number(seed) : null,
+    raw,
+    ema: ema.size > 0 ? new Map([...raw, ...ema]) : null,
+  };
 }
 
 function stateEntry(

@@ -25,9 +25,10 @@ const options = {
   limit: { type: "int", min: 1, help: "puzzles to score", defaultText: "all" },
   seed: {
     type: "int",
-    default: 0,
     min: 0,
-    help: "seed of the split: that of the training run, so that the test puzzles are unseen",
+    max: 2 ** 32 - 1,
+    help: "seed of the split; another than the run's may test on puzzles it was trained on",
+    defaultText: "the training run's",
   },
   ...adapterOptions,
   json: jsonOption,
@@ -54,7 +55,7 @@ export async function evalCommand(argv: readonly string[]): Promise<number> {
     device,
     config: { ...checkpoint.config, batch_size: 64 },
     weights: uploadWeights(device, checkpoint, values.weights),
-    data: preset.splits(values.seed).test,
+    data: preset.splits(values.seed ?? checkpoint.seed ?? 0).test,
     ...(values.segments !== undefined && { segments: values.segments }),
   });
   const scores = await evaluator.run(values.limit);

@@ -127,7 +127,7 @@ export async function trainCommand(argv: readonly string[]): Promise<number> {
   const ema = memory.ema && (await readWeights(memory.ema));
   await writeAtomically(
     checkpoint,
-    encodeCheckpoint({ config: preset.model, task: preset.name, step: session.trainer.step, raw, ema }),
+    encodeCheckpoint({ config: preset.model, task: preset.name, step: session.trainer.step, seed, raw, ema }),
   );
   await writeAtomically(
     join(run, "config.json"),
