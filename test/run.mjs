@@ -9,6 +9,7 @@ import { dirname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as esbuild from "esbuild";
 import { build } from "../esbuild.config.mjs";
+import { fixtureFolders } from "./support/fixtures.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 process.chdir(root);
@@ -36,6 +37,8 @@ function bundle(name, files, options) {
     target: "es2022",
     sourcemap: "inline",
     outfile: join(out, name),
+    // "sideEffects": false in package.json would drop the bare imports of the suites.
+    ignoreAnnotations: true,
     logLevel: "warning",
     ...options,
   });
@@ -50,8 +53,7 @@ async function runNode() {
     timeout: 120_000,
     ui: "bdd",
     reporter: "spec",
-    ...(grep && { grep }),
-    ...(fast && { grep: /@slow/, invert: true }),
+    ...((grep || fast) && { grep: new RegExp(`${fast ? "^(?!.*@slow).*" : ""}${grep ?? ""}`) }),
   });
   mocha.addFile(join(out, "node.mjs"));
   await mocha.loadFilesAsync();
@@ -77,7 +79,7 @@ const TYPES = {
 /** Serves the page, the bundle and the fixtures. */
 function serve() {
   const page = `<!doctype html><title>tests</title><div id="mocha"></div><script src="/mocha.js"></script><script type="module">
-    mocha.setup({ ui: "bdd", timeout: 120000, reporter: "spec"${grep ? `, grep: ${JSON.stringify(grep)}` : ""} });
+    mocha.setup({ ui: "bdd", timeout: 120000, reporter: "spec"${grep ? `, grep: new RegExp(${JSON.stringify(grep)})` : ""} });
     try {
       await import("/browser.mjs");
       mocha.run().on("pass", (t) => report("pass", t.fullTitle(), "", t.duration))
@@ -98,6 +100,10 @@ function serve() {
             : null;
     if (path === "/") return response.setHeader("content-type", "text/html").end(page);
     if (path === "/favicon.ico") return response.writeHead(204).end();
+    if (path === "/fixtures/")
+      return response
+        .setHeader("content-type", "application/json")
+        .end(JSON.stringify(await fixtureFolders(join(root, "../shared/fixtures"))));
     const bytes = file && (await readFile(file).catch(() => null));
     // A missing fixture is an answer, not an error on the console.
     if (!bytes) return response.writeHead(path.startsWith("/fixtures/") ? 204 : 404).end();

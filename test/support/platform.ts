@@ -1,6 +1,7 @@
 /** Node's half of the platform; the browser bundle takes platform_browser.ts in its place. */
 import { readFile } from "node:fs/promises";
 import { openNodeDevice } from "../../engine/node/index.js";
+import { fixtureFolders } from "./fixtures.mjs";
 import type { Device } from "../../engine/index.js";
 
 /** Opens the adapter named by TEST_ADAPTER, default the software adapter, so that every machine tests the same. */
@@ -14,6 +15,11 @@ export async function readFixture(path: string): Promise<Uint8Array | null> {
     (bytes) => new Uint8Array(bytes),
     () => null,
   );
+}
+
+/** Folders below ../shared/fixtures that hold a fixture. */
+export async function listFixtures(): Promise<string[]> {
+  return fixtureFolders("../shared/fixtures");
 }
 
 /** TEST_SEED, or a fresh one. */

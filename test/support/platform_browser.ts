@@ -12,5 +12,10 @@ export async function readFixture(path: string): Promise<Uint8Array | null> {
   return response.ok ? new Uint8Array(await response.arrayBuffer()) : null;
 }
 
+/** Folders with a fixture, from the test server. */
+export async function listFixtures(): Promise<string[]> {
+  return (await (await fetch("/fixtures/")).json()) as string[];
+}
+
 /** The seed in the page's address, or a fresh one. */
 export const testSeed = Number(new URLSearchParams(location.search).get("seed") ?? Date.now() % 2 ** 31);
