@@ -1,5 +1,5 @@
 /** Reverse-mode differentiation, graph to graph: gradients are ordinary nodes that the compiler optimises. */
-import { ShapeError, UsageError } from "./errors.js";
+import { DtypeError, ShapeError, UsageError } from "./errors.js";
 import { add, broadcastTo } from "./ops/elementwise.js";
 import { formatSpec, scalar, type Tensor, type Node, type TensorLike } from "./tensor.js";
 import { asTensor } from "./trace.js";
@@ -7,10 +7,10 @@ import { asTensor } from "./trace.js";
 /**
  * d loss / d x for each x (tensors of the trace, or variables as they stand at this point).
  * `loss` has one element. An x that the loss does not depend on gets zeros.
- * @throws UsageError where the path crosses an operation without a gradient rule
+ * @throws ShapeError, DtypeError where the loss is not one f32 element or an x is not f32; UsageError where the path crosses an operation without a gradient rule
  */
 export function grad(loss: Tensor, wrt: TensorLike): Tensor;
-export function grad<T extends readonly TensorLike[]>(loss: Tensor, wrt: T): { [K in keyof T]: Tensor };
+export function grad<const T extends readonly TensorLike[]>(loss: Tensor, wrt: T): { [K in keyof T]: Tensor };
 export function grad(loss: Tensor, wrt: TensorLike | readonly TensorLike[]): Tensor | readonly Tensor[] {
   if (loss.size !== 1 || loss.dtype !== "f32") {
     throw new ShapeError(
@@ -20,8 +20,12 @@ export function grad(loss: Tensor, wrt: TensorLike | readonly TensorLike[]): Ten
   const targets = (Array.isArray(wrt) ? (wrt as readonly TensorLike[]) : [wrt as TensorLike]).map((x) =>
     asTensor(x),
   );
+  for (const x of targets) {
+    if (x.dtype !== "f32")
+      throw new DtypeError(`grad: got ${x}; expected f32 tensors, since integers have no derivative.`);
+  }
   const gradients = backward(loss, targets);
-  const results = targets.map((x) => gradients.get(x) ?? broadcastTo(scalar(0, x.dtype), x.shape));
+  const results = targets.map((x) => gradients.get(x) ?? broadcastTo(scalar(0), x.shape));
   return Array.isArray(wrt) ? results : results[0]!;
 }
 
@@ -40,7 +44,9 @@ function backward(loss: Tensor, targets: readonly Tensor[]): Map<Tensor, Tensor>
     if (!node.inputs.some((input) => path.has(input.node) || wanted.has(input))) continue;
     const { operation, attributes, inputs, outputs } = node;
     if (!operation.gradient)
-      throw new UsageError(`grad: ${operation.name} has no gradient rule; use stopGradient() on its input.`);
+      throw new UsageError(
+        `grad: ${operation.name}(${inputs.map(formatSpec).join(", ")}) has no gradient rule; use stopGradient() on its input.`,
+      );
     const results = operation.gradient({ attributes, inputs, outputs, gradients: received });
     inputs.forEach((input, i) => {
       const gradient = results[i];

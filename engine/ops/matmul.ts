@@ -12,6 +12,7 @@ import {
   type TensorLike,
 } from "../tensor.js";
 import { asTensor } from "../trace.js";
+import { transpose } from "./layout.js";
 import { sumTo } from "./reduce.js";
 import { reshape } from "./view.js";
 
@@ -88,10 +89,12 @@ export function matmul(a: TensorLike, b: TensorLike, options: MatmulOptions = {}
       `matmul: got ${formatSpec(x)} and ${formatSpec(y)}${transposeA && transposeB ? ", both transposed" : ""}; expected at least two dimensions each and at most one transposed operand.`,
     );
   }
-  const layout: Layout = transposeA ? "tn" : transposeB ? "nt" : "nn";
   const lead = x.shape.slice(0, -2);
-  const shared = y.shape.length === 2 && lead.length > 0 && !transposeA;
-  const left = shared ? reshape(x, [-1, x.shape.at(-1)!]) : x;
+  const unbatched = y.shape.length === 2 && lead.length > 0;
+  // Rows of a batch are rows of one tall matrix, but not so its columns.
+  if (unbatched && transposeA) return matmul(transpose(x), y, { ...options, transposeA: false });
+  const layout: Layout = transposeA ? "tn" : transposeB ? "nt" : "nn";
+  const left = unbatched ? reshape(x, [-1, x.shape.at(-1)!]) : x;
   const N = transposeB ? y.shape.at(-2)! : y.shape.at(-1)!;
   const bias = options.bias === undefined ? undefined : asTensor(options.bias);
   if (bias) {
@@ -99,7 +102,7 @@ export function matmul(a: TensorLike, b: TensorLike, options: MatmulOptions = {}
     requireShape("matmul bias", bias, [N]);
   }
   const c = product(layout, left, y, bias);
-  return shared ? reshape(c, [...lead, x.shape.at(-2)!, N]) : c;
+  return unbatched ? reshape(c, [...lead, x.shape.at(-2)!, N]) : c;
 }
 
 /** y = x W^T (+ b): x [..., in], weight [out, in], bias [out]. */

@@ -1,11 +1,14 @@
 /** Reductions over axes, summed in a fixed order. */
 import { reduce as reduceKernel } from "../../kernels/reduce.js";
-import { ShapeError } from "../errors.js";
+import { DtypeError, ShapeError } from "../errors.js";
 import {
   formatSpec,
   makeTensor,
+  requireDtype,
   sameShape,
   sizeOf,
+  type LowerContext,
+  type Lowering,
   type Operation,
   type Shape,
   type Tensor,
@@ -22,18 +25,26 @@ interface ReduceAttributes {
   readonly inner: number;
 }
 
-const reduceOperation: Operation<ReduceAttributes> = {
-  name: "reduce",
-  lower({ attributes: { kind, outer, size, inner }, inputs, capabilities }) {
-    const dtype = inputs[0]!.dtype === "i32" ? "i32" : "f32";
-    const kernel = reduceKernel({ outer, size, inner, op: kind, dtype }, capabilities);
-    return { dispatches: [{ kernel, bind: [{ input: 0 }, { output: 0 }] }] };
-  },
+const sumOperation: Operation<ReduceAttributes> = {
+  name: "sum",
+  lower: lowerReduce,
   // The result keeps its reduced axes as 1s, so its gradient broadcasts straight back.
-  gradient: ({ attributes: { kind }, inputs, gradients }) => [
-    kind === "sum" ? broadcastTo(gradients[0]!, inputs[0]!.shape) : null,
-  ],
+  gradient: ({ inputs, gradients }) => [broadcastTo(gradients[0]!, inputs[0]!.shape)],
 };
+
+const maxOperation: Operation<ReduceAttributes> = { name: "maxOver", lower: lowerReduce };
+
+const OPERATIONS = { sum: sumOperation, max: maxOperation };
+
+function lowerReduce({
+  attributes: { kind, outer, size, inner },
+  inputs,
+  capabilities,
+}: LowerContext<ReduceAttributes>): Lowering {
+  const dtype = inputs[0]!.dtype === "i32" ? "i32" : "f32";
+  const kernel = reduceKernel({ outer, size, inner, op: kind, dtype }, capabilities);
+  return { dispatches: [{ kernel, bind: [{ input: 0 }, { output: 0 }] }] };
+}
 
 /** Reduces the contiguous axes from `first` to before `end`; they become 1s. */
 function reduceAxes(kind: "sum" | "max", x: Tensor, first: number, end: number): Tensor {
@@ -42,7 +53,7 @@ function reduceAxes(kind: "sum" | "max", x: Tensor, first: number, end: number):
   const inner = sizeOf(x.shape.slice(end));
   const shape = x.shape.map((n, k) => (k >= first && k < end ? 1 : n));
   if (size === 1) return x;
-  return makeTensor(reduceOperation, [x], { kind, outer, size, inner }, shape, x.dtype);
+  return makeTensor(OPERATIONS[kind], [x], { kind, outer, size, inner }, shape, x.dtype);
 }
 
 /** Which axes a reduction runs over, and whether they stay as 1s. */
@@ -54,6 +65,9 @@ export interface ReduceOptions {
 
 function reduce(kind: "sum" | "max", value: TensorLike, { axes, keepDims = false }: ReduceOptions): Tensor {
   const x = asTensor(value);
+  if (x.dtype === "u32") {
+    throw new DtypeError(`${kind}: got ${formatSpec(x)}; expected f32 or i32. Convert with cast().`);
+  }
   const rank = x.shape.length;
   const chosen = new Set((axes ?? x.shape.map((_, k) => k)).map((k) => (k < 0 ? k + rank : k)));
   for (const k of chosen) {
@@ -80,12 +94,13 @@ function reduce(kind: "sum" | "max", value: TensorLike, { axes, keepDims = false
 /** Sum over axes. x f32 or i32. */
 export const sum = (x: TensorLike, options: ReduceOptions = {}): Tensor => reduce("sum", x, options);
 
-/** Largest element over axes; has no gradient. */
+/** Largest element over axes. x f32 or i32; has no gradient. */
 export const maxOver = (x: TensorLike, options: ReduceOptions = {}): Tensor => reduce("max", x, options);
 
-/** Mean over axes. */
+/** Mean over axes. x f32. */
 export function mean(value: TensorLike, options: ReduceOptions = {}): Tensor {
   const x = asTensor(value);
+  requireDtype("mean", x, "f32");
   const total = sum(x, options);
   return mul(total, total.size / x.size);
 }
