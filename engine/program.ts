@@ -64,15 +64,19 @@ export class Program {
     }
     const encoder = this.device.gpu.createCommandEncoder({ label: this.name });
     const pass = encoder.beginComputePass({ label: this.name });
-    for (let i = 0; i < times; i++) this.#encode(pass);
+    for (let i = 0; i < times; i++) this.encode(pass);
     pass.end();
     this.device.stats.dispatches += times * this.dispatches.length;
     await this.device.submit(encoder.finish());
   }
 
-  #encode(pass: GPUComputePassEncoder): void {
+  /**
+   * Encodes the dispatches from `first` up to `end` into a pass of the caller's, for profilers that place
+   * timestamps of their own. The caller submits, and keeps the order of `plan.dispatches`.
+   */
+  encode(pass: GPUComputePassEncoder, first = 0, end = this.dispatches.length): void {
     let current: GPUComputePipeline | null = null;
-    for (const { kernel, pipeline, bindGroup } of this.dispatches) {
+    for (const { kernel, pipeline, bindGroup } of this.dispatches.slice(first, end)) {
       if (pipeline !== current) pass.setPipeline((current = pipeline));
       pass.setBindGroup(0, bindGroup);
       pass.dispatchWorkgroups(...kernel.workgroups);
