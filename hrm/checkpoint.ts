@@ -1,94 +1,201 @@
-/** Checkpoints: safetensors with the raw weights under the official names and the moving average beside them. */
-import { hostTensor } from "../engine/index.js";
-import { modelConfig, type HrmConfig } from "./config.js";
+/**
+ * Checkpoints: safetensors with the raw weights under the official names and everything else beside them by prefix
+ * (docs/checkpoints.md), sealed with a checksum.
+ */
+import { hostTensor, type HostTensor } from "../engine/index.js";
+import { modelConfig, trainConfig, type HrmConfig } from "./config.js";
 import { FileFormatError } from "./files/file_format_error.js";
-import { readSafetensors, writeSafetensors, type SafetensorsTensor } from "./files/safetensors.js";
+import type { SafetensorsTensor } from "./files/safetensors.js";
+import { writeSafetensors } from "./files/safetensors.js";
+import { readSealed, seal, UNSEALED } from "./files/seal.js";
 import { parameterSpecs, type StateDict } from "./parameters.js";
+import type { SessionSnapshot } from "./session.js";
+import { PREFIX, snapshotWeights, type Origin } from "./snapshot.js";
+import { VERSION } from "./version.js";
 
-/** Prefix of the moving average's names. */
-const EMA = "ema.";
+const FORMAT = "checkpoint";
+const BEST = "best.";
 
 /** A checkpoint in memory. */
 export interface Checkpoint {
   readonly config: HrmConfig;
   /** Name of the task, as presets have it. */
   readonly task: string;
+  /** Tokens in the order of their numbers, where the writer gave them. */
+  readonly vocabulary?: readonly string[];
   readonly step: number;
   /** The run's seed, which decides the split: with it, test puzzles stay unseen. Null in a file that does not say. */
   readonly seed: number | null;
   readonly raw: StateDict;
   /** The moving average, every parameter; null where none was kept. */
   readonly ema: StateDict | null;
+  /** The run to go on with; absent where the file holds weights alone. */
+  readonly run?: SessionSnapshot;
 }
+
+/** A checkpoint of a whole run, from which it can be resumed. */
+export function runCheckpoint(
+  run: SessionSnapshot,
+  { task, vocabulary }: Pick<Checkpoint, "task" | "vocabulary">,
+): Checkpoint {
+  const { config, step, seed } = run;
+  return { config, task, ...(vocabulary && { vocabulary }), step, seed, ...snapshotWeights(run), run };
+}
+
+/** What a run has besides tensors, as JSON in the metadata. */
+type RunRecord = Omit<SessionSnapshot, "config" | "state" | "best"> & {
+  readonly best: Omit<NonNullable<SessionSnapshot["best"]>, "weights"> | null;
+};
 
 /** The file's bytes. */
-export function encodeCheckpoint({
-  config,
-  task,
-  step,
-  seed,
-  raw,
-  ema,
-}: Checkpoint): Uint8Array<ArrayBuffer> {
-  const entry =
-    (prefix: string) =>
-    ([name, { shape, data }]: readonly [string, { shape: readonly number[]; data: unknown }]) =>
-      [`${prefix}${name}`, { dtype: "F32", shape, data: data as Float32Array } as SafetensorsTensor] as const;
-  const trained = new Set(
-    parameterSpecs(config)
-      .filter((p) => p.update === "adam")
-      .map((p) => p.name),
-  );
-  return writeSafetensors(
-    [...[...raw].map(entry("")), ...[...(ema ?? [])].filter(([name]) => trained.has(name)).map(entry(EMA))],
-    {
-      format: "hrm-webgpu",
-      config: JSON.stringify(config),
-      task,
-      step: String(step),
-      ...(seed !== null && { seed: String(seed) }),
-    },
-  );
+export function encodeCheckpoint(checkpoint: Checkpoint): Uint8Array<ArrayBuffer> {
+  const { config, task, vocabulary, step, seed, raw, ema, run } = checkpoint;
+  const trained = parameterSpecs(config).filter((p) => p.update === "adam");
+  const averages = trained.flatMap(({ name }) => (ema ? [[PREFIX.ema + name, ema.get(name)!] as const] : []));
+  const tensors = new Map<string, HostTensor>([...raw, ...averages, ...(run?.state ?? [])]);
+  for (const [name, value] of run?.best?.weights ?? []) tensors.set(BEST + name, value);
+  const metadata: Record<string, string> = {
+    ...UNSEALED,
+    format: "hrm-webgpu",
+    version: VERSION,
+    config: JSON.stringify(config),
+    task,
+    step: String(step),
+    ...(seed !== null && { seed: String(seed) }),
+    ...(vocabulary && { vocabulary: JSON.stringify(vocabulary) }),
+  };
+  if (run) {
+    const { train, fetched, data, origin, choices, validatedAt, looksSinceBest, ended } = run;
+    const best = run.best && {
+      step: run.best.step,
+      exactAccuracy: run.best.exactAccuracy,
+      cellAccuracy: run.best.cellAccuracy,
+    };
+    const record: RunRecord = {
+      ...{ train, seed: run.seed, step: run.step, fetched, data, origin, choices },
+      ...{ validatedAt, looksSinceBest, best, ended },
+    };
+    metadata["run"] = JSON.stringify(record);
+  }
+  return seal(writeSafetensors([...tensors].map(safetensorsEntry), metadata));
 }
 
-/** Reads a checkpoint. @throws FileFormatError on anything that is none */
+const DTYPES = { f32: "F32", i32: "I32", u32: "U32" } as const;
+
+function safetensorsEntry([name, { shape, dtype, data }]: readonly [string, HostTensor]): [
+  string,
+  SafetensorsTensor,
+] {
+  return [name, { dtype: DTYPES[dtype], shape, data } as SafetensorsTensor];
+}
+
+/** Reads a checkpoint. @throws FileFormatError on anything that is none, or that is not as it was written */
 export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
-  const { tensors, metadata } = readSafetensors(bytes);
-  const { config: json, task, step, seed } = metadata;
-  if (json === undefined || task === undefined) {
-    throw new FileFormatError(
-      "checkpoint",
-      "no configuration in the file's metadata; expected a checkpoint written by hrm train",
-      {},
+  const { tensors, metadata } = readSealed(bytes, FORMAT);
+  const { config: json, task } = metadata;
+  if (json === undefined || task === undefined)
+    throw broken("no configuration in the file's metadata; expected a checkpoint written by hrm train");
+  const config = understood("configuration", () => modelConfig(parsed(json) as Partial<HrmConfig>));
+  const vocabulary =
+    metadata["vocabulary"] === undefined
+      ? undefined
+      : understood("vocabulary", () => strings(parsed(metadata["vocabulary"]!)));
+  const all = new Map([...tensors].flatMap(([name, t]) => hostEntry(name, t)));
+  const state = (prefix: string): Map<string, HostTensor> =>
+    new Map(
+      parameterSpecs(config).flatMap(({ name }) => {
+        const value = all.get(prefix + name);
+        return value ? [[name, value] as const] : [];
+      }),
     );
-  }
-  let config: HrmConfig;
-  try {
-    config = modelConfig(JSON.parse(json) as Partial<HrmConfig>);
-  } catch (error) {
-    throw new FileFormatError(
-      "checkpoint",
-      `its configuration cannot be used: ${String((error as Error).message)}`,
-      {},
-    );
-  }
-  const raw = new Map(parameterSpecs(config).flatMap(({ name }) => stateEntry(tensors.get(name), name)));
-  const ema = new Map(
-    parameterSpecs(config).flatMap(({ name }) => stateEntry(tensors.get(`${EMA}${name}`), name)),
-  );
-  return {
+  const raw = state("");
+  const averages = state(PREFIX.ema);
+  const ema = averages.size > 0 ? new Map([...raw, ...averages]) : null;
+  const step = natural(Number(metadata["step"]), "step");
+  const seed = metadata["seed"] === undefined ? null : natural(Number(metadata["seed"]), "seed");
+  const base = { config, task, ...(vocabulary && { vocabulary }), step, seed, raw, ema };
+  if (metadata["run"] === undefined) return base;
+  const record = understood("run", () => runRecord(parsed(metadata["run"]!)));
+  const isBest = ([name]: readonly [string, unknown]): boolean => name.startsWith(BEST);
+  const run: SessionSnapshot = {
+    ...record,
     config,
-    task,
-    step: Number(step ?? 0),
-    seed: seed !== undefined && /^\d+$/.test(seed) ? Number(seed) : null,
-    raw,
-    ema: ema.size > 0 ? new Map([...raw, ...ema]) : null,
+    state: new Map([...all].filter((entry) => !isBest(entry))),
+    best: record.best && { ...record.best, weights: state(BEST) },
+  };
+  return { ...base, run };
+}
+
+function hostEntry(name: string, tensor: SafetensorsTensor): [string, HostTensor][] {
+  if (tensor.dtype !== "F32" && tensor.dtype !== "I32" && tensor.dtype !== "U32") return [];
+  return [[name, hostTensor(tensor.data, tensor.shape)]];
+}
+
+function runRecord(value: unknown): RunRecord {
+  const { train, seed, step, fetched, data, origin, choices, validatedAt, looksSinceBest, best, ended } =
+    record(value);
+  const look = best === null ? null : record(best);
+  if (ended !== null && ended !== "target" && ended !== "plan" && ended !== "patience")
+    throw new Error(`ended is ${JSON.stringify(ended)}`);
+  return {
+    train: trainConfig(record(train)),
+    seed: natural(seed, "seed"),
+    step: natural(step, "step"),
+    fetched: natural(fetched, "fetched"),
+    data: text(data),
+    origin: texts(origin) as unknown as Origin,
+    choices: texts(choices),
+    validatedAt: natural(validatedAt, "validatedAt"),
+    looksSinceBest: natural(looksSinceBest, "looksSinceBest"),
+    best: look && {
+      step: natural(look["step"], "best.step"),
+      exactAccuracy: Number(look["exactAccuracy"]),
+      cellAccuracy: Number(look["cellAccuracy"]),
+    },
+    ended: ended,
   };
 }
 
-function stateEntry(
-  tensor: SafetensorsTensor | undefined,
-  name: string,
-): [string, ReturnType<typeof hostTensor>][] {
-  return tensor?.dtype === "F32" ? [[name, hostTensor(tensor.data, tensor.shape)]] : [];
+/** Runs a reader of metadata; whatever it throws becomes a FileFormatError that names the part. */
+function understood<T>(part: string, read: () => T): T {
+  try {
+    return read();
+  } catch (cause) {
+    throw broken(`its ${part} cannot be used: ${(cause as Error).message}`, { cause });
+  }
+}
+
+function parsed(json: string): unknown {
+  return JSON.parse(json) as unknown;
+}
+
+function record(value: unknown): Record<string, unknown> {
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw new Error(`got ${JSON.stringify(value)?.slice(0, 60)}; expected an object`);
+  return value as Record<string, unknown>;
+}
+
+function text(value: unknown): string {
+  if (typeof value !== "string")
+    throw new Error(`got ${JSON.stringify(value)?.slice(0, 60)}; expected a string`);
+  return value;
+}
+
+function texts(value: unknown): Record<string, string> {
+  return Object.fromEntries(Object.entries(record(value)).map(([key, v]) => [key, text(v)]));
+}
+
+function strings(value: unknown): string[] {
+  if (!Array.isArray(value)) throw new Error("expected a list of strings");
+  return value.map(text);
+}
+
+function natural(value: unknown, what: string): number {
+  if (!Number.isSafeInteger(value) || (value as number) < 0)
+    throw broken(`its ${what} is ${JSON.stringify(value)}; expected an integer of at least 0`);
+  return value as number;
+}
+
+function broken(problem: string, options?: ErrorOptions): FileFormatError {
+  return new FileFormatError(FORMAT, problem, {}, options);
 }

@@ -13,6 +13,7 @@ export {
   type Halting,
   type Refilled,
 } from "./act.js";
+export { VERSION } from "./version.js";
 export {
   ConfigError,
   defaultConfig,
@@ -74,11 +75,22 @@ export { IGNORE_LABEL, type PuzzleSet, type PuzzleSplits } from "./puzzles.js";
 export { emaDecay, learningRate, scheduleTables, type ScheduleTables } from "./schedule.js";
 export {
   createSession,
+  type BestLook,
+  type EndReason,
   type Session,
   type SessionEvent,
   type SessionOptions,
+  type SessionSnapshot,
   type TrainingSummary,
 } from "./session.js";
+export {
+  ResumeError,
+  resumeDifferences,
+  type Origin,
+  type RunIdentity,
+  type TrainingSnapshot,
+} from "./snapshot.js";
+export { decodeCheckpoint, encodeCheckpoint, runCheckpoint, type Checkpoint } from "./checkpoint.js";
 export { formatPercent, formatProportion, wilsonInterval, type Interval } from "./statistics.js";
 export {
   evaluationSegment,

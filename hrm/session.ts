@@ -4,7 +4,8 @@ import { createEvaluator, type Scores } from "./evaluate.js";
 import type { Preset } from "./presets.js";
 import type { PuzzleSplits } from "./puzzles.js";
 import { createTrainer, type Trainer } from "./trainer.js";
-import { initialState, type StateDict, type Weights } from "./parameters.js";
+import { createWeights, initialState, readWeights, type StateDict, type Weights } from "./parameters.js";
+import type { TrainingSnapshot } from "./snapshot.js";
 
 /** Mean training metrics over the steps since the last event. */
 export interface TrainingSummary {
@@ -22,8 +23,42 @@ export type SessionEvent =
       readonly totalSteps: number;
       readonly training: TrainingSummary;
     }
-  | { readonly kind: "validation"; readonly step: number; readonly scores: Scores }
-  | { readonly kind: "end"; readonly step: number; readonly reached: boolean };
+  | {
+      readonly kind: "validation";
+      readonly step: number;
+      readonly scores: Scores;
+      /** The best look so far, this one included. */
+      readonly best: boolean;
+    }
+  | {
+      readonly kind: "end";
+      readonly step: number;
+      /** The target was reached. */
+      readonly reached: boolean;
+      readonly reason: EndReason;
+    };
+
+/** Why a run ended: the target, the end of the plan, or `patience` looks without a better one. */
+export type EndReason = "target" | "plan" | "patience";
+
+/** The best look at the validation set, with the weights that it looked at. */
+export interface BestLook {
+  readonly step: number;
+  readonly exactAccuracy: number;
+  readonly cellAccuracy: number;
+  readonly weights: StateDict;
+}
+
+/** Everything that decides how a run goes on: training and validation. */
+export interface SessionSnapshot extends TrainingSnapshot {
+  /** Step of the last look at the validation set; 0 before the first. */
+  readonly validatedAt: number;
+  /** Looks since the best one. */
+  readonly looksSinceBest: number;
+  readonly best: BestLook | null;
+  /** Null while the run can go on. */
+  readonly ended: EndReason | null;
+}
 
 /** A run on one device. */
 export interface Session {
@@ -31,9 +66,13 @@ export interface Session {
   readonly splits: PuzzleSplits;
   /** The weights to evaluate and solve with: the EMA where there is one. */
   readonly weights: Weights;
-  /** Trains to the target or to the end of the plan. */
+  /** The best look so far; null before the first. */
+  readonly best: BestLook | null;
+  /** Trains to the target, to the end of the plan, or until patience ends. */
   events(): AsyncGenerator<SessionEvent, void, undefined>;
-  /** The one look at the test set. */
+  /** Everything that `createSession({ resume })` needs to go on from here. */
+  save(): Promise<SessionSnapshot>;
+  /** The one look at the test set, with the weights of the best look (before any: with those of now). */
   test(): Promise<Scores>;
   destroy(): void;
 }
@@ -45,6 +84,10 @@ export interface SessionOptions {
   /** Steps between two events; small steps keep a page lively. */
   readonly stepsPerEvent?: number;
   readonly state?: StateDict;
+  /** Go on from here; preset and seed must be those of the run. */
+  readonly resume?: SessionSnapshot;
+  /** Looks at the validation set without a better one that end training; default: no limit. */
+  readonly patience?: number;
 }
 
 /** Rows that an evaluation runs side by side: larger than a training batch, for fewer dispatches. */
@@ -57,6 +100,8 @@ export async function createSession({
   seed,
   stepsPerEvent = 25,
   state,
+  resume,
+  patience = Infinity,
 }: SessionOptions): Promise<Session> {
   const { model: config, train, stopAt, evalEvery, evalLimit } = preset;
   const splits = preset.splits(seed);
@@ -67,41 +112,77 @@ export async function createSession({
     data: splits.train,
     seed,
     state: state ?? initialState(config, seed),
+    ...(resume && { resume }),
   });
   const weights = trainer.memory.ema ?? trainer.memory.weights;
   const evaluation = { device, config: { ...config, batch_size: EVALUATION_BATCH }, weights };
   const validation = await createEvaluator({ ...evaluation, data: splits.validation });
+  let validatedAt = resume?.validatedAt ?? 0;
+  let looksSinceBest = resume?.looksSinceBest ?? 0;
+  let best = resume?.best ?? null;
+  let ended = resume?.ended ?? null;
+
+  /** Looks at some validation puzzles; a look that reaches the target is repeated on all of them. */
+  const look = async (): Promise<{ scores: Scores; reached: boolean; isBest: boolean }> => {
+    const { step } = trainer;
+    const some = await validation.run(evalLimit);
+    let scores = some;
+    if (some.exactAccuracy >= stopAt && evalLimit < splits.validation.count) scores = await validation.run();
+    const reached = scores.exactAccuracy >= stopAt;
+    // Looks are compared on the same puzzles; only the whole set decides that the target is reached.
+    const isBest = reached || some.exactAccuracy > (best?.exactAccuracy ?? -1);
+    if (isBest) {
+      const { exactAccuracy, cellAccuracy } = some;
+      best = { step, exactAccuracy, cellAccuracy, weights: await readWeights(weights) };
+    }
+    looksSinceBest = isBest ? 0 : looksSinceBest + 1;
+    validatedAt = step;
+    return { scores, reached, isBest };
+  };
+
   return {
     trainer,
     splits,
     weights,
+    get best() {
+      return best;
+    },
     async *events() {
-      let reached = false;
-      while (trainer.step < train.total_steps && !reached) {
-        const untilLook = evalEvery - (trainer.step % evalEvery);
-        await trainer.run(Math.min(stepsPerEvent, untilLook));
-        const { step } = trainer;
-        yield {
-          kind: "steps",
-          step,
-          totalSteps: train.total_steps,
-          training: summarize(await trainer.metrics(), config.batch_size),
-        };
-        if (step % evalEvery !== 0 && step < train.total_steps) continue;
-        let scores = await validation.run(evalLimit);
-        if (scores.exactAccuracy >= stopAt && evalLimit < splits.validation.count)
-          scores = await validation.run();
-        yield { kind: "validation", step, scores };
-        reached = scores.exactAccuracy >= stopAt;
+      // A run saved between a step and the look due there looks first.
+      const due = (): boolean =>
+        trainer.step > validatedAt && (trainer.step % evalEvery === 0 || trainer.step >= train.total_steps);
+      while (!ended && (due() || trainer.step < train.total_steps)) {
+        if (!due()) {
+          await trainer.run(Math.min(stepsPerEvent, evalEvery - (trainer.step % evalEvery)));
+          const { step } = trainer;
+          const training = summarize(await trainer.metrics(), config.batch_size);
+          yield { kind: "steps", step, totalSteps: train.total_steps, training };
+          if (!due()) continue;
+        }
+        const { scores, reached, isBest } = await look();
+        ended = reached ? "target" : looksSinceBest >= patience ? "patience" : null;
+        yield { kind: "validation", step: trainer.step, scores, best: isBest };
       }
-      yield { kind: "end", step: trainer.step, reached };
+      ended ??= "plan";
+      yield { kind: "end", step: trainer.step, reached: ended === "target", reason: ended };
+    },
+    async save() {
+      const looks = { validatedAt, looksSinceBest, best, ended };
+      return { ...(await trainer.save()), ...looks };
     },
     async test() {
-      const evaluator = await createEvaluator({ ...evaluation, data: splits.test });
+      const restored =
+        best && best.step !== trainer.step ? createWeights(device, config, best.weights) : null;
+      const evaluator = await createEvaluator({
+        ...evaluation,
+        weights: restored ?? weights,
+        data: splits.test,
+      });
       try {
         return await evaluator.run();
       } finally {
         evaluator.destroy();
+        for (const v of restored?.values() ?? []) v.destroy();
       }
     },
     destroy() {

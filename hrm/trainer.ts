@@ -37,6 +37,15 @@ import {
 } from "./parameters.js";
 import type { PuzzleSet } from "./puzzles.js";
 import { scheduleTables } from "./schedule.js";
+import {
+  fingerprint,
+  originOf,
+  PREFIX,
+  readVariables,
+  resumeDifferences,
+  writeVariables,
+  type TrainingSnapshot,
+} from "./snapshot.js";
 import { trainStep, type TrainingState } from "./step.js";
 
 /** Rotary tables as constants, or null with learned positions. */
@@ -74,12 +83,12 @@ export function createTrainingMemory(
   const ema = new Map<string, Variable>(weights);
   for (const { name, shape, update } of parameterSpecs(config)) {
     if (update !== "adam") continue;
-    const average = train.ema_decay > 0 ? variable(device, initial.get(name)!, `ema.${name}`) : undefined;
+    const average = train.ema_decay > 0 ? variable(device, initial.get(name)!, PREFIX.ema + name) : undefined;
     if (average) ema.set(name, average);
     adam.set(name, {
       parameter: weights.get(name)!,
-      expAvg: variable(device, zeros(shape), `exp_avg.${name}`),
-      expAvgSq: variable(device, zeros(shape), `exp_avg_sq.${name}`),
+      expAvg: variable(device, zeros(shape), PREFIX.expAvg + name),
+      expAvgSq: variable(device, zeros(shape), PREFIX.expAvgSq + name),
       ema: average,
     });
   }
@@ -109,6 +118,21 @@ export function createTrainingMemory(
   };
 }
 
+/** Every variable that training changes, by the name that a snapshot keeps it under. */
+export function trainingVariables(memory: TrainingMemory): ReadonlyMap<string, Variable> {
+  const variables = [
+    ...memory.weights.values(),
+    ...[...memory.adam.values()].flatMap(({ expAvg, expAvgSq, ema }) => [
+      expAvg,
+      expAvgSq,
+      ...(ema ? [ema] : []),
+    ]),
+    ...(Object.values(memory.carry) as Variable[]),
+    memory.counter,
+  ];
+  return new Map(variables.map((v) => [v.name, v]));
+}
+
 /** Metrics of a step, as sums over its batch. */
 export interface StepMetrics extends MetricRow {
   /** 1 is the first step. */
@@ -131,6 +155,10 @@ export interface Trainer {
   run(steps: number): Promise<number>;
   /** Metrics of the steps since the last call, at most the newest 128; the only read-back of training. */
   metrics(): Promise<StepMetrics[]>;
+  /** The whole state after the steps submitted so far; `createTrainer({ resume })` goes on from it. */
+  save(): Promise<TrainingSnapshot>;
+  /** Where training was resumed: why it will not be bit-identical to an uninterrupted run; else empty. */
+  readonly differences: readonly string[];
   destroy(): void;
 }
 
@@ -142,15 +170,37 @@ export interface TrainerOptions {
   readonly seed: number;
   /** Start from these weights instead of the official initialisation. */
   readonly state?: StateDict;
+  /** Go on from here, with the same configuration and data; `seed` and `state` then come from the snapshot. */
+  readonly resume?: TrainingSnapshot;
 }
 
-/** Compiles the training step and prepares its state. */
+/**
+ * Compiles the training step and prepares its state.
+ * @throws ResumeError where the snapshot is one of another model
+ */
 export async function createTrainer(options: TrainerOptions): Promise<Trainer> {
-  const { device, config, train, data, seed, state } = options;
+  const { device, config, train, data, resume } = options;
+  const state = resume?.state ?? options.state;
+  const seed = resume?.seed ?? options.seed;
+  const choices = resume?.choices ?? {};
+  const identity = { config, train, data: fingerprint(data), origin: originOf(device), choices };
+  const differences = resume ? resumeDifferences(resume, identity) : [];
   const puzzles = uploadPuzzles(device, data, "train");
   const memory = createTrainingMemory(device, config, train, { seed, ...(state && { state }) });
   const ring = variable(device, zeros([RING, METRICS.length]), "metrics");
   const { counter } = memory;
+  const variables = new Map([...trainingVariables(memory), [ring.name, ring]]);
+  const release = (): void => {
+    memory.destroy();
+    ring.destroy();
+    destroyPuzzles(puzzles);
+  };
+  try {
+    if (resume) writeVariables(variables, resume.state);
+  } catch (error) {
+    release();
+    throw error;
+  }
   const program = await compile(
     device,
     {},
@@ -167,11 +217,12 @@ export async function createTrainer(options: TrainerOptions): Promise<Trainer> {
     },
     { name: "training step" },
   );
-  let submitted = 0;
-  let fetched = 0;
+  let submitted = resume?.step ?? 0;
+  let fetched = resume?.fetched ?? 0;
   return {
     memory,
     program,
+    differences,
     get step() {
       return submitted;
     },
@@ -193,11 +244,13 @@ export async function createTrainer(options: TrainerOptions): Promise<Trainer> {
         return { step: first + i + 1, ...metricRow(values.subarray(at, at + METRICS.length)) };
       });
     },
+    async save() {
+      const at = { step: submitted, fetched };
+      return { ...identity, ...at, seed, state: await readVariables(variables) };
+    },
     destroy() {
       program.destroy();
-      memory.destroy();
-      ring.destroy();
-      destroyPuzzles(puzzles);
+      release();
     },
   };
 }

@@ -1,0 +1,234 @@
+import { assert } from "chai";
+import { decodeCheckpoint, encodeCheckpoint, runCheckpoint } from "../../hrm/checkpoint.js";
+import {
+  createSession,
+  createTrainer,
+  modelConfig,
+  trainConfig,
+  ResumeError,
+  type HrmConfig,
+  type PuzzleSet,
+  type SessionSnapshot,
+  type StateDict,
+  type TrainConfig,
+  type TrainingSnapshot,
+} from "../../hrm/index.js";
+import { findPreset } from "../../hrm/presets.js";
+import { testDevice } from "../support/device.js";
+import { randomIntegers, uniform } from "../support/random.js";
+
+const TINY = {
+  batch_size: 3,
+  seq_len: 4,
+  vocab_size: 5,
+  hidden_size: 8,
+  num_heads: 2,
+  H_layers: 1,
+  L_layers: 1,
+};
+const SHORT = { total_steps: 40, lr: 3e-3, lr_warmup_steps: 5 };
+
+/** Full ACT with a puzzle embedding; halt-only with learned positions and EMA. */
+const CONFIGURATIONS: Record<string, { config: HrmConfig; train: TrainConfig }> = {
+  "full ACT, puzzle embedding, rotary positions": {
+    config: modelConfig({
+      ...TINY,
+      ...{ puzzle_emb_ndim: 12, num_puzzle_identifiers: 6, swiglu_multiple: 8, halt_max_steps: 4 },
+      halt_exploration_prob: 0.5,
+    }),
+    train: trainConfig({ ...SHORT, lr_min_ratio: 0.1 }),
+  },
+  "halt-only ACT, EMA, learned positions": {
+    config: modelConfig({
+      ...TINY,
+      ...{ pos_encodings: "learned", halt_only: true, swiglu_multiple: 8, halt_max_steps: 3 },
+      ...{ halt_exploration_prob: 1, H_cycles: 1, loss_type: "softmax_cross_entropy" },
+    }),
+    train: trainConfig({ ...SHORT, ema_decay: 0.9, lr_schedule: "linear", lr_min_ratio: 0.2 }),
+  },
+};
+
+function puzzles({ seq_len: length, vocab_size, num_puzzle_identifiers }: HrmConfig): PuzzleSet {
+  const count = 7;
+  return {
+    count,
+    length,
+    inputs: randomIntegers(count * length, 0, vocab_size),
+    labels: randomIntegers(count * length, 0, vocab_size),
+    identifiers: randomIntegers(count, 0, num_puzzle_identifiers),
+  };
+}
+
+function assertSameBits(actual: StateDict, expected: StateDict): void {
+  assert.sameMembers([...actual.keys()], [...expected.keys()]);
+  for (const [name, { data }] of expected) {
+    const bits = (x: typeof data): number[] => [...new Uint32Array(x.buffer, x.byteOffset, x.length)];
+    assert.deepEqual(bits(actual.get(name)!.data), bits(data), name);
+  }
+}
+
+/** The snapshot as it comes back from a file. */
+function throughFile(snapshot: TrainingSnapshot): SessionSnapshot {
+  const run = { ...snapshot, validatedAt: 0, looksSinceBest: 0, best: null, ended: null };
+  const decoded = decodeCheckpoint(encodeCheckpoint(runCheckpoint(run, { task: "random" })));
+  assert.equal(decoded.step, snapshot.step);
+  return decoded.run!;
+}
+
+describe("resume", () => {
+  for (const [name, { config, train }] of Object.entries(CONFIGURATIONS)) {
+    it(`goes on to the bit: ${name}`, async () => {
+      const device = await testDevice();
+      const options = { device, config, train, data: puzzles(config), seed: Math.floor(uniform() * 2 ** 32) };
+      const steps = 23;
+      const whole = await createTrainer(options);
+      await whole.run(steps);
+      const expected = await whole.save();
+      const expectedMetrics = await whole.metrics();
+      whole.destroy();
+      assert.equal(expected.state.get("counter")!.data[1], steps);
+      assert.isTrue(
+        ["exp_avg.inner.lm_head.weight", "carry.z_H"].every((v) =>
+          expected.state.get(v)!.data.some((x) => x !== 0),
+        ),
+        "the state is not trivial",
+      );
+      // Stops before the first step, in the middle of a submission's four steps, and twice in one run.
+      for (const stops of [[0], [1], [10], [2, 17], [22]]) {
+        let snapshot: SessionSnapshot | undefined;
+        let metrics: unknown[] = [];
+        for (const until of [...stops, steps]) {
+          const trainer = await createTrainer({ ...options, ...(snapshot && { resume: snapshot }) });
+          assert.deepEqual([...trainer.differences], []);
+          await trainer.run(until - trainer.step);
+          if (until !== stops[0]) metrics = [...metrics, ...(await trainer.metrics())];
+          snapshot = throughFile(await trainer.save());
+          trainer.destroy();
+        }
+        assertSameBits(snapshot!.state, expected.state);
+        assert.deepEqual(metrics, expectedMetrics, `metrics after stops at ${stops.join()}`);
+      }
+    });
+  }
+
+  it("saves one moment, also while steps are being submitted", async () => {
+    const device = await testDevice();
+    const { config, train } = CONFIGURATIONS["halt-only ACT, EMA, learned positions"]!;
+    const trainer = await createTrainer({ device, config, train, data: puzzles(config), seed: 5 });
+    await trainer.run(3);
+    const saving = trainer.save();
+    await trainer.run(9);
+    const early = await saving;
+    assert.equal(early.step, 3);
+    assert.equal(early.state.get("counter")!.data[1], 3);
+    trainer.destroy();
+  });
+
+  it("says why it will not be bit-identical", async () => {
+    const device = await testDevice();
+    const { config, train } = CONFIGURATIONS["halt-only ACT, EMA, learned positions"]!;
+    const data = puzzles(config);
+    const first = await createTrainer({ device, config, train, data, seed: 1 });
+    const saved = await first.save();
+    first.destroy();
+    const elsewhere = {
+      ...saved,
+      origin: { ...saved.origin, adapter: "GeForce 256", version: "0.0.1" },
+      choices: { matmul: "t64x64" },
+    };
+    const labels = data.labels.slice();
+    labels[0]! ^= 1;
+    const second = await createTrainer({
+      ...{ device, config, seed: 1, resume: elsewhere },
+      train: { ...train, lr: 1e-3 },
+      data: { ...data, labels },
+    });
+    const text = second.differences.join("\n");
+    for (const part of [
+      /the adapter was GeForce 256 and is /,
+      /version of hrm-webgpu was 0\.0\.1/,
+      /train\.lr was 0\.003 and is 0\.001/,
+      /the training set was 7x4:/,
+    ])
+      assert.match(text, part);
+    second.destroy();
+  });
+
+  it("refuses another model, and a state that lacks a tensor, leaving no buffer behind", async () => {
+    const device = await testDevice();
+    const { config, train } = CONFIGURATIONS["halt-only ACT, EMA, learned positions"]!;
+    const data = puzzles(config);
+    const first = await createTrainer({ device, config, train, data, seed: 1 });
+    const saved = await first.save();
+    first.destroy();
+    const live = device.stats.buffersLive;
+    const refused = async (
+      change: Partial<Parameters<typeof createTrainer>[0]>,
+      message: RegExp,
+    ): Promise<void> => {
+      const error = await createTrainer({
+        device,
+        config,
+        train,
+        data,
+        seed: 1,
+        resume: saved,
+        ...change,
+      }).then(
+        () => null,
+        (e: unknown) => e,
+      );
+      assert.instanceOf(error, ResumeError);
+      assert.match(error.message, message);
+      assert.equal(device.stats.buffersLive, live);
+    };
+    await refused(
+      { config: { ...config, H_cycles: 2 } },
+      /config\.H_cycles is 1 in the snapshot; expected 2/,
+    );
+    const state = new Map(saved.state);
+    state.delete("carry.z_L");
+    await refused(
+      { resume: { ...saved, state } },
+      /carry\.z_L is missing in the snapshot; expected f32\[3, 4, 8\]/,
+    );
+  });
+
+  it("a session looks where its look was due, and keeps the best look", async () => {
+    const device = await testDevice();
+    const preset = findPreset("sudoku4")!;
+    const short = {
+      ...preset,
+      model: { ...preset.model, batch_size: 4, hidden_size: 8, num_heads: 2, L_cycles: 1 },
+      train: { ...preset.train, total_steps: 12 },
+      ...{ evalEvery: 4, evalLimit: 8, stopAt: 1 },
+    };
+    const options = { device, preset: short, seed: 3, stepsPerEvent: 2 };
+    const whole = await createSession(options);
+    const events: unknown[] = [];
+    for await (const event of whole.events()) events.push(event);
+    const expected = await whole.save();
+    whole.destroy();
+    assert.equal(events.length, 6 + 3 + 1);
+    assert.isNotNull(expected.best);
+    assert.equal(expected.ended, "plan");
+
+    // Stop after every event in turn: each is the last of one session.
+    const again: unknown[] = [];
+    let resume: SessionSnapshot | undefined;
+    for (let i = 0; i < events.length; i++) {
+      const session = await createSession({ ...options, ...(resume && { resume }) });
+      for await (const event of session.events()) {
+        again.push(event);
+        break;
+      }
+      const saved = await session.save();
+      resume = decodeCheckpoint(encodeCheckpoint(runCheckpoint(saved, { task: preset.name }))).run!;
+      session.destroy();
+    }
+    assert.deepEqual(again, events);
+    assertSameBits(resume!.state, expected.state);
+    assert.deepEqual({ ...resume!.best, weights: 0 }, { ...expected.best, weights: 0 });
+    assertSameBits(resume!.best!.weights, expected.best.weights);
+  });
+});

@@ -1,0 +1,138 @@
+import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { crc32 as zlibCrc32 } from "node:zlib";
+import { assert } from "chai";
+import { decodeCheckpoint, encodeCheckpoint, type Checkpoint } from "../../hrm/checkpoint.js";
+import { newestCheckpoint, NoCheckpointError, storeCheckpoint } from "../../hrm/cli/checkpoint_store.js";
+import { modelConfig } from "../../hrm/config.js";
+import { crc32 } from "../../hrm/files/crc32.js";
+import { FileFormatError, readSafetensors, writeSafetensors } from "../../hrm/files/index.js";
+import { initialState } from "../../hrm/parameters.js";
+import { hostRandom } from "../../hrm/tasks/random.js";
+import { VERSION } from "../../hrm/version.js";
+
+const config = modelConfig({
+  ...{
+    hidden_size: 8,
+    num_heads: 2,
+    H_layers: 1,
+    L_layers: 1,
+    seq_len: 4,
+    vocab_size: 5,
+    swiglu_multiple: 8,
+  },
+});
+const sample = (step: number): Checkpoint => ({
+  ...{ config, task: "sudoku4", vocabulary: ["pad", "1", "2", "3", "4"], step, seed: 7 },
+  raw: initialState(config, step),
+  ema: null,
+});
+
+describe("checksum", () => {
+  it("is CRC-32, whatever the length, alignment and split", () => {
+    const random = hostRandom(1);
+    assert.equal(crc32(new TextEncoder().encode("123456789")), 0xcbf43926);
+    for (let length = 0; length < 70; length++) {
+      const bytes = Uint8Array.from({ length: length + 3 }, () => random.below(256)).subarray(3);
+      const expected = zlibCrc32 ? zlibCrc32(bytes) : bitwise(bytes);
+      assert.equal(crc32(bytes), expected);
+      const middle = random.below(length + 1);
+      assert.equal(crc32(bytes.subarray(middle), crc32(bytes.subarray(0, middle))), expected);
+    }
+  });
+});
+
+/** For Node versions whose zlib has no crc32. */
+function bitwise(bytes: Uint8Array): number {
+  let crc = ~0;
+  for (const byte of bytes) {
+    crc ^= byte;
+    for (let i = 0; i < 8; i++) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
+  }
+  return ~crc >>> 0;
+}
+
+describe("checkpoint", () => {
+  it("records this package's version", async () => {
+    const manifest = JSON.parse(await readFile("package.json", "utf8")) as { version: string };
+    assert.equal(VERSION, manifest.version);
+    const { metadata } = readSafetensors(encodeCheckpoint(sample(1)));
+    assert.equal(metadata["version"], VERSION);
+    assert.equal(metadata["seed"], "7");
+    assert.deepEqual(JSON.parse(metadata["vocabulary"]!), sample(1).vocabulary);
+    assert.deepEqual(JSON.parse(metadata["config"]!), config);
+  });
+
+  it("comes back as it was written", () => {
+    assert.deepEqual(decodeCheckpoint(encodeCheckpoint(sample(12))), sample(12));
+  });
+
+  it("notices every truncation and every flipped bit that a fair sample tries", () => {
+    const bytes = encodeCheckpoint(sample(3));
+    const header = 8 + new DataView(bytes.buffer).getUint32(0, true);
+    const random = hostRandom(20241124);
+    for (let i = 0; i < 1500; i++) {
+      let damaged = bytes.slice();
+      if (i % 3 === 0) damaged = damaged.slice(0, random.below(bytes.length));
+      else damaged[random.below(i % 3 === 1 ? header : bytes.length)]! ^= 1 << random.below(8);
+      assert.throws(() => decodeCheckpoint(damaged), FileFormatError, undefined, `damage ${i}`);
+    }
+  });
+
+  it("refuses a file of another origin and says what is missing", () => {
+    const foreign = writeSafetensors([["w", { dtype: "F32", shape: [1], data: Float32Array.of(1) }]]);
+    assert.throws(() => decodeCheckpoint(foreign), FileFormatError, /no checksum in the file's metadata/);
+  });
+});
+
+describe("checkpoint store", () => {
+  let folder: string;
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), "hrm-store-"));
+  });
+  afterEach(() => rm(folder, { recursive: true }));
+
+  const names = (...steps: number[]): string[] =>
+    steps.map((step) => `step-${String(step).padStart(8, "0")}.safetensors`);
+
+  it("keeps the last N and nothing half-written", async () => {
+    await writeFile(join(folder, "step-00000001.safetensors.99.partial"), "half");
+    await writeFile(join(folder, "metrics.jsonl"), "{}");
+    for (const step of [5, 10, 100, 15])
+      await storeCheckpoint(folder, step, encodeCheckpoint(sample(step)), { keep: 2 });
+    assert.sameMembers(await readdir(folder), [...names(15, 100), "metrics.jsonl"]);
+    const { checkpoint, skipped } = await newestCheckpoint(folder);
+    assert.equal(checkpoint.step, 100);
+    assert.isEmpty(skipped);
+  });
+
+  it("falls back to the last good one and says what was wrong with the others", async () => {
+    const paths: string[] = [];
+    for (const step of [1, 2, 3, 4])
+      paths.push(await storeCheckpoint(folder, step, encodeCheckpoint(sample(step)), { keep: 4 }));
+    await truncate(paths[3]!, 5000);
+    const torn = await readFile(paths[2]!);
+    torn.fill(0, torn.length - 512);
+    await writeFile(paths[2]!, torn);
+    const { path, checkpoint, skipped } = await newestCheckpoint(folder);
+    assert.equal(path, paths[1]);
+    assert.equal(checkpoint.step, 2);
+    assert.deepEqual(
+      skipped.map((s) => s.path),
+      [paths[3], paths[2]],
+    );
+    for (const { problem } of skipped) assert.match(problem, /its checksum is [0-9a-f]{8}, but/);
+  });
+
+  it("names every file where none is good, and an empty folder", async () => {
+    const error = async (): Promise<string> =>
+      newestCheckpoint(folder).then(
+        () => assert.fail("did not throw"),
+        (e: unknown) => (assert.instanceOf(e, NoCheckpointError), (e as Error).message),
+      );
+    assert.match(await error(), /no file step-\*\.safetensors/);
+    await writeFile(join(folder, names(3)[0]!), "not a checkpoint");
+    assert.match(await error(), /only broken ones:\n.*step-00000003\.safetensors: safetensors: /);
+  });
+});
