@@ -1,6 +1,6 @@
 /** The GPU as the engine sees it: device, capabilities, counters, and errors that arrive late. */
 import type { Capabilities, Kernel } from "../kernels/kernel.js";
-import { AdapterError, DeviceLostError, GpuError } from "./errors.js";
+import { AdapterError, DeviceLostError, GpuError, LimitError } from "./errors.js";
 
 /** Counters that tests and tools read; they only ever describe this device. */
 export interface DeviceStats {
@@ -140,7 +140,7 @@ export class Device {
     dispatches: 0,
     readbacks: 0,
   };
-  /** Resolves when the device is lost for a reason other than `destroy()`. */
+  /** Resolves when the device is lost for a reason other than {@link Device.destroy}. */
   readonly lost: Promise<DeviceLostError>;
 
   #late: EngineLateError | null = null;
@@ -169,7 +169,7 @@ export class Device {
     });
     this.lost = new Promise((resolve) => {
       void gpu.lost.then((info) => {
-        if (this.#destroyed || info.reason === "destroyed") return;
+        if (this.#destroyed) return;
         const error = new DeviceLostError(
           info.reason,
           `The GPU device was lost (${info.reason}): ${info.message} Open a new device and load the last checkpoint.`,
@@ -189,9 +189,24 @@ export class Device {
     if (late) throw late;
   }
 
-  /** A counted buffer. `bytes` is rounded up to a multiple of 16, so that 4-vectors can be bound. */
+  /**
+   * The loss of the device where that explains an error, else the error: a lost device fails calls in many ways,
+   * some of them before it says that it is lost.
+   */
+  async lossOr(error: unknown): Promise<unknown> {
+    const tick = new Promise<null>((resolve) => setTimeout(() => resolve(null), 10));
+    const lost = this.#late instanceof DeviceLostError ? this.#late : await Promise.race([this.lost, tick]);
+    return lost ?? error;
+  }
+
+  /** A counted buffer of {@link bufferSize} bytes. @throws LimitError */
   createBuffer(bytes: number, usage: GPUBufferUsageFlags, label: string): GPUBuffer {
-    const size = Math.max(16, Math.ceil(bytes / 16) * 16);
+    const size = bufferSize(bytes);
+    if (size > this.gpu.limits.maxBufferSize) {
+      throw new LimitError(
+        `${label}: got ${bytes} bytes; this device allows ${this.gpu.limits.maxBufferSize} bytes a buffer.`,
+      );
+    }
     const buffer = this.gpu.createBuffer({ size, usage, label });
     const stats = this.stats;
     stats.buffersCreated++;
@@ -287,7 +302,9 @@ export class Device {
         await staging.mapAsync(1, 0, size);
       } catch (cause) {
         this.throwLateError();
-        throw new GpuError(`Reading ${bytes} bytes back failed: ${String(cause)}`, { cause });
+        throw await this.lossOr(
+          new GpuError(`Reading ${bytes} bytes of ${source.label} back failed: ${String(cause)}`, { cause }),
+        );
       }
       const copy = staging.getMappedRange(0, size).slice(0, bytes);
       staging.unmap();
@@ -303,6 +320,11 @@ export class Device {
     this.#destroyed = true;
     this.gpu.destroy();
   }
+}
+
+/** Bytes of the buffer that holds `bytes`: a multiple of 16, so that 4-vectors can be bound. */
+export function bufferSize(bytes: number): number {
+  return Math.max(16, Math.ceil(bytes / 16) * 16);
 }
 
 type EngineLateError = GpuError | DeviceLostError;

@@ -7,7 +7,15 @@ export {
   type Kernel,
 } from "../kernels/kernel.js";
 export { grad } from "./autodiff.js";
-export { compile, plan, read, type CompileOptions, type InputSpecs, type Plan } from "./compiler/compile.js";
+export {
+  compile,
+  plan,
+  read,
+  type CompileOptions,
+  type InputSpecs,
+  type Plan,
+  type ProgramBody,
+} from "./compiler/compile.js";
 export {
   Device,
   isSoftwareAdapter,

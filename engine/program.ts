@@ -5,7 +5,16 @@ import type { Storage } from "./compiler/lower.js";
 import type { Device } from "./device.js";
 import { UsageError } from "./errors.js";
 import { typedArray } from "./run_kernel.js";
-import { formatSpec, requireData, sizeOf, type TypedArray } from "./tensor.js";
+import {
+  formatSpec,
+  inputOperation,
+  requireData,
+  sizeOf,
+  type InputAttributes,
+  type Tensor,
+  type TypedArray,
+} from "./tensor.js";
+import type { Variable } from "./variable.js";
 
 /** A dispatch with everything that encoding needs. */
 export interface BoundDispatch {
@@ -26,6 +35,17 @@ export interface ExplainedDispatch {
   readonly buffers: readonly string[];
 }
 
+/** What a program holds on its device. */
+export interface ProgramParts {
+  readonly dispatches: readonly BoundDispatch[];
+  readonly inputs: ReadonlyMap<string, GPUBuffer>;
+  readonly outputs: ReadonlyMap<string, GPUBuffer>;
+  /** Variables that it reads or writes. */
+  readonly variables: readonly Variable[];
+  /** Buffers to free with it. */
+  readonly owned: readonly GPUBuffer[];
+}
+
 /** Replays a traced function. Create with {@link compile}; free with `destroy()`. */
 export class Program {
   #destroyed = false;
@@ -35,16 +55,14 @@ export class Program {
     readonly device: Device,
     readonly name: string,
     readonly plan: Plan,
-    private readonly dispatches: readonly BoundDispatch[],
-    private readonly inputs: ReadonlyMap<string, GPUBuffer>,
-    private readonly outputs: ReadonlyMap<string, GPUBuffer>,
-    private readonly owned: readonly GPUBuffer[],
+    private readonly parts: ProgramParts,
   ) {}
 
   /**
-   * Submits `times` runs in one command buffer and waits for none of them, unless the device's bound of
-   * submissions in flight is reached. Inputs keep their value from the run before where none is given.
-   * @throws UsageError, GpuError or DeviceLostError for what the device reported since
+   * Submits `times` runs in one command buffer before it returns, in the order of the calls. The promise waits for
+   * none of them, unless the device's bound of submissions in flight is reached: await it in loops. Inputs keep their
+   * value from the run before where none is given.
+   * @throws UsageError (nothing was submitted); GpuError or DeviceLostError for what the device reported since
    */
   async run(inputs: Readonly<Record<string, TypedArray>> = {}, times = 1): Promise<void> {
     this.#requireAlive("run");
@@ -58,15 +76,16 @@ export class Program {
       }
       requireData(`${this.name}.run: input ${key}`, data, spec);
     }
+    for (const variable of this.parts.variables) variable.requireAlive();
     this.device.throwLateError();
     for (const [key, data] of Object.entries(inputs)) {
-      this.device.gpu.queue.writeBuffer(this.inputs.get(key)!, 0, data as GPUAllowSharedBufferSource);
+      this.device.gpu.queue.writeBuffer(this.parts.inputs.get(key)!, 0, data as GPUAllowSharedBufferSource);
     }
     const encoder = this.device.gpu.createCommandEncoder({ label: this.name });
     const pass = encoder.beginComputePass({ label: this.name });
     for (let i = 0; i < times; i++) this.encode(pass);
     pass.end();
-    this.device.stats.dispatches += times * this.dispatches.length;
+    this.device.stats.dispatches += times * this.parts.dispatches.length;
     await this.device.submit(encoder.finish());
   }
 
@@ -74,9 +93,9 @@ export class Program {
    * Encodes the dispatches from `first` up to `end` into a pass of the caller's, for profilers that place
    * timestamps of their own. The caller submits, and keeps the order of `plan.dispatches`.
    */
-  encode(pass: GPUComputePassEncoder, first = 0, end = this.dispatches.length): void {
+  encode(pass: GPUComputePassEncoder, first = 0, end = this.parts.dispatches.length): void {
     let current: GPUComputePipeline | null = null;
-    for (const { kernel, pipeline, bindGroup } of this.dispatches.slice(first, end)) {
+    for (const { kernel, pipeline, bindGroup } of this.parts.dispatches.slice(first, end)) {
       if (pipeline !== current) pass.setPipeline((current = pipeline));
       pass.setBindGroup(0, bindGroup);
       pass.dispatchWorkgroups(...kernel.workgroups);
@@ -87,10 +106,10 @@ export class Program {
   async read(output: string): Promise<TypedArray> {
     this.#requireAlive("read");
     const spec = this.plan.outputs[output];
-    const buffer = this.outputs.get(output);
+    const buffer = this.parts.outputs.get(output);
     if (!spec || !buffer) {
       throw new UsageError(
-        `${this.name}.read: no output "${output}"; this program gives ${[...this.outputs.keys()].join(", ") || "none"}.`,
+        `${this.name}.read: no output "${output}"; this program gives ${[...this.parts.outputs.keys()].join(", ") || "none"}.`,
       );
     }
     return typedArray(spec.dtype, await this.device.readBuffer(buffer, 4 * sizeOf(spec.shape)));
@@ -108,7 +127,7 @@ export class Program {
         case "intermediate":
           return `slot ${slotOf.get(storage.id)}`;
         case "source":
-          return storage.tensor.toString();
+          return sourceName(storage.tensor);
       }
     };
     return this.plan.dispatches.map(({ kernel, label, storages }) => ({
@@ -148,10 +167,18 @@ export class Program {
   destroy(): void {
     if (this.#destroyed) return;
     this.#destroyed = true;
-    for (const buffer of this.owned) this.device.destroyBuffer(buffer);
+    for (const buffer of this.parts.owned) this.device.destroyBuffer(buffer);
   }
 
   #requireAlive(what: string): void {
     if (this.#destroyed) throw new UsageError(`${this.name}.${what}: the program was destroyed.`);
   }
+}
+
+/** `input x`, `constant f32[2, 3]`, `literal f32[]` */
+function sourceName(tensor: Tensor): string {
+  const { operation, attributes } = tensor.node;
+  return operation === inputOperation
+    ? `input ${(attributes as InputAttributes).name}`
+    : `${operation.name} ${formatSpec(tensor)}`;
 }

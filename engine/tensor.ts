@@ -201,8 +201,17 @@ export function constant(data: TypedArray | readonly number[], shape?: Shape): T
   return makeTensor(constantOperation, [], { data: array }, spec.shape, spec.dtype);
 }
 
-/** A scalar literal of the given dtype. */
+/** The numbers that a dtype holds, in words. */
+const RANGES: Record<Dtype, readonly [fits: (value: number) => boolean, expected: string]> = {
+  f32: [(v) => Number.isFinite(Math.fround(v)), "a finite f32"],
+  i32: [(v) => v === (v | 0), "an integer from -2147483648 to 2147483647"],
+  u32: [(v) => v === v >>> 0, "an integer from 0 to 4294967295"],
+};
+
+/** A scalar literal of the given dtype. @throws UsageError where the dtype does not hold the value */
 export function scalar(value: number, dtype: Dtype = "f32"): Tensor {
+  const [fits, expected] = RANGES[dtype];
+  if (!fits(value)) throw new UsageError(`number for ${dtype}: got ${value}; expected ${expected}.`);
   return makeTensor(literalOperation, [], { value }, [], dtype);
 }
 

@@ -64,14 +64,14 @@ export class Variable implements TensorSpec {
 
   /** Replaces the value, after everything submitted so far. */
   write(data: TypedArray): void {
-    this.#requireAlive();
+    this.requireAlive();
     requireData(`variable ${this.name}`, data, this);
     this.device.gpu.queue.writeBuffer(this.buffer, 0, data as GPUAllowSharedBufferSource);
   }
 
   /** Copies the value to the host, after everything submitted so far. */
   async read(): Promise<TypedArray> {
-    this.#requireAlive();
+    this.requireAlive();
     return typedArray(this.dtype, await this.device.readBuffer(this.buffer, 4 * this.size));
   }
 
@@ -82,8 +82,12 @@ export class Variable implements TensorSpec {
     this.device.destroyBuffer(this.buffer);
   }
 
-  #requireAlive(): void {
-    if (this.#destroyed) throw new UsageError(`variable ${this.name} was destroyed.`);
+  /** @throws UsageError after `destroy()` */
+  requireAlive(): void {
+    if (this.#destroyed)
+      throw new UsageError(
+        `variable ${this.name} was destroyed; programs that use it must not be compiled or run any more.`,
+      );
   }
 }
 

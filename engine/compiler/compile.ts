@@ -1,5 +1,5 @@
 /** From a traced function to a program on the device. */
-import { STORAGE_USAGE, type Device } from "../device.js";
+import { bufferSize, STORAGE_USAGE, type Device } from "../device.js";
 import { GpuError, LimitError, UsageError } from "../errors.js";
 import { identity } from "../ops/elementwise.js";
 import { Program, type BoundDispatch } from "../program.js";
@@ -11,11 +11,13 @@ import {
   type ConstantAttributes,
   type InputAttributes,
   type LiteralAttributes,
+  type Node,
   type Tensor,
+  type TensorLike,
   type TensorSpec,
   type TypedArray,
 } from "../tensor.js";
-import { trace } from "../trace.js";
+import { asTensor, trace } from "../trace.js";
 import type { Variable } from "../variable.js";
 import { fuse, isSource, reachableNodes, rootOf } from "./fuse.js";
 import { bytesOf, lower, type PlannedDispatch, type Storage } from "./lower.js";
@@ -45,6 +47,11 @@ export interface CompileOptions {
   readonly name?: string;
 }
 
+/** The function that a program is traced from: outputs by name, or nothing where it only assigns. */
+export type ProgramBody<I extends InputSpecs> = (inputs: {
+  [K in keyof I]: Tensor;
+}) => Readonly<Record<string, TensorLike>> | void;
+
 /**
  * Traces `body` once and plans its execution, without creating anything on the GPU.
  * @throws ShapeError, DtypeError, UsageError, LimitError
@@ -52,7 +59,7 @@ export interface CompileOptions {
 export function plan<I extends InputSpecs>(
   device: Pick<Device, "capabilities">,
   inputs: I,
-  body: (inputs: { [K in keyof I]: Tensor }) => Readonly<Record<string, Tensor>> | void,
+  body: ProgramBody<I>,
 ): Plan {
   const leaves = Object.fromEntries(
     Object.entries(inputs).map(([name, { shape, dtype }]) => [
@@ -60,8 +67,13 @@ export function plan<I extends InputSpecs>(
       makeTensor(inputOperation, [], { name }, shape, dtype),
     ]),
   ) as { [K in keyof I]: Tensor };
-  const { result, trace: traced } = trace(() => body(leaves) ?? {});
-  const outputs = new Map(Object.entries(result).map(([name, t]) => [name, computed(t)]));
+  const { result, trace: traced } = trace(() => {
+    const returned = body(leaves) ?? {};
+    if (returned instanceof Promise)
+      throw new UsageError("compile: got an async function; expected one that returns its tensors at once.");
+    return Object.entries(returned).map(([name, value]) => [name, asTensor(value)] as const);
+  });
+  const outputs = new Map(result.map(([name, t]) => [name, computed(t)]));
   const assigned = new Map<Variable, Tensor>();
   for (const [variable, t] of traced.assigned) {
     if (rootOf(t) !== variable.tensor) assigned.set(variable, computed(t));
@@ -70,28 +82,40 @@ export function plan<I extends InputSpecs>(
     throw new UsageError("compile: the function returns no tensor and assigns no variable.");
   const results = { outputs, assigned };
   const kept = new Set([...outputs.values(), ...assigned.values()]);
-  const units = fuse(reachableNodes([...kept]), kept, device.capabilities.maxStorageBuffersPerShaderStage);
+  const nodes = reachableNodes([...kept]);
+  requireOwnInputs(nodes, Object.values(leaves));
+  const units = fuse(nodes, kept, device.capabilities.maxStorageBuffersPerShaderStage);
   const dispatches = lower(units, results, device.capabilities);
   const memory = planMemory(dispatches);
   const constants = new Set(
     dispatches.flatMap((d) => d.storages.flatMap((s) => (s.kind === "source" ? [s.tensor] : []))),
   );
   const total = (specs: Iterable<TensorSpec>): number =>
-    [...specs].reduce((sum, spec) => sum + bytesOf(spec), 0);
+    [...specs].reduce((sum, spec) => sum + bufferSize(bytesOf(spec)), 0);
   return {
     inputs,
-    outputs: Object.fromEntries(
-      Object.entries(result).map(([name, { shape, dtype }]) => [name, { shape, dtype }]),
-    ),
+    outputs: Object.fromEntries(result.map(([name, { shape, dtype }]) => [name, { shape, dtype }])),
     dispatches,
     memory,
     bytes: {
-      intermediates: memory.slots.reduce((a, b) => a + b, 0),
+      intermediates: memory.slots.reduce((sum, bytes) => sum + bufferSize(bytes), 0),
       inputs: total(Object.values(inputs)),
       outputs: total(outputs.values()),
       constants: total([...constants].filter((t) => t.node.operation !== inputOperation)),
     },
   };
+}
+
+/** A tensor made from another program's inputs has no value here. */
+function requireOwnInputs(nodes: readonly Node[], own: readonly Tensor[]): void {
+  const known = new Set(own.map((t) => t.node));
+  const stranger = nodes.find((n) => n.operation === inputOperation && !known.has(n));
+  if (stranger) {
+    const { name } = stranger.attributes as InputAttributes;
+    throw new UsageError(
+      `compile: got a tensor that depends on ${stranger.outputs[0]!} "${name}" of another program; expected this program's inputs, variables and constants.`,
+    );
+  }
 }
 
 /** A root that a kernel writes: leaves are copied, so that results never alias what programs read. */
@@ -103,38 +127,85 @@ function computed(tensor: Tensor): Tensor {
 /**
  * Compiles a function of tensors into a program: traced once, planned, its pipelines created in parallel,
  * then replayed by `run()`.
- * @throws ShapeError, DtypeError, UsageError, LimitError synchronously from tracing; GpuError if the device refuses
+ * @throws ShapeError, DtypeError, UsageError, LimitError at once, not through the promise: mistakes in the function
+ * @returns a promise that rejects with GpuError if the device refuses, DeviceLostError if it is gone
  */
-export async function compile<I extends InputSpecs>(
+export function compile<I extends InputSpecs>(
   device: Device,
   inputs: I,
-  body: (inputs: { [K in keyof I]: Tensor }) => Readonly<Record<string, Tensor>> | void,
-  options: CompileOptions = {},
+  body: ProgramBody<I>,
+  { name = "program" }: CompileOptions = {},
 ): Promise<Program> {
-  return instantiate(device, plan(device, inputs, body), options);
+  const planned = plan(device, inputs, body);
+  for (const used of variablesOf(planned)) {
+    if (used.device !== device)
+      throw new UsageError(`${name}: variable ${used.name} lives on another device than the program.`);
+    used.requireAlive();
+  }
+  const { maxBufferSize } = device.gpu.limits;
+  const buffers: [string, number][] = [
+    ...planned.memory.slots.map((bytes): [string, number] => ["an intermediate", bytes]),
+    ...[planned.inputs, planned.outputs].flatMap((specs) =>
+      Object.entries(specs).map(([key, spec]): [string, number] => [
+        `${key} ${formatSpec(spec)}`,
+        bytesOf(spec),
+      ]),
+    ),
+  ];
+  for (const [what, bytes] of buffers) {
+    if (bufferSize(bytes) > maxBufferSize) {
+      throw new LimitError(
+        `${name}: ${what} needs a buffer of ${bytes} bytes; this device allows ${maxBufferSize}. Use a smaller batch.`,
+      );
+    }
+  }
+  return instantiate(device, planned, name);
 }
 
-async function instantiate(
-  device: Device,
-  planned: Plan,
-  { name = "program" }: CompileOptions,
-): Promise<Program> {
+/** Variables that a plan reads or writes. */
+function variablesOf(planned: Plan): Set<Variable> {
+  return new Set(
+    planned.dispatches.flatMap((d) => d.storages.flatMap((s) => (s.kind === "variable" ? [s.variable] : []))),
+  );
+}
+
+async function instantiate(device: Device, planned: Plan, name: string): Promise<Program> {
+  device.throwLateError();
   const created: GPUBuffer[] = [];
-  device.gpu.pushErrorScope("out-of-memory");
-  device.gpu.pushErrorScope("validation");
   const buffer = (bytes: number, label: string): GPUBuffer => {
     const result = device.createBuffer(bytes, STORAGE_USAGE, `${name}: ${label}`);
     created.push(result);
     return result;
   };
-  const largest = Math.max(0, ...planned.memory.slots);
-  if (largest > device.gpu.limits.maxBufferSize) {
-    device.gpu.popErrorScope().catch(() => null);
-    device.gpu.popErrorScope().catch(() => null);
-    throw new LimitError(
-      `${name} needs a buffer of ${largest} bytes; this device allows ${device.gpu.limits.maxBufferSize}. Use a smaller batch.`,
-    );
+  try {
+    device.gpu.pushErrorScope("out-of-memory");
+    device.gpu.pushErrorScope("validation");
+    const { inputs, outputs, bound } = bind(device, planned, name, buffer);
+    const scopes = [device.gpu.popErrorScope(), device.gpu.popErrorScope()];
+    const pipelines = Promise.all(bound.map(({ kernel, label }) => device.pipeline(kernel, label)));
+    const [ready, ...errors] = await Promise.all([pipelines, ...scopes]);
+    for (const error of errors) if (error) throw new GpuError(`Compiling ${name}: ${error.message}`);
+    device.throwLateError();
+    const dispatches = bound.map((d, i): BoundDispatch => ({ ...d, pipeline: ready[i]! }));
+    const variables = [...variablesOf(planned)];
+    return new Program(device, name, planned, { dispatches, inputs, outputs, variables, owned: created });
+  } catch (error) {
+    for (const b of created) device.destroyBuffer(b);
+    throw await device.lossOr(error);
   }
+}
+
+/** Creates a plan's buffers and binds them to its dispatches. */
+function bind(
+  device: Device,
+  planned: Plan,
+  name: string,
+  buffer: (bytes: number, label: string) => GPUBuffer,
+): {
+  inputs: Map<string, GPUBuffer>;
+  outputs: Map<string, GPUBuffer>;
+  bound: Omit<BoundDispatch, "pipeline">[];
+} {
   const slots = planned.memory.slots.map((bytes, i) => buffer(bytes, `slot ${i}`));
   const inputs = new Map(
     Object.entries(planned.inputs).map(([key, spec]) => [key, buffer(bytesOf(spec), `input ${key}`)]),
@@ -174,18 +245,7 @@ async function instantiate(
       entries: storages.map((storage, binding) => ({ binding, resource: { buffer: bufferOf(storage) } })),
     }),
   }));
-  const scopes = [device.gpu.popErrorScope(), device.gpu.popErrorScope()];
-  try {
-    const pipelines = await Promise.all(bound.map(({ kernel, label }) => device.pipeline(kernel, label)));
-    for (const error of await Promise.all(scopes))
-      if (error) throw new GpuError(`Compiling ${name}: ${error.message}`);
-    device.throwLateError();
-    const dispatches = bound.map((d, i): BoundDispatch => ({ ...d, pipeline: pipelines[i]! }));
-    return new Program(device, name, planned, dispatches, inputs, outputs, created);
-  } catch (error) {
-    for (const b of created) device.destroyBuffer(b);
-    throw error;
-  }
+  return { inputs, outputs, bound };
 }
 
 function constantData(tensor: Tensor): TypedArray {

@@ -1,6 +1,6 @@
 /** Elementwise operations with NumPy broadcasting; the compiler fuses chains of them into one kernel. */
 import type { ElementwiseName } from "../../kernels/elementwise.js";
-import { DtypeError, ShapeError } from "../errors.js";
+import { DtypeError, ShapeError, UsageError } from "../errors.js";
 import {
   formatSpec,
   makeTensor,
@@ -127,6 +127,22 @@ function float(name: ElementwiseName, ...values: TensorLike[]): Tensor {
   return make(name, tensors, "f32");
 }
 
+function signed(name: ElementwiseName, value: TensorLike): Tensor {
+  const a = asTensor(value);
+  if (a.dtype === "u32") throw new DtypeError(`${name}: got ${formatSpec(a)}; expected f32 or i32.`);
+  return same(name, a);
+}
+
+function integers(name: ElementwiseName, ...values: TensorLike[]): Tensor {
+  const result = same(name, ...values);
+  if (result.dtype === "f32") {
+    throw new DtypeError(
+      `${name}: got ${result.node.inputs.map(formatSpec).join(" and ")}; expected i32 or u32.`,
+    );
+  }
+  return result;
+}
+
 /** A copy; the compiler may make it disappear. */
 export const identity = (a: TensorLike): Tensor => same("identity", a);
 /** a + b */
@@ -144,11 +160,11 @@ export const max = (a: TensorLike, b: TensorLike): Tensor => same("max", a, b);
 /** The smaller of a and b. */
 export const min = (a: TensorLike, b: TensorLike): Tensor => same("min", a, b);
 /** -a */
-export const neg = (a: TensorLike): Tensor => same("neg", a);
+export const neg = (a: TensorLike): Tensor => signed("neg", a);
 /** |a| */
 export const abs = (a: TensorLike): Tensor => same("abs", a);
 /** -1, 0 or 1 */
-export const sign = (a: TensorLike): Tensor => same("sign", a);
+export const sign = (a: TensorLike): Tensor => signed("sign", a);
 /** The largest integer not above a. */
 export const floor = (a: TensorLike): Tensor => float("floor", a);
 /** e^a */
@@ -182,14 +198,19 @@ export const equal = (a: TensorLike, b: TensorLike): Tensor => compare("equal", 
 /** 1 where a and b differ, else 0 (i32) */
 export const notEqual = (a: TensorLike, b: TensorLike): Tensor => compare("notEqual", a, b);
 /** Bitwise and; logical on 0/1 */
-export const bitAnd = (a: TensorLike, b: TensorLike): Tensor => same("bitAnd", a, b);
+export const bitAnd = (a: TensorLike, b: TensorLike): Tensor => integers("bitAnd", a, b);
 /** Bitwise or; logical on 0/1 */
-export const bitOr = (a: TensorLike, b: TensorLike): Tensor => same("bitOr", a, b);
+export const bitOr = (a: TensorLike, b: TensorLike): Tensor => integers("bitOr", a, b);
 /** Bitwise exclusive or */
-export const bitXor = (a: TensorLike, b: TensorLike): Tensor => same("bitXor", a, b);
+export const bitXor = (a: TensorLike, b: TensorLike): Tensor => integers("bitXor", a, b);
 /** a >> n for u32 */
-export const shiftRight = (a: TensorLike, n: number): Tensor =>
-  make("shiftRight", [asTensor(a), asTensor(n, "u32")], asTensor(a).dtype);
+export function shiftRight(a: TensorLike, n: number): Tensor {
+  const tensor = asTensor(a, "u32");
+  requireDtype("shiftRight", tensor, "u32");
+  if (!(Number.isInteger(n) && n >= 0 && n < 32))
+    throw new UsageError(`shiftRight: got ${n} bits; expected an integer from 0 to 31.`);
+  return make("shiftRight", [tensor, asTensor(n, "u32")], "u32");
+}
 
 /** a where the condition (i32) is not 0, else b */
 export function where(condition: TensorLike, a: TensorLike, b: TensorLike): Tensor {

@@ -6,6 +6,7 @@ import {
   makeTensor,
   requireDtype,
   requireShape,
+  sameShape,
   sizeOf,
   type Operation,
   type Tensor,
@@ -50,7 +51,7 @@ function product(layout: Layout, a: Tensor, b: Tensor, bias?: Tensor): Tensor {
   const [M, K] = layout === "tn" ? [columnsA, rowsA] : [rowsA, columnsA];
   const [N, inner] = layout === "nt" ? [rowsB, columnsB] : [columnsB, rowsB];
   const lead = a.shape.slice(0, -2);
-  if (K !== inner || sizeOf(lead) !== sizeOf(b.shape.slice(0, -2))) {
+  if (K !== inner || !sameShape(lead, b.shape.slice(0, -2))) {
     throw new ShapeError(
       `matmul (${layout}): got ${formatSpec(a)} and ${formatSpec(b)}; expected equal inner dimensions (${K} against ${inner}) and equal batch dimensions.`,
     );
