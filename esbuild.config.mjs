@@ -1,8 +1,9 @@
 /**
  * Builds what runs: the library (`dist/`, one file per entry point, shared code in chunks), the command line
- * (`dist/cli.js`) and the benchmarks (`build/bench/`). Declarations come from tsc (`npm run build`).
+ * (`dist/cli.js`), the benchmarks (`build/bench/`) and the playground, a folder that any web server can serve
+ * (`build/playground/`). Declarations come from tsc (`npm run build`).
  *
- *   node esbuild.config.mjs [library] [cli] [bench]     default: library cli
+ *   node esbuild.config.mjs [library] [cli] [bench] [playground]     default: library cli
  *
  * Silent on stdout, since `npm run hrm -- ... --json` promises JSON there.
  */
@@ -87,6 +88,15 @@ const targets = {
     packages: "external",
     outdir: "build",
     outbase: ".",
+  }),
+  playground: () => ({
+    ...common,
+    entryPoints: ["main.ts", "worker.ts", "index.html", "style.css"].map((name) => `docs/playground/${name}`),
+    platform: "browser",
+    minify: true,
+    loader: { ".html": "copy" },
+    outdir: "build/playground",
+    outbase: "docs/playground",
   }),
 };
 

@@ -1,0 +1,123 @@
+/** Sudoku grids as the page draws them: the puzzle, then the answer after each segment. */
+import type { SolvedSegment } from "../../hrm/evaluate.js";
+import { isDigit, sudokuUnits, type SudokuSize } from "../../hrm/tasks/sudoku.js";
+import type { Task } from "../../hrm/tasks/task.js";
+
+/** What a solution report holds. */
+export interface Solution {
+  readonly inputs: Int32Array;
+  readonly segments: readonly SolvedSegment[];
+}
+
+/** Draws solutions into an element. */
+export interface Board {
+  draw(solution: Solution): void;
+}
+
+/** A board for a task; grids keep their elements, so that only what changes is repainted. */
+export function createBoard(container: HTMLElement, task: Task): Board {
+  const size = Math.sqrt(task.length) as SudokuSize;
+  const grids: Grid[] = [];
+  const grid = (index: number): Grid => {
+    while (grids.length <= index) grids.push(createGrid(container, size));
+    return grids[index]!;
+  };
+  container.replaceChildren();
+  return {
+    draw({ inputs, segments }) {
+      grid(0).draw({ title: "Puzzle", note: "", cells: inputs, inputs, violations: [], changed: [] });
+      segments.forEach(({ prediction, qHalt }, i) => {
+        const before = segments[i - 1]?.prediction ?? inputs;
+        const { solved, violations } = task.check(inputs, prediction);
+        grid(i + 1).draw({
+          title: `Segment ${i + 1}`,
+          note: `q_halt ${qHalt < 0 ? "−" : "+"}${Math.abs(qHalt).toFixed(1)}`,
+          cells: prediction,
+          inputs,
+          violations,
+          changed: Array.from(prediction.keys()).filter((cell) => prediction[cell] !== before[cell]),
+          solved,
+          sure: qHalt > 0,
+        });
+      });
+      while (grids.length > segments.length + 1) grids.pop()!.remove();
+    },
+  };
+}
+
+interface GridState {
+  readonly title: string;
+  /** What the model thinks of the answer. */
+  readonly note: string;
+  readonly cells: Int32Array;
+  readonly inputs: Int32Array;
+  readonly violations: readonly number[];
+  readonly changed: readonly number[];
+  readonly solved?: boolean;
+  /** The model believes its answer right. */
+  readonly sure?: boolean;
+}
+
+interface Grid {
+  draw(state: GridState): void;
+  remove(): void;
+}
+
+function createGrid(container: HTMLElement, size: SudokuSize): Grid {
+  const figure = document.createElement("figure");
+  const picture = document.createElement("div");
+  const caption = document.createElement("figcaption");
+  const [title, note] = [document.createElement("span"), document.createElement("span")];
+  note.className = "q";
+  caption.append(title, note);
+  picture.className = "grid";
+  picture.setAttribute("role", "img");
+  picture.style.setProperty("--size", String(size));
+  const boxes = sudokuUnits(size).slice(2 * size);
+  const boxOf = (cell: number): number => boxes.findIndex((box) => box.includes(cell));
+  const cells = Array.from({ length: size * size }, (_, cell) => {
+    const element = document.createElement("span");
+    const right = (cell + 1) % size === 0 ? "none" : boxOf(cell) === boxOf(cell + 1) ? "thin" : "box";
+    const below = cell + size >= size * size ? "none" : boxOf(cell) === boxOf(cell + size) ? "thin" : "box";
+    element.dataset["right"] = right;
+    element.dataset["below"] = below;
+    return element;
+  });
+  picture.append(...cells);
+  figure.append(picture, caption);
+  container.append(figure);
+  return {
+    draw(state) {
+      const [violations, changed] = [new Set(state.violations), new Set(state.changed)];
+      cells.forEach((element, cell) => {
+        const token = state.cells[cell]!;
+        const kinds = [
+          isDigit(state.inputs[cell]!, size) && "given",
+          changed.has(cell) && "changed",
+          violations.has(cell) && "broken",
+        ];
+        const className = kinds.filter(Boolean).join(" ");
+        const text = isDigit(token, size) ? String(token - 1) : "";
+        if (element.className !== className) element.className = className;
+        if (element.textContent !== text) element.textContent = text;
+      });
+      title.textContent = state.title;
+      note.textContent = state.note;
+      note.classList.toggle("sure", state.sure === true);
+      figure.classList.toggle("solved", state.solved === true);
+      picture.setAttribute("aria-label", describe(state, size));
+    },
+    remove: () => figure.remove(),
+  };
+}
+
+/** The grid in words: its rows, blanks as dots, and what the rules say. */
+function describe({ title, note, cells, violations, solved }: GridState, size: SudokuSize): string {
+  const symbols = Array.from(cells, (token) => (isDigit(token, size) ? String(token - 1) : "."));
+  const rows = Array.from({ length: size }, (_, row) =>
+    symbols.slice(row * size, (row + 1) * size).join(" "),
+  );
+  const verdict =
+    solved === undefined ? "" : solved ? "; solved" : `; ${violations.length} cells break a rule`;
+  return `${title}: ${rows.join(", ")}${note && `; ${note}`}${verdict}`;
+}

@@ -1,0 +1,72 @@
+/** `npm start`: builds the playground and serves it on this machine. `--port N` or PORT asks for a port. */
+import { createServer } from "node:http";
+import { readFile } from "node:fs/promises";
+import { extname, join, sep } from "node:path";
+import { parseArgs } from "node:util";
+import { build, root } from "../../esbuild.config.mjs";
+
+const TYPES = {
+  ".html": "text/html; charset=utf-8",
+  ".js": "text/javascript; charset=utf-8",
+  ".css": "text/css; charset=utf-8",
+  ".map": "application/json",
+};
+const DEFAULT_PORT = 8080;
+const HOST = "127.0.0.1";
+const folder = join(root, "build/playground");
+
+/** The port asked for; null after saying what is wrong with it. */
+function askedPort() {
+  let text;
+  try {
+    const { values } = parseArgs({ options: { port: { type: "string" } } });
+    text = values.port ?? process.env.PORT ?? String(DEFAULT_PORT);
+  } catch (error) {
+    process.stderr.write(`${error.message}\nexpected: npm start -- [--port number]\n`);
+    return null;
+  }
+  const port = Number(text);
+  if (/^\d+$/.test(text) && port < 65536) return port;
+  process.stderr.write(`--port: got "${text}"; expected a whole number from 0 (any free port) to 65535.\n`);
+  return null;
+}
+
+const server = createServer(async (request, response) => {
+  if (request.method !== "GET" && request.method !== "HEAD")
+    return response.writeHead(405, { allow: "GET, HEAD" }).end();
+  let path;
+  try {
+    path = decodeURIComponent(new URL(request.url, `http://${HOST}`).pathname);
+  } catch {
+    return response.writeHead(400).end("bad address");
+  }
+  const file = join(folder, path === "/" ? "index.html" : path);
+  const bytes = file.startsWith(folder + sep) ? await readFile(file).catch(() => null) : null;
+  if (!bytes) return response.writeHead(404, { "content-type": "text/plain" }).end("not here");
+  response.writeHead(200, {
+    "content-type": TYPES[extname(file)] ?? "application/octet-stream",
+    "cache-control": "no-store",
+  });
+  response.end(request.method === "HEAD" ? undefined : bytes);
+});
+
+/** Listens on the port, or on the next free one. */
+function listen(port) {
+  return new Promise((resolve, reject) => {
+    server.once("error", (error) => {
+      if (error.code !== "EADDRINUSE" || port >= 65535) return reject(error);
+      process.stdout.write(`port ${port} is taken, trying ${port + 1}\n`);
+      resolve(listen(port + 1));
+    });
+    server.listen(port, HOST, () => resolve(server.address().port));
+  });
+}
+
+const asked = askedPort();
+if (asked === null) process.exitCode = 2;
+else {
+  process.stdout.write("building the playground\n");
+  await build(["playground"]);
+  const port = await listen(asked);
+  process.stdout.write(`\nThe playground is at http://${HOST}:${port}/ (Ctrl-C ends it)\n`);
+}
