@@ -1,6 +1,7 @@
 /**
- * Runs the tests: `node test/run.mjs [node|browser] [--fast] [--grep X]`; default both environments.
- * GPU suites (test/gpu) run unchanged under Node and in Chromium; test/node is for Node alone.
+ * Runs the tests: `node test/run.mjs [node|browser|page] [--fast] [--grep X]`; default all three.
+ * GPU suites (test/gpu) run unchanged under Node and in Chromium; test/node is for Node alone; test/page drives the
+ * pages in Chromium from Node.
  */
 import { createServer } from "node:http";
 import { readdirSync } from "node:fs";
@@ -14,7 +15,7 @@ import { fixtureFolders } from "./support/fixtures.mjs";
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 process.chdir(root);
 const args = process.argv.slice(2);
-const only = args.find((a) => a === "node" || a === "browser");
+const only = args.find((a) => ["node", "browser", "page"].includes(a));
 const fast = args.includes("--fast");
 const grep = args.includes("--grep") ? args[args.indexOf("--grep") + 1] : undefined;
 
@@ -46,8 +47,9 @@ function bundle(name, files, options) {
 
 const total = { passed: 0, failed: 0, skipped: 0 };
 
-async function runNode() {
-  await bundle("node.mjs", [...suites("gpu"), ...suites("node")], { platform: "node", packages: "external" });
+/** Bundles suites and runs them in this process. */
+async function runHere(name, files) {
+  await bundle(name, files, { platform: "node", packages: "external" });
   const { default: Mocha } = await import("mocha");
   const mocha = new Mocha({
     timeout: 120_000,
@@ -55,7 +57,7 @@ async function runNode() {
     reporter: "spec",
     ...((grep || fast) && { grep: new RegExp(`${fast ? "^(?!.*@slow).*" : ""}${grep ?? ""}`) }),
   });
-  mocha.addFile(join(out, "node.mjs"));
+  mocha.addFile(join(out, name));
   await mocha.loadFilesAsync();
   await new Promise((resolve) => {
     const runner = mocha.run(() => resolve());
@@ -172,8 +174,9 @@ await bundle("unpack.mjs", [], {
   stdin: undefined,
   entryPoints: ["engine/node/unpack.ts"],
 });
-if (only !== "browser") await runNode();
-if (only !== "node" && !fast) await runBrowser();
+if (!only || only === "node") await runHere("node.mjs", [...suites("gpu"), ...suites("node")]);
+if ((!only || only === "browser") && !fast) await runBrowser();
+if ((!only || only === "page") && !fast) await runHere("page.mjs", suites("page"));
 console.log(
   `${total.passed} passed, ${total.failed} failed${total.skipped ? `, ${total.skipped} skipped` : ""}`,
 );

@@ -1,0 +1,3 @@
+import type { Browser } from "puppeteer";
+
+export function launchBrowser(): Promise<Browser>;
