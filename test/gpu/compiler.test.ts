@@ -1,0 +1,172 @@
+import { assert } from "chai";
+import {
+  add,
+  compile,
+  constant,
+  exp,
+  f32,
+  matmul,
+  mul,
+  neg,
+  plan,
+  reshape,
+  scale,
+  sigmoid,
+  square,
+  sub,
+  sum,
+  transpose,
+  hostTensor,
+  variable,
+  assign,
+  type InputSpecs,
+  type Plan,
+  type ProgramBody,
+} from "../../engine/index.js";
+import { baselineCapabilities } from "../../kernels/kernel.js";
+import { testDevice } from "../support/device.js";
+import { checkRandomProgram } from "../support/graphs.js";
+import { assertSound, peakOfLifetimes } from "../support/plans.js";
+import { assertClose, random } from "../support/random.js";
+
+function planOf<I extends InputSpecs>(inputs: I, body: ProgramBody<I>): Plan {
+  return plan({ capabilities: baselineCapabilities }, inputs, body);
+}
+
+const kernels = ({ dispatches }: Plan): number => dispatches.length;
+
+describe("fusion", () => {
+  it("makes one dispatch of a chain", () => {
+    const p = planOf({ x: f32(8, 4), y: f32(4) }, ({ x, y }) => ({
+      z: sigmoid(neg(exp(scale(add(x, y), 2)))),
+    }));
+    assert.equal(kernels(p), 1);
+    assert.equal(p.bytes.intermediates, 0);
+  });
+
+  it("computes a value with two elementwise consumers once, in one dispatch", () => {
+    const p = planOf({ x: f32(8) }, ({ x }) => {
+      const t = exp(x);
+      return { a: add(t, 1), b: mul(t, 2) };
+    });
+    assert.equal(kernels(p), 1);
+    assert.equal(p.dispatches[0]!.kernel.code.match(/exp\(/g)!.length, 1);
+  });
+
+  it("goes through views of one shape and stops at other shapes", () => {
+    const through = planOf({ x: f32(2, 6) }, ({ x }) => ({ y: exp(reshape(neg(x), [2, 6])) }));
+    assert.equal(kernels(through), 1);
+    const stops = planOf({ x: f32(2, 6) }, ({ x }) => ({ y: exp(reshape(neg(x), [3, 4])) }));
+    assert.equal(kernels(stops), 2);
+  });
+
+  it("does not merge what would have to run before and after something else", () => {
+    const p = planOf({ x: f32(4, 4) }, ({ x }) => {
+      const a = exp(x);
+      return { y: add(a, matmul(a, a)) };
+    });
+    assert.equal(kernels(p), 3);
+    assertSound(p);
+  });
+
+  it("keeps within the device's storage buffers", () => {
+    const names = Array.from({ length: 20 }, (_, i) => `x${i}`);
+    const p = planOf(Object.fromEntries(names.map((n) => [n, f32(4)])), (inputs) => ({
+      y: names.map((n) => inputs[n]!).reduce((a, b) => add(a, b)),
+    }));
+    for (const { kernel } of p.dispatches)
+      assert.isAtMost(kernel.bindings.length, baselineCapabilities.maxStorageBuffersPerShaderStage);
+    assert.isAtLeast(kernels(p), 3);
+  });
+
+  it("drops what nobody needs", () => {
+    const p = planOf({ x: f32(4, 4) }, ({ x }) => {
+      matmul(x, x);
+      return { y: neg(x) };
+    });
+    assert.equal(kernels(p), 1);
+  });
+
+  it("computes the softmax of a row as NumPy would, whatever is fused", async () => {
+    const device = await testDevice();
+    const x = random(12);
+    const step = await compile(device, { x: f32(3, 4) }, ({ x }) => {
+      const e = exp(x);
+      return { y: mul(e, exp(neg(exp(scale(sum(e, { axes: [1], keepDims: true }), 0.1))))) };
+    });
+    await step.run({ x });
+    const e = Float64Array.from(x, Math.exp);
+    const row = (i: number): number => e.slice(i - (i % 4), i - (i % 4) + 4).reduce((a, b) => a + b, 0);
+    assertClose(
+      await step.read("y"),
+      e.map((v, i) => v * Math.exp(-Math.exp(0.1 * row(i)))),
+      // Four rounded operations on values below 3, and exp of rounded arguments below 3.
+      1e-5,
+      "y",
+    );
+    step.destroy();
+  });
+});
+
+describe("the memory plan", () => {
+  it("shares slots along a chain of matrix products", () => {
+    const p = planOf({ x: f32(16, 16) }, ({ x }) => {
+      let y = x;
+      for (let i = 0; i < 10; i++) y = matmul(y, x);
+      return { y };
+    });
+    assertSound(p);
+    assert.equal(p.memory.slots.length, 2);
+    assert.equal(p.bytes.intermediates, 2 * 4 * 256);
+  });
+
+  it("keeps an early value while it is needed", () => {
+    const p = planOf({ x: f32(8, 8) }, ({ x }) => {
+      const early = matmul(x, x);
+      let y = early;
+      for (let i = 0; i < 5; i++) y = matmul(y, x);
+      return { y: matmul(y, early) };
+    });
+    assertSound(p);
+    assert.equal(p.bytes.intermediates, peakOfLifetimes(p));
+  });
+
+  it("writes results into outputs and variables, not through intermediates", async () => {
+    const device = await testDevice();
+    const w = variable(device, hostTensor(random(16), [4, 4]), "w");
+    const p = planOf({ x: f32(4, 4) }, ({ x }) => {
+      const y = matmul(x, w);
+      assign(w, sub(w, y));
+      return { y, z: transpose(y) };
+    });
+    assert.equal(p.bytes.intermediates, 0);
+    assert.equal(kernels(p), 3);
+    w.destroy();
+  });
+
+  it("counts the bytes that compiling allocates", async () => {
+    const device = await testDevice();
+    const before = device.stats.bytesLive;
+    const step = await compile(device, { x: f32(5, 3), unused: f32(7) }, ({ x }) => {
+      const y = matmul(matmul(x, constant(random(9), [3, 3])), constant(random(6), [3, 2]));
+      return { y, s: sum(square(y)) };
+    });
+    const { intermediates, inputs, outputs, constants } = step.plan.bytes;
+    assert.equal(device.stats.bytesLive - before, intermediates + inputs + outputs + constants);
+    assert.equal(inputs, 64 + 32);
+    assert.equal(constants, 48 + 32);
+    step.destroy();
+    assert.equal(device.stats.bytesLive, before);
+  });
+});
+
+describe("random programs", () => {
+  for (const length of [6, 15, 40]) {
+    it(`of ${length} steps agree with one operation at a time`, async () => {
+      const device = await testDevice();
+      const before = device.stats.bytesLive;
+      for (let i = 0; i < 6; i++) assertSound((await checkRandomProgram(device, length, 2)).plan);
+      assert.equal(device.stats.bytesLive, before, "bytes left behind");
+    });
+  }
+});
