@@ -2,6 +2,10 @@ import { EngineError } from "../../engine/errors.js";
 
 /** Where in a file something is wrong. */
 export interface FileFormatPlace {
+  /** Name or address of the file. */
+  readonly file?: string;
+  /** Line of a text file, counted from 1. */
+  readonly line?: number;
   /** Byte offset from the start of the file. */
   readonly offset?: number;
   /** Name of the tensor (or entry) concerned. */
@@ -13,19 +17,25 @@ export class FileFormatError extends EngineError {
   override readonly name = "FileFormatError";
   readonly offset: number | undefined;
   readonly tensor: string | undefined;
+  readonly file: string | undefined;
+  readonly line: number | undefined;
   constructor(
     /** The format expected: `safetensors`. */
     readonly format: string,
     problem: string,
-    { offset, tensor }: FileFormatPlace = {},
+    { file, line, offset, tensor }: FileFormatPlace = {},
     options?: ErrorOptions,
   ) {
     const places = [
+      ...(file === undefined ? [] : [file]),
+      ...(line === undefined ? [] : [`line ${line}`]),
       ...(tensor === undefined ? [] : [`tensor ${JSON.stringify(tensor)}`]),
       ...(offset === undefined ? [] : [`byte ${offset}`]),
     ];
     super("file-format", `${format}: ${problem}${places.length ? ` (${places.join(", ")})` : ""}`, options);
     this.offset = offset;
     this.tensor = tensor;
+    this.file = file;
+    this.line = line;
   }
 }

@@ -1,10 +1,40 @@
-/** Puzzle tasks: rules, encoding, text, and data sets. */
+/** Puzzle tasks: rules, encoding, text, pictures, and data sets. */
+export { puzzleSet, takePuzzles, type PuzzleGroups, type PuzzleRecord } from "../puzzles.js";
+export { gridTask, type GridTask } from "./grid.js";
+export { GOAL, MAZE_SIDES, mazeDistances, mazeTask, OPEN, PATH, START, WALL } from "./maze.js";
+export { generateMazes, type MazeGeneratorOptions } from "./maze_generator.js";
+export { gridPicture, type PictureCell, type PictureOptions } from "./picture.js";
 export { hostRandom, shuffle, type HostRandom } from "./random.js";
-export { BLANK, digitToken, isDigit, sudokuTask, sudokuUnits, type SudokuSize } from "./sudoku.js";
+export { findTask, TASK_NAMES, taskOfShape } from "./registry.js";
+export {
+  BLANK,
+  digitToken,
+  isDigit,
+  sudokuSymmetry,
+  sudokuTask,
+  sudokuUnits,
+  type SudokuSize,
+} from "./sudoku.js";
+export {
+  generateSudoku,
+  SUDOKU_DIFFICULTIES,
+  type SudokuDifficulty,
+  type SudokuGeneratorOptions,
+} from "./sudoku_generator.js";
+export { sudokuSolver, type Singles, type SudokuSearch, type SudokuSolver } from "./sudoku_solver.js";
 export { sudoku4Grids, sudoku4Splits, type Sudoku4SplitsOptions } from "./sudoku4.js";
+export {
+  dihedralClass,
+  dihedralSources,
+  sudokuClass,
+  type DihedralSymmetry,
+  type SudokuSymmetry,
+  type Symmetry,
+} from "./symmetry.js";
 export {
   IGNORE_LABEL,
   PuzzleError,
+  type Highlights,
   type PuzzleSet,
   type PuzzleSplits,
   type RenderOptions,

@@ -2,8 +2,18 @@
  * Sudoku of 4x4 (boxes of 2x2), 6x6 (boxes of 2 rows x 3 columns) and 9x9: rules, encoding and text.
  * Encoding, as in the official data sets: 0 = PAD, 1 = blank, d + 1 = the digit d.
  */
+import { gridPicture, type PictureCell } from "./picture.js";
+import { sudokuClass, type SudokuSymmetry } from "./symmetry.js";
+import {
+  decodeCells,
+  PuzzleError,
+  requireLength,
+  type Highlights,
+  type RenderOptions,
+  type Task,
+  type Verdict,
+} from "./task.js";
 import { styled, type TextStyle } from "./text.js";
-import { PuzzleError, type RenderOptions, type Task, type Verdict } from "./task.js";
 
 /** Token of an empty cell. */
 export const BLANK = 1;
@@ -38,20 +48,36 @@ export function sudokuUnits(size: SudokuSize): readonly (readonly number[])[] {
   return [...rows, ...columns, ...boxes];
 }
 
+/** The symmetries of Sudoku grids of a size. */
+export function sudokuSymmetry(size: SudokuSize): SudokuSymmetry {
+  const boxRows = BOX_ROWS[size];
+  return { kind: "sudoku", size, boxRows, boxColumns: size / boxRows };
+}
+
 /** The Sudoku task of a size; its name is `sudoku4`, `sudoku6` or `sudoku9`. */
 export function sudokuTask(size: SudokuSize): Task {
+  const name = `sudoku${size}`;
   const length = size * size;
   const units = sudokuUnits(size);
+  const symmetry = sudokuSymmetry(size);
+  const expected = `the digits 1 to ${size}, and ".", "0" or "_" for blanks`;
   return {
-    name: `sudoku${size}`,
+    name,
     vocabSize: size + 2,
     length,
+    rows: size,
+    columns: size,
     numPuzzleIdentifiers: 1,
-    parse: (text) => parseSudoku(text, size),
+    symmetry,
+    parse: (text) => parseSudoku(text, size, expected),
+    decode: (text) =>
+      decodeCells(name, text, length, (character) => tokenOfSymbol(character, size), expected),
     format: (cells) =>
-      Array.from(requireLength(cells, length, "cells"), (token) => symbol(token, size)).join(""),
+      Array.from(requireLength(name, cells, length, "cells"), (token) => symbol(token, size)).join(""),
     check: (input, answer) => checkSudoku(input, answer, size, units),
+    classOf: (_, answer) => sudokuClass(requireLength(name, answer, length, "answer"), symmetry),
     renderText: (cells, options) => renderSudoku(cells, size, options),
+    renderPicture: (cells, highlights) => drawSudoku(cells, size, highlights),
   };
 }
 
@@ -62,8 +88,8 @@ function checkSudoku(
   size: SudokuSize,
   units: readonly (readonly number[])[],
 ): Verdict {
-  requireLength(input, size * size, "input");
-  requireLength(answer, size * size, "answer");
+  requireLength(`sudoku${size}`, input, size * size, "input");
+  requireLength(`sudoku${size}`, answer, size * size, "answer");
   const broken = new Set<number>();
   let filled = true;
   for (let cell = 0; cell < size * size; cell++) {
@@ -82,21 +108,20 @@ function checkSudoku(
   return { solved: filled && broken.size === 0, violations: [...broken].sort((a, b) => a - b) };
 }
 
-/** Digits, `.`, `0` or `_` for blanks; white space and frames are skipped, so that rendered grids read back. */
-function parseSudoku(text: string, size: SudokuSize): Int32Array {
+/** White space and frames are skipped, so that rendered grids read back. */
+function parseSudoku(text: string, size: SudokuSize, expected: string): Int32Array {
   const cells: number[] = [];
   let position = 0;
   for (const character of text) {
     position++;
     if (/[\s|+\-\u2500-\u257f]/u.test(character)) continue;
-    const digit = /[0-9]/.test(character) ? Number(character) : 0;
-    if ((digit === 0 && !"0._".includes(character)) || digit > size) {
+    const token = tokenOfSymbol(character, size);
+    if (token === undefined) {
       throw new PuzzleError(
-        `sudoku${size}: got ${JSON.stringify(character)} as character ${position}; ` +
-          `expected the digits 1 to ${size}, and ".", "0" or "_" for blanks.`,
+        `sudoku${size}: got ${JSON.stringify(character)} as character ${position}; expected ${expected}.`,
       );
     }
-    cells.push(digitToken(digit));
+    cells.push(token);
   }
   if (cells.length !== size * size) {
     const example = ".".repeat(size * size);
@@ -107,14 +132,20 @@ function parseSudoku(text: string, size: SudokuSize): Int32Array {
   return Int32Array.from(cells);
 }
 
+function tokenOfSymbol(character: string, size: SudokuSize): number | undefined {
+  if (character === "." || character === "0" || character === "_") return BLANK;
+  const digit = character.charCodeAt(0) - 48;
+  return digit >= 1 && digit <= size && character.length === 1 ? digitToken(digit) : undefined;
+}
+
 /** Box-drawn grid; with colours, givens are bold, violations red, blanks dim. */
 function renderSudoku(
   cells: ArrayLike<number>,
   size: SudokuSize,
   { input, violations = [], color = false }: RenderOptions = {},
 ): string {
-  requireLength(cells, size * size, "cells");
-  if (input) requireLength(input, size * size, "input");
+  requireLength(`sudoku${size}`, cells, size * size, "cells");
+  if (input) requireLength(`sudoku${size}`, input, size * size, "input");
   const boxRows = BOX_ROWS[size];
   const boxColumns = size / boxRows;
   const marked = new Set(violations);
@@ -143,14 +174,33 @@ function renderSudoku(
   return lines.join("\n");
 }
 
+/** Givens bold, filled digits blue, violations on red. */
+function drawSudoku(
+  cells: ArrayLike<number>,
+  size: SudokuSize,
+  { input, violations = [] }: Highlights = {},
+): string {
+  requireLength(`sudoku${size}`, cells, size * size, "cells");
+  const boxRows = BOX_ROWS[size];
+  const marked = new Set(violations);
+  return gridPicture({
+    rows: size,
+    columns: size,
+    label: `Sudoku ${size}x${size}`,
+    box: { rows: boxRows, columns: size / boxRows },
+    cell(index): PictureCell {
+      const token = cells[index]!;
+      const given = !input || isDigit(input[index]!, size);
+      return {
+        text: isDigit(token, size) ? symbol(token, size) : "",
+        ink: given ? "given" : "filled",
+        ...(marked.has(index) && { fill: "violation" as const }),
+      };
+    },
+  });
+}
+
 function symbol(token: number, size: SudokuSize): string {
   if (isDigit(token, size)) return String(token - 1);
   return token === BLANK || token === 0 ? "." : "?";
-}
-
-function requireLength(cells: ArrayLike<number>, length: number, what: string): ArrayLike<number> {
-  if (cells.length === length) return cells;
-  throw new PuzzleError(
-    `sudoku${Math.sqrt(length)}: got ${what} of ${cells.length} cells; expected ${length}.`,
-  );
 }

@@ -1,0 +1,199 @@
+/**
+ * Symmetries: changes of a puzzle together with its answer that make another valid pair. Training draws them at
+ * random (augmentation); splits keep everything that they connect on one side.
+ */
+
+/** Digits relabelled; bands, rows within bands, stacks and columns within stacks permuted; square boxes transposed. */
+export interface SudokuSymmetry {
+  readonly kind: "sudoku";
+  /** Side of the grid, also the number of digits. */
+  readonly size: number;
+  readonly boxRows: number;
+  readonly boxColumns: number;
+}
+
+/** The 8 rotations and reflections of a square. */
+export interface DihedralSymmetry {
+  readonly kind: "dihedral";
+  readonly side: number;
+}
+
+export type Symmetry = SudokuSymmetry | DihedralSymmetry;
+
+/** Where the 8 images of a side x side square take each cell from, [8][side * side]; the first is the identity. */
+export function dihedralSources(side: number): Int32Array[] {
+  const last = side - 1;
+  const images: ((row: number, column: number) => readonly [number, number])[] = [
+    (r, c) => [r, c],
+    (r, c) => [c, last - r],
+    (r, c) => [last - r, last - c],
+    (r, c) => [last - c, r],
+    (r, c) => [r, last - c],
+    (r, c) => [last - r, c],
+    (r, c) => [c, r],
+    (r, c) => [last - c, last - r],
+  ];
+  return images.map((image) =>
+    Int32Array.from({ length: side * side }, (_, cell) => {
+      const [row, column] = image(Math.floor(cell / side), cell % side);
+      return row * side + column;
+    }),
+  );
+}
+
+/** The least of the 8 images as text: equal for squares that rotations and reflections map on each other. */
+export function dihedralClass(cells: ArrayLike<number>, sources: readonly Int32Array[]): string {
+  let least: string | undefined;
+  for (const source of sources) {
+    let image = "";
+    for (const from of source) image += String.fromCharCode(32 + cells[from]!);
+    if (least === undefined || image < least) least = image;
+  }
+  return least!;
+}
+
+/**
+ * A canonical form of a solution grid (tokens 2 and up), as text of digits: equal for grids that the symmetry maps
+ * on each other, different for others. It is the least image in row-major order among those whose first row is
+ * 1, 2, 3, ... and whose first two rows have the greatest rank (`cycleRank`, then `sharedDigits`), which leaves few to compare.
+ */
+export function sudokuClass(grid: ArrayLike<number>, symmetry: SudokuSymmetry): string {
+  const { size, boxRows, boxColumns } = symmetry;
+  const cells = Int32Array.from({ length: size * size }, (_, i) => grid[i]! - 2);
+  const orientations = boxRows === boxColumns ? [cells, transposed(cells, size)] : [cells];
+  const starts: { cells: Int32Array; first: number; second: number; stacks: number[] }[] = [];
+  let most = -1;
+  for (const oriented of orientations) {
+    for (let first = 0; first < size; first++) {
+      const band = first - (first % boxRows);
+      for (let second = band; second < band + boxRows; second++) {
+        if (second === first) continue;
+        const cycles = cycleRank(oriented, size, first, second);
+        for (const stacks of stackOrders(size / boxColumns)) {
+          const rank = cycles * size + sharedDigits(oriented, size, boxColumns, first, second, stacks);
+          if (rank < most) continue;
+          if (rank > most) starts.length = 0;
+          most = rank;
+          starts.push({ cells: oriented, first, second, stacks });
+        }
+      }
+    }
+  }
+  const best = new Int32Array(size * size).fill(size);
+  const orders = columnOrders(size, boxColumns);
+  const columns = new Int32Array(size);
+  const label = new Int32Array(size);
+  for (const { cells: oriented, first, second, stacks } of starts) {
+    for (const order of orders) {
+      for (let j = 0; j < size; j++)
+        columns[j] = stacks[Math.floor(j / boxColumns)]! * boxColumns + order[j]!;
+      keepLeast(best, oriented, symmetry, first, second, columns, label);
+    }
+  }
+  return Array.from(best, (digit) => digit + 1).join("");
+}
+
+function transposed(cells: Int32Array, size: number): Int32Array {
+  return cells.map((_, i) => cells[(i % size) * size + Math.floor(i / size)]!);
+}
+
+/** Sum of the squared cycle lengths of the permutation that takes each digit of one row to the one below it in the other. */
+function cycleRank(cells: Int32Array, size: number, first: number, second: number): number {
+  const below = new Int32Array(size);
+  for (let c = 0; c < size; c++) below[cells[first * size + c]!] = cells[second * size + c]!;
+  let rank = 0;
+  for (let seen = 0, start = 0; start < size; start++) {
+    let length = 0;
+    for (let digit = start; ((seen >> digit) & 1) === 0; digit = below[digit]!) {
+      seen |= 1 << digit;
+      length++;
+    }
+    rank += length * length;
+  }
+  return rank;
+}
+
+/** Digits of the second row in the first stack that the first row has in the second stack. */
+function sharedDigits(
+  cells: Int32Array,
+  size: number,
+  boxColumns: number,
+  first: number,
+  second: number,
+  [from, to]: number[],
+): number {
+  let seen = 0;
+  for (let c = 0; c < boxColumns; c++) seen |= 1 << cells[first * size + to! * boxColumns + c]!;
+  let shared = 0;
+  for (let c = 0; c < boxColumns; c++) shared += (seen >> cells[second * size + from! * boxColumns + c]!) & 1;
+  return shared;
+}
+
+/** Replaces `best` by the image with these first two rows and this column order if that is less. */
+function keepLeast(
+  best: Int32Array,
+  cells: Int32Array,
+  { size, boxRows }: SudokuSymmetry,
+  first: number,
+  second: number,
+  columns: Int32Array,
+  label: Int32Array,
+): void {
+  for (let j = 0; j < size; j++) label[cells[first * size + columns[j]!]!] = j;
+  // Nearly every order loses in the second row.
+  for (let j = 0; j < size; j++) {
+    const difference = label[cells[second * size + columns[j]!]!]! - best[size + j]!;
+    if (difference > 0) return;
+    if (difference < 0) break;
+  }
+  const value = (row: number, j: number): number => label[cells[row * size + columns[j]!]!]!;
+  const ascending = (a: number, b: number): number => value(a, 0) - value(b, 0);
+  let less = best[0] === size;
+  const rows = [first, second];
+  for (let position = 1; position < size; position++) {
+    if (position === 2) {
+      // The other rows by their first cells: within a band, then the bands.
+      const bands = Array.from({ length: size / boxRows }, (_, b) =>
+        Array.from({ length: boxRows }, (_, r) => b * boxRows + r)
+          .filter((row) => row !== first && row !== second)
+          .sort(ascending),
+      );
+      const top = Math.floor(first / boxRows);
+      const [rest] = bands.splice(top, 1);
+      rows.push(...rest!, ...bands.sort((a, b) => ascending(a[0]!, b[0]!)).flat());
+    }
+    for (let j = 0; j < size; j++) {
+      const digit = value(rows[position]!, j);
+      const at = position * size + j;
+      if (!less && digit > best[at]!) return;
+      less ||= digit < best[at]!;
+      if (less) best[at] = digit;
+    }
+  }
+  if (less) for (let j = 0; j < size; j++) best[j] = j;
+}
+
+function permutations(items: readonly number[]): number[][] {
+  if (items.length === 0) return [[]];
+  return items.flatMap((item, i) =>
+    permutations([...items.slice(0, i), ...items.slice(i + 1)]).map((rest) => [item, ...rest]),
+  );
+}
+
+const stackOrders = (stacks: number): number[][] => permutations(Array.from({ length: stacks }, (_, i) => i));
+
+const orderCache = new Map<string, number[][]>();
+
+/** Orders of the columns within every stack, [..][size], each counted from its stack's first column. */
+function columnOrders(size: number, boxColumns: number): number[][] {
+  const key = `${size} ${boxColumns}`;
+  let orders = orderCache.get(key);
+  if (!orders) {
+    const within = permutations(Array.from({ length: boxColumns }, (_, i) => i));
+    orders = [[]];
+    for (let stack = 0; stack < size / boxColumns; stack++)
+      orders = orders.flatMap((prefix) => within.map((order) => [...prefix, ...order]));
+    orderCache.set(key, orders);
+  }
+  return orders;
+}

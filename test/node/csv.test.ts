@@ -1,0 +1,90 @@
+import { assert } from "chai";
+import { FileFormatError, firstQuestion, readPuzzleCsv, writePuzzleCsv } from "../../hrm/files/index.js";
+import { generateMazes, generateSudoku, mazeTask, puzzleSet, sudokuTask } from "../../hrm/tasks/index.js";
+import { sharedData } from "../support/shared_data.js";
+
+const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
+const Q = "1..4..1221....2.";
+const A = "1234341221434321";
+const task = sudokuTask(4);
+const wanted = { question: [...task.decode(Q)], answer: [...task.decode(A)] };
+
+describe("puzzle CSV", () => {
+  const accepted: [string, string][] = [
+    ["the official header", `source,question,answer,rating\ns,${Q},${A},0\n`],
+    ["no header", `s,${Q},${A},0\n`],
+    ["question and answer alone", `${Q},${A}`],
+    ["columns in another order", `Answer,Question\n${A},${Q}\n`],
+    ["CR LF, a byte-order mark and empty lines", `\ufeffquestion,answer\r\n\r\n${Q},${A}\r\n\r\n`],
+    ["quoted fields with commas and quotes", `"a, ""b""",${Q},"${A}",3\n`],
+    ["0 for blanks", `s,${Q.replaceAll(".", "0")},${A},0\n`],
+  ];
+  for (const [what, text] of accepted) {
+    it(`reads ${what}`, () => {
+      const set = readPuzzleCsv(bytes(text), task);
+      assert.equal(set.count, 1);
+      assert.deepEqual([...set.inputs], wanted.question);
+      assert.deepEqual([...set.labels], wanted.answer);
+      assert.equal(firstQuestion(bytes(text)).replaceAll("0", "."), Q);
+    });
+  }
+
+  const refused: [string, string, RegExp, number | undefined][] = [
+    ["an empty file", "", /no puzzles/, undefined],
+    ["a header alone", "source,question,answer,rating\n", /no puzzles/, undefined],
+    [
+      "a short question",
+      `s,${Q},${A},0\ns,${Q.slice(1)},${A},0\n`,
+      /question: .*15 characters; expected 16/,
+      2,
+    ],
+    ["a foreign character", `s,x${Q.slice(1)},${A},0\n`, /question: .*"x" as character 1/, 1],
+    ["a missing field", `s,${Q},${A},0\ns,${Q},${A}\n`, /3 fields; expected 4/, 2],
+    ["a wrong answer", `s,${Q},${A.replace("12", "21")},0\n`, /does not solve.*character 1, 2/, 1],
+    ["an answer with a hole", `s,${Q},${A.slice(0, 15)}.,0\n`, /does not solve/, 1],
+    ["an open quote", `"s,${Q},${A},0\n`, /no closing quote/, 1],
+    ["text after a quote", `"s"t,${Q},${A},0\n`, /goes on after its closing quote/, 1],
+    ["one column", "hello\n", /expected source,question,answer,rating/, 1],
+    ["a header without answers", `question,rating\n${Q},0\n`, /a header that names question and answer/, 1],
+    ["spaces around a field", `s, ${Q},${A},0\n`, /17 characters/, 1],
+  ];
+  for (const [what, text, message, line] of refused) {
+    it(`refuses ${what}`, () => {
+      try {
+        readPuzzleCsv(bytes(text), task, "my.csv");
+      } catch (error) {
+        assert.instanceOf(error, FileFormatError);
+        assert.match((error as Error).message, message);
+        assert.include((error as Error).message, "my.csv");
+        assert.equal(error.line, line);
+        return;
+      }
+      assert.fail("nothing was thrown");
+    });
+  }
+
+  it("refuses bytes that are no UTF-8, with the line", () => {
+    const broken = bytes(`s,${Q},${A},0\ns,${Q},${A},0\n`);
+    broken[broken.length - 3] = 0xff;
+    assert.throws(() => readPuzzleCsv(broken, task), FileFormatError, /not UTF-8 text \(the file, line 2\)/);
+  });
+
+  it("keeps spaces at both ends of maze rows", function () {
+    const set = readPuzzleCsv(sharedData(this, "maze/maze-10x10-train.csv"), mazeTask(10));
+    const ends = Array.from({ length: set.count }, (_, i) => [set.inputs[i * 100], set.inputs[i * 100 + 99]]);
+    assert.isTrue(ends.some(([first]) => first === 2));
+    assert.isTrue(ends.some(([, last]) => last === 2));
+  });
+
+  for (const [name, make] of [
+    ["sudoku", () => ({ task: sudokuTask(6), records: generateSudoku({ size: 6, count: 5, seed: 3 }) })],
+    ["maze", () => ({ task: mazeTask(8), records: generateMazes({ side: 8, count: 5, seed: 3 }) })],
+  ] as const) {
+    it(`what is written of a ${name} reads back`, () => {
+      const { task: kind, records } = make();
+      const odd = records.map((record, i) => ({ ...record, source: `a "quoted", source ${i}` }));
+      const set = readPuzzleCsv(bytes(writePuzzleCsv(odd, kind)), kind);
+      assert.deepEqual(set, puzzleSet(records, kind.length));
+    });
+  }
+});
