@@ -76,11 +76,6 @@ function shaderBindings(bias: boolean, a: 1 | 4, b: 1 | 4, c: 1 | 4): ShaderBind
   ];
 }
 
-/** Element i of consecutive values held `width` to a variable: `a2`, or `a0.z`. */
-function element(variable: string, i: number, width: 1 | 4): string {
-  return width === 1 ? `${variable}${i}` : `${variable}${i >> 2}.${"xyzw"[i & 3]}`;
-}
-
 /** Position `n` (a multiple of `width`) counted in vectors. */
 function inVectors(n: string, width: 1 | 4): string {
   return width === 1 ? n : `${n} / 4u`;
@@ -111,94 +106,44 @@ function registers(product: Product): Variant {
   const widthSum = layout === "nt" ? 1 : widthC;
   const sums = columns / widthSum;
   const sumType = typeName("f32", widthSum);
-  const each = (count: number, line: (i: number) => string) => repeat(count, line);
-  const addProducts = (j: number, left: (i: number) => string) =>
-    each(rows, (i) => `c${i}_${j} = fma(${sumType}(${left(i)}), b${j}, c${i}_${j});`);
+  /** Products that a trip of the loop adds to each sum: storing a sum costs as much as several of them. */
+  const depth = widthOf(K);
 
-  const rowsOfA = each(
-    rows,
-    (i) =>
-      `let a_row${i} = batch * ${(M * K) / widthA}u + ${clamped(`m + ${i}u`, M, exactM)} * ${K / widthA}u;`,
-  );
-  const loadRowsOfA = each(rows, (i) => `let a${i} = a[a_row${i} + k];`);
-  const columnsOfB = each(
-    sums,
-    (j) =>
-      `let b_column${j} = batch * ${(K * N) / widthB}u + ${clamped(`${inVectors("n", widthB)} + ${j}u`, N / widthB, exactN)};`,
-  );
-  const loadB = (j: number, k: string) => `let b${j} = b[b_column${j} + ${k} * ${N / widthB}u];`;
-  const parts = {
-    nt: () => ({
-      before: lines(
-        rowsOfA,
-        each(
-          columns,
-          (j) =>
-            `let b_row${j} = batch * ${(N * K) / widthB}u + ${clamped(`n + ${j}u`, N, exactN)} * ${K / widthB}u;`,
-        ),
-      ),
-      trips: K / widthA,
-      loop: lines(
-        loadRowsOfA,
-        each(columns, (j) =>
-          lines(
-            `let b${j} = b[b_row${j} + k];`,
-            each(rows, (i) =>
-              widthA === 4
-                ? `c${i}_${j} += dot(a${i}, b${j});`
-                : `c${i}_${j} = fma(a${i}, b${j}, c${i}_${j});`,
-            ),
-          ),
-        ),
-      ),
-    }),
-    nn: () => ({
-      before: lines(rowsOfA, columnsOfB),
-      trips: K / widthA,
-      loop: lines(
-        loadRowsOfA,
-        each(widthA, (q) =>
-          lines(
-            "{",
-            each(sums, (j) =>
-              lines(
-                loadB(j, widthA === 4 ? `(k * 4u + ${q}u)` : "k"),
-                addProducts(j, (i) => (widthA === 4 ? `a${i}.${"xyzw"[q]}` : `a${i}`)),
-              ),
-            ),
-            "}",
-          ),
-        ),
-      ),
-    }),
-    tn: () => ({
-      before: lines(
-        each(
-          rows / widthA,
-          (i) =>
-            `let a_column${i} = batch * ${(K * M) / widthA}u + ${clamped(`${inVectors("m", widthA)} + ${i}u`, M / widthA, exactM)};`,
-        ),
-        columnsOfB,
-      ),
-      trips: K,
-      loop: lines(
-        each(rows / widthA, (i) => `let a${i} = a[a_column${i} + k * ${M / widthA}u];`),
-        each(sums, (j) =>
-          lines(
-            loadB(j, "k"),
-            addProducts(j, (i) => element("a", i, widthA)),
-          ),
-        ),
-      ),
-    }),
-  }[layout]();
+  // Operands are rows (contiguous along K: one load gives `depth` of them) or columns (contiguous along M or N).
+  const a = operand("a", {
+    alongK: layout !== "tn",
+    count: rows,
+    width: widthA,
+    first: "m",
+    size: M,
+    exact: exactM,
+    K,
+    depth,
+  });
+  const b = operand("b", {
+    alongK: layout === "nt",
+    count: columns,
+    width: widthB,
+    first: "n",
+    size: N,
+    exact: exactN,
+    K,
+    depth,
+  });
+  const right = (j: number, q: number) => (widthSum === 4 ? `b${q}_${j}` : b.scalar(j, q));
+  const sum = (i: number, j: number) =>
+    Array.from({ length: depth }).reduce<string>(
+      (total, _, q) =>
+        `fma(${widthSum === 4 ? `vec4f(${a.scalar(i, q)})` : a.scalar(i, q)}, ${right(j, q)}, ${total})`,
+      `c${i}_${j}`,
+    );
 
   const result = (i: number, j: number) => {
     if (widthSum === widthC) return `c${i}_${j}`;
     return `vec4f(${[0, 1, 2, 3].map((q) => `c${i}_${4 * j + q}`).join(", ")})`;
   };
-  const store = each(rows, (i) => {
-    const row = each(columns / widthC, (j) => {
+  const store = repeat(rows, (i) => {
+    const row = repeat(columns / widthC, (j) => {
       const value = `c[c_row + ${i * (N / widthC) + j}u] = ${result(i, j)}${bias ? ` + bias[${inVectors("n", widthC)} + ${j}u]` : ""};`;
       return exactN || j === 0 ? value : `if (n + ${j * widthC}u < ${N}u) { ${value} }`;
     });
@@ -210,10 +155,13 @@ function registers(product: Product): Variant {
     `let n = (index % ${tilesN}u) * ${columns}u;`,
     `let m = (index / ${tilesN}u % ${tilesM}u) * ${rows}u;`,
     `let batch = index / ${tilesN * tilesM}u;`,
-    parts.before,
-    each(rows, (i) => each(sums, (j) => `var c${i}_${j} = ${sumType}();`)),
-    `for (var k = 0u; k < ${parts.trips}u; k++) {`,
-    parts.loop,
+    a.starts,
+    b.starts,
+    repeat(rows, (i) => repeat(sums, (j) => `var c${i}_${j} = ${sumType}();`)),
+    `for (var k = 0u; k < ${K / depth}u; k++) {`,
+    a.loads,
+    b.loads,
+    repeat(rows, (i) => repeat(sums, (j) => `c${i}_${j} = ${sum(i, j)};`)),
     "}",
     `let c_row = (batch * ${M}u + m) * ${N / widthC}u + ${inVectors("n", widthC)};`,
     store,
@@ -221,20 +169,69 @@ function registers(product: Product): Variant {
   return { name, code: shader({ bindings, workgroupSize, body }), bindings, workgroups };
 }
 
+interface OperandTile {
+  /** Rows contiguous along K, else columns contiguous along the other dimension. */
+  readonly alongK: boolean;
+  /** Rows or columns of the tile. */
+  readonly count: number;
+  readonly width: 1 | 4;
+  /** WGSL position of the tile's first row or column. */
+  readonly first: string;
+  /** Rows or columns of the matrix. */
+  readonly size: number;
+  /** True where tiles never reach past `size`. */
+  readonly exact: boolean;
+  readonly K: number;
+  readonly depth: 1 | 4;
+}
+
+/** WGSL that loads a tile of an operand for `depth` values of k, and the name of each loaded scalar. */
+function operand(name: "a" | "b", { alongK, count, width, first, size, exact, K, depth }: OperandTile) {
+  const start = `batch * ${(size * K) / width}u`;
+  if (alongK) {
+    return {
+      starts: repeat(
+        count,
+        (i) =>
+          `let ${name}_row${i} = ${start} + ${clamped(`${first} + ${i}u`, size, exact)} * ${K / width}u;`,
+      ),
+      loads: repeat(count, (i) => `let ${name}${i} = ${name}[${name}_row${i} + k];`),
+      scalar: (i: number, q: number) => (width === 4 ? `${name}${i}.${"xyzw"[q]}` : `${name}${i}`),
+    };
+  }
+  const vectors = count / width;
+  return {
+    starts: repeat(
+      vectors,
+      (i) =>
+        `let ${name}_column${i} = ${start} + ${clamped(`${inVectors(first, width)} + ${i}u`, size / width, exact)};`,
+    ),
+    loads: repeat(depth, (q) =>
+      repeat(
+        vectors,
+        (i) =>
+          `let ${name}${q}_${i} = ${name}[${name}_column${i} + ${depth === 1 ? "k" : `(k * 4u + ${q}u)`} * ${size / width}u];`,
+      ),
+    ),
+    scalar: (i: number, q: number) =>
+      width === 4 ? `${name}${q}_${i >> 2}.${"xyzw"[i & 3]}` : `${name}${q}_${i}`,
+  };
+}
+
 /**
  * The register tile that costs the least. A loaded scalar costs about as much as 8 multiply-adds on
- * software adapters, which want some 16 threads to be busy (cores times SIMD lanes).
+ * software adapters, which run some 8 threads at a time (cores times SIMD lanes).
  */
 function registerTile(
   { M, N, batch }: Product,
   minRows: number,
   minColumns: number,
 ): { rows: number; columns: number } {
-  let best = { rows: 8, columns: 8, cost: Infinity };
-  for (const rows of [8, 4, 2, 1].filter((n) => n >= minRows)) {
-    for (const columns of [8, 4, 2, 1].filter((n) => n >= minColumns)) {
+  let best = { rows: 0, columns: 0, cost: Infinity };
+  for (const rows of [16, 8, 4, 2, 1].filter((n) => n >= minRows)) {
+    for (const columns of [16, 8, 4, 2, 1].filter((n) => n >= minColumns)) {
       const threads = Math.ceil(M / rows) * Math.ceil(N / columns) * batch;
-      const cost = Math.ceil(threads / 16) * (8 * (rows + columns) + rows * columns);
+      const cost = Math.ceil(threads / 8) * (8 * (rows + columns) + rows * columns);
       if (cost < best.cost) best = { rows, columns, cost };
     }
   }
