@@ -6,10 +6,20 @@
  *   p_ij = exp(q_i k_j / sqrt(D) - lse_i),  o_i = sum_j p_ij v_j,  delta_i = o_i d_o_i
  *   ds_ij = p_ij (d_o_i v_j - delta_i) / sqrt(D);  d_q_i = sum_j ds_ij k_j;  d_k_i = sum_j ds_ji q_j;  d_v_i = sum_j p_ji d_o_j
  *
- * Queries, keys and values are packed: qkv [B, S, 3, H, D]. One thread owns one (batch, head, position).
+ * Queries, keys and values are packed: qkv [B, S, 3, H, D]. A thread owns one position of one head, or several
+ * neighbouring ones on a software adapter, where each load then serves all of them.
  */
 import { requireBindable, requirePositive, type Capabilities, type Kernel } from "./kernel.js";
-import { bindingsOf, linearThreads, lines, literal, shader, typeName, type ShaderBinding } from "./wgsl.js";
+import {
+  bindingsOf,
+  linearThreads,
+  lines,
+  literal,
+  repeat,
+  shader,
+  typeName,
+  type ShaderBinding,
+} from "./wgsl.js";
 
 export interface AttentionSpec {
   readonly batch: number;
@@ -21,11 +31,46 @@ export interface AttentionSpec {
   readonly causal?: boolean;
 }
 
+/** Keys that share one rescaling of the online softmax. */
+const KEY_BLOCK = 4;
+
 /** Bindings: qkv [B, S, 3, H, D], o [B, S, H, D], lse [B, H, S] (log-sum-exp of the scaled scores). */
 export function attention(spec: AttentionSpec, capabilities: Capabilities): Kernel {
-  const { length, headDim, causal } = spec;
-  const vectors = headDim / widthOf(spec);
+  const { length, headDim, causal = false } = spec;
+  const layout = layoutOf(spec, capabilities);
+  const { owned, vectors, type } = layout;
+  const tail = length % KEY_BLOCK;
+  /** Takes `count` keys from position `j` on into the running maximum, sum and output of each owned query. */
+  const block = (count: number): string =>
+    lines(
+      repeat(count, (t) =>
+        lines(
+          `let other${t} = first + (j + ${t}u) * ROW;`,
+          vectorsFrom(layout, `k${t}_`, "qkv", `other${t} + HEADS`),
+          vectorsFrom(layout, `v${t}_`, "qkv", `other${t} + 2u * HEADS`),
+        ),
+      ),
+      repeat(owned, (r) =>
+        lines(
+          repeat(count, (t) => {
+            const score = `(${product(layout, `q${r}_`, `k${t}_`)}) * SCALE`;
+            return `let s${r}_${t} = ${causal ? `select(-1e30, ${score}, j + ${t}u <= i${r})` : score};`;
+          }),
+          `let new_top${r} = max(top${r}, ${largestOf(Array.from({ length: count }, (_, t) => `s${r}_${t}`))});`,
+          `let old${r} = exp(top${r} - new_top${r});`,
+          repeat(count, (t) => `let p${r}_${t} = exp(s${r}_${t} - new_top${r});`),
+          `total${r} = total${r} * old${r} + ${sumOf(count, (t) => `p${r}_${t}`)};`,
+          `top${r} = new_top${r};`,
+          repeat(
+            vectors,
+            (d) =>
+              `acc${r}_${d} = acc${r}_${d} * old${r} + ${sumOf(count, (t) => `p${r}_${t} * v${t}_${d}`)};`,
+          ),
+        ),
+      ),
+    );
   return positionKernel("attention", spec, capabilities, {
+    owned,
     buffers: [
       ["qkv", "read", true],
       ["o", "read_write", true],
@@ -34,24 +79,26 @@ export function attention(spec: AttentionSpec, capabilities: Capabilities): Kern
     flops: 4 * pairs(spec) * headDim,
     moved: 4 * rows(spec) * headDim + rows(spec),
     body: lines(
-      load("q", "qkv", "at", vectors),
-      `var acc: ${array(spec)};`,
-      "var top = -1e30;",
-      "var total = 0.0;",
-      `for (var j = 0u; j < ${causal ? "i + 1u" : `${length}u`}; j++) {`,
-      "let other = first + j * ROW;",
-      "var score = 0.0;",
-      each(vectors, "score += product(q[d], qkv[other + HEADS + d]);"),
-      "score *= SCALE;",
-      "let new_top = max(top, score);",
-      "let old = exp(top - new_top);",
-      "let p = exp(score - new_top);",
-      "total = total * old + p;",
-      "top = new_top;",
-      each(vectors, "acc[d] = acc[d] * old + p * qkv[other + 2u * HEADS + d];"),
+      repeat(owned, (r) =>
+        lines(
+          vectorsFrom(layout, `q${r}_`, "qkv", `at${r}`),
+          repeat(vectors, (d) => `var acc${r}_${d} = ${type}();`),
+          `var top${r} = -1e30;`,
+          `var total${r} = 0.0;`,
+        ),
+      ),
+      // A causal query skips the blocks behind its own position.
+      `let end = ${causal ? `min(${length - tail}u, i${owned - 1} / ${KEY_BLOCK}u * ${KEY_BLOCK}u + ${KEY_BLOCK}u)` : `${length - tail}u`};`,
+      `for (var j = 0u; j < end; j += ${KEY_BLOCK}u) {`,
+      block(KEY_BLOCK),
       "}",
-      each(vectors, "o[out + d] = acc[d] / total;"),
-      "lse[index] = top + log(total);",
+      tail > 0 && lines("{", `let j = ${length - tail}u;`, block(tail), "}"),
+      repeat(owned, (r) =>
+        guardedStore(layout, r, length, [
+          repeat(vectors, (d) => `o[out${r} + ${d}u] = acc${r}_${d} / total${r};`),
+          `lse[index${r}] = top${r} + log(total${r});`,
+        ]),
+      ),
     ),
   });
 }
@@ -59,7 +106,9 @@ export function attention(spec: AttentionSpec, capabilities: Capabilities): Kern
 /** Bindings: o [B, S, H, D], d_o [B, S, H, D], delta [B, H, S]. */
 export function attentionDelta(spec: AttentionSpec, capabilities: Capabilities): Kernel {
   const { headDim } = spec;
+  const layout = layoutOf(spec, capabilities);
   return positionKernel("attention_delta", spec, capabilities, {
+    owned: 1,
     buffers: [
       ["o", "read", true],
       ["d_o", "read", true],
@@ -68,20 +117,25 @@ export function attentionDelta(spec: AttentionSpec, capabilities: Capabilities):
     flops: 2 * rows(spec) * headDim,
     moved: rows(spec) * (2 * headDim + 1),
     body: lines(
-      "var total = 0.0;",
-      each(headDim / widthOf(spec), "total += product(o[out + d], d_o[out + d]);"),
-      "delta[index] = total;",
+      vectorsFrom(layout, "o_", "o", "out0"),
+      vectorsFrom(layout, "g_", "d_o", "out0"),
+      `delta[index0] = ${product(layout, "o_", "g_")};`,
     ),
   });
 }
 
 /** Bindings: qkv [B, S, 3, H, D], d_o [B, S, H, D], lse [B, H, S], delta [B, H, S], d_qkv [B, S, 3, H, D]. */
 export function attentionBackward(spec: AttentionSpec, capabilities: Capabilities): Kernel {
-  const { length, headDim, causal } = spec;
-  const vectors = headDim / widthOf(spec);
-  const guard = (condition: string, text: string): string =>
-    causal ? lines(`if (${condition}) {`, text, "}") : lines("{", text, "}");
+  const { length, headDim, causal = false } = spec;
+  const layout = layoutOf(spec, capabilities);
+  const { owned, vectors, type } = layout;
+  const accumulators = (...names: string[]): string =>
+    repeat(owned, (r) =>
+      lines(names.map((name) => repeat(vectors, (d) => `var ${name}${r}_${d} = ${type}();`))),
+    );
+  const masked = (p: string, condition: string): string => (causal ? `select(0.0, ${p}, ${condition})` : p);
   return positionKernel("attention_backward", spec, capabilities, {
+    owned,
     buffers: [
       ["qkv", "read", true],
       ["d_o", "read", true],
@@ -92,75 +146,128 @@ export function attentionBackward(spec: AttentionSpec, capabilities: Capabilitie
     flops: 14 * pairs(spec) * headDim,
     moved: 7 * rows(spec) * headDim + 2 * rows(spec),
     body: lines(
-      load("q", "qkv", "at", vectors),
-      load("k", "qkv", "at + HEADS", vectors),
-      load("v", "qkv", "at + 2u * HEADS", vectors),
-      load("g", "d_o", "out", vectors),
-      ["d_q", "d_k", "d_v"].map((name) => `var ${name}: ${array(spec)};`),
-      "let lse_i = lse[index];",
-      "let delta_i = delta[index];",
-      `for (var j = 0u; j < ${length}u; j++) {`,
-      "let other = first + j * ROW;",
-      "let other_out = first_out + j * HEADS;",
-      // Row i as a query of position j.
-      guard(
-        "j <= i",
+      // The owned positions as queries of every key j.
+      "{",
+      repeat(owned, (r) =>
         lines(
-          "var score = 0.0;",
-          "var slope = 0.0;",
-          each(
-            vectors,
-            "score += product(q[d], qkv[other + HEADS + d]); slope += product(g[d], qkv[other + 2u * HEADS + d]);",
-          ),
-          "let ds = exp(score * SCALE - lse_i) * (slope - delta_i) * SCALE;",
-          each(vectors, "d_q[d] += ds * qkv[other + HEADS + d];"),
+          vectorsFrom(layout, `q${r}_`, "qkv", `at${r}`),
+          vectorsFrom(layout, `g${r}_`, "d_o", `out${r}`),
+          `let lse${r} = lse[index${r}];`,
+          `let delta${r} = delta[index${r}];`,
         ),
       ),
-      // Row i as a key and a value of query j.
-      guard(
-        "j >= i",
+      accumulators("d_q"),
+      `for (var j = 0u; j < ${causal ? `i${owned - 1} + 1u` : `${length}u`}; j++) {`,
+      "let other = first + j * ROW;",
+      vectorsFrom(layout, "k_", "qkv", "other + HEADS"),
+      vectorsFrom(layout, "v_", "qkv", "other + 2u * HEADS"),
+      repeat(owned, (r) =>
         lines(
-          "var score = 0.0;",
-          "var slope = 0.0;",
-          each(
-            vectors,
-            "score += product(k[d], qkv[other + d]); slope += product(v[d], d_o[other_out + d]);",
-          ),
-          "let p = exp(score * SCALE - lse[head + j]);",
-          "let ds = p * (slope - delta[head + j]) * SCALE;",
-          each(vectors, "d_k[d] += ds * qkv[other + d]; d_v[d] += p * d_o[other_out + d];"),
+          `let p${r} = ${masked(`exp((${product(layout, `q${r}_`, "k_")}) * SCALE - lse${r})`, `j <= i${r}`)};`,
+          `let ds${r} = p${r} * (${product(layout, `g${r}_`, "v_")} - delta${r}) * SCALE;`,
+          repeat(vectors, (d) => `d_q${r}_${d} += ds${r} * k_${d};`),
         ),
       ),
       "}",
-      each(
-        vectors,
-        "d_qkv[at + d] = d_q[d]; d_qkv[at + HEADS + d] = d_k[d]; d_qkv[at + 2u * HEADS + d] = d_v[d];",
+      repeat(owned, (r) =>
+        guardedStore(
+          layout,
+          r,
+          length,
+          repeat(vectors, (d) => `d_qkv[at${r} + ${d}u] = d_q${r}_${d};`),
+        ),
       ),
+      "}",
+      // The owned positions as keys and values of every query j.
+      "{",
+      repeat(owned, (r) =>
+        lines(
+          vectorsFrom(layout, `k${r}_`, "qkv", `at${r} + HEADS`),
+          vectorsFrom(layout, `v${r}_`, "qkv", `at${r} + 2u * HEADS`),
+        ),
+      ),
+      accumulators("d_k", "d_v"),
+      `for (var j = ${causal ? "i0" : "0u"}; j < ${length}u; j++) {`,
+      vectorsFrom(layout, "q_", "qkv", "first + j * ROW"),
+      vectorsFrom(layout, "g_", "d_o", "first_out + j * HEADS"),
+      "let lse_j = lse[head + j];",
+      "let delta_j = delta[head + j];",
+      repeat(owned, (r) =>
+        lines(
+          `let p${r} = ${masked(`exp((${product(layout, `k${r}_`, "q_")}) * SCALE - lse_j)`, `j >= i${r}`)};`,
+          `let ds${r} = p${r} * (${product(layout, `v${r}_`, "g_")} - delta_j) * SCALE;`,
+          repeat(vectors, (d) => `d_k${r}_${d} += ds${r} * q_${d}; d_v${r}_${d} += p${r} * g_${d};`),
+        ),
+      ),
+      "}",
+      repeat(owned, (r) =>
+        guardedStore(layout, r, length, [
+          repeat(vectors, (d) => `d_qkv[at${r} + HEADS + ${d}u] = d_k${r}_${d};`),
+          repeat(vectors, (d) => `d_qkv[at${r} + 2u * HEADS + ${d}u] = d_v${r}_${d};`),
+        ]),
+      ),
+      "}",
     ),
   });
 }
 
-const widthOf = ({ headDim }: AttentionSpec): 1 | 4 => (headDim % 4 === 0 ? 4 : 1);
+/** How a thread holds head vectors. */
+interface Layout {
+  /** Neighbouring positions that a thread owns. */
+  readonly owned: number;
+  /** Loads of a head vector: its elements over the vector width. */
+  readonly vectors: number;
+  readonly width: 1 | 4;
+  readonly type: string;
+}
+
+/** Elements of the owned head vectors, above which a software adapter's registers spill more than loads cost. */
+const OWNED_ELEMENTS = 32;
+
+function layoutOf({ headDim, length }: AttentionSpec, { software }: Capabilities): Layout {
+  const width = headDim % 4 === 0 ? 4 : 1;
+  const most = software ? Math.max(1, Math.min(4, Math.floor(OWNED_ELEMENTS / headDim))) : 1;
+  return { owned: Math.min(most, length), vectors: headDim / width, width, type: typeName("f32", width) };
+}
+
 const rows = ({ batch, heads, length }: AttentionSpec): number => batch * heads * length;
 const pairs = (spec: AttentionSpec): number =>
   (rows(spec) * (spec.causal ? spec.length + 1 : 2 * spec.length)) / 2;
-const array = (spec: AttentionSpec): string =>
-  `array<${typeName("f32", widthOf(spec))}, ${spec.headDim / widthOf(spec)}>`;
-const each = (vectors: number, text: string): string =>
-  lines(`for (var d = 0u; d < ${vectors}u; d++) {`, text, "}");
-const load = (name: string, buffer: string, at: string, vectors: number): string =>
-  lines(`var ${name}: VALUES;`, each(vectors, `${name}[d] = ${buffer}[${at} + d];`));
+
+/** Loads a head vector into `${prefix}0`, `${prefix}1`, ... */
+const vectorsFrom = ({ vectors }: Layout, prefix: string, buffer: string, at: string): string =>
+  repeat(vectors, (d) => `let ${prefix}${d} = ${buffer}[${at} + ${d}u];`);
+
+const sumOf = (count: number, term: (i: number) => string): string =>
+  Array.from({ length: count }, (_, i) => term(i)).join(" + ");
+
+const largestOf = (values: readonly string[]): string => values.reduce((a, b) => `max(${a}, ${b})`);
+
+/** Dot product of two head vectors. */
+const product = ({ vectors, width }: Layout, a: string, b: string): string =>
+  sumOf(vectors, (d) => (width === 4 ? `dot(${a}${d}, ${b}${d})` : `${a}${d} * ${b}${d}`));
+
+/** Stores of owned position r, left out where the last thread of a head reaches past the end. */
+const guardedStore = (
+  { owned }: Layout,
+  r: number,
+  length: number,
+  stores: string | readonly string[],
+): string =>
+  length % owned === 0 || r === 0 ? lines(stores) : lines(`if (i0 + ${r}u < ${length}u) {`, stores, "}");
 
 interface Parts {
+  readonly owned: number;
   /** Name, access, and whether it holds head vectors (else one number a position). */
   readonly buffers: readonly (readonly [string, "read" | "read_write", boolean])[];
+  /** May use, for each owned position r: `i${r}`, `at${r}` (in qkv), `out${r}` (in o), `index${r}` (in lse). */
   readonly body: string;
   readonly flops: number;
   /** Elements read and written at least. */
   readonly moved: number;
 }
 
-/** A thread per (batch, head, position), with the offsets that the bodies above use. */
+/** A thread per `owned` positions of a (batch, head), with the offsets that the bodies above use. */
 function positionKernel(
   family: string,
   spec: AttentionSpec,
@@ -168,11 +275,11 @@ function positionKernel(
   parts: Parts,
 ): Kernel {
   const { batch, length, heads, headDim, causal = false } = spec;
-  const name = `${family}${causal ? "_causal" : ""}_b${batch}_s${length}_h${heads}_d${headDim}`;
+  const { owned } = parts;
+  const name = `${family}${causal ? "_causal" : ""}_b${batch}_s${length}_h${heads}_d${headDim}${owned > 1 ? `_x${owned}` : ""}`;
   requirePositive(name, { batch, length, heads, headDim });
   requireBindable(name, { qkv: 3 * rows(spec) * headDim }, capabilities);
-  const width = widthOf(spec);
-  const vectors = headDim / width;
+  const { width, vectors } = layoutOf(spec, capabilities);
   const bindings = parts.buffers.map(([buffer, access, vector]): ShaderBinding => ({
     name: buffer,
     access,
@@ -180,27 +287,33 @@ function positionKernel(
     width: vector ? width : 1,
   }));
   const workgroupSize = capabilities.software ? 16 : 64;
-  const { workgroups, prologue } = linearThreads(name, rows(spec), workgroupSize, capabilities);
+  const perHead = Math.ceil(length / owned);
+  const { workgroups, prologue } = linearThreads(name, batch * heads * perHead, workgroupSize, capabilities);
   const code = shader({
     bindings,
     workgroupSize,
     declarations: lines(
-      `alias VALUES = ${array(spec)};`,
       `const HEADS = ${heads * vectors}u; // vectors from q to k to v, and between positions of o`,
       `const ROW = ${3 * heads * vectors}u; // vectors between positions of qkv`,
       `const SCALE = ${literal(1 / Math.sqrt(headDim))};`,
-      `fn product(a: ${typeName("f32", width)}, b: ${typeName("f32", width)}) -> f32 { return ${width === 4 ? "dot(a, b)" : "a * b"}; }`,
     ),
     body: lines(
       prologue,
-      `let i = index % ${length}u;`,
-      "let head = index - i;",
-      `let h = index / ${length}u % ${heads}u;`,
-      `let b = index / ${length * heads}u;`,
+      `let h = index / ${perHead}u % ${heads}u;`,
+      `let b = index / ${perHead * heads}u;`,
+      `let head = (b * ${heads}u + h) * ${length}u;`,
       `let first = b * ${length}u * ROW + h * ${vectors}u;`,
       `let first_out = b * ${length}u * HEADS + h * ${vectors}u;`,
-      "let at = first + i * ROW;",
-      "let out = first_out + i * HEADS;",
+      repeat(owned, (r) =>
+        lines(
+          r === 0
+            ? `let i0 = index % ${perHead}u * ${owned}u;`
+            : `let i${r} = ${length % owned === 0 ? `i0 + ${r}u` : `min(i0 + ${r}u, ${length - 1}u)`};`,
+          `let index${r} = head + i${r};`,
+          `let at${r} = first + i${r} * ROW;`,
+          `let out${r} = first_out + i${r} * HEADS;`,
+        ),
+      ),
       parts.body,
     ),
   });
