@@ -249,25 +249,35 @@ export class Device {
     let pipeline = this.#pipelines.get(kernel.code);
     if (!pipeline) {
       this.stats.pipelinesCreated++;
-      pipeline = this.gpu
-        .createComputePipelineAsync({
-          label: kernel.name,
-          layout: this.gpu.createPipelineLayout({ bindGroupLayouts: [this.bindGroupLayout(kernel)] }),
-          compute: {
-            module: this.gpu.createShaderModule({ code: kernel.code, label: kernel.name }),
-            entryPoint: "main",
-          },
-        })
-        .catch((cause: unknown) => {
-          this.#pipelines.delete(kernel.code);
-          throw new GpuError(
+      pipeline = this.#createPipeline(kernel).catch(async (cause: unknown) => {
+        this.#pipelines.delete(kernel.code);
+        throw await this.lossOr(
+          new GpuError(
             `Kernel ${kernel.name} for ${context} did not compile: ${String((cause as Error).message ?? cause)}`,
             { cause },
-          );
-        });
+          ),
+        );
+      });
       this.#pipelines.set(kernel.code, pipeline);
     }
     return pipeline;
+  }
+
+  async #createPipeline(kernel: Kernel): Promise<GPUComputePipeline> {
+    // The scope takes the shader's own message, which the pipeline's rejection does not repeat.
+    this.gpu.pushErrorScope("validation");
+    const pipeline = this.gpu.createComputePipelineAsync({
+      label: kernel.name,
+      layout: this.gpu.createPipelineLayout({ bindGroupLayouts: [this.bindGroupLayout(kernel)] }),
+      compute: {
+        module: this.gpu.createShaderModule({ code: kernel.code, label: kernel.name }),
+        entryPoint: "main",
+      },
+    });
+    const [created, error] = await Promise.allSettled([pipeline, this.gpu.popErrorScope()]);
+    if (error.status === "fulfilled" && error.value) throw new Error(error.value.message);
+    if (created.status === "rejected") throw created.reason as Error;
+    return created.value;
   }
 
   /** Submits commands; resolves at once unless `maxInFlight` submissions are unfinished. */
