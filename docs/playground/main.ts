@@ -33,6 +33,8 @@ let pending: "start" | "pause" | null = null;
 let lastStep = 0;
 let validationPuzzles = 1;
 let worker: Worker | null = null;
+/** The GPU went away since the page was loaded. */
+let lost = false;
 
 const lossChart = createChart(area("loss-chart"), {
   curves: [
@@ -183,23 +185,32 @@ function status(): string {
   }
 }
 
-function showAlert(
-  title: string,
-  steps: readonly string[],
-  action?: { label: string; run: () => void },
-): void {
+interface Alert {
+  readonly title: string;
+  readonly steps: readonly string[];
+  /** What the engine said, for a report. */
+  readonly detail?: string;
+  readonly action?: { readonly label: string; readonly run: () => void };
+}
+
+function showAlert({ title, steps, detail, action }: Alert): void {
   const heading = document.createElement("h2");
   heading.textContent = title;
-  const list = document.createElement("ol");
+  const list = document.createElement(steps.length > 1 ? "ol" : "ul");
   list.append(
     ...steps.map((step) => {
       const item = document.createElement("li");
-      item.textContent = step;
+      item.append(...withCode(step));
       return item;
     }),
   );
   const alert = area("alert");
   alert.replaceChildren(heading, list);
+  if (detail !== undefined) {
+    const paragraph = document.createElement("p");
+    paragraph.textContent = detail;
+    alert.append(paragraph);
+  }
   if (action) {
     const act = document.createElement("button");
     act.type = "button";
@@ -208,6 +219,16 @@ function showAlert(
     alert.append(act);
   }
   alert.hidden = false;
+}
+
+/** Text with what stands in backticks as code. */
+function withCode(text: string): Node[] {
+  return text.split("`").map((part, i) => {
+    if (i % 2 === 0) return document.createTextNode(part);
+    const code = document.createElement("code");
+    code.textContent = part;
+    return code;
+  });
 }
 
 function hideAlert(): void {
@@ -224,39 +245,46 @@ function showProblems(): void {
 function showHelp(webgpu: boolean): void {
   document.documentElement.classList.add("unsupported");
   const { userAgent, maxTouchPoints } = navigator;
-  const { title, steps } = webgpuHelp({ userAgent, maxTouchPoints, secureContext: isSecureContext, webgpu });
-  showAlert(title, steps);
+  showAlert(webgpuHelp({ userAgent, maxTouchPoints, secureContext: isSecureContext, webgpu, lost }));
 }
 
 function showFailure({ code, message }: Failure): void {
-  const again = { label: "Start over", run: restart };
+  const action = { label: "Start over", run: restart };
   switch (code) {
     case "adapter":
       return showHelp("gpu" in navigator && navigator.gpu !== undefined);
     case "device-lost":
-      return showAlert(
-        "The GPU went away",
-        [
-          "Another program, a driver update or a power change can take it; what was trained since the last download is lost.",
-          "Start over opens it again. If this repeats, close other pages that use the GPU or restart the browser.",
-          message,
+      lost = true;
+      return showAlert({
+        title: "The GPU went away",
+        steps: [
+          "Another program, a driver update or a power change can take it. What was trained since the last download is lost.",
+          "Start over opens it again. If this repeats, close other pages that use the GPU, or restart the browser.",
         ],
-        again,
-      );
+        detail: message,
+        action,
+      });
     case "config":
-      return showAlert("This configuration cannot be", [message, "Change it above, or start over."], again);
+      return showAlert({
+        title: "This configuration cannot be",
+        steps: ["Change it above, or start over."],
+        detail: message,
+        action,
+      });
     case "diverged":
-      return showAlert(
-        "Training diverged",
-        [message, "Choose a lower learning rate or another seed."],
-        again,
-      );
+      return showAlert({
+        title: "Training diverged",
+        steps: ["Choose a lower learning rate or another seed."],
+        detail: message,
+        action,
+      });
     case "other":
-      return showAlert(
-        "Something went wrong",
-        [message, "Start over begins the run again. If this repeats, reload the page or update the browser."],
-        again,
-      );
+      return showAlert({
+        title: "Something went wrong",
+        steps: ["Start over begins the run again. If this repeats, reload the page or update the browser."],
+        detail: message,
+        action,
+      });
   }
 }
 

@@ -77,7 +77,7 @@ export function readPlace(hash: string): Place {
   for (const name of fieldNames) run[name] = read(name, FIELDS[name]) ?? run[name];
   const puzzle = read("puzzle", whole(0, 2 ** 31)) ?? 0;
   for (const name of given.keys())
-    if (name !== "preset" && name !== "puzzle" && !(name in FIELDS))
+    if (name !== "preset" && name !== "puzzle" && !Object.hasOwn(FIELDS, name))
       problems.push(`${name}: expected preset, puzzle, ${fieldNames.join(", ")}.`);
   return { run: run as unknown as RunConfig, puzzle, problems };
 }

@@ -11,9 +11,11 @@ export interface Surroundings {
   readonly secureContext: boolean;
   /** Whether `navigator.gpu` is there, so that only an adapter is missing. */
   readonly webgpu: boolean;
+  /** Whether a device was lost before: browsers then keep the GPU back for a while. */
+  readonly lost: boolean;
 }
 
-/** A heading, and what to try, in order. */
+/** A heading, and what to try, in order; what is to be typed stands in `backticks`. */
 export interface Help {
   readonly title: string;
   readonly steps: readonly string[];
@@ -64,7 +66,16 @@ export function webgpuHelp(surroundings: Surroundings): Help {
     return {
       title: "This page needs a secure address",
       steps: [
-        "Browsers offer WebGPU on https:// pages and on localhost only. Open the page at http://localhost or http://127.0.0.1 with the port that npm start printed, or serve it over https.",
+        "Browsers offer WebGPU on https:// pages and on localhost only. Open the page at the address that `npm start` printed, or serve it over https.",
+      ],
+    };
+  }
+  if (surroundings.lost) {
+    return {
+      title: `${browser} keeps the GPU back after its failure`,
+      steps: [
+        "Close the pages that use the GPU, wait a few minutes, and reload this page.",
+        `If that does not help, restart ${browser}.`,
       ],
     };
   }
@@ -73,7 +84,7 @@ export function webgpuHelp(surroundings: Surroundings): Help {
 }
 
 const ANYWHERE =
-  "Without a browser: npm run train does the same run in a terminal, on the GPU or on the software adapter that npm installs.";
+  "Without a browser: `npm run train` does the same run in a terminal, on the GPU or on the software adapter that npm installs.";
 
 function stepsFor(browser: Browser, system: System, webgpu: boolean): string[] {
   if (system === "iOS") {
@@ -99,13 +110,13 @@ function stepsFor(browser: Browser, system: System, webgpu: boolean): string[] {
 }
 
 function chromium(browser: "Chrome" | "Edge", system: System, webgpu: boolean): string[] {
-  const scheme = browser === "Edge" ? "edge" : "chrome";
-  const acceleration = `In ${scheme}://settings/system switch on graphics (hardware) acceleration and restart ${browser}; ${scheme}://gpu then says what WebGPU lacks.`;
+  const [scheme, program] = browser === "Edge" ? ["edge", "microsoft-edge"] : ["chrome", "google-chrome"];
+  const acceleration = `In \`${scheme}://settings/system\` switch on graphics (hardware) acceleration and restart ${browser}; \`${scheme}://gpu\` then says what WebGPU lacks.`;
   if (system === "Linux") {
     return [
       `Update ${browser}: version 144 or newer has WebGPU on Intel graphics of the 12th generation and newer, 147 or newer with NVIDIA's driver 535.183 or newer.`,
-      `On other graphics start it as: ${browser === "Edge" ? "microsoft-edge" : "google-chrome"} --enable-unsafe-webgpu --ozone-platform=x11 --use-angle=vulkan --enable-features=Vulkan,VulkanFromANGLE`,
-      `Without a GPU start it as: ${browser === "Edge" ? "microsoft-edge" : "google-chrome"} --enable-unsafe-webgpu --enable-features=Vulkan --use-webgpu-adapter=swiftshader`,
+      `On other graphics start it as: \`${program} --enable-unsafe-webgpu --ozone-platform=x11 --use-angle=vulkan --enable-features=Vulkan,VulkanFromANGLE\``,
+      `Without a GPU start it as: \`${program} --enable-unsafe-webgpu --enable-features=Vulkan --use-webgpu-adapter=swiftshader\``,
       acceleration,
     ];
   }
@@ -119,14 +130,14 @@ function chromium(browser: "Chrome" | "Edge", system: System, webgpu: boolean): 
     acceleration,
     "Update the graphics driver.",
     ...(system === "Windows"
-      ? [`On Windows for ARM switch on ${scheme}://flags/#enable-unsafe-webgpu and restart.`]
+      ? [`On Windows for ARM switch on \`${scheme}://flags/#enable-unsafe-webgpu\` and restart.`]
       : []),
   ];
 }
 
 function firefox(system: System): string[] {
   const flag =
-    "Or open about:config, set dom.webgpu.enabled to true, and restart Firefox; Firefox Nightly has it switched on.";
+    "Or open `about:config`, set `dom.webgpu.enabled` to true, and restart Firefox; Firefox Nightly has it switched on.";
   switch (system) {
     case "Windows":
       return ["Update Firefox to version 141 or newer.", flag];

@@ -196,4 +196,26 @@ describe("playground", function () {
     expect(complaints).to.deep.equal([]);
     await page.close();
   });
+
+  // Last: this browser has no GPU process afterwards.
+  it("says that the GPU went away, and starts over as far as the browser lets it", async () => {
+    const page = await openPage();
+    await page.goto(address);
+    await untilPhase(page, "ready");
+    await page.click("#toggle");
+    await untilStep(page, 5);
+    const session = await browser!.target().createCDPSession();
+    await session.send("Browser.crashGpuProcess");
+    await untilPhase(page, "failed");
+    expect(await text(page, "#alert h2")).to.equal("The GPU went away");
+    expect(await text(page, "#alert p")).to.contain("device was lost");
+    await page.click("#alert button");
+    await page.waitForFunction(
+      () =>
+        document.documentElement.dataset["phase"] === "ready" ||
+        document.querySelector("#alert h2")!.textContent.includes("keeps the GPU back"),
+    );
+    expect(complaints).to.deep.equal([]);
+    await page.close();
+  });
 });
