@@ -23,6 +23,7 @@ export const libraryEntries = [
   "hrm/index",
   "hrm/tasks/index",
   "hrm/files/index",
+  "hrm/puzzle_data",
   "engine/node/index",
 ];
 

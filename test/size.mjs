@@ -14,6 +14,7 @@ const BUDGET = {
   index: 45,
   "hrm/tasks/index": 15,
   "hrm/files/index": 15,
+  "hrm/puzzle_data": 15,
   "engine/node/index": 30,
 };
 

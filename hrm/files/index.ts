@@ -1,5 +1,4 @@
 /** File formats, read and written without Node or DOM. */
-export { firstQuestion, readPuzzleCsv, writePuzzleCsv } from "./csv.js";
 export { FileFormatError, type FileFormatPlace } from "./file_format_error.js";
 export {
   readSafetensors,

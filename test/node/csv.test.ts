@@ -1,5 +1,5 @@
 import { assert } from "chai";
-import { FileFormatError, firstQuestion, readPuzzleCsv, writePuzzleCsv } from "../../hrm/files/index.js";
+import { FileFormatError, firstQuestion, readPuzzleCsv, writePuzzleCsv } from "../../hrm/puzzle_data.js";
 import { generateMazes, generateSudoku, mazeTask, puzzleSet, sudokuTask } from "../../hrm/tasks/index.js";
 import { sharedData } from "../support/shared_data.js";
 

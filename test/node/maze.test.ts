@@ -1,6 +1,6 @@
 import { assert } from "chai";
 import { UsageError } from "../../engine/errors.js";
-import { readPuzzleCsv } from "../../hrm/files/index.js";
+import { readPuzzleCsv } from "../../hrm/puzzle_data.js";
 import {
   findTask,
   generateMazes,

@@ -10,7 +10,7 @@ import {
   type SudokuDifficulty,
   type SudokuSize,
 } from "../../hrm/tasks/index.js";
-import { readPuzzleCsv } from "../../hrm/files/index.js";
+import { readPuzzleCsv } from "../../hrm/puzzle_data.js";
 import { testSeed } from "../support/platform.js";
 import { sharedData } from "../support/shared_data.js";
 
