@@ -16,6 +16,7 @@ import { createCarry, destroyCarry, resetCarry } from "./act.js";
 import type { HrmConfig } from "./config.js";
 import { consecutiveBatch, destroyPuzzles, uploadPuzzles } from "./data.js";
 import { metricRow, METRICS } from "./loss.js";
+import { forwardResiduals } from "./model.js";
 import type { Weights } from "./parameters.js";
 import type { PuzzleSet } from "./puzzles.js";
 import { evaluationSegment } from "./step.js";
@@ -120,6 +121,8 @@ export interface SolvedSegment {
   /** Above 0 the model believes the answer right. */
   readonly qHalt: number;
   readonly qContinue: number;
+  /** How far each update moved its state; see `forwardResiduals`. */
+  readonly residuals: Float32Array;
 }
 
 /** Solves one puzzle at a time with the weights as they are when asked. */
@@ -149,8 +152,9 @@ export async function createSolver({
     device,
     { inputs: i32(1, S), labels: i32(1, S), identifiers: i32(1) },
     (batch) => {
-      const { segment, predictions } = evaluationSegment(model, carry, batch, endless);
-      return { prediction: predictions, qHalt: segment.qHalt, qContinue: segment.qContinue };
+      const { start, segment, predictions } = evaluationSegment(model, carry, batch, endless);
+      const { qHalt, qContinue } = segment;
+      return { prediction: predictions, qHalt, qContinue, residuals: forwardResiduals(start, segment) };
     },
     { name: "solver" },
   );
@@ -160,10 +164,15 @@ export async function createSolver({
       const results: SolvedSegment[] = [];
       for (let i = 0; i < segments; i++) {
         await program.run({ inputs, labels: new Int32Array(S), identifiers: Int32Array.of(identifier) });
-        const [prediction, qHalt, qContinue] = await Promise.all(
-          ["prediction", "qHalt", "qContinue"].map((name) => program.read(name)),
+        const [prediction, qHalt, qContinue, residuals] = await Promise.all(
+          ["prediction", "qHalt", "qContinue", "residuals"].map((name) => program.read(name)),
         );
-        results.push({ prediction: prediction as Int32Array, qHalt: qHalt![0]!, qContinue: qContinue![0]! });
+        results.push({
+          prediction: prediction as Int32Array,
+          qHalt: qHalt![0]!,
+          qContinue: qContinue![0]!,
+          residuals: residuals as Float32Array,
+        });
       }
       return results;
     },

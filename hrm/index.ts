@@ -53,6 +53,7 @@ export {
 } from "./loss.js";
 export {
   embed,
+  forwardResiduals,
   segment,
   type Latents,
   type Model,

@@ -8,6 +8,7 @@ import {
   attention,
   broadcastTo,
   concat,
+  mean,
   linear,
   mul,
   reshape,
@@ -15,7 +16,11 @@ import {
   rope,
   scalar,
   slice,
+  sqrt,
+  square,
   stopGradient,
+  sub,
+  sum,
   swiglu,
   takeRows,
   type Tensor,
@@ -140,4 +145,21 @@ export function segment(model: Model, latents: Latents, x: Tensor): SegmentResul
     qContinue: reshape(slice(q, [0, 1], [batch, 1]), [batch]),
     trace,
   };
+}
+
+/**
+ * How far each update of a segment moves its state (paper, fig. 3): the L2 norm over D of the change, as a mean
+ * over positions. f32 [B, H_cycles (L_cycles + 1)] in the order of the updates: L_cycles of z_L, one of z_H, again.
+ */
+export function forwardResiduals(start: Latents, { trace }: SegmentResult): Tensor {
+  const moved = (from: Tensor, to: Tensor): Tensor =>
+    mean(sqrt(sum(square(sub(to, from)), { axes: [2] })), { axes: [1] });
+  const cycles = trace.L.length / trace.H.length;
+  const columns = trace.H.flatMap((zH, h) => [
+    ...trace.L.slice(h * cycles, (h + 1) * cycles).map((zL, l) =>
+      moved(trace.L[h * cycles + l - 1] ?? start.zL, zL),
+    ),
+    moved(trace.H[h - 1] ?? start.zH, zH),
+  ]);
+  return columns.map((c) => reshape(c, [c.size, 1])).reduce((a, b) => concat([a, b], 1));
 }

@@ -28,6 +28,7 @@ import {
   type Batch,
   type Carry,
   type Halting,
+  type Refilled,
 } from "./act.js";
 import type { TrainConfig } from "./config.js";
 import { actLoss, type LossResult } from "./loss.js";
@@ -126,6 +127,8 @@ export function gradientNorm(gradients: ReadonlyMap<string, Tensor>): Tensor {
 
 /** What an evaluation segment computes. */
 export interface EvaluationResult extends LossResult {
+  /** What the segment started from. */
+  readonly start: Refilled;
   readonly segment: SegmentResult;
   readonly halting: Halting;
 }
@@ -148,5 +151,5 @@ export function evaluationSegment(
     config,
   );
   storeCarry(carry, start, result, halting);
-  return { ...loss, segment: result, halting };
+  return { ...loss, start, segment: result, halting };
 }
