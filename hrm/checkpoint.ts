@@ -50,7 +50,7 @@ type RunRecord = Omit<SessionSnapshot, "config" | "state" | "best"> & {
 /** The file's bytes. */
 export function encodeCheckpoint(checkpoint: Checkpoint): Uint8Array<ArrayBuffer> {
   const { config, task, vocabulary, step, seed, raw, ema, run } = checkpoint;
-  const trained = parameterSpecs(config).filter((p) => p.update === "adam");
+  const trained = parameterSpecs(config).filter((p) => p.update !== "fixed");
   const averages = trained.flatMap(({ name }) => (ema ? [[PREFIX.ema + name, ema.get(name)!] as const] : []));
   const tensors = new Map<string, HostTensor>([...raw, ...averages, ...(run?.state ?? [])]);
   for (const [name, value] of run?.best?.weights ?? []) tensors.set(BEST + name, value);

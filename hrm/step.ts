@@ -5,6 +5,7 @@ import {
   assign,
   cast,
   grad,
+  mul,
   position,
   reshape,
   scale,
@@ -12,6 +13,7 @@ import {
   slice,
   sqrt,
   square,
+  sub,
   sum,
   takeRows,
   type AdamState,
@@ -51,6 +53,8 @@ export interface TrainingState {
   readonly adam: ReadonlyMap<string, AdamState>;
   /** The puzzle embedding table, where there is one. */
   readonly puzzleTable: Variable | null;
+  /** Its moving average, where one is kept. */
+  readonly puzzleEma: Variable | null;
   /** u32 [2]: seed and number of finished steps. */
   readonly counter: Variable;
   /** Schedule tables [steps + 1, 4]. */
@@ -79,7 +83,7 @@ export const PUZZLE_LOCAL = "inner.puzzle_emb.local_weights";
  * outside; the step is the same.
  */
 export function trainStep(state: TrainingState, batch: Batch, exploration: Exploration): StepResult {
-  const { model, carry, adam, puzzleTable, counter, schedule, train } = state;
+  const { model, carry, adam, puzzleTable, puzzleEma, counter, schedule, train } = state;
   const { config } = model;
   const step = add(slice(counter, [1], [1]), 1);
   const start = refill(carry, batch, model.parameters, config);
@@ -112,6 +116,10 @@ export function trainStep(state: TrainingState, batch: Batch, exploration: Explo
     gradients.set(PUZZLE_LOCAL, gradient);
     const puzzleHyper = reshape(takeRows(schedule.puzzle, index), [4]);
     signSgdRowsStep(puzzleTable, start.identifiers, gradient, puzzleHyper, train.puzzle_emb_weight_decay);
+    if (puzzleEma) {
+      const decay = slice(hyper, [3], [1]);
+      assign(puzzleEma, add(puzzleEma, mul(sub(puzzleTable, puzzleEma), sub(1, decay))));
+    }
   }
   storeCarry(carry, start, result, halting);
   // (seed, t) becomes (seed, t + 1).

@@ -64,7 +64,7 @@ export function modelOf(config: HrmConfig, weights: Weights): Model {
 /** Weights, optimizer state, carry and counter on the GPU. */
 export interface TrainingMemory extends TrainingState {
   readonly weights: Weights;
-  /** The moving average of the trained weights with the others as they are; null where none is kept. */
+  /** The moving average of every trained weight, with the fixed ones as they are; null where none is kept. */
   readonly ema: Weights | null;
   readonly carry: Carry;
   destroy(): void;
@@ -82,9 +82,10 @@ export function createTrainingMemory(
   const adam = new Map<string, AdamState>();
   const ema = new Map<string, Variable>(weights);
   for (const { name, shape, update } of parameterSpecs(config)) {
-    if (update !== "adam") continue;
+    if (update === "fixed") continue;
     const average = train.ema_decay > 0 ? variable(device, initial.get(name)!, PREFIX.ema + name) : undefined;
     if (average) ema.set(name, average);
+    if (update === "puzzle") continue;
     adam.set(name, {
       parameter: weights.get(name)!,
       expAvg: variable(device, zeros(shape), PREFIX.expAvg + name),
@@ -106,6 +107,7 @@ export function createTrainingMemory(
     carry,
     adam,
     puzzleTable: weights.get(PUZZLE_EMBEDDING) ?? null,
+    puzzleEma: train.ema_decay > 0 ? (ema.get(PUZZLE_EMBEDDING) ?? null) : null,
     counter,
     schedule,
     train,
@@ -122,11 +124,8 @@ export function createTrainingMemory(
 export function trainingVariables(memory: TrainingMemory): ReadonlyMap<string, Variable> {
   const variables = [
     ...memory.weights.values(),
-    ...[...memory.adam.values()].flatMap(({ expAvg, expAvgSq, ema }) => [
-      expAvg,
-      expAvgSq,
-      ...(ema ? [ema] : []),
-    ]),
+    ...(memory.ema?.values() ?? []),
+    ...[...memory.adam.values()].flatMap(({ expAvg, expAvgSq }) => [expAvg, expAvgSq]),
     ...(Object.values(memory.carry) as Variable[]),
     memory.counter,
   ];
