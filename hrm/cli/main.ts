@@ -1,6 +1,7 @@
 /** The command `hrm`: results to stdout, everything else to stderr; exit code 2 for a wrong command line. */
-import { ArgumentError, nearestName } from "./arguments.js";
+import { EngineError } from "../../engine/index.js";
 import { ConfigError } from "../config.js";
+import { ArgumentError, nearestName } from "./arguments.js";
 import { evalCommand } from "./commands/eval.js";
 import { infoCommand } from "./commands/info.js";
 import { solveCommand } from "./commands/solve.js";
@@ -11,7 +12,7 @@ import { verifyCommand } from "./commands/verify.js";
 export type CommandRunner = (argv: readonly string[]) => Promise<number>;
 
 const COMMANDS: Readonly<Record<string, { run: CommandRunner; summary: string }>> = {
-  train: { run: trainCommand, summary: "train a model to a solved puzzle" },
+  train: { run: trainCommand, summary: "train a model until it solves held-out puzzles" },
   eval: { run: evalCommand, summary: "score a checkpoint on held-out puzzles" },
   solve: { run: solveCommand, summary: "solve one puzzle, segment by segment" },
   verify: { run: verifyCommand, summary: "replay golden fixtures of the official code" },
@@ -25,18 +26,34 @@ function usage(): string {
 
 async function main(argv: readonly string[]): Promise<number> {
   const [name, ...rest] = argv;
-  if (name === undefined || name === "--help" || name === "-h" || name === "help") {
+  if (name === "--help" || name === "-h" || name === "help") {
     process.stdout.write(usage());
-    return name === undefined ? 2 : 0;
+    return 0;
   }
-  const command = COMMANDS[name];
-  if (!command) {
+  if (name === undefined) {
+    process.stderr.write(usage());
+    return 2;
+  }
+  if (!Object.hasOwn(COMMANDS, name)) {
     const near = nearestName(name, Object.keys(COMMANDS));
     throw new ArgumentError(
-      `hrm: got command "${name}"; expected ${Object.keys(COMMANDS).join(", ")}.${near ? ` Did you mean ${near}?` : ""}`,
+      `hrm: got the command ${JSON.stringify(name)}; expected one of ${Object.keys(COMMANDS).join(", ")}.${near ? ` Did you mean ${near}?` : ""}`,
     );
   }
-  return command.run(rest);
+  return COMMANDS[name]!.run(rest);
+}
+
+/** The error as the user sees it: errors that we throw explain themselves, any other is ours and shows where. */
+function explain(error: unknown): string {
+  if (error instanceof EngineError || error instanceof ConfigError) return `${error.name}: ${error.message}`;
+  return `This is a defect of hrm-webgpu; please report it with the command that you ran.\n${String((error as Error)?.stack ?? error)}`;
+}
+
+// Whoever reads may stop before we do (`hrm info | head -1`); the work and its exit code do not depend on it.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+  });
 }
 
 main(process.argv.slice(2)).then(
@@ -44,10 +61,7 @@ main(process.argv.slice(2)).then(
     process.exitCode = code;
   },
   (error: unknown) => {
-    const known = error instanceof Error && error.name !== "Error" && error.name !== "TypeError";
-    process.stderr.write(
-      `${known ? `${error.name}: ${error.message}` : String((error as Error).stack ?? error)}\n`,
-    );
+    process.stderr.write(`${explain(error)}\n`);
     process.exitCode = error instanceof ArgumentError || error instanceof ConfigError ? 2 : 1;
     // A device that the error left open would keep the process alive.
     process.exit();

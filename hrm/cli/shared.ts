@@ -1,11 +1,13 @@
 /** What the commands share: options, the device, checkpoints on disk, output. */
 import { readFile } from "node:fs/promises";
-import { openNodeDevice } from "../../engine/node/index.js";
-import type { Device } from "../../engine/index.js";
+import { AdapterError, type Device } from "../../engine/index.js";
+import { listAdapters, openNodeDevice } from "../../engine/node/index.js";
 import { decodeCheckpoint, type Checkpoint } from "../checkpoint.js";
+import { FileFormatError } from "../files/file_format_error.js";
 import { createWeights, type Weights } from "../parameters.js";
 import { findPreset, presetNames, type Preset } from "../presets.js";
 import { ArgumentError, nearestName, type Option } from "./arguments.js";
+import { reasonOf } from "./run_folder.js";
 
 /** Options of every command that opens a device. */
 export const adapterOptions = {
@@ -20,17 +22,47 @@ export const adapterOptions = {
 export const jsonOption = {
   type: "bool",
   default: false,
-  help: "print one JSON object as the last line of stdout",
+  help: "print one JSON object as the last line of stdout, everything else to stderr",
 } as const satisfies Option;
+
+/** Options of the commands that read a checkpoint. */
+export const checkpointOptions = {
+  checkpoint: { type: "string", help: "file that hrm train wrote", placeholder: "file" },
+  weights: { type: "choice", choices: ["ema", "raw"], default: "ema", help: "moving average or raw weights" },
+  segments: {
+    type: "int",
+    min: 1,
+    max: 1000,
+    help: "ACT segments per puzzle",
+    defaultText: "the model's halt_max_steps",
+  },
+} as const satisfies Record<string, Option>;
 
 /** Writes a line to stderr, where everything but results goes. */
 export function say(line: string): void {
   process.stderr.write(`${line}\n`);
 }
 
-/** Opens a device and says which. */
+/** Writes a result for people: to stdout, or to stderr where stdout is kept for JSON. */
+export function show(text: string, { json }: { readonly json: boolean }): void {
+  (json ? process.stderr : process.stdout).write(`${text}\n`);
+}
+
+/** Writes the one line of JSON. */
+export function printJson(report: object): void {
+  process.stdout.write(`${JSON.stringify(report)}\n`);
+}
+
+/** Opens a device and says which. @throws ArgumentError where `adapter` names none of those found */
 export async function openAnnounced(adapter: string | undefined): Promise<Device> {
-  const device = await openNodeDevice(adapter === undefined ? {} : { adapter });
+  let device: Device;
+  try {
+    device = await openNodeDevice(adapter === undefined ? {} : { adapter });
+  } catch (error) {
+    const misnamed =
+      error instanceof AdapterError && adapter !== undefined && (await listAdapters()).length > 0;
+    throw misnamed ? new ArgumentError(`--adapter: ${error.message}`) : error;
+  }
   say(
     `adapter   ${device.adapter.name}${device.adapter.software ? " - shaders run on the CPU; a GPU would be much faster" : ""}`,
   );
@@ -47,19 +79,20 @@ export function requirePreset(name: string): Preset {
   );
 }
 
-/** Reads a checkpoint file. */
+/** Reads a checkpoint file. @throws ArgumentError naming the file and what is wrong with it */
 export async function loadCheckpoint(path: string | undefined): Promise<Checkpoint> {
   if (path === undefined)
     throw new ArgumentError("--checkpoint: got nothing; expected a .safetensors file that hrm train wrote.");
-  let bytes: Uint8Array;
   try {
-    bytes = new Uint8Array(await readFile(path));
+    return decodeCheckpoint(new Uint8Array(await readFile(path)));
   } catch (error) {
+    const reason = error instanceof FileFormatError ? error.message : `cannot be read (${reasonOf(error)})`;
+    if (!(error instanceof FileFormatError) && (error as NodeJS.ErrnoException).code === undefined)
+      throw error;
     throw new ArgumentError(
-      `--checkpoint: cannot read "${path}" (${(error as NodeJS.ErrnoException).code}); expected a .safetensors file that hrm train wrote.`,
+      `--checkpoint "${path}": ${reason}; expected a .safetensors file that hrm train wrote.`,
     );
   }
-  return decodeCheckpoint(bytes);
 }
 
 /** The raw or averaged weights of a checkpoint, on the device. */
@@ -69,7 +102,7 @@ export function uploadWeights(device: Device, checkpoint: Checkpoint, which: "em
   return createWeights(device, checkpoint.config, (which === "ema" && checkpoint.ema) || checkpoint.raw);
 }
 
-/** The preset whose task a checkpoint was trained on. */
+/** The preset whose task a checkpoint was trained on. @throws ArgumentError */
 export function presetOf(checkpoint: Checkpoint): Preset {
   const preset = findPreset(checkpoint.task);
   if (!preset)

@@ -4,24 +4,19 @@ import { formatPercent, formatProportion } from "../../statistics.js";
 import { parseArguments, type Command } from "../arguments.js";
 import {
   adapterOptions,
+  checkpointOptions,
   jsonOption,
   loadCheckpoint,
   openAnnounced,
   presetOf,
+  printJson,
   say,
+  show,
   uploadWeights,
 } from "../shared.js";
 
 const options = {
-  checkpoint: { type: "string", help: "file that hrm train wrote", placeholder: "file" },
-  weights: { type: "choice", choices: ["ema", "raw"], default: "ema", help: "moving average or raw weights" },
-  segments: {
-    type: "int",
-    min: 1,
-    max: 1000,
-    help: "ACT segments per puzzle",
-    defaultText: "halt_max_steps",
-  },
+  ...checkpointOptions,
   limit: { type: "int", min: 1, help: "puzzles to score", defaultText: "all" },
   seed: {
     type: "int",
@@ -40,6 +35,9 @@ const command: Command<typeof options> = {
   options,
 };
 
+/** Rows that run side by side. */
+const BATCH = 64;
+
 /** Runs `hrm eval`. */
 export async function evalCommand(argv: readonly string[]): Promise<number> {
   const parsed = parseArguments(command, argv);
@@ -50,25 +48,41 @@ export async function evalCommand(argv: readonly string[]): Promise<number> {
   const { values } = parsed;
   const checkpoint = await loadCheckpoint(values.checkpoint);
   const preset = presetOf(checkpoint);
+  const seed = values.seed ?? checkpoint.seed ?? 0;
   const device = await openAnnounced(values.adapter);
-  const evaluator = await createEvaluator({
-    device,
-    config: { ...checkpoint.config, batch_size: 64 },
-    weights: uploadWeights(device, checkpoint, values.weights),
-    data: preset.splits(values.seed ?? checkpoint.seed ?? 0).test,
-    ...(values.segments !== undefined && { segments: values.segments }),
-  });
-  const scores = await evaluator.run(values.limit);
-  say(
-    `exact ${formatProportion(scores.exact, scores.count)} of ${scores.count}; cells ${formatPercent(scores.cellAccuracy)}; ` +
-      `q_halt right ${formatPercent(scores.qHaltAccuracy)}; ${scores.meanSteps.toFixed(2)} segments`,
-  );
-  if (values.json) {
-    const { count, exactAccuracy, cellAccuracy, qHaltAccuracy, meanSteps } = scores;
-    process.stdout.write(
-      `${JSON.stringify({ count, exactAccuracy, cellAccuracy, qHaltAccuracy, meanSteps, adapter: device.adapter.name })}\n`,
+  try {
+    say(`weights   step ${checkpoint.step} of a run on ${preset.name}`);
+    say(
+      seed === checkpoint.seed
+        ? `data      test split of seed ${seed}, which the run left untouched`
+        : `data      test split of seed ${seed}; the run's seed is ${checkpoint.seed ?? "unknown"}, so it may have been trained on some of these puzzles`,
     );
+    const evaluator = await createEvaluator({
+      device,
+      config: { ...checkpoint.config, batch_size: BATCH },
+      weights: uploadWeights(device, checkpoint, values.weights),
+      data: preset.splits(seed).test,
+      ...(values.segments !== undefined && { segments: values.segments }),
+    });
+    const scores = await evaluator.run(values.limit);
+    show(
+      `exact ${formatProportion(scores.exact, scores.count)} of ${scores.count} (95% interval); cells ${formatPercent(scores.cellAccuracy)}; ` +
+        `q_halt right ${formatPercent(scores.qHaltAccuracy)}; ${scores.meanSteps.toFixed(2)} segments`,
+      values,
+    );
+    if (values.json) {
+      const { count, exactAccuracy, cellAccuracy, qHaltAccuracy, meanSteps } = scores;
+      printJson({
+        count,
+        exactAccuracy,
+        cellAccuracy,
+        qHaltAccuracy,
+        meanSteps,
+        adapter: device.adapter.name,
+      });
+    }
+    return 0;
+  } finally {
+    device.destroy();
   }
-  device.destroy();
-  return 0;
 }

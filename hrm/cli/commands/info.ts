@@ -1,7 +1,7 @@
 /** `hrm info`: the adapters of this machine. */
 import { listAdapters } from "../../../engine/node/index.js";
 import { parseArguments, type Command } from "../arguments.js";
-import { jsonOption } from "../shared.js";
+import { jsonOption, printJson, show } from "../shared.js";
 
 const options = { json: jsonOption } as const;
 const command: Command<typeof options> = {
@@ -20,12 +20,16 @@ export async function infoCommand(argv: readonly string[]): Promise<number> {
   const adapters = await listAdapters();
   for (const a of adapters) {
     const limits = Object.entries(a.limits).map(([name, value]) => `    ${name} ${value}`);
-    process.stdout.write(
-      `${a.index}: ${a.name}${a.chosen ? "  <- used by default" : ""}\n  ${a.why}; driver from ${a.source}; vendor ${a.vendor || "-"}, architecture ${a.architecture || "-"}\n` +
-        `  features ${a.features.join(", ")}\n  limits\n${limits.join("\n")}\n`,
-    );
+    const lines = [
+      `${a.index}: ${a.name}${a.chosen ? "  <- used by default" : ""}`,
+      `  why: ${a.why}; driver from ${a.source}; vendor ${a.vendor || "-"}, architecture ${a.architecture || "-"}`,
+      `  features: ${a.features.join(", ") || "-"}`,
+      `  limits:\n${limits.join("\n")}`,
+    ];
+    show(lines.join("\n"), parsed.values);
   }
-  if (adapters.length === 0) process.stdout.write("No WebGPU adapter found.\n");
-  if (parsed.values.json) process.stdout.write(`${JSON.stringify({ adapters })}\n`);
+  if (adapters.length === 0)
+    show("No WebGPU adapter found: neither a GPU driver nor a software adapter.", parsed.values);
+  if (parsed.values.json) printJson({ adapters });
   return adapters.length > 0 ? 0 : 1;
 }

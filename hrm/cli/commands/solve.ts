@@ -1,24 +1,22 @@
 /** `hrm solve`: one puzzle, the answer after each segment. */
 import { createSolver } from "../../evaluate.js";
-import { parseArguments, type Command } from "../arguments.js";
+import { PuzzleError, type Task } from "../../tasks/task.js";
+import { ArgumentError, parseArguments, type Command } from "../arguments.js";
 import { wantsColor } from "../render.js";
 import {
   adapterOptions,
+  checkpointOptions,
   jsonOption,
   loadCheckpoint,
   openAnnounced,
   presetOf,
+  printJson,
+  show,
   uploadWeights,
 } from "../shared.js";
 import { renderSolution } from "../solution.js";
 
-const options = {
-  checkpoint: { type: "string", help: "file that hrm train wrote", placeholder: "file" },
-  weights: { type: "choice", choices: ["ema", "raw"], default: "ema", help: "moving average or raw weights" },
-  segments: { type: "int", min: 1, max: 1000, help: "ACT segments", defaultText: "halt_max_steps" },
-  ...adapterOptions,
-  json: jsonOption,
-} as const;
+const options = { ...checkpointOptions, ...adapterOptions, json: jsonOption } as const;
 
 const command: Command<typeof options> = {
   name: "hrm solve",
@@ -39,31 +37,40 @@ export async function solveCommand(argv: readonly string[]): Promise<number> {
   const { values, positionals } = parsed;
   const checkpoint = await loadCheckpoint(values.checkpoint);
   const { task } = presetOf(checkpoint);
-  const inputs = task.parse(positionals[0]!);
+  const inputs = parsePuzzle(task, positionals[0]!);
   const device = await openAnnounced(values.adapter);
-  const solver = await createSolver({
-    device,
-    config: checkpoint.config,
-    weights: uploadWeights(device, checkpoint, values.weights),
-  });
-  const segments = await solver.solve(
-    inputs,
-    values.segments === undefined ? {} : { segments: values.segments },
-  );
-  const answer = segments.at(-1)!.prediction;
-  const { solved } = task.check(inputs, answer);
-  process.stdout.write(
-    `${renderSolution(task, inputs, segments, wantsColor(process.stdout, process.env))}\n`,
-  );
-  if (values.json) {
-    const report = {
-      solved,
-      answer: task.format(answer),
-      segments: segments.map((s) => ({ grid: task.format(s.prediction), qHalt: s.qHalt })),
-      adapter: device.adapter.name,
-    };
-    process.stdout.write(`${JSON.stringify(report)}\n`);
+  try {
+    const solver = await createSolver({
+      device,
+      config: checkpoint.config,
+      weights: uploadWeights(device, checkpoint, values.weights),
+    });
+    const segments = await solver.solve(
+      inputs,
+      values.segments === undefined ? {} : { segments: values.segments },
+    );
+    const answer = segments.at(-1)!.prediction;
+    const { solved } = task.check(inputs, answer);
+    const stream = values.json ? process.stderr : process.stdout;
+    show(renderSolution(task, inputs, segments, wantsColor(stream, process.env)), values);
+    if (values.json) {
+      printJson({
+        solved,
+        answer: task.format(answer),
+        segments: segments.map((s) => ({ grid: task.format(s.prediction), qHalt: s.qHalt })),
+        adapter: device.adapter.name,
+      });
+    }
+    return solved ? 0 : 1;
+  } finally {
+    device.destroy();
   }
-  device.destroy();
-  return solved ? 0 : 1;
+}
+
+function parsePuzzle(task: Task, text: string): Int32Array {
+  try {
+    return task.parse(text);
+  } catch (error) {
+    throw error instanceof PuzzleError ? new ArgumentError(`<puzzle>: ${error.message}`) : error;
+  }
 }

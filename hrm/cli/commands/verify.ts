@@ -1,10 +1,13 @@
 /** `hrm verify`: replays golden fixtures and prints every comparison. */
-import { readdir, readFile, stat } from "node:fs/promises";
-import { basename, join } from "node:path";
-import { replayFixture } from "../../verify/replay.js";
+import { readdir, readFile, realpath, stat } from "node:fs/promises";
+import { basename, join, relative } from "node:path";
 import type { CheckRow } from "../../verify/check.js";
+import { FIXTURE_FILES, replayFixture } from "../../verify/replay.js";
 import { ArgumentError, parseArguments, type Command } from "../arguments.js";
-import { adapterOptions, jsonOption, openAnnounced, say } from "../shared.js";
+import { reasonOf } from "../run_folder.js";
+import { adapterOptions, jsonOption, openAnnounced, printJson, say, show } from "../shared.js";
+
+const DEFAULT_FOLDER = "../shared/fixtures";
 
 const options = { ...adapterOptions, json: jsonOption } as const;
 const command: Command<typeof options> = {
@@ -12,20 +15,46 @@ const command: Command<typeof options> = {
   summary:
     "Replays every golden fixture below the folders given (primitives, segments, trajectories, evaluations).",
   options,
-  positionals: [
-    { name: "folder", help: "folders with fixtures; default ../shared/fixtures", variadic: true },
-  ],
+  positionals: [{ name: "folder", help: `folders with fixtures; default ${DEFAULT_FOLDER}`, variadic: true }],
 };
 
-/** Folders at or below `folder` that hold a fixture. */
-async function fixtureFolders(folder: string): Promise<string[]> {
-  const entries = await readdir(folder, { withFileTypes: true });
-  const names = entries.map((e) => e.name);
-  const here = names.includes("segment.safetensors") || names.includes("primitives.json") ? [folder] : [];
-  const below = await Promise.all(
-    entries.filter((e) => e.isDirectory()).map((e) => fixtureFolders(join(folder, e.name))),
+/** Folders at or below `folder` that hold a fixture, each once though links lead to it twice. */
+async function fixtureFolders(folder: string, seen = new Set<string>()): Promise<string[]> {
+  const real = await realpath(folder);
+  if (seen.has(real)) return [];
+  seen.add(real);
+  const names = (await readdir(folder)).sort();
+  const found = names.some((name) => FIXTURE_FILES.includes(name)) ? [folder] : [];
+  for (const name of names) {
+    const path = join(folder, name);
+    if (await isFolder(path)) found.push(...(await fixtureFolders(path, seen)));
+  }
+  return found;
+}
+
+const isFolder = (path: string): Promise<boolean> =>
+  stat(path).then(
+    (s) => s.isDirectory(),
+    () => false,
   );
-  return [...here, ...below.flat()].sort();
+
+/** Every fixture below the roots, with a name that tells them apart. @throws ArgumentError */
+async function findFixtures(roots: readonly string[]): Promise<{ folder: string; name: string }[]> {
+  const seen = new Set<string>();
+  const found: { folder: string; name: string }[] = [];
+  for (const root of roots) {
+    if (!(await isFolder(root)))
+      throw new ArgumentError(`<folder>: got "${root}"; expected a folder with golden fixtures below it.`);
+    let folders: string[];
+    try {
+      folders = await fixtureFolders(root, seen);
+    } catch (error) {
+      throw new ArgumentError(`<folder>: cannot list "${root}" (${reasonOf(error)}).`);
+    }
+    for (const folder of folders)
+      found.push({ folder, name: relative(root, folder) || basename(await realpath(folder)) });
+  }
+  return found;
 }
 
 /** Runs `hrm verify`. Exit code 1 on a failure, or where there was nothing to replay. */
@@ -35,43 +64,42 @@ export async function verifyCommand(argv: readonly string[]): Promise<number> {
     process.stdout.write(parsed.text);
     return 0;
   }
-  const roots = parsed.positionals.length > 0 ? parsed.positionals : ["../shared/fixtures"];
-  for (const root of roots) {
-    if (
-      !(await stat(root).then(
-        (s) => s.isDirectory(),
-        () => false,
-      ))
-    )
-      throw new ArgumentError(`hrm verify: got "${root}"; expected a folder with fixtures.`);
+  const { values } = parsed;
+  const roots = parsed.positionals.length > 0 ? parsed.positionals : [DEFAULT_FOLDER];
+  const fixtures = await findFixtures(roots);
+  const device = await openAnnounced(values.adapter);
+  try {
+    const rows: CheckRow[] = [];
+    if (fixtures.length > 0) show(tableHead(), values);
+    for (const { folder, name } of fixtures) {
+      const read = (file: string): Promise<Uint8Array | null> =>
+        readFile(join(folder, file)).then(
+          (bytes) => new Uint8Array(bytes),
+          (error: NodeJS.ErrnoException) => (error.code === "ENOENT" ? null : Promise.reject(error)),
+        );
+      const replayed = await replayFixture(device, name, read);
+      for (const row of replayed) show(tableRow(row), values);
+      rows.push(...replayed);
+    }
+    const failed = rows.filter((r) => !r.passed).length;
+    const passed = rows.length - failed;
+    if (rows.length === 0)
+      say(`Nothing to replay below ${roots.join(", ")}: no folder holds ${FIXTURE_FILES.join(" or ")}.`);
+    const ties = rows.filter((r) => r.passed && r.note !== "").length;
+    if (ties > 0) show(`${ties} of those passed with a note: see the rows above`, values);
+    show(`${passed} passed, ${failed} failed`, values);
+    if (values.json) printJson({ adapter: device.adapter.name, passed, failed, rows });
+    return failed > 0 || rows.length === 0 ? 1 : 0;
+  } finally {
+    device.destroy();
   }
-  const folders = (await Promise.all(roots.map(fixtureFolders))).flat();
-  const device = await openAnnounced(parsed.values.adapter);
-  const rows: CheckRow[] = [];
-  for (const folder of folders) {
-    const read = (name: string): Promise<Uint8Array | null> =>
-      readFile(join(folder, name)).then(
-        (bytes) => new Uint8Array(bytes),
-        (error: NodeJS.ErrnoException) => (error.code === "ENOENT" ? null : Promise.reject(error)),
-      );
-    const started = rows.length;
-    rows.push(...(await replayFixture(device, basename(folder), read)));
-    for (const row of rows.slice(started)) process.stdout.write(`${format(row)}\n`);
-  }
-  const failed = rows.filter((r) => !r.passed).length;
-  if (rows.length === 0)
-    say(
-      `Nothing to replay below ${roots.join(", ")}: no folder holds segment.safetensors or primitives.json.`,
-    );
-  if (parsed.values.json)
-    process.stdout.write(
-      `${JSON.stringify({ adapter: device.adapter.name, passed: rows.length - failed, failed, rows })}\n`,
-    );
-  else process.stdout.write(`${rows.length - failed} passed, ${failed} failed\n`);
-  device.destroy();
-  return failed > 0 || rows.length === 0 ? 1 : 0;
 }
 
-function format({ fixture, quantity, error, allowed, passed, note }: CheckRow): string {
-  return `${passed ? "pass" : "FAIL"}  ${fixture.padEnd(14)} ${quantity.padEnd(64)} error ${error.toExponential(2)}  allowed ${allowed.toExponential(2)}${note ? `  ${note}` : ""}`;
+function tableHead(): string {
+  return `${"fixture".padEnd(14)} ${"quantity".padEnd(60)} ${"max error".padStart(9)} ${"allowed".padStart(9)}  verdict`;
+}
+
+function tableRow({ fixture, quantity, error, allowed, passed, note }: CheckRow): string {
+  const figure = (value: number): string => value.toExponential(2).padStart(9);
+  return `${fixture.padEnd(14)} ${quantity.padEnd(60)} ${figure(error)} ${figure(allowed)}  ${passed ? "pass" : "FAIL"}${note ? `  ${note}` : ""}`;
 }

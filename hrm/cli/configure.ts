@@ -1,0 +1,162 @@
+/** The run that a command line and a config file ask for: a preset with some fields changed. */
+import { readFile } from "node:fs/promises";
+import {
+  ConfigError,
+  isModelField,
+  isTrainField,
+  modelConfig,
+  trainConfig,
+  type HrmConfig,
+  type TrainConfig,
+} from "../config.js";
+import type { Preset } from "../presets.js";
+import { ArgumentError, nearestName, type Option } from "./arguments.js";
+import { reasonOf } from "./run_folder.js";
+
+/** Configuration fields with an option of their own name, or none because the task fixes them. */
+type Renamed = "batch_size" | "total_steps" | "lr" | "seq_len" | "vocab_size";
+type Field = Exclude<keyof HrmConfig | keyof TrainConfig, Renamed>;
+
+const defaultText = "the preset's";
+const integer = (help: string): Option => ({ type: "int", help, defaultText });
+const number = (help: string): Option => ({ type: "float", help, defaultText });
+const flag = (help: string): Option => ({ type: "bool", help, defaultText });
+const choice = (help: string, ...choices: string[]): Option => ({
+  type: "choice",
+  help,
+  choices,
+  defaultText,
+});
+
+/** Options for configuration fields, under their config names. */
+export const fieldOptions: Readonly<Record<string, Option>> = {
+  hidden_size: integer("width of the model"),
+  num_heads: integer("attention heads; a divisor of hidden_size"),
+  expansion: number("SwiGLU inner size, as a multiple of hidden_size before the factor 2/3"),
+  swiglu_multiple: integer("the SwiGLU inner size is rounded up to a multiple of this"),
+  H_cycles: integer("updates of the H module in a segment"),
+  L_cycles: integer("updates of the L module for each of the H module"),
+  H_layers: integer("blocks in the H module"),
+  L_layers: integer("blocks in the L module"),
+  pos_encodings: choice("positions", "rope", "learned"),
+  rope_theta: number("base of the rotary angles"),
+  rms_norm_eps: number("added to the mean square in RMSNorm"),
+  causal: flag("attend to earlier cells only"),
+  puzzle_emb_ndim: integer("width of the puzzle embedding, 0 for none"),
+  num_puzzle_identifiers: integer("rows of the puzzle embedding"),
+  halt_max_steps: integer("ACT segments at most"),
+  halt_exploration_prob: number("share of rows that must think for a random number of segments"),
+  halt_only: flag("halt on q_halt > 0: no q_continue, no second forward"),
+  loss_type: choice("loss of a cell", "stablemax_cross_entropy", "softmax_cross_entropy"),
+  lr_schedule: choice("how the learning rate falls after the warm-up", "cosine", "linear"),
+  lr_warmup_steps: integer("steps over which the learning rate rises"),
+  lr_min_ratio: number("learning rate at the end, as a fraction of the peak"),
+  lr_decay_start: number("linear: the fraction of the plan after which it falls"),
+  weight_decay: number("weight decay of Adam-atan2"),
+  beta1: number("decay of the first moment"),
+  beta2: number("decay of the second moment"),
+  puzzle_emb_lr: number("learning rate of the puzzle embedding"),
+  puzzle_emb_weight_decay: number("weight decay of the puzzle embedding"),
+  ema_decay: number("decay of the moving average of the weights, 0 for none"),
+} satisfies Record<Field, Option>;
+
+/** Options whose name is shorter than their field's. */
+const RENAMED = [
+  ["batch", "batch_size"],
+  ["lr", "lr"],
+  ["steps", "total_steps"],
+] as const;
+
+/**
+ * The preset with everything that the config file and the options change; options win.
+ * @throws ArgumentError naming the option or the file, with the field or line
+ */
+export async function configure(
+  preset: Preset,
+  values: Readonly<Record<string, string | number | boolean | undefined>>,
+): Promise<Preset> {
+  const file = values["config"] as string | undefined;
+  const fromFile = file === undefined ? {} : await readConfigFile(file);
+  const fromOptions: Record<string, unknown> = {};
+  for (const field of Object.keys(fieldOptions))
+    if (values[field] !== undefined) fromOptions[field] = values[field];
+  for (const [option, field] of RENAMED)
+    if (values[option] !== undefined) fromOptions[field] = values[option];
+  const given = { ...fromFile, ...fromOptions };
+  const spelling = (field: string): string =>
+    field in fromOptions
+      ? `--${RENAMED.find(([, name]) => name === field)?.[0] ?? field}`
+      : field in fromFile
+        ? `--config ${file}: ${field}`
+        : `the preset's ${field}`;
+  for (const field of ["seq_len", "vocab_size"] as const) {
+    if (field in given && given[field] !== preset.model[field])
+      throw new ArgumentError(
+        `${spelling(field)}: got ${JSON.stringify(given[field])}; expected ${preset.model[field]}, which the task ${preset.task.name} fixes.`,
+      );
+  }
+  const pick = (test: (field: string) => boolean): Record<string, unknown> =>
+    Object.fromEntries(Object.entries(given).filter(([name]) => test(name)));
+  try {
+    return {
+      ...preset,
+      model: modelConfig({ ...preset.model, ...pick(isModelField) }),
+      train: trainConfig({ ...preset.train, ...pick(isTrainField) }),
+      stopAt: (values["stop-at"] as number | undefined) ?? preset.stopAt,
+      evalEvery: (values["eval-every"] as number | undefined) ?? preset.evalEvery,
+      evalLimit: (values["eval-limit"] as number | undefined) ?? preset.evalLimit,
+    };
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    throw new ArgumentError(
+      `${spelling(error.field)}: got ${JSON.stringify(error.got)}; expected ${error.expected}.`,
+    );
+  }
+}
+
+/** The fields of a config file. @throws ArgumentError */
+async function readConfigFile(file: string): Promise<Record<string, unknown>> {
+  const bad = (reason: string): ArgumentError =>
+    new ArgumentError(
+      `--config ${file}: ${reason}; expected a JSON object of config fields, such as {"hidden_size": 64}.`,
+    );
+  let text: string;
+  try {
+    text = await readFile(file, "utf8");
+  } catch (error) {
+    throw bad(`cannot be read (${reasonOf(error)})`);
+  }
+  let fields: unknown;
+  try {
+    fields = JSON.parse(text);
+  } catch (error) {
+    const reason = (error as Error).message.replace(/\s+/g, " ");
+    throw bad(`line ${lineOfJsonError(text)} is not JSON (${reason})`);
+  }
+  if (typeof fields !== "object" || fields === null || Array.isArray(fields))
+    throw bad(`holds ${Array.isArray(fields) ? "an array" : JSON.stringify(fields)}`);
+  for (const field of Object.keys(fields)) {
+    if (isModelField(field) || isTrainField(field)) continue;
+    const near = nearestName(field, [...Object.keys(fieldOptions), ...RENAMED.map(([, name]) => name)]);
+    throw bad(`got the unknown field ${JSON.stringify(field)}${near ? ` (did you mean "${near}"?)` : ""}`);
+  }
+  return fields as Record<string, unknown>;
+}
+
+/** The line at which text stops being JSON: the first whose prefix fails for another reason than that it ends. */
+function lineOfJsonError(text: string): number {
+  const lines = text.split("\n");
+  for (let line = 1; line <= lines.length; line++) {
+    const prefix = lines.slice(0, line).join("\n").trimEnd();
+    try {
+      JSON.parse(prefix);
+    } catch (error) {
+      const { message } = error as Error;
+      const at = /at position (\d+)/.exec(message)?.[1];
+      const ends =
+        /end of JSON|Unterminated/.test(message) || (at !== undefined && Number(at) >= prefix.length);
+      if (!ends) return line;
+    }
+  }
+  return lines.length;
+}

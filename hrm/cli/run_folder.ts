@@ -1,0 +1,100 @@
+/** A run's folder on disk: made once, never overwritten, each file whole or absent. */
+import { mkdir, open, rename, rm, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { EngineError } from "../../engine/errors.js";
+import { ArgumentError } from "./arguments.js";
+
+/** A file that could not be written: which, and why. */
+export class OutputError extends EngineError {
+  override readonly name = "OutputError";
+  constructor(path: string, cause: unknown) {
+    super(
+      "output",
+      `Cannot write "${path}": ${reasonOf(cause)}. What was saved before is untouched; free the disk or give another folder with --out.`,
+      { cause },
+    );
+  }
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  EACCES: "no permission",
+  EPERM: "not permitted",
+  EROFS: "the file system is read-only",
+  ENOSPC: "the disk is full",
+  EDQUOT: "the disk quota is used up",
+  ENOENT: "there is no such file or folder",
+  ENOTDIR: "a part of the path is a file",
+  EISDIR: "it is a folder",
+  EEXIST: "something else has that name",
+  ENAMETOOLONG: "the name is too long",
+};
+
+/** A file system error in words. */
+export function reasonOf(error: unknown): string {
+  const code = (error as NodeJS.ErrnoException).code ?? "";
+  return REASONS[code] ? `${REASONS[code]}, ${code}` : String((error as Error).message ?? error);
+}
+
+/**
+ * Makes a folder that did not exist: `parent/name`, or with the next free number. Two processes never get the
+ * same one. @throws ArgumentError where `parent` takes no folder
+ */
+export async function createRunFolder(
+  parent: string,
+  name: string,
+): Promise<{ folder: string; taken: boolean }> {
+  const cannot = (error: unknown): ArgumentError =>
+    new ArgumentError(
+      `--out: cannot make a folder in "${parent}" (${reasonOf(error)}); expected a folder that can be written.`,
+    );
+  try {
+    await makeFolder(parent);
+  } catch (error) {
+    throw cannot(error);
+  }
+  for (let i = 1; ; i++) {
+    const folder = join(parent, i === 1 ? name : `${name}-${i}`);
+    try {
+      await mkdir(folder);
+      return { folder, taken: i > 1 };
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw cannot(error);
+    }
+  }
+}
+
+/** A folder with those above it. Node's own recursive mkdir never returns where a file system refuses with ENOENT. */
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EEXIST" && (await stat(path)).isDirectory()) return;
+    const above = dirname(path);
+    const missing = code === "ENOENT" && !(await stat(above).catch(() => null));
+    if (!missing || above === path) throw error;
+    await makeFolder(above);
+    await makeFolder(path);
+  }
+}
+
+/**
+ * Writes a file so that a reader, also after a crash, sees the old file or the whole new one: temporary file,
+ * fsync, rename. @throws OutputError
+ */
+export async function writeAtomically(path: string, content: Uint8Array | string): Promise<void> {
+  const partial = `${path}.${process.pid}.partial`;
+  try {
+    const file = await open(partial, "w");
+    try {
+      await file.writeFile(content);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(partial, path);
+  } catch (error) {
+    await rm(partial, { force: true }).catch(() => undefined);
+    throw new OutputError(path, error);
+  }
+}
