@@ -1,8 +1,9 @@
 /** A run's folder on disk: made once, never overwritten, each file whole or absent. */
-import { mkdir, open, rename, rm, stat } from "node:fs/promises";
+import { mkdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { EngineError } from "../../engine/errors.js";
 import { ArgumentError } from "./arguments.js";
+import { writeAtomically } from "./checkpoint_store.js";
 
 /** A file that could not be written: which, and why. */
 export class OutputError extends EngineError {
@@ -78,23 +79,11 @@ async function makeFolder(path: string): Promise<void> {
   }
 }
 
-/**
- * Writes a file so that a reader, also after a crash, sees the old file or the whole new one: temporary file,
- * fsync, rename. @throws OutputError
- */
-export async function writeAtomically(path: string, content: Uint8Array | string): Promise<void> {
-  const partial = `${path}.${process.pid}.partial`;
+/** Replaces a file in one step. @throws OutputError */
+export async function writeFileSafely(path: string, content: Uint8Array | string): Promise<void> {
   try {
-    const file = await open(partial, "w");
-    try {
-      await file.writeFile(content);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(partial, path);
+    await writeAtomically(path, typeof content === "string" ? new TextEncoder().encode(content) : content);
   } catch (error) {
-    await rm(partial, { force: true }).catch(() => undefined);
     throw new OutputError(path, error);
   }
 }

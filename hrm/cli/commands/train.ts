@@ -12,7 +12,7 @@ import { configure, fieldOptions } from "../configure.js";
 import { follow } from "../follow.js";
 import { watchInterrupt } from "../interrupt.js";
 import { formatDuration, wantsColor } from "../render.js";
-import { createRunFolder, writeAtomically } from "../run_folder.js";
+import { createRunFolder, writeFileSafely } from "../run_folder.js";
 import { adapterOptions, jsonOption, openAnnounced, printJson, requirePreset, say } from "../shared.js";
 import { renderSolution } from "../solution.js";
 
@@ -101,7 +101,7 @@ async function train({ device, preset, seed, folder, json }: Run): Promise<numbe
   );
   let session: Session | undefined;
   try {
-    await writeAtomically(
+    await writeFileSafely(
       join(folder, "config.json"),
       `${JSON.stringify({ preset: preset.name, seed, adapter: device.adapter.name, model: preset.model, train: preset.train }, null, 2)}\n`,
     );
@@ -160,7 +160,7 @@ async function save(session: Session, preset: Preset, seed: number, folder: stri
   const { memory, step } = session.trainer;
   const raw = await readWeights(memory.weights);
   const ema = memory.ema && (await readWeights(memory.ema));
-  await writeAtomically(
+  await writeFileSafely(
     path,
     encodeCheckpoint({ config: preset.model, task: preset.name, step, seed, raw, ema }),
   );
