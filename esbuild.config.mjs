@@ -60,7 +60,7 @@ async function emit({ outputFiles }) {
     if (old && old.equals(contents)) continue;
     await mkdir(dirname(path), { recursive: true });
     const partial = `${path}.${process.pid}.partial`;
-    await writeFile(partial, contents);
+    await writeFile(partial, contents, { mode: path.endsWith("/dist/cli.js") ? 0o755 : 0o644 });
     await rename(partial, path);
   }
 }
