@@ -1,0 +1,91 @@
+/** Matrix products: those of a model's layers and their gradients, squares, skinny and odd ones. */
+import { matmul, type Capabilities, type MatmulSpec } from "../../../kernels/index.js";
+import { sumTolerance, type Alternative, type Expected, type KernelCase } from "../kernel_case.js";
+import { MODEL_SHAPES, type ModelShape } from "./shapes.js";
+
+/** A product as a case; the shape reads `<label> <layout> <M>x<N>x<K>`. */
+export function matmulCase(label: string, spec: MatmulSpec, quick: boolean): KernelCase {
+  const { layout, M, N, K, batch = 1, bias = false } = spec;
+  const scale = K ** -0.5;
+  return {
+    kernel: "matmul",
+    shape: `${label} ${layout} ${batch > 1 ? `${batch}x` : ""}${M}x${N}x${K}`,
+    quick,
+    flops: 2 * batch * M * N * K,
+    alternatives: (capabilities) => matmulAlternatives(spec, capabilities),
+    inputs: (random) => ({
+      a: random.floats(batch * M * K),
+      b: random.floats(batch * K * N, -scale, scale),
+      ...(bias && { bias: random.floats(N) }),
+    }),
+    outputs: { c: batch * M * N },
+    expected({ a, b, bias }, _binding, index): Expected {
+      const n = index % N;
+      const m = Math.floor(index / N) % M;
+      const g = Math.floor(index / (N * M));
+      let value = bias?.[n] ?? 0;
+      let magnitude = Math.abs(value);
+      for (let k = 0; k < K; k++) {
+        const left = a![g * M * K + (layout === "tn" ? k * M + m : m * K + k)]!;
+        const right = b![g * K * N + (layout === "nt" ? n * K + k : k * N + n)]!;
+        value += left * right;
+        magnitude += Math.abs(left * right);
+      }
+      return { value, scale: magnitude };
+    },
+    tolerance: sumTolerance(K),
+  };
+}
+
+/** What the engine chooses, and what it would choose on the other kind of adapter. */
+function matmulAlternatives(spec: MatmulSpec, capabilities: Capabilities): Alternative[] {
+  const other = { ...capabilities, software: !capabilities.software };
+  return [
+    { variant: "default", kernel: matmul(spec, capabilities) },
+    { variant: capabilities.software ? "gpu" : "software", kernel: matmul(spec, other) },
+  ];
+}
+
+/** y = x W^T with its two gradients. */
+function linearCases(
+  { name, quick }: ModelShape,
+  layer: string,
+  { rows, outputs, inputs, bias = false }: { rows: number; outputs: number; inputs: number; bias?: boolean },
+): KernelCase[] {
+  const label = `${name} ${layer}`;
+  return [
+    matmulCase(label, { layout: "nt", M: rows, N: outputs, K: inputs, bias }, quick),
+    matmulCase(`${label} dX`, { layout: "nn", M: rows, N: inputs, K: outputs }, quick),
+    matmulCase(`${label} dW`, { layout: "tn", M: outputs, N: inputs, K: rows }, quick),
+  ];
+}
+
+function modelCases(shape: ModelShape): KernelCase[] {
+  const { batch, length, width, inner, classes } = shape;
+  const rows = batch * length;
+  return [
+    linearCases(shape, "qkv", { rows, outputs: 3 * width, inputs: width }),
+    linearCases(shape, "o", { rows, outputs: width, inputs: width }),
+    linearCases(shape, "gate_up", { rows, outputs: 2 * inner, inputs: width }),
+    linearCases(shape, "down", { rows, outputs: width, inputs: inner }),
+    linearCases(shape, "lm_head", { rows, outputs: classes, inputs: width }),
+    linearCases(shape, "q_head", { rows: batch, outputs: 2, inputs: width, bias: true }),
+  ].flat();
+}
+
+const square = (n: number, quick = false): KernelCase =>
+  matmulCase("square", { layout: "nn", M: n, N: n, K: n }, quick);
+
+/** Every matmul case. */
+export const matmulCases: readonly KernelCase[] = [
+  ...MODEL_SHAPES.flatMap(modelCases),
+  ...[256, 512, 1024, 2048, 4096].map((n) => square(n, n <= 512)),
+  matmulCase("skinny", { layout: "nt", M: 1, N: 4096, K: 1024 }, true),
+  matmulCase("skinny", { layout: "nt", M: 16, N: 4096, K: 1024 }, false),
+  matmulCase("skinny", { layout: "nn", M: 4096, N: 16, K: 1024 }, false),
+  matmulCase("skinny", { layout: "tn", M: 32, N: 32, K: 65536 }, true),
+  matmulCase("odd", { layout: "nn", M: 257, N: 263, K: 271 }, true),
+  matmulCase("odd", { layout: "nt", M: 257, N: 263, K: 271 }, true),
+  matmulCase("odd", { layout: "tn", M: 257, N: 263, K: 271 }, true),
+  matmulCase("odd", { layout: "nt", M: 997, N: 61, K: 13, batch: 3 }, false),
+];

@@ -1,0 +1,120 @@
+/** Whole training steps: of a plain block stack, which peers can run too, and of HRM. */
+import type { Device, Program } from "../../../engine/index.js";
+import { modelConfig, type HrmConfig } from "../../../hrm/index.js";
+import {
+  blockStackData,
+  blockStackFlops,
+  checkBlockStack,
+  createBlockStack,
+  STACK_TOLERANCE,
+  type BlockStack,
+} from "../block_stack.js";
+import { checkHrmStep, createHrmStep, HRM_TOLERANCE, hrmFlops } from "../hrm_step.js";
+import { MODEL_SHAPES } from "./shapes.js";
+
+/** A step ready to be checked and timed. */
+export interface PreparedStep {
+  readonly program: Program;
+  /** @returns the largest relative error. @throws WrongResultError */
+  check(): Promise<number>;
+  destroy(): void;
+}
+
+export interface StepCase {
+  readonly kernel: "block_stack_step" | "training_step";
+  readonly shape: string;
+  readonly quick: boolean;
+  readonly flops: number;
+  readonly tolerance: number;
+  /** Numbers compared with float64. */
+  readonly compared: number;
+  create(device: Device, seed: number): Promise<PreparedStep>;
+}
+
+/** The stacks that peers are asked for. */
+export const BLOCK_STACKS: readonly BlockStack[] = MODEL_SHAPES.filter(({ name }) =>
+  ["tiny64", "small", "official/32"].includes(name),
+).map((shape) => ({ ...shape, layers: 2 }));
+
+export const blockStackShape = ({ name, width, layers, length, batch }: BlockStack): string =>
+  `${name} D${width} L${layers} S${length} B${batch}`;
+
+function blockStackCase(stack: BlockStack): StepCase {
+  return {
+    kernel: "block_stack_step",
+    shape: blockStackShape(stack),
+    quick: stack.quick,
+    flops: blockStackFlops(stack),
+    tolerance: STACK_TOLERANCE,
+    compared: 2,
+    async create(device, seed) {
+      const data = blockStackData(stack, seed);
+      const step = await createBlockStack(device, stack, data);
+      return {
+        program: step.program,
+        check: () => checkBlockStack(stack, data, step),
+        destroy: () => step.destroy(),
+      };
+    },
+  };
+}
+
+function hrmCase(name: string, config: HrmConfig, puzzles: number, quick: boolean): StepCase {
+  return {
+    kernel: "training_step",
+    shape: `${name} D${config.hidden_size} S${config.seq_len + (config.puzzle_emb_ndim > 0 ? 1 : 0)} B${config.batch_size}`,
+    quick,
+    flops: hrmFlops(config),
+    tolerance: HRM_TOLERANCE,
+    compared: 1,
+    async create(device, seed) {
+      const { trainer, state } = await createHrmStep(device, config, { puzzles, seed });
+      return {
+        program: trainer.program,
+        check: () => checkHrmStep(trainer, state, config),
+        destroy: () => trainer.destroy(),
+      };
+    },
+  };
+}
+
+const tiny = {
+  batch_size: 16,
+  seq_len: 16,
+  vocab_size: 6,
+  H_cycles: 1,
+  L_cycles: 2,
+  H_layers: 1,
+  L_layers: 1,
+  num_heads: 4,
+  pos_encodings: "learned",
+  halt_max_steps: 4,
+} as const;
+const small = {
+  batch_size: 32,
+  seq_len: 81,
+  vocab_size: 11,
+  H_cycles: 2,
+  L_cycles: 2,
+  H_layers: 2,
+  L_layers: 2,
+  num_heads: 4,
+  hidden_size: 128,
+} as const;
+const official = { puzzle_emb_ndim: 512, num_puzzle_identifiers: 1 } as const;
+
+/** Every training step. `tiny32` is halt-only as its preset is; the others run the second forward. */
+export const trainingSteps: readonly StepCase[] = [
+  ...BLOCK_STACKS.map(blockStackCase),
+  hrmCase(
+    "tiny32",
+    modelConfig({ ...tiny, hidden_size: 32, swiglu_multiple: 32, halt_only: true }),
+    16,
+    true,
+  ),
+  hrmCase("tiny64", modelConfig({ ...tiny, hidden_size: 64 }), 16, true),
+  hrmCase("small", modelConfig(small), 2, true),
+  hrmCase("official/8", modelConfig({ ...official, batch_size: 8 }), 1, false),
+  hrmCase("official/32", modelConfig({ ...official, batch_size: 32 }), 1, false),
+  hrmCase("official", modelConfig(official), 1, true),
+];

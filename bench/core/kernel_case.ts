@@ -1,0 +1,140 @@
+/** What a kernel benchmark is made of: inputs, alternatives, and a float64 reference that each must agree with. */
+import type { Device } from "../../engine/index.js";
+import type { TypedArray } from "../../engine/run_kernel.js";
+import type { Capabilities, Kernel } from "../../kernels/index.js";
+import { launch, type Launch } from "./launch.js";
+import type { RandomSource } from "./random.js";
+
+/** Data by binding name. */
+export type Buffers = Readonly<Record<string, TypedArray>>;
+
+/** A reference value, and the size of what was added up to it: rounding errors scale with the latter. */
+export interface Expected {
+  readonly value: number;
+  readonly scale: number;
+}
+
+/** One way to compute a case. */
+export interface Alternative {
+  /** `default` for what the engine would choose, else what sets it apart. */
+  readonly variant: string;
+  readonly kernel: Kernel;
+}
+
+/** One kernel at one shape. */
+export interface KernelCase {
+  /** The family: `matmul`, `attention_backward`. */
+  readonly kernel: string;
+  /** Names the shape among those of the family: `small qkv nt 2592x384x128`. */
+  readonly shape: string;
+  /** Part of the quick suite. */
+  readonly quick: boolean;
+  /** Floating-point operations; known before inputs are made, so that work above a budget is skipped. */
+  readonly flops: number;
+  /** @throws KernelError where this device cannot run the case */
+  alternatives(capabilities: Capabilities): readonly Alternative[];
+  /** Fresh data for every binding that is read, also those updated in place. */
+  inputs(random: RandomSource): Buffers;
+  /** Elements of every binding that is written only; filled with poison before the run. */
+  readonly outputs: Readonly<Record<string, number>>;
+  /** Element `index` of a written binding in float64. */
+  expected(inputs: Buffers, binding: string, index: number): Expected;
+  /** Largest allowed |actual - expected| / scale, from the length of the sums and the precision of the functions. */
+  readonly tolerance: number;
+}
+
+/** A kernel that computes something else than its reference; it is not timed. */
+export class WrongResultError extends Error {
+  override readonly name = "WrongResultError";
+}
+
+/** A checked alternative. */
+export interface CheckedLaunch {
+  readonly variant: string;
+  readonly launch: Launch;
+  /** Largest |actual - expected| / scale among the compared elements. */
+  readonly maxError: number;
+  /** Elements compared with the reference; every element was checked to be written and finite. */
+  readonly compared: number;
+}
+
+/** Bits of a NaN that no kernel writes by itself. */
+const POISON = 0x7fc0dead;
+
+/** Inputs of a case with poison for its outputs. */
+export function prepare(benchCase: KernelCase, random: RandomSource): { inputs: Buffers; buffers: Buffers } {
+  const inputs = benchCase.inputs(random);
+  const buffers: Record<string, TypedArray> = { ...inputs };
+  for (const [name, elements] of Object.entries(benchCase.outputs))
+    buffers[name] = new Uint32Array(elements).fill(POISON);
+  return { inputs, buffers };
+}
+
+/**
+ * Runs an alternative once and compares it with the reference.
+ * @param samples elements compared for each written binding; all, where it has no more
+ * @throws WrongResultError
+ */
+export async function check(
+  device: Device,
+  benchCase: KernelCase,
+  { variant, kernel }: Alternative,
+  data: { readonly inputs: Buffers; readonly buffers: Buffers },
+  random: RandomSource,
+  samples: number,
+): Promise<CheckedLaunch> {
+  const launched = await launch(device, kernel, data.buffers);
+  try {
+    let maxError = 0;
+    let compared = 0;
+    for (const [binding, values] of Object.entries(await launched.read())) {
+      const where = (i: number): string =>
+        `${benchCase.kernel} ${benchCase.shape} (${kernel.name}): ${binding}[${i}]`;
+      const bits = new Uint32Array(values.buffer);
+      const odd = bits.findIndex((b) =>
+        values instanceof Float32Array
+          ? (b & 0x7f800000) === 0x7f800000
+          : values instanceof Int32Array && b === POISON,
+      );
+      if (odd >= 0)
+        throw new WrongResultError(
+          `${where(odd)} ${bits[odd] === POISON ? "was not written" : `is ${values[odd]}`}.`,
+        );
+      for (const i of sampled(values.length, samples, random)) {
+        const { value, scale } = benchCase.expected(data.inputs, binding, i);
+        const difference = Math.abs(values[i]! - value);
+        const error = difference === 0 ? 0 : difference / scale;
+        if (!(error <= benchCase.tolerance))
+          throw new WrongResultError(
+            `${where(i)} = ${values[i]}; expected ${value} within ${benchCase.tolerance * scale}.`,
+          );
+        maxError = Math.max(maxError, error);
+        compared++;
+      }
+    }
+    return { variant, launch: launched, maxError, compared };
+  } catch (error) {
+    launched.destroy();
+    throw error;
+  }
+}
+
+/** All indices of few, else random ones with the first and the last. */
+function sampled(length: number, samples: number, random: RandomSource): readonly number[] {
+  if (length <= samples) return Array.from({ length }, (_, i) => i);
+  return [0, length - 1, ...random.integers(samples - 2, 0, length)];
+}
+
+/** Rounding unit of f32. */
+const UNIT = 2 ** -24;
+
+/**
+ * Tolerance of a sum of `terms` f32 products: rounding errors of one sign would reach terms * 2^-24 of the sum of
+ * magnitudes; as they come, they grow with the root.
+ */
+export function sumTolerance(terms: number): number {
+  return UNIT * (8 + 8 * Math.sqrt(terms));
+}
+
+/** Tolerance of formulas around WGSL's exp, log and division, which the specification lets be a few ULP off each. */
+export const FUNCTION_TOLERANCE = 64 * UNIT;

@@ -1,0 +1,76 @@
+/** A kernel with its buffers, ready to be dispatched again and again. */
+import type { Device } from "../../engine/index.js";
+import { STORAGE_USAGE } from "../../engine/device.js";
+import { typedArray, type TypedArray } from "../../engine/run_kernel.js";
+import type { Kernel } from "../../kernels/index.js";
+import type { Encode } from "./stopwatch.js";
+
+export interface Launch {
+  readonly kernel: Kernel;
+  /** Encodes one dispatch. */
+  readonly encode: Encode;
+  /** Pipeline creation and the first run, in ms by the wall clock; near the warm time where the pipeline was cached. */
+  readonly coldMs: number;
+  /** The bindings that the kernel writes, as they stand now. */
+  read(): Promise<Record<string, TypedArray>>;
+  destroy(): void;
+}
+
+/** Creates the pipeline, uploads `buffers` (one array a binding) and runs the kernel once. */
+export async function launch(
+  device: Device,
+  kernel: Kernel,
+  buffers: Readonly<Record<string, TypedArray>>,
+): Promise<Launch> {
+  const bound = kernel.bindings.map(({ name }) => {
+    const data = buffers[name];
+    if (!data)
+      throw new RangeError(
+        `${kernel.name}: no data for the binding "${name}"; the case gives ${Object.keys(buffers).join(", ")}.`,
+      );
+    const buffer = device.createBuffer(data.byteLength, STORAGE_USAGE, name);
+    device.gpu.queue.writeBuffer(buffer, 0, data as GPUAllowSharedBufferSource);
+    return { data, buffer };
+  });
+  const destroy = (): void => bound.forEach(({ buffer }) => device.destroyBuffer(buffer));
+  try {
+    await device.idle();
+    const start = performance.now();
+    const pipeline = await device.pipeline(kernel, kernel.name);
+    const bindGroup = device.gpu.createBindGroup({
+      label: kernel.name,
+      layout: device.bindGroupLayout(kernel),
+      entries: bound.map(({ buffer }, binding) => ({ binding, resource: { buffer } })),
+    });
+    const encode: Encode = (pass) => {
+      pass.setPipeline(pipeline);
+      pass.setBindGroup(0, bindGroup);
+      pass.dispatchWorkgroups(...kernel.workgroups);
+    };
+    const encoder = device.gpu.createCommandEncoder({ label: kernel.name });
+    const pass = encoder.beginComputePass();
+    encode(pass);
+    pass.end();
+    await device.submit(encoder.finish());
+    await device.idle();
+    const coldMs = performance.now() - start;
+    return {
+      kernel,
+      encode,
+      coldMs,
+      async read() {
+        const results: Record<string, TypedArray> = {};
+        for (const [i, { name, access, dtype }] of kernel.bindings.entries()) {
+          if (access !== "read_write") continue;
+          const { data, buffer } = bound[i]!;
+          results[name] = typedArray(dtype, await device.readBuffer(buffer, data.byteLength));
+        }
+        return results;
+      },
+      destroy,
+    };
+  } catch (error) {
+    destroy();
+    throw error;
+  }
+}

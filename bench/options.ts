@@ -1,0 +1,59 @@
+/** The command line of the benchmark. */
+import type { Command } from "../hrm/cli/arguments.js";
+
+export const options = {
+  quick: {
+    type: "bool",
+    default: false,
+    help: "a part of the suite in under two minutes on a software adapter; fewer samples",
+  },
+  filter: {
+    type: "string",
+    placeholder: "words",
+    help: 'only lines whose kernel and shape contain every word: "matmul small"',
+  },
+  adapter: {
+    type: "string",
+    placeholder: "name",
+    defaultText: "the best found",
+    help: '"gpu", "software", an index or part of a name',
+  },
+  variants: {
+    type: "bool",
+    default: false,
+    help: "also time, interleaved, the variants that the engine would not choose here",
+  },
+  kernel: {
+    type: "string",
+    placeholder: "file.ts",
+    help: "check and time the kernel cases that this file exports by default, instead of the suite",
+  },
+  peers: {
+    type: "bool",
+    default: false,
+    help: "TensorFlow.js, jax-js, ONNX Runtime Web (and PyTorch on CUDA) beside ours; see bench/peers",
+  },
+  budget: {
+    type: "float",
+    min: 0,
+    defaultText: "1.5 with --quick, else 30",
+    help: "seconds that one run of anything may take by estimate; longer work is skipped and named",
+  },
+  seed: { type: "int", min: 0, defaultText: "fresh", help: "repeats the inputs of a run" },
+  csv: { type: "bool", default: false, help: "print CSV instead of the table" },
+  json: { type: "bool", default: false, help: "print the report as one JSON object as the last line" },
+  compare: {
+    type: "string",
+    placeholder: "old.json",
+    help: "print ratios to an earlier --json run, with their uncertainty",
+  },
+  list: { type: "bool", default: false, help: "print the names of the suite's lines and stop" },
+} as const;
+
+export const command: Command<typeof options> = {
+  name: "npm run bench --",
+  summary:
+    "Measures what this adapter can do, then every kernel and whole training steps against that. Results go to " +
+    "stdout, progress to stderr. Exit code 1 where a kernel computes a wrong result, 2 for a wrong command line.",
+  options,
+};
