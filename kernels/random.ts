@@ -11,6 +11,25 @@ const ROUNDS = 20;
 /** Makes the third key word from the first two. */
 const PARITY = 0x1bd11bda;
 
+/** WGSL of one block: `fn threefry2x32(key: vec2u, counter: vec2u) -> vec2u`. */
+export const THREEFRY = lines(
+  "fn threefry2x32(key: vec2u, counter: vec2u) -> vec2u {",
+  `let words = array<u32, 3>(key.x, key.y, key.x ^ key.y ^ ${literal(PARITY, "u32")});`,
+  "var x = counter + key;",
+  repeat(ROUNDS, (round) => {
+    const bits = ROTATIONS[round % 8]!;
+    const injection = (round + 1) / 4;
+    return lines(
+      "x.x += x.y;",
+      `x.y = ((x.y << ${bits}u) | (x.y >> ${32 - bits}u)) ^ x.x;`,
+      Number.isInteger(injection) &&
+        `x += vec2u(words[${injection % 3}], words[${(injection + 1) % 3}] + ${injection}u);`,
+    );
+  }),
+  "return x;",
+  "}",
+);
+
 export interface RandomSpec {
   /** 32-bit words to draw. */
   readonly count: number;
@@ -32,23 +51,6 @@ export function randomBits(spec: RandomSpec, capabilities: Capabilities): Kernel
     { name: "bits", access: "read_write", dtype: "u32" },
   ];
   const { workgroups, prologue } = linearThreads(name, Math.ceil(count / 2), 64, capabilities);
-  const declarations = lines(
-    "fn threefry2x32(key: vec2u, counter: vec2u) -> vec2u {",
-    `let words = array<u32, 3>(key.x, key.y, key.x ^ key.y ^ ${literal(PARITY, "u32")});`,
-    "var x = counter + key;",
-    repeat(ROUNDS, (round) => {
-      const bits = ROTATIONS[round % 8]!;
-      const injection = (round + 1) / 4;
-      return lines(
-        "x.x += x.y;",
-        `x.y = ((x.y << ${bits}u) | (x.y >> ${32 - bits}u)) ^ x.x;`,
-        Number.isInteger(injection) &&
-          `x += vec2u(words[${injection % 3}], words[${(injection + 1) % 3}] + ${injection}u);`,
-      );
-    }),
-    "return x;",
-    "}",
-  );
   const body = lines(
     prologue,
     `let x = threefry2x32(vec2u(key[0], ${literal(stream, "u32")}), vec2u(index, key[1]));`,
@@ -57,7 +59,7 @@ export function randomBits(spec: RandomSpec, capabilities: Capabilities): Kernel
       ? "bits[2u * index + 1u] = x.y;"
       : `if (2u * index + 1u < ${count}u) { bits[2u * index + 1u] = x.y; }`,
   );
-  const code = shader({ bindings, workgroupSize: 64, declarations, body });
+  const code = shader({ bindings, workgroupSize: 64, declarations: THREEFRY, body });
   return { name, code, bindings: bindingsOf(bindings), workgroups, flops: 0, bytes: 4 * (count + 2) };
 }
 

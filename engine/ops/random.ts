@@ -1,4 +1,8 @@
 /** Counter-based random numbers: a pure function of (key, stream, position), so any run can be replayed. */
+import {
+  randomPermutations as randomPermutationsKernel,
+  shuffledIndex as shuffledIndexKernel,
+} from "../../kernels/permutation.js";
 import { randomBits as randomBitsKernel } from "../../kernels/random.js";
 import {
   makeTensor,
@@ -26,10 +30,7 @@ const randomBitsOperation: Operation<{ stream: number }> = {
  * that the program increments; `stream` tells apart the draws of one step.
  */
 export function randomBits(key: TensorLike, shape: Shape, stream: number): Tensor {
-  const k = asTensor(key);
-  requireDtype("randomBits key", k, "u32");
-  requireShape("randomBits key", k, [2]);
-  return makeTensor(randomBitsOperation, [k], { stream }, shape, "u32");
+  return makeTensor(randomBitsOperation, [keyOf("randomBits", key)], { stream }, shape, "u32");
 }
 
 /** Uniform f32 in [0, 1): multiples of 2^-24. */
@@ -40,4 +41,63 @@ export function randomUniform(key: TensorLike, shape: Shape, stream: number): Te
 /** Integers (i32) in [low, high), by remainder: the bias is below (high - low) / 2^32. */
 export function randomInt(key: TensorLike, shape: Shape, stream: number, low: number, high: number): Tensor {
   return add(cast(remainder(randomBits(key, shape, stream), high - low), "i32"), low);
+}
+
+const randomPermutationsOperation: Operation<{ stream: number }> = {
+  name: "randomPermutations",
+  lower({ attributes: { stream }, outputs: [y], capabilities }) {
+    const [rows, items] = y!.shape as [number, number];
+    const kernel = randomPermutationsKernel({ rows, items, stream }, capabilities);
+    return { dispatches: [{ kernel, bind: [{ input: 0 }, { output: 0 }] }] };
+  },
+};
+
+/**
+ * Uniformly random permutations of 0..n-1, one a row, i32 [rows, n] with n at most 64; from `key` and `stream` as in
+ * {@link randomBits}.
+ */
+export function randomPermutations(
+  key: TensorLike,
+  [rows, items]: readonly [number, number],
+  stream: number,
+): Tensor {
+  return makeTensor(
+    randomPermutationsOperation,
+    [keyOf("randomPermutations", key)],
+    { stream },
+    [rows, items],
+    "i32",
+  );
+}
+
+const shuffledIndexOperation: Operation<{ size: number; stream: number }> = {
+  name: "shuffledIndex",
+  lower({ attributes: { size, stream }, outputs: [y], capabilities }) {
+    const kernel = shuffledIndexKernel({ count: sizeOf(y!.shape), size, stream }, capabilities);
+    return { dispatches: [{ kernel, bind: [{ input: 0 }, { input: 1 }, { output: 0 }] }] };
+  },
+};
+
+/**
+ * Sampling without replacement from `size` items, i32 in the shape of `draws` (u32): draws number k size to
+ * (k + 1) size - 1 take every item once, in an order of their own for each k. The order is a function of key[0]
+ * and `stream`, so that the number of the next draw is all there is to remember.
+ */
+export function shuffledIndex(key: TensorLike, draws: TensorLike, size: number, stream: number): Tensor {
+  const d = asTensor(draws);
+  requireDtype("shuffledIndex draws", d, "u32");
+  return makeTensor(
+    shuffledIndexOperation,
+    [keyOf("shuffledIndex", key), d],
+    { size, stream },
+    d.shape,
+    "i32",
+  );
+}
+
+function keyOf(name: string, key: TensorLike): Tensor {
+  const k = asTensor(key);
+  requireDtype(`${name} key`, k, "u32");
+  requireShape(`${name} key`, k, [2]);
+  return k;
 }

@@ -1,0 +1,65 @@
+/** Single elements by index. Integers only: no gradients. */
+import { gatherPacked, takeAlongRows as takeAlongRowsKernel } from "../../kernels/gather.js";
+import { ShapeError } from "../errors.js";
+import {
+  formatSpec,
+  makeTensor,
+  requireDtype,
+  sizeOf,
+  type Operation,
+  type Tensor,
+  type TensorLike,
+} from "../tensor.js";
+import { asTensor } from "../trace.js";
+
+/** Bits of an element in a packed table. */
+export type PackedBits = 8 | 16 | 32;
+
+const takePackedOperation: Operation<{ elements: number; bits: PackedBits }> = {
+  name: "takePacked",
+  lower({ attributes: { elements, bits }, outputs: [y], capabilities }) {
+    const kernel = gatherPacked({ count: sizeOf(y!.shape), elements, bits }, capabilities);
+    return { dispatches: [{ kernel, bind: [{ input: 0 }, { input: 1 }, { output: 0 }] }] };
+  },
+};
+
+/**
+ * Elements at `indices` [...] (i32) of `table` (u32 [ceil(elements bits / 32)]), which packs signed integers of 8 or 16
+ * bits (the first in the lowest bits of a word), or holds 32-bit ones; an index outside 0..elements-1 gives 0. i32 [...].
+ */
+export function takePacked(
+  table: TensorLike,
+  indices: TensorLike,
+  { elements, bits }: { readonly elements: number; readonly bits: PackedBits },
+): Tensor {
+  const [t, i] = [asTensor(table), asTensor(indices)];
+  requireDtype("takePacked table", t, "u32");
+  requireDtype("takePacked indices", i, "i32");
+  const words = Math.ceil((elements * bits) / 32);
+  if (t.size !== words)
+    throw new ShapeError(
+      `takePacked: got a table ${formatSpec(t)}; expected ${words} words for ${elements} elements of ${bits} bits.`,
+    );
+  return makeTensor(takePackedOperation, [t, i], { elements, bits }, i.shape, "i32");
+}
+
+const takeAlongRowsOperation: Operation<null> = {
+  name: "takeAlongRows",
+  lower({ inputs: [x, indices], capabilities }) {
+    const [rows, columns] = x!.shape as [number, number];
+    const kernel = takeAlongRowsKernel({ rows, columns, taken: indices!.shape[1]! }, capabilities);
+    return { dispatches: [{ kernel, bind: [{ input: 0 }, { input: 1 }, { output: 0 }] }] };
+  },
+};
+
+/** y[r, k] = x[r, indices[r, k]] for i32 x [R, C] and indices [R, K]; an index outside 0..C-1 gives 0. */
+export function takeAlongRows(x: TensorLike, indices: TensorLike): Tensor {
+  const [t, i] = [asTensor(x), asTensor(indices)];
+  requireDtype("takeAlongRows", t, "i32");
+  requireDtype("takeAlongRows indices", i, "i32");
+  if (t.shape.length !== 2 || i.shape.length !== 2 || t.shape[0] !== i.shape[0])
+    throw new ShapeError(
+      `takeAlongRows: got ${formatSpec(t)} and indices ${formatSpec(i)}; expected two matrices with as many rows.`,
+    );
+  return makeTensor(takeAlongRowsOperation, [t, i], null, i.shape, "i32");
+}

@@ -1,0 +1,74 @@
+/** Single elements by index: from a table of packed integers, and within each row of a matrix. */
+import { requireBindable, requirePositive, type Capabilities, type Kernel } from "./kernel.js";
+import { bindingsOf, linearThreads, lines, shader, type ShaderBinding } from "./wgsl.js";
+
+export interface GatherPackedSpec {
+  /** Elements to look up: N. */
+  readonly count: number;
+  /** Elements of the table: T. */
+  readonly elements: number;
+  /** Bits of an element, two's complement; the first one is in the lowest bits of its word. */
+  readonly bits: 8 | 16 | 32;
+}
+
+/** Bindings: table u32 [ceil(T bits / 32)], indices i32 [N], y i32 [N]. An index outside [0, T) gives 0. */
+export function gatherPacked(spec: GatherPackedSpec, capabilities: Capabilities): Kernel {
+  const { count, elements, bits } = spec;
+  const name = `gather_packed_${count}_of_${elements}x${bits}bit`;
+  requirePositive(name, { count, elements });
+  const perWord = 32 / bits;
+  requireBindable(name, { y: count, table: Math.ceil(elements / perWord) }, capabilities);
+  const bindings: ShaderBinding[] = [
+    { name: "table", access: "read", dtype: "u32" },
+    { name: "indices", access: "read", dtype: "i32" },
+    { name: "y", access: "read_write", dtype: "i32" },
+  ];
+  const { workgroups, prologue } = linearThreads(name, count, 64, capabilities);
+  const body = lines(
+    prologue,
+    "let source = indices[index];",
+    "var value = 0i;",
+    `if (source >= 0 && source < ${elements}i) {`,
+    `let word = table[u32(source) / ${perWord}u];`,
+    bits === 32
+      ? "value = bitcast<i32>(word);"
+      : `value = extractBits(bitcast<i32>(word), ${bits}u * (u32(source) % ${perWord}u), ${bits}u);`,
+    "}",
+    "y[index] = value;",
+  );
+  const code = shader({ bindings, workgroupSize: 64, body });
+  const bytes = 4 * 2 * count + (bits / 8) * Math.min(count, elements);
+  return { name, code, bindings: bindingsOf(bindings), workgroups, flops: 0, bytes };
+}
+
+export interface TakeAlongRowsSpec {
+  readonly rows: number;
+  /** Columns of x. */
+  readonly columns: number;
+  /** Columns of the indices and of the result. */
+  readonly taken: number;
+}
+
+/** Bindings: x i32 [R, C], indices i32 [R, K], y i32 [R, K]. y[r, k] = x[r, indices[r, k]], or 0 for an index outside [0, C). */
+export function takeAlongRows(spec: TakeAlongRowsSpec, capabilities: Capabilities): Kernel {
+  const { rows, columns, taken } = spec;
+  const name = `take_along_rows_${rows}x${taken}_of_${columns}`;
+  requirePositive(name, { rows, columns, taken });
+  requireBindable(name, { x: rows * columns, y: rows * taken }, capabilities);
+  const bindings: ShaderBinding[] = [
+    { name: "x", access: "read", dtype: "i32" },
+    { name: "indices", access: "read", dtype: "i32" },
+    { name: "y", access: "read_write", dtype: "i32" },
+  ];
+  const { workgroups, prologue } = linearThreads(name, rows * taken, 64, capabilities);
+  const body = lines(
+    prologue,
+    "let column = indices[index];",
+    "var value = 0i;",
+    `if (column >= 0 && column < ${columns}i) { value = x[index / ${taken}u * ${columns}u + u32(column)]; }`,
+    "y[index] = value;",
+  );
+  const code = shader({ bindings, workgroupSize: 64, body });
+  const bytes = 4 * (2 * rows * taken + Math.min(rows * columns, rows * taken));
+  return { name, code, bindings: bindingsOf(bindings), workgroups, flops: 0, bytes };
+}
