@@ -83,6 +83,8 @@ export interface TrainConfig {
   readonly lr_decay_start: number;
   /** Ours: decay of the moving average of the weights, warmed up as min(d, (1 + t) / (10 + t)); 0 for none. */
   readonly ema_decay: number;
+  /** Ours: train on random symmetric images of the puzzles, drawn for every batch; official data are augmented beforehand. */
+  readonly augment: boolean;
 }
 
 /** The official training defaults (pretrain.py, config/cfg_pretrain.yaml). */
@@ -99,6 +101,7 @@ export const defaultTrainConfig: TrainConfig = {
   lr_schedule: "cosine",
   lr_decay_start: 0.8,
   ema_decay: 0,
+  augment: false,
 };
 
 /** Sizes that follow from a configuration. */
@@ -176,6 +179,7 @@ const TRAIN_RULES: Record<keyof TrainConfig, Rule> = {
   lr_schedule: oneOf("cosine", "linear"),
   lr_decay_start: fraction,
   ema_decay: belowOne,
+  augment: boolean,
 };
 
 function checked<T extends object>(given: Partial<T>, defaults: T, rules: Record<keyof T, Rule>): T {

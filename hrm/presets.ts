@@ -1,14 +1,33 @@
-/** Named runs: a task with the configuration that is known to learn it. */
+/** Named runs: a task with a configuration, and whether it is known to learn. */
+import { UsageError } from "../engine/errors.js";
 import { modelConfig, trainConfig, type HrmConfig, type TrainConfig } from "./config.js";
-import type { PuzzleSplits } from "./puzzles.js";
+import { puzzleSet, type PuzzleSplits } from "./puzzles.js";
+import { generateMazes } from "./tasks/maze_generator.js";
+import { mazeTask } from "./tasks/maze.js";
+import { splitPuzzles, type SplitBy } from "./tasks/splits.js";
 import { sudoku4Splits } from "./tasks/sudoku4.js";
+import { generateSudoku, type SudokuGeneratorOptions } from "./tasks/sudoku_generator.js";
 import { sudokuTask } from "./tasks/sudoku.js";
 import type { Task } from "./tasks/task.js";
+
+/** What is known of a preset: `learning` where a recorded curve reached 50% exact on held-out puzzles. */
+export type PresetStatus =
+  | {
+      readonly kind: "learning";
+      /** File in the repository with the curve. */
+      readonly curve: string;
+    }
+  | {
+      readonly kind: "unproven";
+      /** What was tried, in a sentence. */
+      readonly tried: string;
+    };
 
 /** Everything that a run needs. */
 export interface Preset {
   readonly name: string;
   readonly summary: string;
+  readonly status: PresetStatus;
   /** Where it departs from the official recipe, one sentence each. */
   readonly departures: readonly string[];
   readonly task: Task;
@@ -19,7 +38,9 @@ export interface Preset {
   readonly evalEvery: number;
   /** Validation puzzles per look; a look that reaches the target is repeated on all of them. */
   readonly evalLimit: number;
-  /** The three sets, disjoint by solution grid. */
+  /** What no two of the splits share; training augments only with splits by class. */
+  readonly splitBy: SplitBy;
+  /** The three sets. @throws UsageError where the preset comes without puzzles */
   splits(seed: number): PuzzleSplits;
 }
 
@@ -27,12 +48,54 @@ export interface Preset {
 export const SUDOKU4_NOTE =
   "4x4 Sudoku has only 288 solution grids, in two symmetry classes: the test holds unseen puzzles of unseen grids, not unseen structure.";
 
+/** The preset on other puzzles: model sizes follow the task. */
+export function withPuzzles(
+  preset: Preset,
+  { task, splitBy, splits }: Pick<Preset, "task" | "splitBy" | "splits">,
+): Preset {
+  return { ...preset, task, splitBy, splits, model: modelConfig({ ...preset.model, ...sizesOf(task) }) };
+}
+
+function sizesOf(task: Task): Pick<HrmConfig, "seq_len" | "vocab_size" | "num_puzzle_identifiers"> {
+  const { length, vocabSize, numPuzzleIdentifiers } = task;
+  return { seq_len: length, vocab_size: vocabSize, num_puzzle_identifiers: numPuzzleIdentifiers };
+}
+
+/** Splits of generated Sudoku, by symmetry class. */
+function sudokuPuzzles(options: Omit<SudokuGeneratorOptions, "count" | "seed">, train: number) {
+  const task = sudokuTask(options.size);
+  const [validation, test] = [512, 512];
+  return {
+    task,
+    splitBy: "class",
+    splits(seed: number): PuzzleSplits {
+      const records = generateSudoku({ ...options, count: train + validation + test, seed });
+      return splitPuzzles(puzzleSet(records, task.length), task, { by: "class", validation, test, seed });
+    },
+  } as const;
+}
+
+/** A task whose puzzles come from a file. */
+function puzzlesFromFile(name: string, task: Task) {
+  return {
+    task,
+    splitBy: "class",
+    splits(): PuzzleSplits {
+      throw new UsageError(
+        `preset ${name}: comes without puzzles; pass a CSV file or a data set folder with --data, or make one with hrm generate.`,
+      );
+    },
+  } as const;
+}
+
 const task = sudokuTask(4);
-const sudoku4 = { task, splits: (seed: number) => sudoku4Splits({ seed }) };
+const sudoku4 = {
+  task,
+  splitBy: "solution",
+  splits: (seed: number) => sudoku4Splits({ seed }),
+} as const;
 const tiny = {
   batch_size: 16,
-  seq_len: task.length,
-  vocab_size: task.vocabSize,
   H_cycles: 1,
   L_cycles: 2,
   H_layers: 1,
@@ -42,11 +105,48 @@ const tiny = {
   halt_max_steps: 4,
 } as const;
 
+const sudoku6 = sudokuPuzzles({ size: 6, difficulty: "any", givens: [18, 24] }, 4096);
+const sudoku9 = sudokuPuzzles({ size: 9, difficulty: "easy", givens: [30, 37] }, 2048);
+const maze7 = {
+  task: mazeTask(7),
+  splitBy: "class",
+  splits(seed: number): PuzzleSplits {
+    const records = generateMazes({ side: 7, count: 4096, seed, minLength: 9 });
+    const options = { by: "class", validation: 512, test: 512, seed } as const;
+    return splitPuzzles(puzzleSet(records, 49), mazeTask(7), options);
+  },
+} as const;
+
+/** What the small presets after sudoku4 share: its recipe, with random images for every batch. */
+const SMALL_DEPARTURES: readonly string[] = [
+  "halt-only ACT: rows halt on q_halt > 0, no q_continue is learned, no second forward runs",
+  "exploration probability 1.0 (official 0.1)",
+  "learned positions instead of rotary ones, no puzzle embedding",
+  "evaluates and solves with a moving average (EMA) of the weights",
+  "SwiGLU inner size rounded to a multiple of 32 (official 256)",
+  "a high learning rate, constant to 90% of the plan, then linear to a fifth",
+  "random images are drawn for every batch instead of beforehand",
+];
+const small = { ...tiny, swiglu_multiple: 32, halt_exploration_prob: 1, halt_only: true } as const;
+const smallTraining = {
+  lr_warmup_steps: 50,
+  lr_schedule: "linear",
+  lr_min_ratio: 0.2,
+  weight_decay: 0.1,
+  ema_decay: 0.998,
+  augment: true,
+} as const;
+
+/** The 27 million parameter model (config/arch/hrm_v1.yaml) and its small-data training. */
+const official = { puzzle_emb_ndim: 512 } as const;
+const officialTraining = { weight_decay: 1, puzzle_emb_weight_decay: 1, lr_min_ratio: 1 } as const;
+
 const PRESETS: readonly Preset[] = [
   {
     ...sudoku4,
     name: "sudoku4",
     summary: "4x4 Sudoku, 27,586 parameters, the cheapest configuration known to learn it",
+    status: { kind: "learning", curve: "docs/curves/sudoku4.json" },
     departures: [
       "halt-only ACT: rows halt on q_halt > 0, no q_continue is learned, no second forward runs",
       "exploration probability 1.0 (official 0.1)",
@@ -56,6 +156,7 @@ const PRESETS: readonly Preset[] = [
     ],
     model: modelConfig({
       ...tiny,
+      ...sizesOf(task),
       hidden_size: 32,
       swiglu_multiple: 32,
       halt_exploration_prob: 1,
@@ -80,11 +181,16 @@ const PRESETS: readonly Preset[] = [
     name: "sudoku4-official",
     summary:
       "4x4 Sudoku by the official recipe: full ACT with the second forward, SwiGLU inner 256, 133,000 parameters",
+    status: {
+      kind: "unproven",
+      tried:
+        "97.5% exact with the official PyTorch modules (0.69 TFLOP); no curve of this implementation yet",
+    },
     departures: [
       "learned positions instead of rotary ones",
       "evaluates and solves with a moving average (EMA) of the weights",
     ],
-    model: modelConfig({ ...tiny, hidden_size: 64 }),
+    model: modelConfig({ ...tiny, ...sizesOf(task), hidden_size: 64 }),
     train: trainConfig({
       lr: 2e-3,
       lr_warmup_steps: 50,
@@ -98,6 +204,83 @@ const PRESETS: readonly Preset[] = [
     stopAt: 0.97,
     evalEvery: 125,
     evalLimit: 256,
+  },
+  {
+    ...sudoku6,
+    name: "sudoku6",
+    summary: "6x6 Sudoku with 18 to 24 givens, 27,000 parameters",
+    status: {
+      kind: "unproven",
+      tried:
+        "89.6% exact in 9,000 steps with the official PyTorch modules; no curve of this implementation yet",
+    },
+    departures: SMALL_DEPARTURES,
+    model: modelConfig({ ...small, ...sizesOf(sudoku6.task), hidden_size: 32 }),
+    train: trainConfig({ ...smallTraining, lr: 3e-3, total_steps: 9000, lr_decay_start: 0.9 }),
+    stopAt: 0.9,
+    evalEvery: 500,
+    evalLimit: 256,
+  },
+  {
+    ...sudoku9,
+    name: "sudoku9-easy",
+    summary: "9x9 Sudoku with 30 to 37 givens that naked singles solve",
+    status: {
+      kind: "unproven",
+      tried: "no run reached 50% exact",
+    },
+    departures: SMALL_DEPARTURES,
+    model: modelConfig({ ...small, ...sizesOf(sudoku9.task), hidden_size: 64 }),
+    train: trainConfig({ ...smallTraining, lr: 2e-3, total_steps: 10000, lr_decay_start: 0.9 }),
+    stopAt: 0.9,
+    evalEvery: 250,
+    evalLimit: 128,
+  },
+  {
+    ...maze7,
+    name: "maze-small",
+    summary: "7x7 mazes with a shortest path of at least 9 moves",
+    status: {
+      kind: "unproven",
+      tried: "0% exact after 0.9 TFLOP with the official PyTorch modules: it marks no path at all",
+    },
+    departures: SMALL_DEPARTURES,
+    model: modelConfig({ ...small, ...sizesOf(maze7.task), hidden_size: 64, L_cycles: 4 }),
+    train: trainConfig({ ...smallTraining, lr: 1e-3, total_steps: 10000, lr_decay_start: 0.9 }),
+    stopAt: 0.9,
+    evalEvery: 500,
+    evalLimit: 256,
+  },
+  {
+    ...puzzlesFromFile("sudoku-extreme-1k", sudokuTask(9)),
+    name: "sudoku-extreme-1k",
+    summary:
+      "the official Sudoku-Extreme recipe on 1,000 puzzles of a file, 27 million parameters, for a large GPU",
+    status: { kind: "unproven", tried: "not run here; published 55% exact" },
+    departures: ["random images are drawn for every batch instead of 1,000 beforehand"],
+    model: modelConfig({ ...official, ...sizesOf(sudokuTask(9)), batch_size: 384 }),
+    train: trainConfig({
+      ...officialTraining,
+      lr: 7e-5,
+      puzzle_emb_lr: 7e-5,
+      total_steps: 52083,
+      augment: true,
+    }),
+    stopAt: 1,
+    evalEvery: 2000,
+    evalLimit: 512,
+  },
+  {
+    ...puzzlesFromFile("maze-30x30-hard-1k", mazeTask(30)),
+    name: "maze-30x30-hard-1k",
+    summary: "the official Maze-Hard recipe on 1,000 mazes of a file, 27 million parameters, for a large GPU",
+    status: { kind: "unproven", tried: "not run here; published 74.5% exact" },
+    departures: [],
+    model: modelConfig({ ...official, ...sizesOf(mazeTask(30)), batch_size: 768 }),
+    train: trainConfig({ ...officialTraining, lr: 1e-4, puzzle_emb_lr: 1e-4, total_steps: 26041 }),
+    stopAt: 1,
+    evalEvery: 2000,
+    evalLimit: 512,
   },
 ];
 

@@ -1,5 +1,6 @@
 /** A whole training run, event by event: whoever iterates decides the pace, and pauses by not asking for more. */
 import type { Device } from "../engine/index.js";
+import { ConfigError } from "./config.js";
 import { createEvaluator, type Scores } from "./evaluate.js";
 import type { Preset } from "./presets.js";
 import type { PuzzleSplits } from "./puzzles.js";
@@ -103,13 +104,20 @@ export async function createSession({
   resume,
   patience = Infinity,
 }: SessionOptions): Promise<Session> {
-  const { model: config, train, stopAt, evalEvery, evalLimit } = preset;
+  const { task, model: config, train, stopAt, evalEvery, evalLimit } = preset;
+  if (train.augment && preset.splitBy === "solution")
+    throw new ConfigError(
+      "augment",
+      true,
+      `false: the splits of ${preset.name} are by solution, and images of training puzzles would be in the test`,
+    );
   const splits = preset.splits(seed);
   const trainer = await createTrainer({
     device,
     config,
     train,
     data: splits.train,
+    symmetry: task.symmetry,
     seed,
     state: state ?? initialState(config, seed),
     ...(resume && { resume }),

@@ -68,8 +68,9 @@ export function originOf({ adapter }: Device): Origin {
 }
 
 /** Tells puzzle sets apart: their number, cells, and a CRC-32 of everything in them. */
-export function fingerprint({ count, length, inputs, labels, identifiers }: PuzzleSet): string {
-  const sum = [inputs, labels, identifiers].reduce(
+export function fingerprint({ count, length, inputs, labels, identifiers, groups }: PuzzleSet): string {
+  const structure = groups ? [groups.puzzleIndices, groups.groupIndices] : [];
+  const sum = [inputs, labels, identifiers, ...structure].reduce(
     (crc, { buffer, byteOffset, byteLength }) => crc32(new Uint8Array(buffer, byteOffset, byteLength), crc),
     0,
   );

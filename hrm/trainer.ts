@@ -23,7 +23,7 @@ import {
 } from "../engine/index.js";
 import { ropeTables } from "../kernels/rope.js";
 import { createCarry, destroyCarry, type Carry } from "./act.js";
-import { derive, type HrmConfig, type TrainConfig } from "./config.js";
+import { ConfigError, derive, type HrmConfig, type TrainConfig } from "./config.js";
 import { destroyPuzzles, randomBatch, randomExploration, uploadPuzzles } from "./data.js";
 import { metricRow, METRICS, type MetricRow } from "./loss.js";
 import type { Model, RotaryTables } from "./model.js";
@@ -47,6 +47,7 @@ import {
   type TrainingSnapshot,
 } from "./snapshot.js";
 import { trainStep, type TrainingState } from "./step.js";
+import type { Symmetry } from "./tasks/symmetry.js";
 
 /** Rotary tables as constants, or null with learned positions. */
 export function rotaryTables(config: HrmConfig): RotaryTables | null {
@@ -166,6 +167,8 @@ export interface TrainerOptions {
   readonly config: HrmConfig;
   readonly train: TrainConfig;
   readonly data: PuzzleSet;
+  /** Symmetry of the puzzles, drawn from where `train.augment` is set. */
+  readonly symmetry?: Symmetry | null;
   readonly seed: number;
   /** Start from these weights instead of the official initialisation. */
   readonly state?: StateDict;
@@ -175,16 +178,18 @@ export interface TrainerOptions {
 
 /**
  * Compiles the training step and prepares its state.
+ * @throws ConfigError where `train.augment` is set for a task without symmetries
  * @throws ResumeError where the snapshot is one of another model
  */
 export async function createTrainer(options: TrainerOptions): Promise<Trainer> {
-  const { device, config, train, data, resume } = options;
+  const { device, config, train, data, symmetry = null, resume } = options;
+  if (train.augment && !symmetry) throw new ConfigError("augment", true, "false: the task has no symmetries");
   const state = resume?.state ?? options.state;
   const seed = resume?.seed ?? options.seed;
   const choices = resume?.choices ?? {};
   const identity = { config, train, data: fingerprint(data), origin: originOf(device), choices };
   const differences = resume ? resumeDifferences(resume, identity) : [];
-  const puzzles = uploadPuzzles(device, data, "train");
+  const puzzles = uploadPuzzles(device, data, "train", train.augment ? symmetry : null);
   const memory = createTrainingMemory(device, config, train, { seed, ...(state && { state }) });
   const ring = variable(device, zeros([RING, METRICS.length]), "metrics");
   const { counter } = memory;

@@ -6,6 +6,7 @@ export { generateMazes, type MazeGeneratorOptions } from "./maze_generator.js";
 export { gridPicture, type PictureCell, type PictureOptions } from "./picture.js";
 export { hostRandom, shuffle, type HostRandom } from "./random.js";
 export { findTask, TASK_NAMES, taskOfShape } from "./registry.js";
+export { countShared, holdOut, splitPuzzles, type HoldOutOptions, type SplitBy } from "./splits.js";
 export {
   BLANK,
   digitToken,

@@ -1,0 +1,169 @@
+import { assert } from "chai";
+import { UsageError } from "../../engine/errors.js";
+import { findPreset, presetNames, withPuzzles } from "../../hrm/presets.js";
+import {
+  countShared,
+  generateMazes,
+  generateSudoku,
+  gridTask,
+  holdOut,
+  mazeTask,
+  puzzleSet,
+  splitPuzzles,
+  sudokuTask,
+  type PuzzleSet,
+  type SudokuSize,
+} from "../../hrm/tasks/index.js";
+import { countParameters } from "../../hrm/parameters.js";
+
+const rowTexts = (set: PuzzleSet): string[] =>
+  Array.from({ length: set.count }, (_, i) =>
+    set.inputs.subarray(i * set.length, (i + 1) * set.length).join(),
+  );
+
+describe("splits", () => {
+  for (const [what, task, records] of [
+    ["6x6 sudoku", sudokuTask(6), generateSudoku({ size: 6, count: 300, seed: 1 })],
+    ["9x9 sudoku", sudokuTask(9), generateSudoku({ size: 9, count: 60, seed: 1 })],
+    ["mazes", mazeTask(6), generateMazes({ side: 6, count: 60, seed: 1, minLength: 5 })],
+  ] as const) {
+    it(`${what}: no class is on two sides, every puzzle on one, and the seed decides`, () => {
+      const set = puzzleSet(records, task.length);
+      const options = { by: "class", validation: 10, test: 12, seed: 5 } as const;
+      const { train, validation, test } = splitPuzzles(set, task, options);
+      assert.sameMembers([train, validation, test].flatMap(rowTexts), rowTexts(set));
+      assert.isAtLeast(validation.count, 10);
+      assert.isAtLeast(test.count, 12);
+      assert.equal(countShared(train, test, task, "class"), 0);
+      assert.equal(countShared(train, validation, task, "class"), 0);
+      assert.equal(countShared(validation, test, task, "class"), 0);
+      assert.deepEqual(splitPuzzles(set, task, options).test, test);
+      assert.notDeepEqual(splitPuzzles(set, task, { ...options, seed: 6 }).test, test);
+    });
+  }
+
+  it("does not depend on the order of the puzzles", () => {
+    const task = sudokuTask(9);
+    const records = generateSudoku({ size: 9, count: 30, seed: 2 });
+    const held = (list: typeof records) =>
+      rowTexts(holdOut(puzzleSet(list, 81), task, { by: "class", count: 5, seed: 1 }).held).sort();
+    assert.deepEqual(held(records), held([...records].reverse()));
+  });
+
+  it("by solution, symmetric solutions may be on two sides; by class they may not, and 4x4 has too few", () => {
+    const task = sudokuTask(4);
+    const set = puzzleSet(generateSudoku({ size: 4, count: 200, seed: 1 }), 16);
+    const { rest, held } = holdOut(set, task, { by: "solution", count: 20, seed: 1 });
+    assert.equal(countShared(rest, held, task, "solution"), 0);
+    assert.isAbove(countShared(rest, held, task, "class"), 0);
+    assert.throws(
+      () => splitPuzzles(set, task, { by: "class", validation: 20, test: 20, seed: 1 }),
+      UsageError,
+      /symmetry classes and 20 to hold out; nothing would be left/,
+    );
+  });
+
+  it("groups stay whole: the rest keeps them, a held-out one gives its first puzzle", () => {
+    const task = gridTask({ rows: 1, columns: 1, vocabSize: 100 });
+    const tokens = Int32Array.from({ length: 12 }, (_, i) => i + 1);
+    const set: PuzzleSet = {
+      count: 12,
+      length: 1,
+      inputs: tokens,
+      // Augmentations have answers of their own here; the group's first row speaks for it.
+      labels: tokens,
+      identifiers: tokens.map((t) => t * 2),
+      // 4 groups of 1, 2, 1 and 2 puzzles; the first puzzle of each has two rows.
+      groups: {
+        puzzleIndices: Int32Array.of(0, 2, 4, 5, 7, 9, 12),
+        groupIndices: Int32Array.of(0, 1, 3, 4, 6),
+      },
+    };
+    const { rest, held } = holdOut(set, task, { by: "class", count: 1, seed: 3 });
+    assert.equal(held.count, 2);
+    assert.isUndefined(held.groups);
+    const first = held.inputs[0]!;
+    assert.deepEqual([...held.inputs], [first, first + 1]);
+    const starts = [1, 3, 6, 8];
+    const dropped = starts.indexOf(first);
+    assert.notEqual(dropped, -1);
+    const ends = [3, 6, 8, 13];
+    const kept = [0, 1, 2, 3].filter((g) => g !== dropped);
+    const rows = kept.flatMap((g) => [...tokens].filter((t) => t >= starts[g]! && t < ends[g]!));
+    assert.deepEqual([...rest.inputs], rows);
+    assert.deepEqual(
+      [...rest.identifiers],
+      rows.map((t) => 2 * t),
+    );
+    const { puzzleIndices, groupIndices } = rest.groups!;
+    const puzzles = [
+      [[1, 2]],
+      [[3, 4], [5]],
+      [[6, 7]],
+      [
+        [8, 9],
+        [10, 11, 12],
+      ],
+    ];
+    const wanted = kept.map((g) => puzzles[g]!);
+    const found = Array.from({ length: groupIndices.length - 1 }, (_, g) =>
+      Array.from({ length: groupIndices[g + 1]! - groupIndices[g]! }, (_, p) => {
+        const puzzle = groupIndices[g]! + p;
+        return [...rest.inputs.subarray(puzzleIndices[puzzle], puzzleIndices[puzzle + 1])];
+      }),
+    );
+    assert.deepEqual(found, wanted);
+  });
+});
+
+describe("presets", () => {
+  it("every preset's model fits its task, and its splits fit its training", () => {
+    for (const name of presetNames) {
+      const { task, model, train, splitBy } = findPreset(name)!;
+      assert.deepEqual(
+        [model.seq_len, model.vocab_size, model.num_puzzle_identifiers],
+        [task.length, task.vocabSize, task.numPuzzleIdentifiers],
+        name,
+      );
+      if (train.augment) assert.equal(splitBy, "class", name);
+    }
+  });
+
+  for (const [name, size] of [
+    ["sudoku6", 6],
+    ["maze-small", 7],
+  ] as const) {
+    it(`${name}: generated splits are valid and disjoint by class`, () => {
+      const preset = findPreset(name)!;
+      const { task } = preset;
+      const { train, validation, test } = preset.splits(7);
+      assert.equal(task.length, size * size);
+      assert.isAtLeast(train.count, 2000);
+      const labels = (set: PuzzleSet, i: number) =>
+        set.labels.subarray(i * task.length, (i + 1) * task.length);
+      for (let i = 0; i < 20; i++)
+        assert.isTrue(
+          task.check(test.inputs.subarray(i * task.length, (i + 1) * task.length), labels(test, i)).solved,
+        );
+      assert.equal(countShared(test, train, task, "class"), 0);
+      assert.equal(countShared(validation, train, task, "class"), 0);
+    });
+  }
+
+  it("the official recipes have the published size, and ask for puzzles", () => {
+    const sudoku = findPreset("sudoku-extreme-1k")!;
+    // The published number, and the one row of the puzzle embedding.
+    assert.equal(countParameters(sudoku.model), 27275266 + 512);
+    assert.throws(() => sudoku.splits(0), UsageError, /comes without puzzles; pass a CSV file/);
+    assert.equal(findPreset("maze-30x30-hard-1k")!.task.name, "maze-30x30");
+  });
+
+  it("on other puzzles the model takes their sizes", () => {
+    const task = gridTask({ rows: 2, columns: 5, vocabSize: 7, numPuzzleIdentifiers: 3 });
+    const size: SudokuSize = 4;
+    const preset = findPreset(`sudoku${size}`)!;
+    const splits = (seed: number) => preset.splits(seed);
+    const { model } = withPuzzles(preset, { task, splitBy: "solution", splits });
+    assert.deepEqual([model.seq_len, model.vocab_size, model.num_puzzle_identifiers], [10, 7, 3]);
+  });
+});
