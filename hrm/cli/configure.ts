@@ -58,6 +58,7 @@ export const fieldOptions: Readonly<Record<string, Option>> = {
   puzzle_emb_lr: number("learning rate of the puzzle embedding"),
   puzzle_emb_weight_decay: number("weight decay of the puzzle embedding"),
   ema_decay: number("decay of the moving average of the weights, 0 for none"),
+  augment: flag("train on random symmetric images of the puzzles"),
 } satisfies Record<Field, Option>;
 
 /** Options whose name is shorter than their field's. */
