@@ -10,8 +10,10 @@ import { readSafetensors, type Safetensors } from "./safetensors.js";
 /** Metadata entry to write a file with before {@link seal} fills it in. */
 export const UNSEALED = { checksum: "crc32:00000000" } as const;
 
-const KEY = new TextEncoder().encode('"checksum":"crc32:');
-const ZEROS = new TextEncoder().encode("00000000");
+// Not TextEncoder: importing this file must touch no global that only some hosts have.
+const ascii = (text: string): Uint8Array => Uint8Array.from(text, (c) => c.charCodeAt(0));
+const KEY = ascii('"checksum":"crc32:');
+const ZEROS = ascii("00000000");
 
 /** Puts the checksum into a file that was written with {@link UNSEALED} in its metadata; changes and returns `bytes`. */
 export function seal<B extends Uint8Array>(bytes: B): B {

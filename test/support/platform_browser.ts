@@ -9,7 +9,8 @@ export async function openTestDevice(): Promise<Device> {
 /** A fixture from the test server; null where it is absent. */
 export async function readFixture(path: string): Promise<Uint8Array | null> {
   const response = await fetch(`/fixtures/${path}`);
-  return response.ok ? new Uint8Array(await response.arrayBuffer()) : null;
+  // 204 says that there is none.
+  return response.status === 200 ? new Uint8Array(await response.arrayBuffer()) : null;
 }
 
 /** Folders with a fixture, from the test server. */
