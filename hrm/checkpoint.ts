@@ -21,6 +21,8 @@ export interface Checkpoint {
   readonly config: HrmConfig;
   /** Name of the task, as presets have it. */
   readonly task: string;
+  /** The file that the puzzles came from; absent where a preset made them. */
+  readonly data?: string;
   /** Tokens in the order of their numbers, where the writer gave them. */
   readonly vocabulary?: readonly string[];
   readonly step: number;
@@ -36,10 +38,11 @@ export interface Checkpoint {
 /** A checkpoint of a whole run, from which it can be resumed. */
 export function runCheckpoint(
   run: SessionSnapshot,
-  { task, vocabulary }: Pick<Checkpoint, "task" | "vocabulary">,
+  { task, data, vocabulary }: Pick<Checkpoint, "task" | "data" | "vocabulary">,
 ): Checkpoint {
   const { config, step, seed } = run;
-  return { config, task, ...(vocabulary && { vocabulary }), step, seed, ...snapshotWeights(run), run };
+  const origin = { task, ...(data !== undefined && { data }), ...(vocabulary && { vocabulary }) };
+  return { config, ...origin, step, seed, ...snapshotWeights(run), run };
 }
 
 /** What a run has besides tensors, as JSON in the metadata. */
@@ -49,7 +52,7 @@ type RunRecord = Omit<SessionSnapshot, "config" | "state" | "best"> & {
 
 /** The file's bytes. */
 export function encodeCheckpoint(checkpoint: Checkpoint): Uint8Array<ArrayBuffer> {
-  const { config, task, vocabulary, step, seed, raw, ema, run } = checkpoint;
+  const { config, task, data: file, vocabulary, step, seed, raw, ema, run } = checkpoint;
   const trained = parameterSpecs(config).filter((p) => p.update !== "fixed");
   const averages = trained.flatMap(({ name }) => (ema ? [[PREFIX.ema + name, ema.get(name)!] as const] : []));
   const tensors = new Map<string, HostTensor>([...raw, ...averages, ...(run?.state ?? [])]);
@@ -62,6 +65,7 @@ export function encodeCheckpoint(checkpoint: Checkpoint): Uint8Array<ArrayBuffer
     task,
     step: String(step),
     ...(seed !== null && { seed: String(seed) }),
+    ...(file !== undefined && { data: file }),
     ...(vocabulary && { vocabulary: JSON.stringify(vocabulary) }),
   };
   if (run) {
@@ -113,7 +117,9 @@ export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
   const ema = averages.size > 0 ? new Map([...raw, ...averages]) : null;
   const step = natural(Number(metadata["step"]), "step");
   const seed = metadata["seed"] === undefined ? null : natural(Number(metadata["seed"]), "seed");
-  const base = { config, task, ...(vocabulary && { vocabulary }), step, seed, raw, ema };
+  const file = metadata["data"];
+  const origin = { task, ...(file !== undefined && { data: file }), ...(vocabulary && { vocabulary }) };
+  const base = { config, ...origin, step, seed, raw, ema };
   if (metadata["run"] === undefined) return base;
   const record = understood("run", () => runRecord(parsed(metadata["run"]!)));
   const isBest = ([name]: readonly [string, unknown]): boolean => name.startsWith(BEST);

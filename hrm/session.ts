@@ -4,7 +4,7 @@ import { ConfigError } from "./config.js";
 import { createEvaluator, type Scores } from "./evaluate.js";
 import type { Preset } from "./presets.js";
 import type { PuzzleSplits } from "./puzzles.js";
-import { createTrainer, type Trainer } from "./trainer.js";
+import { createTrainer, type StepMetrics, type Trainer } from "./trainer.js";
 import { createWeights, initialState, readWeights, type StateDict, type Weights } from "./parameters.js";
 import type { TrainingSnapshot } from "./snapshot.js";
 
@@ -23,6 +23,8 @@ export type SessionEvent =
       readonly step: number;
       readonly totalSteps: number;
       readonly training: TrainingSummary;
+      /** Each step since the last event. */
+      readonly metrics: readonly StepMetrics[];
     }
   | {
       readonly kind: "validation";
@@ -89,6 +91,8 @@ export interface SessionOptions {
   readonly resume?: SessionSnapshot;
   /** Looks at the validation set without a better one that end training; default: no limit. */
   readonly patience?: number;
+  /** Events end at this step, without an `end`, where the plan goes further; default: the plan's end. */
+  readonly stopAfter?: number;
 }
 
 /** Rows that an evaluation runs side by side: larger than a training batch, for fewer dispatches. */
@@ -103,6 +107,7 @@ export async function createSession({
   state,
   resume,
   patience = Infinity,
+  stopAfter = Infinity,
 }: SessionOptions): Promise<Session> {
   const { task, model: config, train, stopAt, evalEvery, evalLimit } = preset;
   if (train.augment && preset.splitBy === "solution")
@@ -138,7 +143,12 @@ export async function createSession({
     if (some.exactAccuracy >= stopAt && evalLimit < splits.validation.count) scores = await validation.run();
     const reached = scores.exactAccuracy >= stopAt;
     // Looks are compared on the same puzzles; only the whole set decides that the target is reached.
-    const isBest = reached || some.exactAccuracy > (best?.exactAccuracy ?? -1);
+    // Before the first whole puzzle is right, cells tell looks apart.
+    const better =
+      !best ||
+      some.exactAccuracy > best.exactAccuracy ||
+      (some.exactAccuracy === best.exactAccuracy && some.cellAccuracy > best.cellAccuracy);
+    const isBest = reached || better;
     if (isBest) {
       const { exactAccuracy, cellAccuracy } = some;
       best = { step, exactAccuracy, cellAccuracy, weights: await readWeights(weights) };
@@ -159,18 +169,22 @@ export async function createSession({
       // A run saved between a step and the look due there looks first.
       const due = (): boolean =>
         trainer.step > validatedAt && (trainer.step % evalEvery === 0 || trainer.step >= train.total_steps);
-      while (!ended && (due() || trainer.step < train.total_steps)) {
+      const until = Math.min(train.total_steps, stopAfter);
+      while (!ended && (due() || trainer.step < until)) {
         if (!due()) {
-          await trainer.run(Math.min(stepsPerEvent, evalEvery - (trainer.step % evalEvery)));
+          const untilLook = evalEvery - (trainer.step % evalEvery);
+          await trainer.run(Math.min(stepsPerEvent, untilLook, until - trainer.step));
           const { step } = trainer;
-          const training = summarize(await trainer.metrics(), config.batch_size);
-          yield { kind: "steps", step, totalSteps: train.total_steps, training };
+          const metrics = await trainer.metrics();
+          const training = summarize(metrics, config.batch_size);
+          yield { kind: "steps", step, totalSteps: train.total_steps, training, metrics };
           if (!due()) continue;
         }
         const { scores, reached, isBest } = await look();
         ended = reached ? "target" : looksSinceBest >= patience ? "patience" : null;
         yield { kind: "validation", step: trainer.step, scores, best: isBest };
       }
+      if (!ended && trainer.step < train.total_steps) return;
       ended ??= "plan";
       yield { kind: "end", step: trainer.step, reached: ended === "target", reason: ended };
     },

@@ -1,6 +1,6 @@
 /** Shows a run's progress while it goes on. */
 import type { Preset } from "../presets.js";
-import type { Session } from "../session.js";
+import type { EndReason, Session, SessionEvent } from "../session.js";
 import { formatPercent } from "../statistics.js";
 import type { Interruption } from "./interrupt.js";
 import { formatDuration, progressLine, type TextStream } from "./render.js";
@@ -30,22 +30,24 @@ export function progressText(state: ProgressState, columns = Infinity): string {
   return `${step}/${totalSteps} loss ${loss.toFixed(3)} cells ${percent(cells)} exact ${percent(exact)} ACT ${act} ${speed}/s ${left} left`;
 }
 
-/** Where a run ended: at the target, at the end of its plan, or earlier because it was asked to. */
-export type Ending = "reached" | "planEnded" | "interrupted";
+export interface FollowOptions {
+  readonly session: Session;
+  readonly preset: Preset;
+  readonly interruption: Interruption;
+  readonly stream: TextStream;
+  /** Runs after each event, before training goes on. */
+  readonly onEvent: (event: SessionEvent) => Promise<void>;
+}
 
-/** Runs a session and shows its progress until it ends or is interrupted. */
-export async function follow(
-  session: Session,
-  preset: Preset,
-  interruption: Interruption,
-  stream: TextStream,
-): Promise<Ending> {
+/** Runs a session and shows its progress; why it ended, or null where it was stopped before its plan's end. */
+export async function follow(options: FollowOptions): Promise<EndReason | null> {
+  const { session, preset, interruption, stream, onEvent } = options;
   const line = progressLine({ stream });
   const columns = stream.isTTY ? (stream.columns || 80) - 1 : Infinity;
   const { step: first } = session.trainer;
   const started = performance.now();
   let scores = { cellAccuracy: NaN, exactAccuracy: NaN };
-  let ending: Ending = "interrupted";
+  let ending: EndReason | null = null;
   try {
     for await (const event of session.events()) {
       if (event.kind === "steps") {
@@ -65,18 +67,24 @@ export async function follow(
         );
       } else {
         line.end();
-        ending = event.reached ? "reached" : "planEnded";
-        const target = `${formatPercent(preset.stopAt)} exact on validation`;
-        stream.write(
-          event.reached
-            ? `target    ${target}, reached at step ${event.step}\n`
-            : `missed    the plan ended at step ${event.step} without reaching the target of ${target}; more --steps or another --seed may reach it\n`,
-        );
+        ending = event.reason;
+        stream.write(`${endText(event, preset)}\n`);
       }
-      if (interruption.signal !== null && ending === "interrupted") break;
+      await onEvent(event);
+      if (interruption.signal !== null) break;
     }
   } finally {
     line.end();
   }
   return ending;
+}
+
+function endText({ step, reason }: Extract<SessionEvent, { kind: "end" }>, { stopAt }: Preset): string {
+  const target = `${formatPercent(stopAt)} exact on validation`;
+  if (reason === "target") return `target    ${target}, reached at step ${step}`;
+  const cause =
+    reason === "plan"
+      ? `the plan ended at step ${step}`
+      : `patience ended at step ${step}, with the best look kept,`;
+  return `missed    ${cause} without reaching the target of ${target}; more --steps or another --seed may reach it`;
 }

@@ -6,6 +6,8 @@ import { decodeCheckpoint, type Checkpoint } from "../checkpoint.js";
 import { FileFormatError } from "../files/file_format_error.js";
 import { createWeights, type Weights } from "../parameters.js";
 import { findPreset, presetNames, type Preset } from "../presets.js";
+import { findTask, TASK_NAMES } from "../tasks/registry.js";
+import type { Task } from "../tasks/task.js";
 import { ArgumentError, nearestName, type Option } from "./arguments.js";
 import { reasonOf } from "./run_folder.js";
 
@@ -75,7 +77,7 @@ export function requirePreset(name: string): Preset {
   if (preset) return preset;
   const near = nearestName(name, presetNames);
   throw new ArgumentError(
-    `--preset: got "${name}"; expected ${presetNames.join(" or ")}.${near ? ` Did you mean ${near}?` : ""}`,
+    `--preset: got "${name}"; expected one of ${presetNames.join(", ")}.${near ? ` Did you mean ${near}?` : ""}`,
   );
 }
 
@@ -102,12 +104,13 @@ export function uploadWeights(device: Device, checkpoint: Checkpoint, which: "em
   return createWeights(device, checkpoint.config, (which === "ema" && checkpoint.ema) || checkpoint.raw);
 }
 
-/** The preset whose task a checkpoint was trained on. @throws ArgumentError */
-export function presetOf(checkpoint: Checkpoint): Preset {
-  const preset = findPreset(checkpoint.task);
-  if (!preset)
+/** The task that a checkpoint solves. @throws ArgumentError */
+export function taskOf(checkpoint: Checkpoint): Task {
+  const { config, task: name } = checkpoint;
+  const task = findPreset(name)?.task ?? findTask(name);
+  if (!task)
     throw new ArgumentError(
-      `--checkpoint: its task is "${checkpoint.task}"; this version knows ${presetNames.join(", ")}.`,
+      `--checkpoint: its task is "${name}"; this version knows ${presetNames.join(", ")}, ${TASK_NAMES}.`,
     );
-  return preset;
+  return { ...task, numPuzzleIdentifiers: config.num_puzzle_identifiers };
 }

@@ -1,23 +1,34 @@
 /** `hrm eval`: scores of a checkpoint on the test puzzles of its task. */
+import type { Checkpoint } from "../../checkpoint.js";
 import { createEvaluator } from "../../evaluate.js";
+import { findPreset } from "../../presets.js";
+import type { PuzzleSet } from "../../puzzles.js";
 import { formatPercent, formatProportion } from "../../statistics.js";
-import { parseArguments, type Command } from "../arguments.js";
+import { ArgumentError, parseArguments, type Command } from "../arguments.js";
+import { readPuzzles } from "../puzzle_files.js";
 import {
   adapterOptions,
   checkpointOptions,
   jsonOption,
   loadCheckpoint,
   openAnnounced,
-  presetOf,
   printJson,
   say,
   show,
+  taskOf,
   uploadWeights,
 } from "../shared.js";
 
 const options = {
   ...checkpointOptions,
   limit: { type: "int", min: 1, help: "puzzles to score", defaultText: "all" },
+  data: {
+    type: "string",
+    help: "file, folder or address of the puzzles to score: .csv, .jsonl, or an official data set (its test half)",
+    defaultText: "the test puzzles of the run's preset",
+    placeholder: "path",
+  },
+  test: { type: "string", help: "the same as --data", placeholder: "path" },
   seed: {
     type: "int",
     min: 0,
@@ -47,21 +58,16 @@ export async function evalCommand(argv: readonly string[]): Promise<number> {
   }
   const { values } = parsed;
   const checkpoint = await loadCheckpoint(values.checkpoint);
-  const preset = presetOf(checkpoint);
-  const seed = values.seed ?? checkpoint.seed ?? 0;
+  const { data, origin } = await testPuzzles(checkpoint, values);
   const device = await openAnnounced(values.adapter);
   try {
-    say(`weights   step ${checkpoint.step} of a run on ${preset.name}`);
-    say(
-      seed === checkpoint.seed
-        ? `data      test split of seed ${seed}, which the run left untouched`
-        : `data      test split of seed ${seed}; the run's seed is ${checkpoint.seed ?? "unknown"}, so it may have been trained on some of these puzzles`,
-    );
+    say(`weights   step ${checkpoint.step} of a run on ${checkpoint.task}`);
+    say(`data      ${origin}`);
     const evaluator = await createEvaluator({
       device,
       config: { ...checkpoint.config, batch_size: BATCH },
       weights: uploadWeights(device, checkpoint, values.weights),
-      data: preset.splits(seed).test,
+      data,
       ...(values.segments !== undefined && { segments: values.segments }),
     });
     const scores = await evaluator.run(values.limit);
@@ -85,4 +91,40 @@ export async function evalCommand(argv: readonly string[]): Promise<number> {
   } finally {
     device.destroy();
   }
+}
+
+/** The puzzles to score, and where they come from in words. @throws ArgumentError */
+async function testPuzzles(
+  checkpoint: Checkpoint,
+  {
+    data,
+    test,
+    seed: given,
+  }: { data: string | undefined; test: string | undefined; seed: number | undefined },
+): Promise<{ data: PuzzleSet; origin: string }> {
+  const task = taskOf(checkpoint);
+  if (data !== undefined && test !== undefined)
+    throw new ArgumentError("--test: got a second file beside --data; expected one of the two.");
+  const path = data ?? test;
+  if (path !== undefined) {
+    const option = data !== undefined ? "--data" : "--test";
+    if (given !== undefined)
+      throw new ArgumentError(
+        `--seed: got ${given} with ${option}; expected no seed where puzzles come from a file.`,
+      );
+    const { set } = await readPuzzles(path, option, { task, split: "test" });
+    return { data: set, origin: `${set.count} puzzles of ${path}` };
+  }
+  const preset = findPreset(checkpoint.task);
+  if (!preset || checkpoint.data !== undefined) {
+    throw new ArgumentError(
+      `--data: got nothing; this checkpoint was trained on ${checkpoint.data ?? checkpoint.task}, so name the file with the puzzles to score.`,
+    );
+  }
+  const seed = given ?? checkpoint.seed ?? 0;
+  const untouched =
+    seed === checkpoint.seed
+      ? "which the run left untouched"
+      : `another than the run's (${checkpoint.seed ?? "unknown"}), so it may have been trained on some of these`;
+  return { data: preset.splits(seed).test, origin: `test puzzles of seed ${seed}, ${untouched}` };
 }

@@ -2,6 +2,7 @@
 import { createSolver } from "../../evaluate.js";
 import { PuzzleError, type Task } from "../../tasks/task.js";
 import { ArgumentError, parseArguments, type Command } from "../arguments.js";
+import { readPuzzles } from "../puzzle_files.js";
 import { wantsColor } from "../render.js";
 import {
   adapterOptions,
@@ -9,21 +10,32 @@ import {
   jsonOption,
   loadCheckpoint,
   openAnnounced,
-  presetOf,
   printJson,
   show,
+  taskOf,
   uploadWeights,
 } from "../shared.js";
 import { renderSolution } from "../solution.js";
 
-const options = { ...checkpointOptions, ...adapterOptions, json: jsonOption } as const;
+const options = {
+  ...checkpointOptions,
+  data: {
+    type: "string",
+    help: "file, folder or address of puzzles, instead of one on the command line",
+    placeholder: "path",
+  },
+  test: { type: "string", help: "the same as --data", placeholder: "path" },
+  number: { type: "int", min: 1, default: 1, help: "which puzzle of --data to solve" },
+  ...adapterOptions,
+  json: jsonOption,
+} as const;
 
 const command: Command<typeof options> = {
   name: "hrm solve",
   summary: "Solves a puzzle with a trained model and shows the grid after each ACT segment.",
   options,
   positionals: [
-    { name: "puzzle", help: 'the puzzle row by row, "." for blanks: "1..4.....2.3...."', required: true },
+    { name: "puzzle", help: 'the puzzle row by row, "." for blanks: "1..4.....2.3....", unless --data' },
   ],
 };
 
@@ -36,8 +48,8 @@ export async function solveCommand(argv: readonly string[]): Promise<number> {
   }
   const { values, positionals } = parsed;
   const checkpoint = await loadCheckpoint(values.checkpoint);
-  const { task } = presetOf(checkpoint);
-  const inputs = parsePuzzle(task, positionals[0]!);
+  const task = taskOf(checkpoint);
+  const { inputs, identifier } = await choosePuzzle(task, positionals[0], values);
   const device = await openAnnounced(values.adapter);
   try {
     const solver = await createSolver({
@@ -45,10 +57,10 @@ export async function solveCommand(argv: readonly string[]): Promise<number> {
       config: checkpoint.config,
       weights: uploadWeights(device, checkpoint, values.weights),
     });
-    const segments = await solver.solve(
-      inputs,
-      values.segments === undefined ? {} : { segments: values.segments },
-    );
+    const segments = await solver.solve(inputs, {
+      identifier,
+      ...(values.segments !== undefined && { segments: values.segments }),
+    });
     const answer = segments.at(-1)!.prediction;
     const { solved } = task.check(inputs, answer);
     const stream = values.json ? process.stderr : process.stdout;
@@ -67,10 +79,38 @@ export async function solveCommand(argv: readonly string[]): Promise<number> {
   }
 }
 
-function parsePuzzle(task: Task, text: string): Int32Array {
-  try {
-    return task.parse(text);
-  } catch (error) {
-    throw error instanceof PuzzleError ? new ArgumentError(`<puzzle>: ${error.message}`) : error;
+interface Chosen {
+  readonly inputs: Int32Array;
+  readonly identifier: number;
+}
+
+/** The puzzle on the command line, or the numbered one of a file. @throws ArgumentError */
+async function choosePuzzle(
+  task: Task,
+  text: string | undefined,
+  { data, test, number }: { data: string | undefined; test: string | undefined; number: number },
+): Promise<Chosen> {
+  const path = data ?? test;
+  if ((text === undefined) === (path === undefined) || (data !== undefined && test !== undefined)) {
+    throw new ArgumentError(
+      `<puzzle>: got ${text === undefined && path === undefined ? "nothing" : "more than one source"}; expected a puzzle row by row, or --data with a file of puzzles.`,
+    );
   }
+  if (text !== undefined) {
+    try {
+      return { inputs: task.parse(text), identifier: 0 };
+    } catch (error) {
+      throw error instanceof PuzzleError ? new ArgumentError(`<puzzle>: ${error.message}`) : error;
+    }
+  }
+  const { set } = await readPuzzles(path!, data !== undefined ? "--data" : "--test", { task, split: "test" });
+  if (number > set.count)
+    throw new ArgumentError(
+      `--number: got ${number}; expected at most ${set.count}, the puzzles of ${path}.`,
+    );
+  const { length } = set;
+  return {
+    inputs: set.inputs.slice((number - 1) * length, number * length),
+    identifier: set.identifiers[number - 1]!,
+  };
 }

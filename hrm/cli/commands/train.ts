@@ -1,63 +1,116 @@
-/** `hrm train`: data, training with progress, one look at the test set, a checkpoint and a solved puzzle. */
+/** `hrm train`: data, training with progress, one look at the test set, checkpoints and a solved puzzle. */
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Device } from "../../../engine/index.js";
-import { encodeCheckpoint } from "../../checkpoint.js";
+import { DivergenceError, findNonFinite } from "../../diagnose.js";
 import { createSolver } from "../../evaluate.js";
-import { countParameters, readWeights } from "../../parameters.js";
+import { countParameters, createWeights } from "../../parameters.js";
 import { presetNames, SUDOKU4_NOTE, type Preset } from "../../presets.js";
-import { createSession, type Session } from "../../session.js";
+import { createSession, type Session, type SessionEvent, type SessionSnapshot } from "../../session.js";
 import { formatPercent, formatProportion, wilsonInterval } from "../../statistics.js";
-import { parseArguments, type Command } from "../arguments.js";
+import { ArgumentError, parseArguments, type Command, type Option } from "../arguments.js";
+import { newestCheckpoint } from "../checkpoint_store.js";
 import { configure, fieldOptions } from "../configure.js";
 import { follow } from "../follow.js";
 import { watchInterrupt } from "../interrupt.js";
+import { describeSplits, withFiles } from "../puzzle_files.js";
 import { formatDuration, wantsColor } from "../render.js";
+import { readRunConfig, RUN_CONFIG_FILE, type RunConfig } from "../run_config.js";
 import { createRunFolder, writeFileSafely } from "../run_folder.js";
+import { openRunLog, scoresLine, trainLine, type RunLog } from "../run_log.js";
+import {
+  BEST_FILE,
+  CHECKPOINT_FOLDER,
+  gradientNorm,
+  openRunStore,
+  type RunStore,
+  type SaveOptions,
+} from "../run_store.js";
 import { adapterOptions, jsonOption, openAnnounced, printJson, requirePreset, say } from "../shared.js";
 import { renderSolution } from "../solution.js";
 
 const defaultText = "the preset's";
 
+const options: Readonly<Record<string, Option>> = {
+  preset: {
+    type: "string",
+    help: `what to train: ${presetNames.join(", ")}`,
+    placeholder: "name",
+    defaultText: "sudoku4",
+  },
+  data: {
+    type: "string",
+    help: "train on these puzzles: .csv, .jsonl, an official data set folder, or an address of one",
+    placeholder: "path",
+    defaultText,
+  },
+  test: {
+    type: "string",
+    help: "test on these puzzles, with --data",
+    placeholder: "path",
+    defaultText: "a tenth of --data",
+  },
+  seed: {
+    type: "int",
+    min: 0,
+    max: 2 ** 32 - 1,
+    help: "decides splits, weights and draws",
+    defaultText: "0",
+  },
+  steps: { type: "int", min: 1, help: "planned optimizer steps; the schedule ends there", defaultText },
+  "stop-at": {
+    type: "float",
+    min: 0,
+    max: 1,
+    help: "target: validation exact accuracy that ends training",
+    defaultText,
+  },
+  "stop-after": {
+    type: "int",
+    min: 1,
+    help: "stop cleanly after this step of the plan; --resume goes on",
+    defaultText: "never",
+  },
+  patience: {
+    type: "int",
+    min: 1,
+    help: "looks at the validation set without a better one that end training",
+    defaultText: "no limit",
+  },
+  resume: {
+    type: "string",
+    help: "folder of a run: goes on to the end of its plan; takes only --stop-after, --adapter and --json beside it",
+    placeholder: "dir",
+  },
+  batch: { type: "int", min: 1, help: "puzzles in a batch", defaultText },
+  lr: { type: "float", help: "peak learning rate", defaultText },
+  out: {
+    type: "string",
+    help: "folder in which the run gets a folder of its own",
+    placeholder: "dir",
+    defaultText: "runs",
+  },
+  keep: { type: "int", min: 1, help: "newest checkpoints kept, besides the best", defaultText: "3" },
+  "eval-every": { type: "int", min: 1, help: "steps between looks at the validation set", defaultText },
+  "eval-limit": { type: "int", min: 1, help: "validation puzzles per look", defaultText },
+  config: {
+    type: "string",
+    help: "JSON file with config fields; options win over it",
+    placeholder: "file",
+  },
+  ...adapterOptions,
+  json: jsonOption,
+  ...fieldOptions,
+};
+
 const command: Command = {
   name: "hrm train",
   summary:
     "Trains a Hierarchical Reasoning Model on the GPU until it solves held-out puzzles, then tests and saves it.",
-  options: {
-    preset: {
-      type: "string",
-      default: "sudoku4",
-      help: `what to train: ${presetNames.join(", ")}`,
-      placeholder: "name",
-    },
-    seed: { type: "int", default: 0, min: 0, max: 2 ** 32 - 1, help: "decides data, weights and draws" },
-    steps: { type: "int", min: 1, help: "planned optimizer steps; the schedule ends there", defaultText },
-    "stop-at": {
-      type: "float",
-      min: 0,
-      max: 1,
-      help: "target: validation exact accuracy that ends training",
-      defaultText,
-    },
-    batch: { type: "int", min: 1, help: "puzzles in a batch", defaultText },
-    lr: { type: "float", help: "peak learning rate", defaultText },
-    out: {
-      type: "string",
-      default: "runs",
-      help: "folder in which the run gets a folder of its own",
-      placeholder: "dir",
-    },
-    "eval-every": { type: "int", min: 1, help: "steps between looks at the validation set", defaultText },
-    "eval-limit": { type: "int", min: 1, help: "validation puzzles per look", defaultText },
-    config: {
-      type: "string",
-      help: "JSON file with config fields; options win over it",
-      placeholder: "file",
-    },
-    ...adapterOptions,
-    json: jsonOption,
-    ...fieldOptions,
-  },
+  options,
 };
+
+type OptionValues = Readonly<Record<string, string | number | boolean | undefined>>;
 
 /** Runs `hrm train`. Exit code 1 where the target was missed, 130 after Ctrl-C. */
 export async function trainCommand(argv: readonly string[]): Promise<number> {
@@ -66,54 +119,145 @@ export async function trainCommand(argv: readonly string[]): Promise<number> {
     process.stdout.write(parsed.text);
     return 0;
   }
-  const values = parsed.values as Record<string, string | number | boolean | undefined>;
-  const preset = await configure(requirePreset(values["preset"] as string), values);
-  const seed = values["seed"] as number;
+  const values = parsed.values as OptionValues;
+  const plan = values["resume"] === undefined ? await newPlan(values) : await resumedPlan(values);
   const device = await openAnnounced(values["adapter"] as string | undefined);
   try {
-    const parent = values["out"] as string;
-    const name = `${preset.name}-seed${seed}`;
-    const { folder, taken } = await createRunFolder(parent, name);
-    say(`preset    ${preset.name}: ${preset.summary}`);
-    for (const departure of preset.departures)
-      say(`          departs from the official recipe: ${departure}`);
-    if (preset.task.name === "sudoku4") say(`          ${SUDOKU4_NOTE}`);
-    if (taken)
-      say(`run       ${join(parent, name)} exists and stays as it is; this run goes to the next free name`);
-    say(`run       ${folder}`);
-    return await train({ device, preset, seed, folder, json: values["json"] as boolean });
+    const folder = plan.folder ?? (await newFolder(values, plan, device));
+    announce(plan, folder);
+    return await runPlan({ device, plan, folder, json: values["json"] === true });
   } finally {
     device.destroy();
   }
 }
 
+/** What to train, from its start or from where it was stopped. */
+interface Plan {
+  readonly preset: Preset;
+  readonly run: Omit<RunConfig, "adapter">;
+  /** Of a run that goes on; null for a new one. */
+  readonly folder: string | null;
+  readonly resume: SessionSnapshot | null;
+  readonly stopAfter: number;
+}
+
+async function newPlan(values: OptionValues): Promise<Plan> {
+  const named = requirePreset((values["preset"] as string | undefined) ?? "sudoku4");
+  const data = values["data"] as string | undefined;
+  const test = values["test"] as string | undefined;
+  if (test !== undefined && data === undefined)
+    throw new ArgumentError(`--test: got "${test}" without --data; expected the puzzles to train on, too.`);
+  const preset = await configure(data === undefined ? named : await withFiles(named, { data, test }), values);
+  const { stopAt, evalEvery, evalLimit, model, train } = preset;
+  const run = {
+    preset: preset.name,
+    seed: (values["seed"] as number | undefined) ?? 0,
+    ...{ stopAt, evalEvery, evalLimit },
+    patience: (values["patience"] as number | undefined) ?? null,
+    keep: (values["keep"] as number | undefined) ?? 3,
+    data: data ?? null,
+    test: test ?? null,
+    ...{ model, train },
+  };
+  return { preset, run, folder: null, resume: null, stopAfter: stopAfterOf(values, 0) };
+}
+
+/** Options that go with --resume; all others belong to the run's plan, which is made already. */
+const WITH_RESUME = ["resume", "stop-after", "adapter", "json"];
+
+async function resumedPlan(values: OptionValues): Promise<Plan> {
+  const folder = values["resume"] as string;
+  for (const [name, value] of Object.entries(values)) {
+    if (value === undefined || WITH_RESUME.includes(name)) continue;
+    throw new ArgumentError(
+      `--${name}: got ${JSON.stringify(value)} with --resume; expected only ${WITH_RESUME.map((o) => `--${o}`).join(", ")}, as the run goes on with its own plan.`,
+    );
+  }
+  const run = await readRunConfig(folder);
+  const { stopAt, evalEvery, evalLimit, model, train } = run;
+  const named = requirePreset(run.preset);
+  const base =
+    run.data === null ? named : await withFiles(named, { data: run.data, test: run.test ?? undefined });
+  const preset = { ...base, stopAt, evalEvery, evalLimit, model, train };
+  const resume = await lastState(folder);
+  return { preset, run, folder, resume, stopAfter: stopAfterOf(values, resume?.step ?? 0) };
+}
+
+/** The state to go on from; null where the run was ended before its first checkpoint. */
+async function lastState(folder: string): Promise<SessionSnapshot | null> {
+  const checkpoints = join(folder, CHECKPOINT_FOLDER);
+  if ((await readdir(checkpoints).catch(() => [])).length === 0) return null;
+  const { checkpoint, path, skipped } = await newestCheckpoint(checkpoints);
+  for (const { path: broken, problem } of skipped) say(`warning   ${broken} is not used: ${problem}`);
+  if (!checkpoint.run)
+    throw new ArgumentError(`--resume: "${path}" holds weights alone; expected a checkpoint of a run.`);
+  return checkpoint.run;
+}
+
+function stopAfterOf(values: OptionValues, step: number): number {
+  const stopAfter = values["stop-after"] as number | undefined;
+  if (stopAfter !== undefined && stopAfter <= step)
+    throw new ArgumentError(
+      `--stop-after: got ${stopAfter}; the run is at step ${step} already, so expected more than that.`,
+    );
+  return stopAfter ?? Infinity;
+}
+
+/** Makes the run's folder with its configuration. */
+async function newFolder(values: OptionValues, { run }: Plan, device: Device): Promise<string> {
+  const parent = (values["out"] as string | undefined) ?? "runs";
+  const name = `${run.preset}-seed${run.seed}`;
+  const { folder, taken } = await createRunFolder(parent, name);
+  if (taken)
+    say(`run       ${join(parent, name)} exists and stays as it is; this run goes to the next free name`);
+  const config: RunConfig = { ...run, adapter: device.adapter.name };
+  await writeFileSafely(join(folder, RUN_CONFIG_FILE), `${JSON.stringify(config, null, 2)}\n`);
+  return folder;
+}
+
+function announce({ preset, run, resume, folder: before }: Plan, folder: string): void {
+  say(`preset    ${preset.name}: ${preset.summary}`);
+  if (preset.status.kind === "unproven") say(`          unproven: ${preset.status.tried}`);
+  for (const departure of preset.departures) say(`          departs from the official recipe: ${departure}`);
+  if (preset.task.name === "sudoku4") say(`          ${SUDOKU4_NOTE}`);
+  if (run.data !== null) say(`puzzles   ${preset.task.name} from ${run.data}`);
+  say(`run       ${folder}${before === null ? "" : `, going on after step ${resume?.step ?? 0}`}`);
+}
+
 interface Run {
   readonly device: Device;
-  readonly preset: Preset;
-  readonly seed: number;
+  readonly plan: Plan;
   readonly folder: string;
   readonly json: boolean;
 }
 
-async function train({ device, preset, seed, folder, json }: Run): Promise<number> {
+async function runPlan({ device, plan, folder, json }: Run): Promise<number> {
+  const { preset, run, resume, stopAfter } = plan;
   const interruption = watchInterrupt(() =>
     say("\nstopping  after the steps under way; Ctrl-C again ends at once and saves nothing"),
   );
   let session: Session | undefined;
   try {
-    await writeFileSafely(
-      join(folder, "config.json"),
-      `${JSON.stringify({ preset: preset.name, seed, adapter: device.adapter.name, model: preset.model, train: preset.train }, null, 2)}\n`,
-    );
-    session = await createSession({ device, preset, seed });
-    const { train, validation, test } = session.splits;
-    say(
-      `data      ${train.count} training, ${validation.count} validation, ${test.count} test puzzles; no solution grid in two of them`,
-    );
-    const ending = await follow(session, preset, interruption, process.stderr);
-    const checkpoint = await save(session, preset, seed, folder);
-    const seconds = performance.now() / 1000;
-    say(`saved     ${checkpoint} after ${formatDuration(seconds)}`);
+    session = await createSession({
+      ...{ device, preset, seed: run.seed, stopAfter },
+      ...(resume && { resume }),
+      ...(run.patience !== null && { patience: run.patience }),
+    });
+    for (const difference of session.trainer.differences)
+      say(`warning   not bit-identical to a run without a stop: ${difference}`);
+    say(`data      ${describeSplits(session.splits, preset)}`);
+    const origin = run.data === null ? { task: preset.name } : { task: preset.task.name, data: run.data };
+    const store = openRunStore(session, { folder, origin, keep: run.keep });
+    const log = await openRunLog(folder, session.trainer.step);
+    // From here on the run can be resumed, and a state that stops being finite can be traced.
+    await store.save();
+    const ending = await follow({
+      ...{ session, preset, interruption, stream: process.stderr },
+      onEvent: keepRecord({ session, preset, store, log, device }),
+    });
+    await store.save();
+    const seconds = secondsSinceStart();
+    const best = join(folder, BEST_FILE);
     const report = {
       steps: session.trainer.step,
       seconds,
@@ -123,20 +267,21 @@ async function train({ device, preset, seed, folder, json }: Run): Promise<numbe
       meanSteps: null as number | null,
       paramCount: countParameters(preset.model),
       adapter: device.adapter.name,
-      checkpoint,
+      checkpoint: ending === null ? store.last!.path : best,
     };
-    if (ending === "interrupted") {
+    say(`saved     ${report.checkpoint} after ${formatDuration(seconds)}`);
+    if (ending === null) {
       say(
-        `stopped   at step ${report.steps} of ${preset.train.total_steps}; the test set was not looked at. ` +
-          `Score what was saved with: npm run hrm -- eval --checkpoint ${checkpoint}`,
+        `stopped   at step ${report.steps} of ${preset.train.total_steps}; the test set was not looked at. Go on with: hrm train --resume ${folder}`,
       );
       if (json) printJson(report);
-      return interruption.exitCode;
+      return interruption.signal === null ? 0 : interruption.exitCode;
     }
     const scores = await session.test();
+    await log.write(scoresLine("test", { step: session.best!.step, seconds: secondsSinceStart(), scores }));
     const { low, high } = wilsonInterval(scores.exact, scores.count);
     say(
-      `test      exact ${formatProportion(scores.exact, scores.count)} of ${scores.count} untouched puzzles (95% interval); cells ${formatPercent(scores.cellAccuracy)}`,
+      `test      exact ${formatProportion(scores.exact, scores.count)} of ${scores.count} test puzzles (95% interval); cells ${formatPercent(scores.cellAccuracy)}`,
     );
     await showSolution(session, preset, device);
     if (json)
@@ -147,33 +292,80 @@ async function train({ device, preset, seed, folder, json }: Run): Promise<numbe
         cellAccuracy: scores.cellAccuracy,
         meanSteps: scores.meanSteps,
       });
-    return ending === "reached" ? 0 : 1;
+    return ending === "target" ? 0 : 1;
   } finally {
     interruption.dispose();
     session?.destroy();
   }
 }
 
-/** Writes the checkpoint; returns its path. */
-async function save(session: Session, preset: Preset, seed: number, folder: string): Promise<string> {
-  const path = join(folder, "checkpoint.safetensors");
-  const { memory, step } = session.trainer;
-  const raw = await readWeights(memory.weights);
-  const ema = memory.ema && (await readWeights(memory.ema));
-  await writeFileSafely(
-    path,
-    encodeCheckpoint({ config: preset.model, task: preset.name, step, seed, raw, ema }),
+const secondsSinceStart = (): number => performance.now() / 1000;
+
+interface Keeper {
+  readonly session: Session;
+  readonly preset: Preset;
+  readonly store: RunStore;
+  readonly log: RunLog;
+  readonly device: Device;
+}
+
+/** Logs every event, saves at every look and now and then between. @throws DivergenceError, OutputError */
+function keepRecord({ session, preset, store, log, device }: Keeper): (event: SessionEvent) => Promise<void> {
+  const save = async (options?: SaveOptions): Promise<void> => {
+    if (!(await store.save(options))) throw await divergence({ session, store, device });
+  };
+  return async (event) => {
+    const seconds = secondsSinceStart();
+    if (event.kind === "steps") {
+      if (!Number.isFinite(event.training.loss)) throw await divergence({ session, store, device });
+      const { model, train } = preset;
+      await log.write(trainLine(event, { batchSize: model.batch_size, train, seconds }));
+      if (store.due) await save();
+    } else if (event.kind === "validation") {
+      const { step, scores, best } = event;
+      await save({
+        best,
+        log: (snapshot) =>
+          log.write(
+            scoresLine(
+              "validation",
+              { step, seconds, scores },
+              { best, gradientNorm: gradientNorm(snapshot) },
+            ),
+          ),
+      });
+    }
+  };
+}
+
+/** The error for training that left the finite numbers: replays from the last good checkpoint to say where. */
+async function divergence({
+  session,
+  store,
+  device,
+}: Pick<Keeper, "session" | "store" | "device">): Promise<DivergenceError> {
+  const { snapshot, path } = store.last!;
+  const { train } = session.splits;
+  const lastStep = session.trainer.step;
+  const found = await findNonFinite({ device, snapshot, data: train, lastStep });
+  const { step, tensor } = found ?? { step: lastStep, tensor: "the loss" };
+  return new DivergenceError(
+    step,
+    tensor,
+    `Training left the finite numbers at step ${step}, first in ${tensor}. The last good checkpoint is ${path} (step ${snapshot.step}). ` +
+      "A lower --lr, or more --lr_warmup_steps, usually helps.",
   );
-  return path;
 }
 
 /** Solves the first test puzzle on screen. */
 async function showSolution(session: Session, preset: Preset, device: Device): Promise<void> {
   const { test } = session.splits;
   const inputs = test.inputs.slice(0, test.length);
-  const solver = await createSolver({ device, config: preset.model, weights: session.weights });
-  const segments = await solver.solve(inputs);
+  const best = createWeights(device, preset.model, session.best!.weights);
+  const solver = await createSolver({ device, config: preset.model, weights: best });
+  const segments = await solver.solve(inputs, { identifier: test.identifiers[0]! });
   solver.destroy();
+  for (const v of best.values()) v.destroy();
   say("\nA test puzzle, and the answer after each ACT segment:\n");
   say(renderSolution(preset.task, inputs, segments, wantsColor(process.stderr, process.env)));
 }

@@ -1,0 +1,99 @@
+/** Puzzles from the files and folders that the command line names. */
+import { readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { EngineError } from "../../engine/errors.js";
+import { withPuzzles, type Preset } from "../presets.js";
+import { loadPuzzles, urlSource, type LoadOptions, type PuzzleData, type Source } from "../puzzle_data.js";
+import type { PuzzleSet, PuzzleSplits } from "../puzzles.js";
+import { countShared, holdOut, splitPuzzles } from "../tasks/splits.js";
+import type { Task } from "../tasks/task.js";
+import { ArgumentError } from "./arguments.js";
+import { reasonOf } from "./run_folder.js";
+
+/** The largest share of a file that is held out for validation, and for a test without a file of its own. */
+const HELD_OUT_SHARE = 0.1;
+/** Puzzles held out at most. */
+const HELD_OUT_MOST = 512;
+
+/** A path or an address as a source. `option` names it in errors. @throws ArgumentError where there is nothing */
+export async function openSource(path: string, option: string): Promise<Source> {
+  if (/^https?:\/\//.test(path)) return urlSource(path);
+  const bad = (error: unknown): ArgumentError =>
+    new ArgumentError(
+      `${option}: cannot read "${path}" (${reasonOf(error)}); expected a .csv or .jsonl file, an official data set folder, or an address of one.`,
+    );
+  const found = await stat(path).catch((error: unknown) => {
+    throw bad(error);
+  });
+  const read = (file: string): Promise<Uint8Array> => readFile(file).then((bytes) => new Uint8Array(bytes));
+  if (found.isDirectory()) {
+    return {
+      kind: "folder",
+      name: path,
+      read: (file) =>
+        read(join(path, file)).catch((error: NodeJS.ErrnoException) => {
+          if (error.code === "ENOENT" || error.code === "ENOTDIR") return null;
+          throw bad(error);
+        }),
+    };
+  }
+  return {
+    kind: "file",
+    name: path,
+    read: () =>
+      read(path).catch((error: unknown) => {
+        throw bad(error);
+      }),
+  };
+}
+
+/** Puzzles of a file or folder. @throws ArgumentError naming the option, the file, the line and what is wrong */
+export async function readPuzzles(path: string, option: string, options: LoadOptions): Promise<PuzzleData> {
+  const source = await openSource(path, option);
+  try {
+    return await loadPuzzles(source, options);
+  } catch (error) {
+    if (error instanceof ArgumentError || !(error instanceof EngineError)) throw error;
+    throw new ArgumentError(`${option}: ${error.message}`);
+  }
+}
+
+/**
+ * The preset on puzzles from files: what is held out for validation comes from `data`, and so does the test set where
+ * there is no `test` (an official folder may bring its own). @throws ArgumentError
+ */
+export async function withFiles(
+  preset: Preset,
+  { data, test }: { data: string; test: string | undefined },
+): Promise<Preset> {
+  const training = await readPuzzles(data, "--data", { split: "train" });
+  const { task, set } = training;
+  const testSet =
+    test !== undefined
+      ? (await readPuzzles(test, "--test", { task, split: "test" })).set
+      : training.format === "official"
+        ? await ownTestSet(data, task)
+        : null;
+  const { splitBy: by } = preset;
+  const count = Math.max(1, Math.min(HELD_OUT_MOST, Math.floor(HELD_OUT_SHARE * set.count)));
+  const splits = (seed: number): PuzzleSplits => {
+    if (!testSet) return splitPuzzles(set, task, { by, validation: count, test: count, seed });
+    const { rest, held } = holdOut(set, task, { by, count, seed });
+    return { train: rest, validation: held, test: testSet };
+  };
+  return withPuzzles(preset, { task, splitBy: by, splits });
+}
+
+/** The other half of an official folder; null where it holds one set alone. */
+async function ownTestSet(folder: string, task: Task): Promise<PuzzleSet | null> {
+  const there = await stat(join(folder, "test", "dataset.json")).catch(() => null);
+  return there && (await readPuzzles(folder, "--data", { task, split: "test" })).set;
+}
+
+/** What the splits promise, in words; says so where a test file repeats solutions of the training file. */
+export function describeSplits({ train, validation, test }: PuzzleSplits, { task, splitBy }: Preset): string {
+  const counts = `${train.count} training, ${validation.count} validation, ${test.count} test puzzles`;
+  const shared = countShared(test, train, task, "solution");
+  if (shared > 0) return `${counts}; ${shared} of the test puzzles have a solution that is in training too`;
+  return `${counts}; no ${splitBy === "class" && task.symmetry ? "solution or symmetric image of one" : "solution"} in two of them`;
+}

@@ -1,0 +1,84 @@
+/** Checkpoints of a running session: the newest few, and the best. */
+import { join } from "node:path";
+import { encodeCheckpoint, runCheckpoint, type Checkpoint } from "../checkpoint.js";
+import { nonFiniteState } from "../diagnose.js";
+import type { Session, SessionSnapshot } from "../session.js";
+import { PREFIX, snapshotWeights } from "../snapshot.js";
+import { storeCheckpoint } from "./checkpoint_store.js";
+import { OutputError, writeFileSafely } from "./run_folder.js";
+
+/** Name of the best look's checkpoint in the run's folder. */
+export const BEST_FILE = "best.safetensors";
+/** Name of the folder with the newest checkpoints. */
+export const CHECKPOINT_FOLDER = "checkpoints";
+
+/** Seconds after which a run saves between two looks: what a crash loses at most, about. */
+const SAVE_EVERY_SECONDS = 30;
+
+/** What a run keeps on disk. */
+export interface RunStore {
+  /** The last state that was saved, in memory and on disk; null before the first. */
+  readonly last: { readonly snapshot: SessionSnapshot; readonly path: string } | null;
+  /** True where the last save is long ago. */
+  readonly due: boolean;
+  /**
+   * Saves the session as it is, unless some of it is no longer finite: then nothing is written and the last good
+   * checkpoint stays. Returns whether it saved. @throws OutputError
+   */
+  save(options?: SaveOptions): Promise<boolean>;
+}
+
+export interface SaveOptions {
+  /** Keep it as the best, too. */
+  readonly best?: boolean;
+  /** Runs with the state before it is written: what is logged here is there whenever the checkpoint is. */
+  readonly log?: (snapshot: SessionSnapshot) => Promise<void>;
+}
+
+export interface RunStoreOptions {
+  readonly folder: string;
+  /** What checkpoints say of their puzzles. */
+  readonly origin: Pick<Checkpoint, "task" | "data">;
+  /** Checkpoints kept, besides the best. */
+  readonly keep: number;
+}
+
+/** Opens the store of a run. */
+export function openRunStore(session: Session, { folder, origin, keep }: RunStoreOptions): RunStore {
+  let last: RunStore["last"] = null;
+  let savedAt = performance.now();
+  return {
+    get last() {
+      return last;
+    },
+    get due() {
+      return performance.now() - savedAt > 1000 * SAVE_EVERY_SECONDS;
+    },
+    async save({ best = false, log } = {}) {
+      const snapshot = await session.save();
+      if (nonFiniteState(snapshot) !== null) return false;
+      await log?.(snapshot);
+      const { config, step, seed } = snapshot;
+      if (best) {
+        const weights = { config, ...origin, step, seed, ...snapshotWeights(snapshot) };
+        await writeFileSafely(join(folder, BEST_FILE), encodeCheckpoint(weights));
+      }
+      const checkpoints = join(folder, CHECKPOINT_FOLDER);
+      const bytes = encodeCheckpoint(runCheckpoint(snapshot, origin));
+      const path = await storeCheckpoint(checkpoints, step, bytes, { keep }).catch((error: unknown) => {
+        throw new OutputError(checkpoints, error);
+      });
+      last = { snapshot, path };
+      savedAt = performance.now();
+      return true;
+    },
+  };
+}
+
+/** Root mean square of the gradient's L2 norm over about 1 / (1 - beta2) steps, from Adam's second moments. */
+export function gradientNorm({ state, step, train }: SessionSnapshot): number {
+  let sum = 0;
+  for (const [name, { data }] of state)
+    if (name.startsWith(PREFIX.expAvgSq)) for (let i = 0; i < data.length; i++) sum += data[i]!;
+  return step === 0 ? 0 : Math.sqrt(sum / (1 - train.beta2 ** step));
+}
