@@ -5,8 +5,10 @@ import { matmul, type MatmulLayout, type MatmulSpec } from "../../kernels/matmul
 import { testDevice } from "../support/device.js";
 import { assertClose, poisoned, random } from "../support/random.js";
 
+type Operands = Record<"a" | "b" | "bias" | "residual", Float32Array>;
+
 /** float64 product, with the sum of |a b| that its rounding error scales with. */
-function reference(spec: MatmulSpec, a: Float32Array, b: Float32Array, bias: Float32Array) {
+function reference(spec: MatmulSpec, { a, b, bias, residual }: Operands) {
   const { layout, M, N, K, batch = 1 } = spec;
   const value = new Float64Array(batch * M * N);
   const scale = new Float64Array(batch * M * N);
@@ -21,6 +23,7 @@ function reference(spec: MatmulSpec, a: Float32Array, b: Float32Array, bias: Flo
       scale[i]! += Math.abs(left * right);
     }
     if (spec.bias) value[i]! += bias[n]!;
+    if (spec.residual) value[i]! += residual[i]!;
   }
   return { value, scale };
 }
@@ -29,11 +32,14 @@ async function check(spec: MatmulSpec, capabilities: Partial<Capabilities>) {
   const device = await testDevice();
   const { M, N, K, batch = 1 } = spec;
   const kernel = matmul(spec, { ...device.capabilities, ...capabilities });
-  const a = random(batch * M * K);
-  const b = random(batch * K * N);
-  const bias = random(N);
-  const { c } = await runKernel(device, kernel, { a, b, bias, c: poisoned(batch * M * N) });
-  const { value, scale } = reference(spec, a, b, bias);
+  const operands: Operands = {
+    a: random(batch * M * K),
+    b: random(batch * K * N),
+    bias: random(N),
+    residual: random(batch * M * N),
+  };
+  const { c } = await runKernel(device, kernel, { ...operands, c: poisoned(batch * M * N) });
+  const { value, scale } = reference(spec, operands);
   assertClose(c!, value, (i) => 1e-6 * (1 + scale[i]!), kernel.name);
 }
 
@@ -55,6 +61,18 @@ const SHAPES = {
     [60, 68, 20],
     [65, 63, 17],
   ],
+  // Tiles of 16x8 or less, four or eight of them side by side along M or N.
+  subgroups: [
+    [1, 4, 4],
+    [3, 32, 8],
+    [4, 4, 16],
+    [16, 32, 4],
+    [17, 36, 8],
+    [24, 8, 12],
+    [32, 124, 4],
+    [68, 28, 20],
+    [100, 132, 8],
+  ],
   tiles: [
     [1, 1, 1],
     [2, 3, 7],
@@ -65,25 +83,29 @@ const SHAPES = {
   ],
 } as const;
 const VARIANTS = [
-  { variant: "registers", software: true },
-  { variant: "tiles", software: false },
+  { variant: "registers", capabilities: { software: true, subgroups: null } },
+  // With the device's own subgroups; tn needs M in vectors of 4 and takes the variant above elsewhere.
+  { variant: "subgroups", capabilities: { software: true } },
+  { variant: "tiles", capabilities: { software: false } },
 ] as const;
 const LAYOUTS: MatmulLayout[] = ["nn", "nt", "tn"];
 
 describe("matmul", () => {
-  for (const { variant, software } of VARIANTS) {
+  for (const { variant, capabilities } of VARIANTS) {
     for (const layout of LAYOUTS) {
       it(`${layout} agrees with float64 (${variant})`, async () => {
-        for (const [M, N, K] of SHAPES[variant]) await check({ layout, M, N, K }, { software });
+        for (const [M, N, K] of SHAPES[variant]) await check({ layout, M, N, K }, capabilities);
       });
-      it(`${layout} takes a batch and a bias (${variant})`, async () => {
-        await check({ layout, M: 5, N: 3, K: 7, batch: 3, bias: true }, { software });
-        await check({ layout, M: 12, N: 20, K: 8, batch: 2, bias: true }, { software });
+      it(`${layout} takes a batch, a bias and a residual (${variant})`, async () => {
+        await check({ layout, M: 5, N: 3, K: 7, batch: 3, bias: true }, capabilities);
+        await check({ layout, M: 12, N: 20, K: 8, batch: 2, bias: true, residual: true }, capabilities);
+        await check({ layout, M: 9, N: 17, K: 5, residual: true }, capabilities);
+        await check({ layout, M: 36, N: 40, K: 4, batch: 3, residual: true }, capabilities);
       });
       it(`${layout} folds dispatches past the limit (${variant})`, async () => {
         await check(
-          { layout, M: 37, N: 44, K: 5, batch: 4 },
-          { software, maxComputeWorkgroupsPerDimension: 5 },
+          { layout, M: 40, N: 44, K: 4, batch: 4 },
+          { ...capabilities, maxComputeWorkgroupsPerDimension: 5 },
         );
       });
     }
@@ -100,10 +122,24 @@ describe("matmul", () => {
     }
   });
 
+  it("shares loads within subgroups of one size only", () => {
+    const named = (subgroups: Capabilities["subgroups"]) =>
+      matmul({ layout: "nt", M: 256, N: 96, K: 32 }, { ...baselineCapabilities, software: true, subgroups })
+        .name;
+    assert.match(named({ min: 4, max: 4 }), /_4[MN]$/);
+    assert.match(named({ min: 8, max: 8 }), /_8[MN]$/);
+    assert.notMatch(named({ min: 4, max: 8 }), /[MN]$/);
+    assert.notMatch(named(null), /[MN]$/);
+  });
+
   it("counts the work", () => {
-    const kernel = matmul({ layout: "nt", M: 5, N: 3, K: 7, batch: 2, bias: true }, baselineCapabilities);
+    const spec = { layout: "nt", M: 5, N: 3, K: 7, batch: 2, bias: true } as const;
+    const kernel = matmul(spec, baselineCapabilities);
     assert.equal(kernel.flops, 2 * 5 * 3 * (2 * 7 + 1));
     assert.equal(kernel.bytes, 4 * (2 * (35 + 21 + 15) + 3));
+    const added = matmul({ ...spec, residual: true }, baselineCapabilities);
+    assert.equal(added.flops, kernel.flops + 30);
+    assert.equal(added.bytes, kernel.bytes + 4 * 30);
   });
 
   it("refuses bad sizes and what the device cannot bind or dispatch", () => {
