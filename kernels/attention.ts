@@ -221,12 +221,13 @@ interface Layout {
   readonly type: string;
 }
 
-/** Elements of the owned head vectors, above which a software adapter's registers spill more than loads cost. */
-const OWNED_ELEMENTS = 32;
+/** Elements of head vectors that a SIMD group of a software adapter owns; beyond, kernels compile slowly and spill. */
+const OWNED_ELEMENTS = 128;
 
-function layoutOf({ headDim, length }: AttentionSpec, { software }: Capabilities): Layout {
+function layoutOf({ headDim, length }: AttentionSpec, { software, subgroups }: Capabilities): Layout {
   const width = headDim % 4 === 0 ? 4 : 1;
-  const most = software ? Math.max(1, Math.min(4, Math.floor(OWNED_ELEMENTS / headDim))) : 1;
+  const lanes = subgroups?.max ?? 4;
+  const most = software ? Math.max(1, Math.min(4, Math.floor(OWNED_ELEMENTS / lanes / headDim))) : 1;
   return { owned: Math.min(most, length), vectors: headDim / width, width, type: typeName("f32", width) };
 }
 

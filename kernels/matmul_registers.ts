@@ -206,8 +206,8 @@ interface Tile {
 const COST = { load: 8, broadcast: 1.2, multiplyAdd: 1 };
 /** SIMD groups that run at a time: one a core. */
 const GROUPS_AT_A_TIME = 2;
-/** Elements of a thread's tile; beyond, compiling a kernel takes longer than it saves. */
-const MOST_ELEMENTS = 128;
+/** Elements of c that a SIMD group computes; beyond, compiling a kernel takes longer than it saves. */
+const MOST_ELEMENTS = 512;
 
 /** The tile for which a step along k costs least, over all of c. */
 function cheapestTile({ layout, M, N, K, batch, capabilities }: Product): Tile {
@@ -224,7 +224,7 @@ function cheapestTile({ layout, M, N, K, batch, capabilities }: Product): Tile {
   for (const { lanes, along } of arrangements) {
     for (const rows of [16, 8, 4, 2, 1].filter((n) => n >= minRows)) {
       for (const columns of [16, 8, 4, 2, 1].filter((n) => n >= minColumns)) {
-        if (rows * columns > MOST_ELEMENTS) continue;
+        if (rows * columns * Math.max(4, lanes) > MOST_ELEMENTS) continue;
         // The shared operand's loads must divide among the lanes.
         const shared = along === "N" ? rows : columns;
         if (along && shared % lanes !== 0) continue;
