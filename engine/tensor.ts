@@ -31,6 +31,8 @@ export interface LowerContext<A> {
   readonly inputs: readonly TensorSpec[];
   readonly outputs: readonly TensorSpec[];
   readonly capabilities: Capabilities;
+  /** A tensor to add to the output as it is written, bound as one more input; for operations that offer it. */
+  readonly residual?: boolean;
 }
 
 export interface GradientContext<A> {
@@ -53,6 +55,8 @@ export interface Operation<A = unknown> {
   readonly elementwise?: ElementwiseName;
   /** The output is the first input's storage under another shape. */
   readonly view?: true;
+  /** Its kernels can add a tensor of the output's shape as they write it. */
+  readonly addsResidual?: true;
   lower?(context: LowerContext<A>): Lowering;
   /** Gradient of each input; null where there is none. Absent: not differentiable. */
   gradient?(context: GradientContext<A>): readonly (Tensor | null)[];

@@ -2,7 +2,10 @@
 import type { Node, Shape, Tensor } from "../tensor.js";
 import { sameShape } from "../tensor.js";
 
-/** Nodes that run as one: a single operation, or elementwise operations over one shape. */
+/**
+ * Nodes that run as one: a single operation, one with the addition of a residual after it, or elementwise
+ * operations over one shape.
+ */
 export interface Unit {
   /** In topological order. */
   readonly nodes: readonly Node[];
@@ -104,7 +107,31 @@ export function fuse(nodes: readonly Node[], kept: ReadonlySet<Tensor>, maxBuffe
       for (const member of merged) groupOf.set(member, merged);
     }
   }
+  for (const node of computed) {
+    if (groupOf.get(node)!.size > 1) continue;
+    const producer = residualOf(node)?.producer;
+    // Nobody else may want the sum without the residual. No cycle: the only way out of the producer leads here.
+    if (!producer || groupOf.get(producer)!.size > 1 || consumers.get(producer)!.length > 1) continue;
+    if (producer.outputs.some((t) => kept.has(t)) || producer.inputs.length + 2 > maxBuffers) continue;
+    const merged = new Set([producer, node]);
+    for (const member of merged) groupOf.set(member, merged);
+  }
   return ordered(computed, groupOf);
+}
+
+/** Where `node` adds a tensor of the same size to what an operation with that epilogue computes: both of them. */
+export function residualOf(node: Node): { producer: Node; residual: Tensor } | null {
+  const [a, b] = node.inputs;
+  if (node.operation.elementwise !== "add" || !a || !b || !sameShape(a.shape, b.shape)) return null;
+  for (const [sum, residual] of [
+    [a, b],
+    [b, a],
+  ] as const) {
+    const producer = rootOf(sum).node;
+    if (producer.operation.addsResidual && rootOf(residual).node.operation.name !== "literal")
+      return { producer, residual };
+  }
+  return null;
 }
 
 /** Members whose values leave the group. */

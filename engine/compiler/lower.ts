@@ -14,7 +14,7 @@ import {
 } from "../tensor.js";
 import type { Variable } from "../variable.js";
 import type { VariableAttributes } from "../variable.js";
-import { isSource, outputsOf, rootOf, unitShape, type Unit } from "./fuse.js";
+import { isSource, outputsOf, residualOf, rootOf, unitShape, type Unit } from "./fuse.js";
 
 /** Storage of a value while the program runs. */
 export type Storage =
@@ -92,12 +92,13 @@ export function lower(
       dispatches.push({ kernel, label: unit.nodes.map(labelOf).join("; "), storages: roots.map(storageOf) });
       continue;
     }
-    const node = unit.nodes[0]!;
-    const label = labelOf(node);
-    const lowering = guarded(label, () => lowerNode(node, capabilities));
+    const [node, addition] = unit.nodes as [Node, Node?];
+    const label = unit.nodes.map(labelOf).join("; ");
+    const lowering = guarded(label, () => lowerNode(node, capabilities, addition !== undefined));
     const temporaries = (lowering.temporaries ?? []).map(intermediate);
-    const inputs = node.inputs.map((t) => storageOf(rootOf(t)));
-    const outputs = node.outputs.map(storageOf);
+    const read = addition ? [...node.inputs, residualOf(addition)!.residual] : node.inputs;
+    const inputs = read.map((t) => storageOf(rootOf(t)));
+    const outputs = (addition ?? node).outputs.map(storageOf);
     for (const [o, i] of lowering.inPlace ?? []) {
       if (!sameStorage(outputs[o]!, inputs[i]!))
         copy(`copy before ${label}`, node.outputs[o]!.size, node.outputs[o]!.dtype, inputs[i]!, outputs[o]!);
@@ -149,9 +150,9 @@ function guarded<T>(label: string, body: () => T): T {
   }
 }
 
-function lowerNode(node: Node, capabilities: Capabilities): Lowering {
+function lowerNode(node: Node, capabilities: Capabilities, residual = false): Lowering {
   const { operation, attributes, inputs, outputs } = node;
-  return operation.lower!({ attributes, inputs, outputs, capabilities });
+  return operation.lower!({ attributes, inputs, outputs, capabilities, residual });
 }
 
 function consumersOf(units: readonly Unit[]): Map<Node, Node[]> {

@@ -29,10 +29,12 @@ interface MatmulAttributes {
 
 const matmulOperation: Operation<MatmulAttributes> = {
   name: "matmul",
-  lower({ attributes, inputs, capabilities }) {
+  addsResidual: true,
+  lower({ attributes, inputs, capabilities, residual = false }) {
     const bias = inputs.length === 3;
-    const kernel = matmulKernel({ ...attributes, bias }, capabilities);
-    return { dispatches: [{ kernel, bind: [...inputs.map((_, input) => ({ input })), { output: 0 }] }] };
+    const kernel = matmulKernel({ ...attributes, bias, residual }, capabilities);
+    const read = Array.from({ length: inputs.length + (residual ? 1 : 0) }, (_, input) => ({ input }));
+    return { dispatches: [{ kernel, bind: [...read, { output: 0 }] }] };
   },
   gradient({ attributes: { layout }, inputs: [a, b, bias], gradients: [dc] }) {
     const [da, db] = {

@@ -63,10 +63,51 @@ describe("fusion", () => {
   it("does not merge what would have to run before and after something else", () => {
     const p = planOf({ x: f32(4, 4) }, ({ x }) => {
       const a = exp(x);
-      return { y: add(a, matmul(a, a)) };
+      return { y: mul(a, matmul(a, a)) };
     });
     assert.equal(kernels(p), 3);
     assertSound(p);
+  });
+
+  it("adds a residual where a matmul writes, unless the product is wanted for itself", async () => {
+    const residual = planOf({ x: f32(4, 4), r: f32(16) }, ({ x, r }) => ({
+      y: add(r, reshape(matmul(x, x), [16])),
+    }));
+    assert.equal(kernels(residual), 1);
+    assertSound(residual);
+    const wanted = planOf({ x: f32(4, 4), r: f32(4, 4) }, ({ x, r }) => {
+      const product = matmul(x, x);
+      return { y: add(product, r), z: neg(product) };
+    });
+    assert.isTrue(wanted.dispatches.every(({ kernel }) => !kernel.name.includes("residual")));
+    const kept = planOf({ x: f32(4, 4), r: f32(4, 4) }, ({ x, r }) => {
+      const product = matmul(x, x);
+      return { y: add(product, r), product };
+    });
+    assert.equal(kernels(kept), 2);
+
+    const [x, r] = [random(16), random(16)];
+    const program = await compile(await testDevice(), { x: f32(4, 4), r: f32(4, 4) }, (inputs) => ({
+      twice: add(matmul(inputs.x, inputs.r), matmul(inputs.r, inputs.x)),
+      plain: add(inputs.r, matmul(inputs.x, inputs.x)),
+    }));
+    await program.run({ x, r });
+    const product = (a: Float32Array, b: Float32Array, i: number): number =>
+      [0, 1, 2, 3].reduce((total, k) => total + a[(i & ~3) + k]! * b[4 * k + (i & 3)]!, 0);
+    // Sums of up to 8 products below 1 in f32.
+    assertClose(
+      await program.read("twice"),
+      x.map((_, i) => product(x, r, i) + product(r, x, i)),
+      8e-6,
+      "x r + r x",
+    );
+    assertClose(
+      await program.read("plain"),
+      x.map((_, i) => r[i]! + product(x, x, i)),
+      8e-6,
+      "r + x x",
+    );
+    program.destroy();
   });
 
   it("keeps within the device's storage buffers", () => {
