@@ -272,7 +272,7 @@ async function runPlan({ device, plan, folder, json }: Run): Promise<number> {
     say(`saved     ${report.checkpoint} after ${formatDuration(seconds)}`);
     if (ending === null) {
       say(
-        `stopped   at step ${report.steps} of ${preset.train.total_steps}; the test set was not looked at. Go on with: hrm train --resume ${folder}`,
+        `stopped   at step ${report.steps} of ${preset.train.total_steps}; the test set was not looked at. Go on with: ${invocation()} train --resume ${folder}`,
       );
       if (json) printJson(report);
       return interruption.signal === null ? 0 : interruption.exitCode;
@@ -298,6 +298,9 @@ async function runPlan({ device, plan, folder, json }: Run): Promise<number> {
     session?.destroy();
   }
 }
+
+/** How this command line is typed here. */
+const invocation = (): string => (process.env["npm_lifecycle_event"] ? "npm run hrm --" : "hrm");
 
 const secondsSinceStart = (): number => performance.now() / 1000;
 

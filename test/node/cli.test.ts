@@ -1,0 +1,379 @@
+import { spawn, type ChildProcess } from "node:child_process";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { assert } from "chai";
+
+const CLI = resolve("dist/cli.js");
+
+interface Finished {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+interface Started {
+  readonly child: ChildProcess;
+  readonly done: Promise<Finished>;
+  /** Resolves when stderr has matched. */
+  said(pattern: RegExp): Promise<void>;
+}
+
+/** Starts the command line in a folder. */
+function start(cwd: string, ...args: string[]): Started {
+  const child = spawn(process.execPath, [CLI, ...args], { cwd, stdio: ["ignore", "pipe", "pipe"] });
+  let [stdout, stderr] = ["", ""];
+  const waiting: { pattern: RegExp; resolve: () => void }[] = [];
+  child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    stderr += text;
+    for (const { pattern, resolve } of waiting) if (pattern.test(stderr)) resolve();
+  });
+  const done = new Promise<Finished>((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (code) => resolve({ code, stdout, stderr }));
+  });
+  const said = (pattern: RegExp): Promise<void> => {
+    const ended = done.then(({ stderr: all }) => {
+      if (!pattern.test(all)) throw new Error(`the process ended without saying ${pattern}:\n${all}`);
+    });
+    return Promise.race([ended, new Promise<void>((resolve) => waiting.push({ pattern, resolve }))]);
+  };
+  return { child, done, said };
+}
+
+const run = (cwd: string, ...args: string[]): Promise<Finished> => start(cwd, ...args).done;
+
+/** The JSON that is all of stdout: one line. */
+function json({ stdout, stderr }: Finished): Record<string, unknown> {
+  const lines = stdout.trimEnd().split("\n");
+  assert.equal(lines.length, 1, `stdout:\n${stdout}\nstderr:\n${stderr}`);
+  return JSON.parse(lines[0]!) as Record<string, unknown>;
+}
+
+/** A model that compiles and runs fast; it learns nothing in so few steps. */
+const TINY = {
+  ...{ hidden_size: 16, num_heads: 2, swiglu_multiple: 16, L_cycles: 1 },
+  ...{ batch_size: 4, halt_max_steps: 2 },
+};
+
+const TRAIN_FIELDS = [
+  ...["steps", "seconds", "exactAccuracy", "exactInterval", "cellAccuracy", "meanSteps"],
+  ...["paramCount", "adapter", "checkpoint"],
+];
+const EVAL_FIELDS = ["count", "exactAccuracy", "cellAccuracy", "qHaltAccuracy", "meanSteps", "adapter"];
+
+const PUZZLE = "1..4.....2.3....";
+
+describe("the command line", () => {
+  let folder: string;
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), "hrm-cli-"));
+    const files: Record<string, string> = {
+      "tiny.json": JSON.stringify(TINY),
+      "array.json": "[1]",
+      "torn.json": '{\n  "hidden_size": 64,\n  "L_cycles": }\n',
+      "unknown.json": '{"hiden_size": 64}',
+      "type.json": '{"hidden_size": "64"}',
+      "fixed.json": '{"seq_len": 20}',
+      "empty.json": "",
+      "bad.csv": `source,question,answer,rating\nx,${PUZZLE},12,0\n`,
+    };
+    for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
+    await mkdir(join(folder, "nothing"));
+  });
+  after(() => rm(folder, { recursive: true, force: true }));
+
+  describe("names what is wrong and what was expected, exit code 2", () => {
+    const table: readonly (readonly [args: string, ...said: string[]])[] = [
+      ["", "Usage: hrm <command>"],
+      ["trian", 'got the command "trian"', "train, eval, solve, verify, info", "Did you mean train?"],
+      ["--json", 'got the command "--json"'],
+      ["toString", 'got the command "toString"'],
+      ["train --stepz 3", 'unknown option "--stepz"', "did you mean --steps?"],
+      ["train --steps 0", '--steps: got "0"', "an integer of at least 1"],
+      ["train --steps 2.5", '--steps: got "2.5"', "an integer"],
+      ["train --steps", "--steps: got no value"],
+      ["train --stop-at 1.01", '--stop-at: got "1.01"', "a number from 0 to 1"],
+      ["train --stop-at NaN", '--stop-at: got "NaN"'],
+      ["train --stop-after 0", '--stop-after: got "0"'],
+      ["train --patience 0", '--patience: got "0"'],
+      ["train --seed -1", '--seed: got "-1"', "from 0 to 4294967295"],
+      ["train --batch 0", '--batch: got "0"'],
+      ["train --lr 0", "--lr: got 0", "a number above 0"],
+      ["train --lr fast", '--lr: got "fast"', "a number"],
+      ["train --eval-every 0", '--eval-every: got "0"'],
+      ["train --json=yes", '--json: got "yes"', "no value"],
+      ["train --preset sudoku5", '--preset: got "sudoku5"', "sudoku4", "Did you mean sudoku4?"],
+      ["train more", 'the extra argument "more"'],
+      ["train --hidden_size 30", "num_heads: got 4", "a divisor of hidden_size (30)"],
+      ["train --H_cycles 0", "--H_cycles: got 0", "a positive integer"],
+      ["train --pos_encodings none", '--pos_encodings: got "none"', "rope, learned"],
+      ["train --hidden_size 36 --num_heads 4 --pos_encodings rope", "num_heads", "even head size"],
+      ["train --halt_exploration_prob 2", "--halt_exploration_prob: got 2", "from 0 to 1"],
+      ["train --config none.json", "--config none.json", "no such file", "a JSON object"],
+      ["train --config nothing", "--config nothing", "it is a folder"],
+      ["train --config torn.json", "--config torn.json", "line 3 is not JSON"],
+      ["train --config empty.json", "--config empty.json", "line 1 is not JSON"],
+      ["train --config array.json", "--config array.json", "holds an array"],
+      ["train --config unknown.json", "--config unknown.json", '"hiden_size"', 'did you mean "hidden_size"'],
+      ["train --config type.json", "--config type.json: hidden_size", 'got "64"', "a positive integer"],
+      ["train --config fixed.json", "--config fixed.json: seq_len", "got 20", "expected 16"],
+      ["train --data none.csv", '--data: cannot read "none.csv"'],
+      ["train --data bad.csv", "--data: ", "bad.csv, line 2"],
+      ["train --data nothing", "--data: ", "dataset.json"],
+      ["train --test bad.csv", "--test: ", "without --data"],
+      ["train --resume nothing", '--resume "nothing"', "config.json"],
+      ["train --resume nothing --steps 3", "--steps: got 3 with --resume"],
+      ["train --adapter nosuch", '--adapter: No adapter "nosuch"', "found 0: "],
+      ["train --out tiny.json", '--out: cannot make a folder in "tiny.json"'],
+      ["eval", "--checkpoint: got nothing"],
+      ["eval --checkpoint none", '--checkpoint "none"', "no such file"],
+      ["eval --checkpoint torn.json", '--checkpoint "torn.json"', "safetensors"],
+      ["eval --checkpoint tiny.json --weights best", '--weights: got "best"', "ema, raw"],
+      ["eval --checkpoint tiny.json --segments 0", '--segments: got "0"'],
+      ["solve --checkpoint none 1", '--checkpoint "none"'],
+      ["verify none", 'got "none"', "golden fixtures"],
+      ["verify --adapter 99 nothing", '--adapter: No adapter "99"'],
+      ["info --all", 'unknown option "--all"'],
+    ];
+    for (const [args, ...said] of table) {
+      it(`hrm ${args}`, async () => {
+        const { code, stdout, stderr } = await run(folder, ...args.split(" ").filter(Boolean));
+        for (const part of said) assert.include(stderr, part);
+        assert.equal(code, 2, stderr);
+        assert.equal(stdout, "");
+        assert.notInclude(stderr, "    at ", "a stack trace");
+      });
+    }
+  });
+
+  it("prints help for every command, on stdout", async () => {
+    for (const command of ["train", "eval", "solve", "verify", "info"]) {
+      const { code, stdout, stderr } = await run(folder, command, "--help");
+      assert.equal(code, 0);
+      assert.match(stdout, new RegExp(`^Usage: hrm ${command} `));
+      assert.equal(stderr, "");
+    }
+    const { code, stdout } = await run(folder, "--help");
+    assert.equal(code, 0);
+    assert.include(stdout, "verify");
+  });
+
+  it("fails verify where there is nothing to replay, and where a fixture is torn", async () => {
+    const nothing = await run(folder, "verify", "nothing", "--json");
+    assert.equal(nothing.code, 1);
+    assert.include(nothing.stderr, "Nothing to replay below nothing");
+    assert.deepInclude(json(nothing), { passed: 0, failed: 0 });
+    await mkdir(join(folder, "torn/fixture"), { recursive: true });
+    await writeFile(join(folder, "torn/fixture/segment.safetensors"), "not a tensor file");
+    const torn = await run(folder, "verify", "torn");
+    assert.equal(torn.code, 1);
+    assert.match(torn.stdout, /^fixture .*FAIL {2}cannot be replayed: /m);
+    assert.match(torn.stdout, /\n0 passed, 1 failed\n$/);
+  });
+
+  it("lists adapters with features and limits, the one that would be used, and why", async () => {
+    const finished = await run(folder, "info", "--json");
+    const { adapters } = json(finished) as { adapters: Record<string, unknown>[] };
+    assert.equal(finished.code, adapters.length > 0 ? 0 : 1);
+    assert.isNotEmpty(adapters);
+    assert.equal(adapters.filter((a) => a["chosen"]).length, 1);
+    for (const a of adapters) {
+      assert.isString(a["why"]);
+      assert.isArray(a["features"]);
+      assert.isObject(a["limits"]);
+    }
+  });
+
+  it("keeps working when nobody reads its output", async () => {
+    const { child, done } = start(folder, "info");
+    child.stdout!.destroy();
+    const { code, stderr } = await done;
+    assert.equal(code, 0, stderr);
+  });
+
+  describe("trains, evaluates and solves @slow", () => {
+    const train = ["train", "--config", "tiny.json", "--eval-every", "4", "--eval-limit", "16"];
+    let whole: Finished;
+    let report: Record<string, unknown>;
+    const file = (...path: string[]): Promise<Buffer> => readFile(join(folder, ...path));
+
+    before(async () => {
+      whole = await run(folder, ...train, "--steps", "10", "--out", "whole", "--json");
+      report = json(whole);
+    });
+
+    it("reports a missed target with exit code 1 and exactly the promised fields", () => {
+      assert.equal(whole.code, 1, whole.stderr);
+      assert.match(whole.stderr, /^missed .* target of 97.0%/m);
+      assert.deepEqual(Object.keys(report), TRAIN_FIELDS);
+      assert.equal(report["steps"], 10);
+      assert.isAbove(report["seconds"] as number, 0);
+      const [low, high] = report["exactInterval"] as [number, number];
+      assert.isAtMost(low, report["exactAccuracy"] as number);
+      assert.isAtLeast(high, report["exactAccuracy"] as number);
+      assert.match(whole.stderr, /test puzzles \(95% interval\)/);
+    });
+
+    it("writes configuration, metrics, TensorBoard events, the newest checkpoints and the best", async () => {
+      const run = join("whole", "sudoku4-seed0");
+      const names = await readdir(join(folder, run));
+      assert.includeMembers(names, ["config.json", "metrics.jsonl", "checkpoints", "best.safetensors"]);
+      assert.equal(names.filter((name) => name.startsWith("events.out.tfevents.")).length, 1);
+      const steps = (await readdir(join(folder, run, "checkpoints"))).sort();
+      assert.deepEqual(
+        steps,
+        [4, 8, 10].map((step) => `step-0000000${step}.safetensors`.replace("000000010", "00000010")),
+      );
+      const lines = String(await file(run, "metrics.jsonl"))
+        .trimEnd()
+        .split("\n")
+        .map((line) => JSON.parse(line) as { kind: string; step: number; gradientNorm?: number });
+      assert.deepEqual(
+        lines.map(({ kind, step }) => `${kind} ${step}`).slice(0, -1),
+        [4, 8, 10].flatMap((step) => [`train ${step}`, `validation ${step}`]),
+      );
+      assert.equal(lines.at(-1)!.kind, "test");
+      for (const { kind, gradientNorm } of lines) if (kind === "validation") assert.isAbove(gradientNorm!, 0);
+    });
+
+    it("evaluates the checkpoint to the very accuracies that training reported", async () => {
+      const finished = await run(folder, "eval", "--checkpoint", report["checkpoint"] as string, "--json");
+      assert.equal(finished.code, 0, finished.stderr);
+      const scores = json(finished);
+      assert.deepEqual(Object.keys(scores), EVAL_FIELDS);
+      assert.equal(scores["count"], 1024);
+      for (const field of ["exactAccuracy", "cellAccuracy", "meanSteps", "adapter"])
+        assert.equal(scores[field], report[field], field);
+    });
+
+    it("evaluates raw weights, fewer puzzles and more segments", async () => {
+      const args = ["--weights", "raw", "--limit", "10", "--segments", "3", "--json"];
+      const scores = json(await run(folder, "eval", "--checkpoint", report["checkpoint"] as string, ...args));
+      assert.equal(scores["count"], 10);
+      assert.equal(scores["meanSteps"], 3);
+    });
+
+    it("solves a puzzle from the command line, and shows the grid after each segment", async () => {
+      const args = ["solve", "--checkpoint", report["checkpoint"] as string, PUZZLE, "--segments", "3"];
+      const answer = json(await run(folder, ...args, "--json"));
+      assert.hasAllKeys(answer, ["solved", "answer", "segments", "adapter"]);
+      assert.lengthOf(answer["segments"] as unknown[], 3);
+      const { stdout, code } = await run(folder, ...args);
+      assert.match(stdout, /puzzle +1: q \S+ +2: q \S+ +3: q /);
+      assert.equal(code, answer["solved"] ? 0 : 1);
+      const bad = await run(folder, ...args.slice(0, 3), "12x");
+      assert.equal(bad.code, 2);
+      assert.match(bad.stderr, /<puzzle>: .*got/);
+    });
+
+    it("stops after a step, gives runs at once folders of their own, and resumes to the same bits", async () => {
+      const out = ["--steps", "10", "--out", "parts", "--json"];
+      const both = await Promise.all(
+        [5, 7].map((k) => run(folder, ...train, ...out, "--stop-after", `${k}`)),
+      );
+      const reports = both.map(json);
+      assert.deepEqual(
+        both.map(({ code }) => code),
+        [0, 0],
+        both[0]!.stderr,
+      );
+      assert.deepEqual(
+        reports.map((r) => r["steps"]),
+        [5, 7],
+      );
+      assert.deepEqual(Object.keys(reports[0]!), TRAIN_FIELDS);
+      assert.isNull(reports[0]!["exactAccuracy"]);
+      const folders = (await readdir(join(folder, "parts"))).sort();
+      assert.deepEqual(folders, ["sudoku4-seed0", "sudoku4-seed0-2"]);
+      assert.match(both.map((b) => b.stderr).join(""), /exists and stays as it is/);
+      assert.match(both[0]!.stderr, /Go on with: .* --resume /);
+
+      const stopped = (reports[0]!["checkpoint"] as string).split("/checkpoints/")[0]!;
+      const again = await run(folder, "train", "--resume", stopped, "--stop-after", "3");
+      assert.equal(again.code, 2);
+      assert.include(again.stderr, "the run is at step 5 already");
+      const resumed = await run(folder, "train", "--resume", stopped, "--json");
+      assert.equal(resumed.code, 1, resumed.stderr);
+      assert.notInclude(resumed.stderr, "not bit-identical");
+      const end = json(resumed);
+      for (const field of ["steps", "exactAccuracy", "cellAccuracy", "meanSteps", "paramCount"])
+        assert.deepEqual(end[field], report[field], field);
+      for (const name of ["best.safetensors", "checkpoints/step-00000010.safetensors"])
+        assert.isTrue((await file("whole/sudoku4-seed0", name)).equals(await file(stopped, name)), name);
+    });
+
+    it("goes on with the checkpoint before a torn one, and says so", async () => {
+      const run10 = "whole/sudoku4-seed0/checkpoints/step-00000010.safetensors";
+      const bytes = await file(run10);
+      await writeFile(join(folder, run10), bytes.subarray(0, bytes.length / 2));
+      const { stderr } = await run(folder, "train", "--resume", "whole/sudoku4-seed0", "--json");
+      assert.match(stderr, /warning .*step-00000010.safetensors is not used: /);
+      assert.match(stderr, /going on after step 8/);
+      assert.isTrue((await file(run10)).equals(bytes));
+    });
+
+    it("stops cleanly on Ctrl-C, saves, and says how to go on", async () => {
+      const started = start(folder, ...train, "--steps", "100000", "--out", "stopped", "--json");
+      await started.said(/^step \d+: validation/m);
+      started.child.kill("SIGINT");
+      const finished = await started.done;
+      assert.equal(finished.code, 130, finished.stderr);
+      assert.match(finished.stderr, /stopping /);
+      assert.match(finished.stderr, /Go on with: .*train --resume stopped\/sudoku4-seed0/);
+      const { steps, checkpoint, exactAccuracy } = json(finished);
+      assert.isNull(exactAccuracy);
+      assert.match(checkpoint as string, new RegExp(`step-0*${steps as number}.safetensors$`));
+      assert.isAbove((await file(checkpoint as string)).length, 0);
+    });
+
+    it("says where training left the finite numbers, and keeps the last good checkpoint", async () => {
+      const wild = ["--lr", "1e37", "--lr_warmup_steps", "0", "--steps", "8", "--out", "wild"];
+      const { code, stderr } = await run(folder, ...train, ...wild);
+      assert.equal(code, 1);
+      assert.match(
+        stderr,
+        /DivergenceError: Training left the finite numbers at step \d+, first in [\w.]+\./,
+      );
+      const kept = await readdir(join(folder, "wild/sudoku4-seed0/checkpoints"));
+      assert.deepEqual(kept, ["step-00000000.safetensors"]);
+    });
+
+    it("trains on a file and tests on another, and evaluates a file", async () => {
+      const grids = ["1234341221434321", "1234341243212143", "1243342121344312", "1324241331424231"];
+      const rows = grids.flatMap((answer) =>
+        Array.from({ length: 5 }, (_, i) => {
+          const question = [...answer].map((digit, cell) => ((cell + i) % 3 === 0 ? "." : digit)).join("");
+          return `made,${question},${answer},0`;
+        }),
+      );
+      const header = "source,question,answer,rating\n";
+      await writeFile(join(folder, "train.csv"), header + rows.slice(0, 15).join("\n"));
+      await writeFile(join(folder, "test.csv"), header + rows.slice(15).join("\n"));
+      const files = ["--data", "train.csv", "--test", "test.csv", "--steps", "4", "--out", "files", "--json"];
+      const trained = await run(folder, ...train, ...files);
+      assert.equal(trained.code, 1, trained.stderr);
+      const { checkpoint, cellAccuracy } = json(trained);
+      const missing = await run(folder, "eval", "--checkpoint", checkpoint as string);
+      assert.equal(missing.code, 2);
+      assert.include(missing.stderr, "trained on train.csv");
+      const args = ["eval", "--checkpoint", checkpoint as string, "--data", "test.csv", "--json"];
+      const scores = json(await run(folder, ...args));
+      assert.equal(scores["count"], 5);
+      assert.equal(scores["cellAccuracy"], cellAccuracy);
+    });
+  });
+
+  it("says that a folder cannot be written", async function () {
+    // Root may write anywhere.
+    const closed = join(folder, "closed");
+    await mkdir(closed);
+    await chmod(closed, 0o555);
+    const root = process.getuid?.() === 0;
+    const { code, stderr } = await run(folder, "train", "--out", root ? "/proc/none" : "closed/runs");
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, /--out: cannot make a folder in/);
+    await chmod(closed, 0o755);
+  });
+});

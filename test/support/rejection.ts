@@ -1,0 +1,9 @@
+/** What a promise is rejected with; throws where it is not. */
+export async function rejection(promise: Promise<unknown>): Promise<Error> {
+  try {
+    await promise;
+  } catch (error) {
+    return error as Error;
+  }
+  throw new Error("expected a rejection; the promise was fulfilled");
+}
