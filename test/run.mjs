@@ -149,6 +149,11 @@ async function runBrowser() {
         total.failed++;
         console.log(`  ✘ console error: ${message.text()}`);
       });
+      page.on("error", (error) => {
+        total.failed++;
+        console.log(`  ✘ the page crashed: ${error}`);
+        resolve();
+      });
       browser.on("disconnected", () => {
         total.failed++;
         console.log("  ✘ the browser went away");

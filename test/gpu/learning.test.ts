@@ -124,7 +124,7 @@ describe("learning", () => {
 });
 
 describe("evaluation", () => {
-  it("counts what the solver answers, also with ignored labels, odd batches and other numbers of segments", async () => {
+  it("counts what the solver answers, also with ignored labels, odd batches and other numbers of segments @slow", async () => {
     const device = await testDevice();
     const set = randomPuzzles(13, official, 3);
     const before = device.stats.bytesLive;

@@ -178,7 +178,7 @@ describe("training", () => {
       trainer.destroy();
     });
 
-    it(`needs the same memory for 2 x 2 and 8 x 8 cycles (${name})`, async () => {
+    it(`needs the same memory for 2 x 2 and 8 x 8 cycles (${name}) @slow`, async () => {
       const device = await testDevice();
       const small = stepPlan(device, { ...config, H_cycles: 2, L_cycles: 2 });
       const large = stepPlan(device, { ...config, H_cycles: 8, L_cycles: 8 });
