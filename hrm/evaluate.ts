@@ -2,11 +2,18 @@
 import {
   add,
   assign,
+  bitAnd,
   compile,
+  concat,
   div,
+  equal,
+  greaterEqual,
   hostTensor,
   i32,
   mul,
+  notEqual,
+  reshape,
+  sum,
   variable,
   zeros,
   type Device,
@@ -31,6 +38,8 @@ export interface Scores {
   readonly exactAccuracy: number;
   /** Mean over puzzles of the share of right cells. */
   readonly cellAccuracy: number;
+  /** Share of right cells among those whose answer differs from the puzzle (Sudoku: the blanks); NaN where there are none. */
+  readonly blankAccuracy: number;
   /** Share of puzzles where q_halt's sign says whether they are solved. */
   readonly qHaltAccuracy: number;
   readonly meanSteps: number;
@@ -64,6 +73,8 @@ export async function createEvaluator({
   const puzzles = uploadPuzzles(device, data, "evaluation");
   const carry = createCarry(device, config);
   const totals = variable(device, zeros([METRICS.length]), "evaluation.totals");
+  /** Blank cells of finished rows, and how many of them are right: counted as integers. */
+  const blanks = variable(device, hostTensor(new Int32Array(2), [2]), "evaluation.blanks");
   /** Segments done so far; a batch takes `segments` of them. */
   const cursor = variable(device, hostTensor(Int32Array.of(0), [1]), "evaluation.cursor");
   const limitVariable = variable(device, hostTensor(Int32Array.of(data.count), [1]), "evaluation.limit");
@@ -73,13 +84,18 @@ export async function createEvaluator({
     {},
     () => {
       const first = mul(div(cursor, segments), config.batch_size);
-      const { metrics } = evaluationSegment(
+      const { metrics, start, predictions, halting } = evaluationSegment(
         model,
         carry,
         consecutiveBatch(puzzles, first, limitVariable, config),
         segments,
       );
       assign(totals, add(totals, metrics));
+      const finished = reshape(halting.halted, [config.batch_size, 1]);
+      const changed = bitAnd(greaterEqual(start.labels, 0), notEqual(start.labels, start.inputs));
+      const blank = bitAnd(finished, changed);
+      const right = bitAnd(blank, equal(predictions, start.labels));
+      assign(blanks, add(blanks, concat([reshape(sum(blank), [1]), reshape(sum(right), [1])], 0)));
       assign(cursor, add(cursor, 1));
     },
     { name: "evaluation" },
@@ -90,17 +106,20 @@ export async function createEvaluator({
       const count = Math.min(limit, data.count);
       resetCarry(carry);
       totals.write(new Float32Array(METRICS.length));
+      blanks.write(new Int32Array(2));
       cursor.write(Int32Array.of(0));
       limitVariable.write(Int32Array.of(count));
       const runs = segments * Math.ceil(count / config.batch_size);
       for (let i = 0; i < runs; i++) await program.run();
       const sums = metricRow(await totals.read());
+      const [blankCells, blanksRight] = await blanks.read();
       const n = Math.max(1, sums.count);
       return {
         count: sums.count,
         exact: sums.exact_accuracy,
         exactAccuracy: sums.exact_accuracy / n,
         cellAccuracy: sums.accuracy / n,
+        blankAccuracy: blanksRight! / blankCells!,
         qHaltAccuracy: sums.q_halt_accuracy / n,
         meanSteps: sums.steps / n,
       };
@@ -109,7 +128,7 @@ export async function createEvaluator({
       program.destroy();
       destroyCarry(carry);
       destroyPuzzles(puzzles);
-      for (const v of [totals, cursor, limitVariable]) v.destroy();
+      for (const v of [totals, blanks, cursor, limitVariable]) v.destroy();
     },
   };
 }

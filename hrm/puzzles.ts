@@ -75,3 +75,18 @@ export function takePuzzles(set: PuzzleSet, rows: readonly number[]): PuzzleSet 
   const identifiers = Int32Array.from(rows, (row) => set.identifiers[row]!);
   return { count: rows.length, length, inputs: take(set.inputs), labels: take(set.labels), identifiers };
 }
+
+/**
+ * What always answering the most frequent token would score on the cells whose answer differs from the puzzle (Sudoku:
+ * the blanks): the baseline for `Scores.blankAccuracy`. NaN where there are no such cells.
+ */
+export function majorityOfBlanks({ inputs, labels }: PuzzleSet): number {
+  const counts = new Map<number, number>();
+  let blanks = 0;
+  labels.forEach((label, i) => {
+    if (label < 0 || label === inputs[i]) return;
+    blanks++;
+    counts.set(label, (counts.get(label) ?? 0) + 1);
+  });
+  return Math.max(0, ...counts.values()) / blanks;
+}

@@ -3,6 +3,7 @@ import { EngineError } from "../../engine/index.js";
 import { ConfigError } from "../config.js";
 import { ArgumentError, nearestName } from "./arguments.js";
 import { evalCommand } from "./commands/eval.js";
+import { generateCommand } from "./commands/generate.js";
 import { infoCommand } from "./commands/info.js";
 import { solveCommand } from "./commands/solve.js";
 import { trainCommand } from "./commands/train.js";
@@ -16,6 +17,7 @@ const COMMANDS: Readonly<Record<string, { run: CommandRunner; summary: string }>
   eval: { run: evalCommand, summary: "score a checkpoint on held-out puzzles" },
   solve: { run: solveCommand, summary: "solve one puzzle, segment by segment" },
   verify: { run: verifyCommand, summary: "replay golden fixtures of the official code" },
+  generate: { run: generateCommand, summary: "make puzzles: Sudoku and mazes" },
   info: { run: infoCommand, summary: "list adapters, and which one would be used" },
 };
 

@@ -65,7 +65,7 @@ export async function createRunFolder(
 }
 
 /** A folder with those above it. Node's own recursive mkdir never returns where a file system refuses with ENOENT. */
-async function makeFolder(path: string): Promise<void> {
+export async function makeFolder(path: string): Promise<void> {
   try {
     await mkdir(path);
   } catch (error) {

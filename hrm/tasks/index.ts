@@ -1,5 +1,11 @@
 /** Puzzle tasks: rules, encoding, text, pictures, and data sets. */
-export { puzzleSet, takePuzzles, type PuzzleGroups, type PuzzleRecord } from "../puzzles.js";
+export {
+  majorityOfBlanks,
+  puzzleSet,
+  takePuzzles,
+  type PuzzleGroups,
+  type PuzzleRecord,
+} from "../puzzles.js";
 export { gridTask, type GridTask } from "./grid.js";
 export { GOAL, MAZE_SIDES, mazeDistances, mazeTask, OPEN, PATH, START, WALL } from "./maze.js";
 export { generateMazes, type MazeGeneratorOptions } from "./maze_generator.js";

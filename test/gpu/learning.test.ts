@@ -45,6 +45,7 @@ async function count(
   const solver = await createSolver({ device, config: given, weights });
   const { length } = set;
   let [counted, exact, cells, q] = [0, 0, 0, 0];
+  let [blanks, blanksRight] = [0, 0];
   for (let p = 0; p < set.count; p++) {
     const answers = await solver.solve(set.inputs.slice(p * length, (p + 1) * length), {
       identifier: set.identifiers[p]!,
@@ -56,6 +57,11 @@ async function count(
     const valid = labels.filter((l) => l !== IGNORE_LABEL).length;
     const right = labels.filter((l, i) => l === prediction[i]).length;
     if (valid === 0) continue;
+    labels.forEach((label, i) => {
+      if (label === IGNORE_LABEL || label === set.inputs[p * length + i]) return;
+      blanks++;
+      blanksRight += Number(label === prediction[i]);
+    });
     counted++;
     exact += Number(right === valid);
     cells += right / valid;
@@ -67,6 +73,7 @@ async function count(
     exact,
     exactAccuracy: exact / counted,
     cellAccuracy: cells / counted,
+    blankAccuracy: blanksRight / blanks,
     qHaltAccuracy: q / counted,
     meanSteps: segments,
   };
@@ -74,6 +81,7 @@ async function count(
 
 function assertSameScores(actual: Scores, expected: Scores): void {
   assert.deepEqual([actual.count, actual.exact], [expected.count, expected.exact]);
+  assert.equal(actual.blankAccuracy, expected.blankAccuracy);
   for (const key of ["exactAccuracy", "cellAccuracy", "qHaltAccuracy", "meanSteps"] as const)
     // Rounded quotients summed in f32 over a few dozen puzzles.
     assertClose([actual[key]], [expected[key]], 1e-5, key);

@@ -7,6 +7,7 @@ import {
   generateSudoku,
   gridTask,
   holdOut,
+  majorityOfBlanks,
   mazeTask,
   puzzleSet,
   splitPuzzles,
@@ -113,6 +114,20 @@ describe("splits", () => {
       }),
     );
     assert.deepEqual(found, wanted);
+  });
+});
+
+describe("the majority baseline", () => {
+  it("counts the most frequent label where label and input differ, ignored ones left out", () => {
+    const set: PuzzleSet = {
+      count: 2,
+      length: 4,
+      inputs: Int32Array.of(1, 1, 2, 1, 1, 1, 3, 1),
+      labels: Int32Array.of(3, 3, 2, 4, 3, -100, 3, 2),
+      identifiers: new Int32Array(2),
+    };
+    assert.equal(majorityOfBlanks(set), 3 / 5);
+    assert.isNaN(majorityOfBlanks({ ...set, labels: set.inputs }));
   });
 });
 
