@@ -48,12 +48,19 @@ export interface Preset {
 export const SUDOKU4_NOTE =
   "4x4 Sudoku has only 288 solution grids, in two symmetry classes: the test holds unseen puzzles of unseen grids, not unseen structure.";
 
-/** The preset on other puzzles: model sizes follow the task. */
+/** The preset on other puzzles: model sizes follow the task; images are drawn only where it has symmetries. */
 export function withPuzzles(
   preset: Preset,
   { task, splitBy, splits }: Pick<Preset, "task" | "splitBy" | "splits">,
 ): Preset {
-  return { ...preset, task, splitBy, splits, model: modelConfig({ ...preset.model, ...sizesOf(task) }) };
+  return {
+    ...preset,
+    task,
+    splitBy,
+    splits,
+    model: modelConfig({ ...preset.model, ...sizesOf(task) }),
+    train: { ...preset.train, augment: preset.train.augment && task.symmetry !== null },
+  };
 }
 
 function sizesOf(task: Task): Pick<HrmConfig, "seq_len" | "vocab_size" | "num_puzzle_identifiers"> {

@@ -4,7 +4,9 @@ import { join } from "node:path";
 import { EngineError } from "../../engine/errors.js";
 import { withPuzzles, type Preset } from "../presets.js";
 import { loadPuzzles, urlSource, type LoadOptions, type PuzzleData, type Source } from "../puzzle_data.js";
-import type { PuzzleSet, PuzzleSplits } from "../puzzles.js";
+import type { Scores } from "../evaluate.js";
+import { majorityOfBlanks, type PuzzleSet, type PuzzleSplits } from "../puzzles.js";
+import { formatPercent } from "../statistics.js";
 import { countShared, holdOut, splitPuzzles } from "../tasks/splits.js";
 import type { Task } from "../tasks/task.js";
 import { ArgumentError } from "./arguments.js";
@@ -96,4 +98,9 @@ export function describeSplits({ train, validation, test }: PuzzleSplits, { task
   const shared = countShared(test, train, task, "solution");
   if (shared > 0) return `${counts}; ${shared} of the test puzzles have a solution that is in training too`;
   return `${counts}; no ${splitBy === "class" && task.symmetry ? "solution or symmetric image of one" : "solution"} in two of them`;
+}
+
+/** How the blank cells were filled, beside what the most frequent answer would score on them. */
+export function describeBlanks({ blankAccuracy }: Scores, data: PuzzleSet): string {
+  return `blanks ${formatPercent(blankAccuracy)} (the most frequent answer: ${formatPercent(majorityOfBlanks(data))})`;
 }

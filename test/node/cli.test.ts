@@ -59,9 +59,12 @@ const TINY = {
 
 const TRAIN_FIELDS = [
   ...["steps", "seconds", "exactAccuracy", "exactInterval", "cellAccuracy", "meanSteps"],
-  ...["paramCount", "adapter", "checkpoint"],
+  ...["blankAccuracy", "majorityBlankAccuracy", "paramCount", "adapter", "checkpoint"],
 ];
-const EVAL_FIELDS = ["count", "exactAccuracy", "cellAccuracy", "qHaltAccuracy", "meanSteps", "adapter"];
+const EVAL_FIELDS = [
+  ...["count", "exactAccuracy", "cellAccuracy", "blankAccuracy", "majorityBlankAccuracy"],
+  ...["qHaltAccuracy", "meanSteps", "adapter"],
+];
 
 const PUZZLE = "1..4.....2.3....";
 

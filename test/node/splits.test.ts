@@ -13,7 +13,6 @@ import {
   splitPuzzles,
   sudokuTask,
   type PuzzleSet,
-  type SudokuSize,
 } from "../../hrm/tasks/index.js";
 import { countParameters } from "../../hrm/parameters.js";
 
@@ -175,10 +174,10 @@ describe("presets", () => {
 
   it("on other puzzles the model takes their sizes", () => {
     const task = gridTask({ rows: 2, columns: 5, vocabSize: 7, numPuzzleIdentifiers: 3 });
-    const size: SudokuSize = 4;
-    const preset = findPreset(`sudoku${size}`)!;
+    const preset = findPreset("sudoku6")!;
     const splits = (seed: number) => preset.splits(seed);
-    const { model } = withPuzzles(preset, { task, splitBy: "solution", splits });
+    const { model, train } = withPuzzles(preset, { task, splitBy: "solution", splits });
+    assert.deepEqual([preset.train.augment, train.augment], [true, false], "a task without symmetries");
     assert.deepEqual([model.seq_len, model.vocab_size, model.num_puzzle_identifiers], [10, 7, 3]);
   });
 });

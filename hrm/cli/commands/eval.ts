@@ -2,10 +2,10 @@
 import type { Checkpoint } from "../../checkpoint.js";
 import { createEvaluator } from "../../evaluate.js";
 import { findPreset } from "../../presets.js";
-import type { PuzzleSet } from "../../puzzles.js";
+import { majorityOfBlanks, type PuzzleSet } from "../../puzzles.js";
 import { formatPercent, formatProportion } from "../../statistics.js";
 import { ArgumentError, parseArguments, type Command } from "../arguments.js";
-import { readPuzzles } from "../puzzle_files.js";
+import { describeBlanks, readPuzzles } from "../puzzle_files.js";
 import {
   adapterOptions,
   checkpointOptions,
@@ -73,15 +73,17 @@ export async function evalCommand(argv: readonly string[]): Promise<number> {
     const scores = await evaluator.run(values.limit);
     show(
       `exact ${formatProportion(scores.exact, scores.count)} of ${scores.count} (95% interval); cells ${formatPercent(scores.cellAccuracy)}; ` +
-        `q_halt right ${formatPercent(scores.qHaltAccuracy)}; ${scores.meanSteps.toFixed(2)} segments`,
+        `${describeBlanks(scores, data)}; q_halt right ${formatPercent(scores.qHaltAccuracy)}; ${scores.meanSteps.toFixed(2)} segments`,
       values,
     );
     if (values.json) {
-      const { count, exactAccuracy, cellAccuracy, qHaltAccuracy, meanSteps } = scores;
+      const { count, exactAccuracy, cellAccuracy, blankAccuracy, qHaltAccuracy, meanSteps } = scores;
       printJson({
         count,
         exactAccuracy,
         cellAccuracy,
+        blankAccuracy,
+        majorityBlankAccuracy: majorityOfBlanks(data),
         qHaltAccuracy,
         meanSteps,
         adapter: device.adapter.name,

@@ -13,7 +13,8 @@ import { newestCheckpoint } from "../checkpoint_store.js";
 import { configure, fieldOptions } from "../configure.js";
 import { follow } from "../follow.js";
 import { watchInterrupt } from "../interrupt.js";
-import { describeSplits, withFiles } from "../puzzle_files.js";
+import { describeBlanks, describeSplits, withFiles } from "../puzzle_files.js";
+import { majorityOfBlanks } from "../../puzzles.js";
 import { formatDuration, wantsColor } from "../render.js";
 import { readRunConfig, RUN_CONFIG_FILE, type RunConfig } from "../run_config.js";
 import { createRunFolder, writeFileSafely } from "../run_folder.js";
@@ -264,6 +265,8 @@ async function runPlan({ device, plan, folder, json }: Run): Promise<number> {
       exactAccuracy: null as number | null,
       exactInterval: null as readonly [number, number] | null,
       cellAccuracy: null as number | null,
+      blankAccuracy: null as number | null,
+      majorityBlankAccuracy: null as number | null,
       meanSteps: null as number | null,
       paramCount: countParameters(preset.model),
       adapter: device.adapter.name,
@@ -281,7 +284,7 @@ async function runPlan({ device, plan, folder, json }: Run): Promise<number> {
     await log.write(scoresLine("test", { step: session.best!.step, seconds: secondsSinceStart(), scores }));
     const { low, high } = wilsonInterval(scores.exact, scores.count);
     say(
-      `test      exact ${formatProportion(scores.exact, scores.count)} of ${scores.count} test puzzles (95% interval); cells ${formatPercent(scores.cellAccuracy)}`,
+      `test      exact ${formatProportion(scores.exact, scores.count)} of ${scores.count} test puzzles (95% interval); cells ${formatPercent(scores.cellAccuracy)}; ${describeBlanks(scores, session.splits.test)}`,
     );
     await showSolution(session, preset, device);
     if (json)
@@ -290,6 +293,8 @@ async function runPlan({ device, plan, folder, json }: Run): Promise<number> {
         exactAccuracy: scores.exactAccuracy,
         exactInterval: [low, high],
         cellAccuracy: scores.cellAccuracy,
+        blankAccuracy: scores.blankAccuracy,
+        majorityBlankAccuracy: majorityOfBlanks(session.splits.test),
         meanSteps: scores.meanSteps,
       });
     return ending === "target" ? 0 : 1;
