@@ -58,8 +58,8 @@ const TINY = {
 };
 
 const TRAIN_FIELDS = [
-  ...["steps", "seconds", "exactAccuracy", "exactInterval", "cellAccuracy", "meanSteps"],
-  ...["blankAccuracy", "majorityBlankAccuracy", "paramCount", "adapter", "checkpoint"],
+  ...["steps", "seconds", "exactAccuracy", "exactInterval", "cellAccuracy", "blankAccuracy"],
+  ...["majorityBlankAccuracy", "meanSteps", "paramCount", "adapter", "checkpoint"],
 ];
 const EVAL_FIELDS = [
   ...["count", "exactAccuracy", "cellAccuracy", "blankAccuracy", "majorityBlankAccuracy"],
