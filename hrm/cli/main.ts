@@ -17,8 +17,8 @@ const COMMANDS: Readonly<Record<string, { run: CommandRunner; summary: string }>
   eval: { run: evalCommand, summary: "score a checkpoint on held-out puzzles" },
   solve: { run: solveCommand, summary: "solve one puzzle, segment by segment" },
   verify: { run: verifyCommand, summary: "replay golden fixtures of the official code" },
-  generate: { run: generateCommand, summary: "make puzzles: Sudoku and mazes" },
   info: { run: infoCommand, summary: "list adapters, and which one would be used" },
+  generate: { run: generateCommand, summary: "make puzzles: Sudoku and mazes" },
 };
 
 function usage(): string {
