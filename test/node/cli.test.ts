@@ -3,6 +3,7 @@ import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { assert } from "chai";
+import { uniform } from "../support/random.js";
 
 const CLI = resolve("dist/cli.js");
 
@@ -305,6 +306,30 @@ describe("the command line", () => {
         assert.deepEqual(end[field], report[field], field);
       for (const name of ["best.safetensors", "checkpoints/step-00000010.safetensors"])
         assert.isTrue((await file("whole/sudoku4-seed0", name)).equals(await file(stopped, name)), name);
+    });
+
+    it("killed at random moments around its saves and resumed, ends at the same bits", async () => {
+      const killed = "killed/sudoku4-seed0";
+      for (let kill = 0; kill < 3; kill++) {
+        const args =
+          kill === 0 ? [...train, "--steps", "10", "--out", "killed"] : ["train", "--resume", killed];
+        const started = start(folder, ...args);
+        await started.said(/^step \d+: validation/m);
+        await new Promise((resolve) => setTimeout(resolve, 60 * uniform()));
+        started.child.kill("SIGKILL");
+        await started.done;
+      }
+      const end = json(await run(folder, "train", "--resume", killed, "--json"));
+      assert.equal(end["cellAccuracy"], report["cellAccuracy"]);
+      for (const name of ["best.safetensors", "checkpoints/step-00000010.safetensors"])
+        assert.isTrue((await file("whole/sudoku4-seed0", name)).equals(await file(killed, name)), name);
+      const steps = async (folder: string): Promise<string[]> =>
+        String(await file(folder, "metrics.jsonl"))
+          .trimEnd()
+          .split("\n")
+          .map((line) => JSON.parse(line) as { kind: string; step: number })
+          .map(({ kind, step }) => `${kind} ${step}`);
+      assert.deepEqual(await steps(killed), await steps("whole/sudoku4-seed0"));
     });
 
     it("goes on with the checkpoint before a torn one, and says so", async () => {
