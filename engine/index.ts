@@ -29,7 +29,7 @@ export * from "./errors.js";
 export * from "./initializers.js";
 export * from "./ops/elementwise.js";
 export { takeRows } from "./ops/embedding.js";
-export { takeAlongRows, takePacked, type PackedBits } from "./ops/gather.js";
+export { takePacked, type PackedBits } from "./ops/gather.js";
 export { concat, slice, transpose } from "./ops/layout.js";
 export { linear, matmul, type MatmulOptions } from "./ops/matmul.js";
 export { attention, crossEntropy, rmsNorm, rope, swiglu } from "./ops/nn.js";

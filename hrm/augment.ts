@@ -4,6 +4,7 @@
  */
 import {
   add,
+  cast,
   constant,
   equal,
   less,
@@ -14,7 +15,7 @@ import {
   remainder,
   reshape,
   sub,
-  takeAlongRows,
+  takePacked,
   takeRows,
   where,
   type Tensor,
@@ -34,6 +35,13 @@ export interface Images {
   readonly source: Tensor;
   /** i32 [B, V]: what each token becomes; null where tokens stay. */
   readonly tokens: Tensor | null;
+}
+
+/** y[b, i] = map[b, x[b, i]] for i32 map [B, V] and x [B, S]; of no meaning where x is outside 0..V-1. */
+export function mapTokens(map: Tensor, x: Tensor): Tensor {
+  const [B, V] = map.shape as [number, number];
+  const indices = add(mul(position([B, 1]), V), x);
+  return takePacked(reshape(cast(map, "u32"), [B * V]), indices, { elements: B * V, bits: 32 });
 }
 
 /** Number of streams of random numbers that {@link randomImages} uses, from `firstStream` on. */
@@ -70,7 +78,7 @@ function sudokuImages(
   const source = boxRows === boxColumns ? where(flip, add(mul(columns, size), rows), upright) : upright;
   const digits = randomPermutations(key, [B, size], stream + 5);
   const token = remainder(position([B, size + 2]), size + 2);
-  const relabelled = add(takeAlongRows(digits, sub(token, digitToken(1))), digitToken(1));
+  const relabelled = add(mapTokens(digits, sub(token, digitToken(1))), digitToken(1));
   return {
     source: reshape(source, [B, size * size]),
     tokens: where(less(token, BLANK + 1), token, relabelled),

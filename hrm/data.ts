@@ -16,7 +16,6 @@ import {
   shiftRight,
   shuffledIndex,
   slice,
-  takeAlongRows,
   takePacked,
   takeRows,
   variable,
@@ -28,7 +27,7 @@ import {
   type Variable,
 } from "../engine/index.js";
 import type { Batch } from "./act.js";
-import { randomImages, type Images } from "./augment.js";
+import { mapTokens, randomImages, type Images } from "./augment.js";
 import type { HrmConfig } from "./config.js";
 import { IGNORE_LABEL, type PuzzleGroups, type PuzzleSet } from "./puzzles.js";
 import type { Exploration } from "./step.js";
@@ -142,8 +141,8 @@ function gather(data: GpuPuzzles, rows: Tensor, images: Images | null): Batch {
   const [inputs, labels] = [take(data.inputs), take(data.labels)];
   const { tokens } = images ?? { tokens: null };
   return {
-    inputs: tokens ? takeAlongRows(tokens, inputs) : inputs,
-    labels: tokens ? where(less(labels, 0), labels, takeAlongRows(tokens, labels)) : labels,
+    inputs: tokens ? mapTokens(tokens, inputs) : inputs,
+    labels: tokens ? where(less(labels, 0), labels, mapTokens(tokens, labels)) : labels,
     identifiers: reshape(takeRows(data.identifiers, rows), [rows.size]),
   };
 }

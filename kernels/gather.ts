@@ -1,4 +1,4 @@
-/** Single elements by index: from a table of packed integers, and within each row of a matrix. */
+/** Single elements of a table of packed integers, by index. */
 import { requireBindable, requirePositive, type Capabilities, type Kernel } from "./kernel.js";
 import { bindingsOf, linearThreads, lines, shader, type ShaderBinding } from "./wgsl.js";
 
@@ -38,37 +38,5 @@ export function gatherPacked(spec: GatherPackedSpec, capabilities: Capabilities)
   );
   const code = shader({ bindings, workgroupSize: 64, body });
   const bytes = 4 * 2 * count + (bits / 8) * Math.min(count, elements);
-  return { name, code, bindings: bindingsOf(bindings), workgroups, flops: 0, bytes };
-}
-
-export interface TakeAlongRowsSpec {
-  readonly rows: number;
-  /** Columns of x. */
-  readonly columns: number;
-  /** Columns of the indices and of the result. */
-  readonly taken: number;
-}
-
-/** Bindings: x i32 [R, C], indices i32 [R, K], y i32 [R, K]. y[r, k] = x[r, indices[r, k]], or 0 for an index outside [0, C). */
-export function takeAlongRows(spec: TakeAlongRowsSpec, capabilities: Capabilities): Kernel {
-  const { rows, columns, taken } = spec;
-  const name = `take_along_rows_${rows}x${taken}_of_${columns}`;
-  requirePositive(name, { rows, columns, taken });
-  requireBindable(name, { x: rows * columns, y: rows * taken }, capabilities);
-  const bindings: ShaderBinding[] = [
-    { name: "x", access: "read", dtype: "i32" },
-    { name: "indices", access: "read", dtype: "i32" },
-    { name: "y", access: "read_write", dtype: "i32" },
-  ];
-  const { workgroups, prologue } = linearThreads(name, rows * taken, 64, capabilities);
-  const body = lines(
-    prologue,
-    "let column = indices[index];",
-    "var value = 0i;",
-    `if (column >= 0 && column < ${columns}i) { value = x[index / ${taken}u * ${columns}u + u32(column)]; }`,
-    "y[index] = value;",
-  );
-  const code = shader({ bindings, workgroupSize: 64, body });
-  const bytes = 4 * (2 * rows * taken + Math.min(rows * columns, rows * taken));
   return { name, code, bindings: bindingsOf(bindings), workgroups, flops: 0, bytes };
 }

@@ -107,10 +107,9 @@ export function shuffledIndex(spec: ShuffledIndexSpec, capabilities: Capabilitie
   const declarations = lines(
     THREEFRY,
     "fn mix(value: u32) -> u32 {",
-    "var h = value;",
-    "h = (h ^ (h >> 16u)) * 0x85ebca6bu;",
-    "h = (h ^ (h >> 13u)) * 0xc2b2ae35u;",
-    "return h ^ (h >> 16u);",
+    "let a = (value ^ (value >> 16u)) * 0x85ebca6bu;",
+    "let b = (a ^ (a >> 13u)) * 0xc2b2ae35u;",
+    "return b ^ (b >> 16u);",
     "}",
   );
   const body = lines(

@@ -1,5 +1,5 @@
 /** Single elements by index. Integers only: no gradients. */
-import { gatherPacked, takeAlongRows as takeAlongRowsKernel } from "../../kernels/gather.js";
+import { gatherPacked } from "../../kernels/gather.js";
 import { ShapeError } from "../errors.js";
 import {
   formatSpec,
@@ -37,29 +37,6 @@ export function takePacked(
   requireDtype("takePacked indices", i, "i32");
   const words = Math.ceil((elements * bits) / 32);
   if (t.size !== words)
-    throw new ShapeError(
-      `takePacked: got a table ${formatSpec(t)}; expected ${words} words for ${elements} elements of ${bits} bits.`,
-    );
+    throw new ShapeError(`takePacked: got a table ${formatSpec(t)}; expected ${words} words.`);
   return makeTensor(takePackedOperation, [t, i], { elements, bits }, i.shape, "i32");
-}
-
-const takeAlongRowsOperation: Operation<null> = {
-  name: "takeAlongRows",
-  lower({ inputs: [x, indices], capabilities }) {
-    const [rows, columns] = x!.shape as [number, number];
-    const kernel = takeAlongRowsKernel({ rows, columns, taken: indices!.shape[1]! }, capabilities);
-    return { dispatches: [{ kernel, bind: [{ input: 0 }, { input: 1 }, { output: 0 }] }] };
-  },
-};
-
-/** y[r, k] = x[r, indices[r, k]] for i32 x [R, C] and indices [R, K]; an index outside 0..C-1 gives 0. */
-export function takeAlongRows(x: TensorLike, indices: TensorLike): Tensor {
-  const [t, i] = [asTensor(x), asTensor(indices)];
-  requireDtype("takeAlongRows", t, "i32");
-  requireDtype("takeAlongRows indices", i, "i32");
-  if (t.shape.length !== 2 || i.shape.length !== 2 || t.shape[0] !== i.shape[0])
-    throw new ShapeError(
-      `takeAlongRows: got ${formatSpec(t)} and indices ${formatSpec(i)}; expected two matrices with as many rows.`,
-    );
-  return makeTensor(takeAlongRowsOperation, [t, i], null, i.shape, "i32");
 }

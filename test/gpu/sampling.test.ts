@@ -1,6 +1,6 @@
 import { assert } from "chai";
 import { runKernel } from "../../engine/run_kernel.js";
-import { gatherPacked, takeAlongRows } from "../../kernels/gather.js";
+import { gatherPacked } from "../../kernels/gather.js";
 import { baselineCapabilities, KernelError } from "../../kernels/kernel.js";
 import {
   randomPermutations,
@@ -137,27 +137,5 @@ describe("gathers of single elements", () => {
         );
       });
     }
-  }
-
-  for (const [rows, columns, taken] of [
-    [1, 1, 1],
-    [3, 6, 16],
-    [16, 11, 81],
-    [65, 81, 3],
-  ] as const) {
-    it(`takes ${taken} of ${columns} columns in each of ${rows} rows`, async () => {
-      const device = await testDevice();
-      const x = randomIntegers(rows * columns, -100, 100);
-      const indices = randomIntegers(rows * taken, -1, columns + 1);
-      const { y } = await runKernel(device, takeAlongRows({ rows, columns, taken }, device.capabilities), {
-        x,
-        indices,
-        y: poisonedIntegers(rows * taken),
-      });
-      const wanted = Array.from(indices, (i, n) =>
-        i < 0 || i >= columns ? 0 : x[Math.floor(n / taken) * columns + i]!,
-      );
-      assert.deepEqual([...y!], wanted);
-    });
   }
 });
