@@ -143,7 +143,7 @@ export function attentionBackward(spec: AttentionSpec, capabilities: Capabilitie
       ["delta", "read", false],
       ["d_qkv", "read_write", true],
     ],
-    flops: 14 * pairs(spec) * headDim,
+    flops: 10 * pairs(spec) * headDim,
     moved: 7 * rows(spec) * headDim + 2 * rows(spec),
     body: lines(
       // The owned positions as queries of every key j.
