@@ -7,7 +7,7 @@
  *
  * A row belongs to one thread: rows are many and classes few in the models this serves.
  */
-import { requireBindable, requirePositive, type Capabilities, type Kernel } from "./kernel.js";
+import { KernelError, requireBindable, requirePositive, type Capabilities, type Kernel } from "./kernel.js";
 import { bindingsOf, linearThreads, lines, shader, type ShaderBinding } from "./wgsl.js";
 
 export interface CrossEntropySpec {
@@ -21,7 +21,6 @@ export interface CrossEntropySpec {
 const STABLEMAX = lines(
   "fn s(x: f32) -> f32 { return select(1.0 / (1.0 - min(x, 0.0)), x + 1.0, x >= 0.0); }",
   "fn log_s(x: f32) -> f32 { return sign(x) * log(abs(x) + 1.0); }",
-  "fn s_slope(x: f32) -> f32 { let q = 1.0 / (1.0 - min(x, 0.0)); return q * q; }",
 );
 
 /** Bindings: logits [rows, classes], labels i32 [rows], loss [rows], prediction i32 [rows]. */
@@ -67,7 +66,11 @@ export function crossEntropyBackward(spec: CrossEntropySpec, capabilities: Capab
       "let hit = select(0.0, 1.0, i32(j) == label);",
       kind === "softmax"
         ? "d_logits[base + j] = scale * (exp(x - top) / total - hit);"
-        : "d_logits[base + j] = scale * s_slope(x) * (1.0 / total - hit / s(x));",
+        : // s' = q^2 and s = q below zero; 1 and 1/q above. No quotient of numbers that may have underflowed.
+          lines(
+            "let q = 1.0 / (1.0 + abs(x));",
+            "d_logits[base + j] = scale * select(q * (q / total - hit), 1.0 / total - hit * q, x >= 0.0);",
+          ),
       "}",
     ),
   });
@@ -95,11 +98,13 @@ function total({ kind, classes }: CrossEntropySpec): string {
 
 function rowKernel(
   name: string,
-  { rows, classes, kind }: CrossEntropySpec,
+  { rows, classes, kind, ignoreLabel }: CrossEntropySpec,
   capabilities: Capabilities,
   parts: { outputs: readonly ShaderBinding[]; flops: number; bytes: number; body: string },
 ): Kernel {
   requirePositive(name, { rows, classes });
+  if ((ignoreLabel | 0) !== ignoreLabel)
+    throw new KernelError(name, `ignoreLabel = ${ignoreLabel}`, "a 32-bit integer, as labels are");
   requireBindable(name, { logits: rows * classes }, capabilities);
   const workgroupSize = capabilities.software ? 16 : 64;
   const bindings: ShaderBinding[] = [
