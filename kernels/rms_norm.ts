@@ -6,7 +6,7 @@
  *
  * Rows are normalised one by one; a software adapter gives a row to a thread, a GPU a row to a workgroup.
  */
-import { requireBindable, requirePositive, type Capabilities, type Kernel } from "./kernel.js";
+import { KernelError, requireBindable, requirePositive, type Capabilities, type Kernel } from "./kernel.js";
 import {
   bindingsOf,
   linearDispatch,
@@ -33,6 +33,8 @@ export function rmsNorm(spec: RmsNormSpec, capabilities: Capabilities): Kernel {
   const { rows, size, eps, residual = false } = spec;
   const name = `rms_norm${residual ? "_residual" : ""}_${rows}x${size}`;
   requirePositive(name, { rows, size });
+  if (!(eps > 0 && eps < Infinity))
+    throw new KernelError(name, `eps = ${eps}`, "a positive number, which keeps a row of zeros finite");
   requireBindable(name, { x: rows * size }, capabilities);
   const width = size % 4 === 0 ? 4 : 1;
   const bindings: ShaderBinding[] = [
