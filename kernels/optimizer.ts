@@ -24,7 +24,7 @@ export interface AdamSpec {
 }
 
 export interface AdamWSpec extends AdamSpec {
-  /** Added to the root of the second moment. */
+  /** Added to the root of the second moment; above 0. */
   readonly epsilon: number;
 }
 
@@ -44,7 +44,12 @@ export function adamAtan2(spec: AdamSpec, capabilities: Capabilities): Kernel {
 
 /** Bindings and hyper as {@link adamAtan2}. */
 export function adamW(spec: AdamWSpec, capabilities: Capabilities): Kernel {
-  requireRange("adam_w", "epsilon", spec.epsilon, 0, Infinity);
+  if (!(spec.epsilon > 0 && spec.epsilon < Infinity))
+    throw new KernelError(
+      "adam_w",
+      `epsilon = ${spec.epsilon}`,
+      "a positive number, which keeps a parameter without gradient from 0 / 0",
+    );
   const step = `m1 * hyper[0].y / (sqrt(v1) * hyper[0].z + ${literal(spec.epsilon)})`;
   return adam("adam_w", spec, step, undefined, capabilities);
 }
