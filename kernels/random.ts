@@ -3,7 +3,7 @@
  * numbers: as easy as 1, 2, 3"). A draw is a pure function of (seed, stream, step, position), so that the host
  * can repeat any of them, and replaying a step repeats its draws.
  */
-import { requireBindable, requirePositive, type Capabilities, type Kernel } from "./kernel.js";
+import { KernelError, requireBindable, requirePositive, type Capabilities, type Kernel } from "./kernel.js";
 import { bindingsOf, linearThreads, lines, literal, repeat, shader, type ShaderBinding } from "./wgsl.js";
 
 const ROTATIONS = [13, 15, 26, 6, 17, 29, 16, 24] as const;
@@ -44,7 +44,9 @@ export interface RandomSpec {
 export function randomBits(spec: RandomSpec, capabilities: Capabilities): Kernel {
   const { count, stream } = spec;
   const name = `random_bits_${count}_stream${stream}`;
-  requirePositive(name, { count, "stream + 1": stream + 1 });
+  requirePositive(name, { count });
+  if (stream >>> 0 !== stream)
+    throw new KernelError(name, `stream = ${stream}`, "an integer from 0 to 2^32 - 1");
   requireBindable(name, { bits: count }, capabilities);
   const bindings: ShaderBinding[] = [
     { name: "key", access: "read", dtype: "u32" },
