@@ -115,15 +115,21 @@ export function linearThreads(
   };
 }
 
-/** A finite f32 literal that WGSL accepts, with enough digits to come back unchanged. */
+/**
+ * A WGSL literal of the number: an f32 with enough digits to come back unchanged, or an integer of the dtype.
+ * @throws KernelError for NaN, infinities and what the dtype cannot hold.
+ */
 export function literal(value: number, dtype: Dtype = "f32"): string {
-  if (!Number.isFinite(value)) {
-    throw new KernelError("literal", String(value), "a finite number (WGSL has no constant NaN or infinity)");
+  if (dtype === "f32") {
+    const rounded = Math.fround(value);
+    if (!Number.isFinite(rounded))
+      throw new KernelError("literal", String(value), "a finite f32 (WGSL has no constant NaN or infinity)");
+    const text = String(rounded);
+    return value < 0 ? `f32(${text})` : /[.e]/.test(text) ? `${text}f` : `${text}.0f`;
   }
-  if (dtype === "u32") return `${value >>> 0}u`;
-  if (dtype === "i32") return value < 0 ? `i32(${Math.trunc(value)})` : `${Math.trunc(value)}i`;
-  const text = String(Math.fround(value));
-  return value < 0 ? `f32(${text})` : /[.e]/.test(text) ? `${text}f` : `${text}.0f`;
+  if (value !== (dtype === "i32" ? value | 0 : value >>> 0))
+    throw new KernelError("literal", String(value), `an integer that ${dtype} holds`);
+  return dtype === "u32" ? `${value}u` : value < 0 ? `i32(${value})` : `${value}i`;
 }
 
 /** Drops the shader-only fields, leaving what `Kernel.bindings` promises. */
