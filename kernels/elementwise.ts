@@ -4,7 +4,14 @@
  *
  * Inputs broadcast as in NumPy. An output may share the binding of an input of its own shape (in place).
  */
-import { KernelError, requireBindable, type Capabilities, type Dtype, type Kernel } from "./kernel.js";
+import {
+  KernelError,
+  requireBindable,
+  requirePositive,
+  type Capabilities,
+  type Dtype,
+  type Kernel,
+} from "./kernel.js";
 import { bindingsOf, linearThreads, lines, literal, shader, typeName, type ShaderBinding } from "./wgsl.js";
 
 /** Formula of each operation; `t` is the WGSL type of the result, `w` its width. */
@@ -89,7 +96,9 @@ export function elementwise(spec: ElementwiseSpec, capabilities: Capabilities): 
       "Split the expression.",
     );
   }
+  requirePositive(name, Object.fromEntries(shape.map((n, k) => [`dimension ${k}`, n])));
   requireBindable(name, { output: size }, capabilities);
+  requireInPlace(name, spec);
   const accesses = inputs.map((input) => accessOf(name, input.shape, shape));
   const width = size % 4 === 0 && accesses.every((a) => a.vector !== "none") ? 4 : 1;
 
@@ -169,6 +178,26 @@ export function elementwise(spec: ElementwiseSpec, capabilities: Capabilities): 
     flops: size * statements.length,
     bytes: 4 * moved,
   };
+}
+
+/** Throws unless every input that an output overwrites has that output's shape and dtype, and one such output. */
+function requireInPlace(name: string, { shape, inputs, statements, outputs }: ElementwiseSpec): void {
+  const seen = new Set<number>();
+  for (const { value, inPlace } of outputs) {
+    if (inPlace === undefined) continue;
+    const input = inputs[inPlace];
+    const dtype = statements[value]!.dtype;
+    if (!input || input.dtype !== dtype || input.shape.join() !== shape.join() || seen.has(inPlace)) {
+      throw new KernelError(
+        name,
+        input
+          ? `${seen.has(inPlace) ? "a second " : ""}output over input ${inPlace}, ${input.dtype} [${input.shape.join(", ")}]`
+          : `output over input ${inPlace}`,
+        `one output over an input of its own kind, ${dtype} [${shape.join(", ")}]`,
+      );
+    }
+    seen.add(inPlace);
+  }
 }
 
 interface Access {
