@@ -23,6 +23,10 @@ export interface StridedCopySpec {
 
 const product = (values: readonly number[]): number => values.reduce((a, b) => a * b, 1);
 
+/** Sizes under names for {@link requirePositive}: `dimension 0`, `dimension 1`, ... */
+const named = (name: string, sizes: readonly number[]): Record<string, number> =>
+  Object.fromEntries(sizes.map((n, i) => [`${name} ${i}`, n]));
+
 /** WGSL terms that take a linear `index` over `shape` apart: one digit a dimension. */
 function digits(shape: readonly number[], index: string): string[] {
   return shape.map((n, k) => {
@@ -37,13 +41,20 @@ export function stridedCopy(spec: StridedCopySpec, capabilities: Capabilities): 
   const { shape, strides, offset, sourceElements, dtype } = spec;
   const size = product(shape);
   const name = `strided_copy_${shape.join("x")}_${strides.join("_")}_at${offset}_${dtype}`;
-  requirePositive(name, { size, sourceElements });
+  requirePositive(name, { ...named("dimension", shape), sourceElements });
   requireBindable(name, { x: sourceElements, y: size }, capabilities);
-  const reach = offset + shape.reduce((sum, n, k) => sum + (n - 1) * strides[k]!, 0);
-  if (strides.length !== shape.length || reach >= sourceElements || offset < 0) {
+  if (strides.length !== shape.length || ![offset, ...strides].every((n) => Number.isInteger(n) && n >= 0)) {
     throw new KernelError(
       name,
-      `a reach of ${reach} elements`,
+      `offset ${offset} and strides [${strides.join(", ")}]`,
+      `an offset and ${shape.length} strides, all integers from 0`,
+    );
+  }
+  const reach = offset + shape.reduce((sum, n, k) => sum + (n - 1) * strides[k]!, 0);
+  if (reach >= sourceElements) {
+    throw new KernelError(
+      name,
+      `a last element ${reach}`,
       `strides that stay inside the ${sourceElements} source elements`,
     );
   }
@@ -79,7 +90,8 @@ export function stridedCopy(spec: StridedCopySpec, capabilities: Capabilities): 
     capabilities,
     {
       body: `y[index] = x[${[`${offset / width}u`, ...terms].join(" + ")}];`,
-      bytes: 8 * size,
+      // Repeats are read once.
+      bytes: 4 * (size + product(shape.filter((_, k) => strides[k] !== 0))),
     },
   );
 }
@@ -99,8 +111,17 @@ export function pad(spec: PadSpec, capabilities: Capabilities): Kernel {
   const { shape, source, start, dtype } = spec;
   const size = product(shape);
   const name = `pad_${source.join("x")}_to_${shape.join("x")}_at_${start.join("_")}_${dtype}`;
-  requirePositive(name, { size, source: product(source) });
+  requirePositive(name, { ...named("dimension", shape), ...named("source dimension", source) });
   requireBindable(name, { y: size }, capabilities);
+  const fits = (n: number, k: number): boolean =>
+    Number.isInteger(start[k]) && start[k]! >= 0 && start[k]! + n <= shape[k]!;
+  if (source.length !== shape.length || start.length !== shape.length || !source.every(fits)) {
+    throw new KernelError(
+      name,
+      `a block [${source.join(", ")}] at [${start.join(", ")}]`,
+      `a block inside [${shape.join(", ")}]`,
+    );
+  }
   const positions = digits(shape, "index");
   const inside = source
     .map((n, k) => (n === shape[k] ? "" : `d${k} >= ${start[k]!}u && d${k} < ${start[k]! + n}u`))
@@ -126,7 +147,7 @@ export function pad(spec: PadSpec, capabilities: Capabilities): Kernel {
 
 export interface ConcatSpec {
   readonly outer: number;
-  /** Size of each input along the axis; at most 7. */
+  /** Size of each input along the axis; at most one fewer than the device binds storage buffers, 7 everywhere. */
   readonly sizes: readonly number[];
   readonly inner: number;
   readonly dtype: Dtype;
@@ -136,7 +157,7 @@ export interface ConcatSpec {
 export function concat(spec: ConcatSpec, capabilities: Capabilities): Kernel {
   const { outer, sizes, inner, dtype } = spec;
   const name = `concat_${outer}x(${sizes.join("+")})x${inner}_${dtype}`;
-  requirePositive(name, { outer, inner, ...Object.fromEntries(sizes.map((n, i) => [`size ${i}`, n])) });
+  requirePositive(name, { inputs: sizes.length, outer, inner, ...named("size", sizes) });
   if (sizes.length + 1 > capabilities.maxStorageBuffersPerShaderStage) {
     throw new KernelError(
       name,
