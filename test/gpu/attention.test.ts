@@ -1,0 +1,182 @@
+import { assert } from "chai";
+import { attention, attentionBackward, attentionDelta, type AttentionSpec } from "../../kernels/attention.js";
+import { baselineCapabilities, type Capabilities } from "../../kernels/kernel.js";
+import { EPS, TINY, VARIANTS, assertRefused, logError, runPoisoned } from "../support/kernels.js";
+import { assertClose, largest, random } from "../support/random.js";
+
+/** float64 attention, forward and backward, with the magnitudes that f32 rounding errors scale with. */
+function reference(spec: AttentionSpec, qkv: Float32Array, dO: Float32Array) {
+  const { batch: B, length: S, heads: H, headDim: D, causal = false } = spec;
+  const o = new Float64Array(B * S * H * D);
+  const oScale = new Float64Array(o.length);
+  const lse = new Float64Array(B * H * S);
+  const delta = new Float64Array(B * H * S);
+  const deltaScale = new Float64Array(B * H * S);
+  const d = new Float64Array(B * S * 3 * H * D);
+  const dScale = new Float64Array(d.length);
+  // Largest sum of |q k| / sqrt(D) and spread of scores: what errors of the scores scale with.
+  let scoreScale = 0;
+  let spread = 0;
+  const at = (b: number, i: number, third: number, h: number) => (((b * S + i) * 3 + third) * H + h) * D;
+  for (let b = 0; b < B; b++)
+    for (let h = 0; h < H; h++)
+      for (let i = 0; i < S; i++) {
+        const sees = causal ? i + 1 : S;
+        const row = (b * H + h) * S + i;
+        const out = ((b * S + i) * H + h) * D;
+        const q = at(b, i, 0, h);
+        const scores = Array.from({ length: sees }, (_, j) => {
+          let sum = 0;
+          let scale = 0;
+          for (let e = 0; e < D; e++) {
+            const term = qkv[q + e]! * qkv[at(b, j, 1, h) + e]!;
+            sum += term;
+            scale += Math.abs(term);
+          }
+          scoreScale = Math.max(scoreScale, scale / Math.sqrt(D));
+          return sum / Math.sqrt(D);
+        });
+        const top = Math.max(...scores);
+        spread = Math.max(spread, top - Math.min(...scores));
+        const total = scores.reduce((sum, s) => sum + Math.exp(s - top), 0);
+        lse[row] = top + Math.log(total);
+        const p = scores.map((s) => Math.exp(s - lse[row]!));
+        for (let j = 0; j < sees; j++)
+          for (let e = 0; e < D; e++) {
+            const v = qkv[at(b, j, 2, h) + e]!;
+            o[out + e]! += p[j]! * v;
+            oScale[out + e]! += p[j]! * Math.abs(v);
+          }
+        for (let e = 0; e < D; e++) {
+          delta[row]! += o[out + e]! * dO[out + e]!;
+          deltaScale[row]! += oScale[out + e]! * Math.abs(dO[out + e]!);
+        }
+        for (let j = 0; j < sees; j++) {
+          let slope = 0;
+          let slopeScale = 0;
+          for (let e = 0; e < D; e++) {
+            const term = dO[out + e]! * qkv[at(b, j, 2, h) + e]!;
+            slope += term;
+            slopeScale += Math.abs(term);
+          }
+          const ds = (p[j]! * (slope - delta[row]!)) / Math.sqrt(D);
+          const dsScale = (p[j]! * (slopeScale + deltaScale[row]!)) / Math.sqrt(D);
+          const [k, v] = [at(b, j, 1, h), at(b, j, 2, h)];
+          for (let e = 0; e < D; e++) {
+            d[q + e]! += ds * qkv[k + e]!;
+            dScale[q + e]! += dsScale * Math.abs(qkv[k + e]!);
+            d[k + e]! += ds * qkv[q + e]!;
+            dScale[k + e]! += dsScale * Math.abs(qkv[q + e]!);
+            d[v + e]! += p[j]! * dO[out + e]!;
+            dScale[v + e]! += p[j]! * Math.abs(dO[out + e]!);
+          }
+        }
+      }
+  // A probability: score (a chain of D), exp, sum (a chain of S); then another chain of S or D.
+  const roundings = 2 * S + 2 * D + 2 * (D + 4) * scoreScale + 4 * spread + 24;
+  return { o, oScale, lse, delta, deltaScale, d, dScale, allowed: EPS * roundings };
+}
+
+async function check(spec: AttentionSpec, capabilities: Partial<Capabilities>, amplitude = 1): Promise<void> {
+  const { batch, length, heads, headDim } = spec;
+  const rows = batch * length * heads;
+  const qkv = random(3 * rows * headDim, -amplitude, amplitude);
+  const dO = random(rows * headDim);
+  const exact = reference(spec, qkv, dO);
+  const forward = await runPoisoned(
+    (c) => attention(spec, c),
+    capabilities,
+    { qkv },
+    { o: rows * headDim, lse: rows },
+  );
+  const { name } = forward.kernel;
+  const o = forward.results["o"] as Float32Array;
+  assertClose(o, exact.o, (i) => exact.allowed * exact.oScale[i]! + TINY, `${name} o`);
+  const lse = forward.results["lse"] as Float32Array;
+  assertClose(lse, exact.lse, (i) => exact.allowed + logError(exact.lse[i]!), `${name} lse`);
+
+  // Backward from what forward saved, as in training.
+  const made = await runPoisoned(
+    (c) => attentionDelta(spec, c),
+    capabilities,
+    { o, d_o: dO },
+    { delta: rows },
+  );
+  const delta = made.results["delta"] as Float32Array;
+  const deltaAllowed = exact.allowed + EPS * headDim;
+  assertClose(delta, exact.delta, (i) => deltaAllowed * exact.deltaScale[i]! + TINY, made.kernel.name);
+  // Probabilities that became zero, times slopes and keys.
+  const flushed = TINY * length * (1 + headDim * amplitude ** 2);
+  const backward = await runPoisoned(
+    (c) => attentionBackward(spec, c),
+    capabilities,
+    { qkv, d_o: dO, lse, delta },
+    { d_qkv: qkv.length },
+  );
+  // Every probability inherits what lse is off by.
+  const factor = 2 * exact.allowed + logError(largest(lse));
+  assertClose(
+    backward.results["d_qkv"]!,
+    exact.d,
+    (i) => factor * exact.dScale[i]! + flushed,
+    backward.kernel.name,
+  );
+}
+
+/** B, S, H, D: ones, primes, scalar and vector heads, and both sides of the 16- and 64-thread workgroups. */
+const SHAPES = [
+  [1, 1, 1, 1],
+  [1, 2, 1, 4],
+  [2, 7, 3, 5],
+  [1, 15, 1, 8],
+  [1, 16, 1, 6],
+  [1, 17, 1, 4],
+  [3, 21, 1, 12],
+  [2, 8, 4, 16],
+  [1, 13, 5, 7],
+] as const;
+
+describe("attention", () => {
+  for (const { variant, software } of VARIANTS) {
+    for (const causal of [false, true]) {
+      it(`agrees with float64, forward and backward, ${causal ? "causal, " : ""}${variant}`, async () => {
+        for (const [batch, length, heads, headDim] of SHAPES)
+          await check({ batch, length, heads, headDim, causal }, { software });
+      });
+    }
+    it(`stands scores in the hundreds ${variant}`, async () => {
+      await check({ batch: 1, length: 19, heads: 2, headDim: 8 }, { software }, 12);
+      await check({ batch: 1, length: 19, heads: 2, headDim: 8, causal: true }, { software }, 12);
+    });
+    it(`folds dispatches past the limit ${variant}`, async () => {
+      await check(
+        { batch: 2, length: 37, heads: 3, headDim: 4 },
+        { software, maxComputeWorkgroupsPerDimension: software ? 5 : 3 },
+      );
+    });
+    it(`agrees with float64 at a long sequence of wide heads ${variant} @slow`, async () => {
+      await check({ batch: 1, length: 225, heads: 2, headDim: 64 }, { software });
+    });
+  }
+
+  it("counts the work", () => {
+    const spec = { batch: 2, length: 5, heads: 3, headDim: 8 };
+    const all = 2 * 3 * 5 * 5;
+    const past = 2 * 3 * 15;
+    const elements = 2 * 5 * 3 * 8;
+    assert.equal(attention(spec, baselineCapabilities).flops, 4 * 8 * all);
+    assert.equal(attention({ ...spec, causal: true }, baselineCapabilities).flops, 4 * 8 * past);
+    assert.equal(attention(spec, baselineCapabilities).bytes, 4 * (4 * elements + 30));
+    // Scores, slopes and three gradients: five products of D multiply-adds a pair.
+    assert.equal(attentionBackward(spec, baselineCapabilities).flops, 10 * 8 * all);
+    assert.equal(attentionBackward(spec, baselineCapabilities).bytes, 4 * (7 * elements + 60));
+    assert.equal(attentionDelta(spec, baselineCapabilities).flops, 2 * elements);
+    assert.equal(attentionDelta(spec, baselineCapabilities).bytes, 4 * (2 * elements + 30));
+  });
+
+  it("says which size it refuses", () => {
+    const spec = { batch: 1, length: 2, heads: 1, headDim: 4 };
+    for (const make of [attention, attentionDelta, attentionBackward])
+      assertRefused(() => make({ ...spec, headDim: 0 }, baselineCapabilities), /headDim = 0/);
+  });
+});

@@ -1,0 +1,703 @@
+import { assert } from "chai";
+import type { TypedArray } from "../../engine/run_kernel.js";
+import {
+  elementwise,
+  type ElementwiseName,
+  type ElementwiseSpec,
+  type Operand,
+} from "../../kernels/elementwise.js";
+import { baselineCapabilities, type Capabilities, type Dtype } from "../../kernels/kernel.js";
+import {
+  EPS,
+  TINY,
+  ULP,
+  assertExact,
+  assertRefused,
+  expError,
+  logError,
+  runPoisoned,
+} from "../support/kernels.js";
+import { assertClose, random, randomIntegers, uniform } from "../support/random.js";
+
+type Numbers = ArrayLike<number>;
+type Function = (...x: number[]) => number;
+
+/** One formula at one choice of dtypes. */
+interface Case {
+  /** dtype of the result, and of the operands (default: two or as many as `exact` takes, all of `dtype`). */
+  readonly dtype: Dtype;
+  readonly from?: readonly Dtype[];
+  /** Operands; default random over both signs. */
+  readonly inputs?: (count: number) => readonly TypedArray[];
+  readonly exact: Function;
+  /** What the result `y` of operands `x` may be off by; default nothing. */
+  readonly allowed?: (y: number, ...x: number[]) => number;
+}
+
+const f32 = (exact: Function, allowed?: Case["allowed"], inputs?: Case["inputs"]): Case => ({
+  dtype: "f32",
+  exact,
+  ...(allowed && { allowed }),
+  ...(inputs && { inputs }),
+});
+const i32 = (exact: Function, inputs?: Case["inputs"]): Case => ({
+  dtype: "i32",
+  exact,
+  ...(inputs && { inputs }),
+});
+const u32 = (exact: Function, inputs?: Case["inputs"]): Case => ({
+  dtype: "u32",
+  exact,
+  ...(inputs && { inputs }),
+});
+
+/** Random numbers between two bounds, one array each. */
+const between =
+  (...bounds: (readonly [number, number])[]) =>
+  (count: number) =>
+    bounds.map(([low, high]) => random(count, low, high));
+const integers =
+  (...bounds: (readonly [number, number])[]) =>
+  (count: number) =>
+    bounds.map(([low, high]) => randomIntegers(count, low, high));
+const ulps = (n: number) => (y: number) => n * ULP * Math.abs(y) + TINY;
+const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
+
+/** A comparison of each dtype, of few values, so that many are equal. */
+const comparison = (exact: (a: number, b: number) => boolean): Case[] =>
+  (["f32", "i32", "u32"] as const).map((from) => ({
+    dtype: "i32",
+    from: [from, from],
+    inputs: (count) =>
+      [0, 1].map(() => {
+        const few = randomIntegers(count, from === "u32" ? 0 : -2, 3);
+        return from === "f32" ? Float32Array.from(few) : from === "u32" ? Uint32Array.from(few) : few;
+      }),
+    exact: (a, b) => Number(exact(a, b)),
+  }));
+
+/** NaN wherever the mask takes the other one: nothing of it may leak. */
+function masked(count: number): readonly TypedArray[] {
+  const mask = randomIntegers(count, -1, 2);
+  const pick = (chosen: (m: number) => boolean) => random(count).map((v, i) => (chosen(mask[i]!) ? v : NaN));
+  return [mask, pick((m) => m !== 0), pick((m) => m === 0)];
+}
+
+const CASES: Record<ElementwiseName, readonly Case[]> = {
+  identity: [f32((a) => a), i32((a) => a), u32((a) => a)],
+  // Sums, differences and products are rounded correctly.
+  add: [f32((a, b) => Math.fround(a + b)), i32((a, b) => (a + b) | 0), u32((a, b) => (a + b) >>> 0)],
+  sub: [f32((a, b) => Math.fround(a - b)), i32((a, b) => (a - b) | 0), u32((a, b) => (a - b) >>> 0)],
+  mul: [
+    f32((a, b) => Math.fround(a * b)),
+    i32((a, b) => Math.imul(a, b)),
+    u32((a, b) => Math.imul(a, b) >>> 0),
+  ],
+  div: [
+    f32((a, b) => a / b, ulps(2.5), between([-3, 3], [0.1, 9])),
+    f32((a, b) => a / b, ulps(2.5), between([-3, 3], [-9, -0.1])),
+    i32((a, b) => Math.trunc(a / b) | 0, integers([-99, 99], [1, 9])),
+    i32((a, b) => Math.trunc(a / b) | 0, integers([-99, 99], [-9, 0])),
+    u32(
+      (a, b) => Math.trunc(a / b),
+      (n) => [Uint32Array.from(randomIntegers(n, 0, 2 ** 32)), Uint32Array.from(randomIntegers(n, 1, 99))],
+    ),
+  ],
+  remainder: [
+    // Away from whole quotients, where the quotient's own rounding would decide.
+    f32(
+      (a, b) => a % b,
+      (_, a) => 4 * EPS * Math.abs(a),
+      (n) => {
+        const b = random(n, 0.5, 2);
+        return [b.map((v) => v * (Math.floor(uniform() * 9 - 4) + 0.1 + 0.8 * uniform())), b];
+      },
+    ),
+    i32((a, b) => (a % b) | 0, integers([-99, 99], [1, 9])),
+    u32(
+      (a, b) => a % b,
+      (n) => [Uint32Array.from(randomIntegers(n, 0, 2 ** 32)), Uint32Array.from(randomIntegers(n, 1, 99))],
+    ),
+  ],
+  max: [f32((a, b) => Math.max(a, b)), i32((a, b) => Math.max(a, b)), u32((a, b) => Math.max(a, b))],
+  min: [f32((a, b) => Math.min(a, b)), i32((a, b) => Math.min(a, b)), u32((a, b) => Math.min(a, b))],
+  neg: [f32((a) => -a), i32((a) => (0 - a) | 0, integers([-99, 99]))],
+  abs: [f32((a) => Math.abs(a)), i32((a) => Math.abs(a), integers([-99, 99]))],
+  sign: [
+    f32((a) => Math.sign(a)),
+    f32(
+      (a) => Math.sign(a),
+      undefined,
+      (n) => [Float32Array.from(randomIntegers(n, -1, 2))],
+    ),
+    i32((a) => Math.sign(a), integers([-1, 2])),
+  ],
+  floor: [
+    f32((a) => Math.floor(a), undefined, between([-9, 9])),
+    f32(
+      (a) => Math.floor(a),
+      undefined,
+      (n) => [Float32Array.from(randomIntegers(n, -9, 0))],
+    ),
+  ],
+  exp: [
+    f32(
+      (a) => Math.exp(a),
+      (y, a) => expError(a) * y + TINY,
+      between([-90, 80]),
+    ),
+  ],
+  log: [
+    f32(
+      (a) => Math.log(a),
+      (y) => logError(y),
+      between([1e-3, 3]),
+    ),
+    f32(
+      (a) => Math.log(a),
+      (y) => logError(y),
+      (n) => [random(n, -37, 37).map((e) => 10 ** e)],
+    ),
+  ],
+  sqrt: [
+    f32(
+      (a) => Math.sqrt(a),
+      ulps(5),
+      (n) => [random(n, -36, 36).map((e) => 10 ** e)],
+    ),
+    f32(
+      (a) => a * 0,
+      undefined,
+      (n) => [new Float32Array(n)],
+    ),
+  ],
+  inverseSqrt: [
+    f32(
+      (a) => 1 / Math.sqrt(a),
+      ulps(2),
+      (n) => [random(n, -36, 36).map((e) => 10 ** e)],
+    ),
+  ],
+  sigmoid: [
+    f32(
+      (a) => sigmoid(a),
+      (y, a) => (expError(a) + 8 * EPS) * y + TINY,
+      between([-9, 9]),
+    ),
+    f32(
+      (a) => sigmoid(a),
+      (y, a) => (expError(a) + 8 * EPS) * y + TINY,
+      between([-200, 200]),
+    ),
+  ],
+  silu: [
+    f32(
+      (a) => a * sigmoid(a),
+      (y, a) => (expError(a) + 10 * EPS) * Math.abs(y) + TINY * (1 + Math.abs(a)),
+      between([-9, 9]),
+    ),
+    f32(
+      (a) => a * sigmoid(a),
+      (y, a) => (expError(a) + 10 * EPS) * Math.abs(y) + TINY * (1 + Math.abs(a)),
+      between([-200, 200]),
+    ),
+  ],
+  siluGradient: [
+    f32(
+      (a, d) => d * sigmoid(a) * (1 + a * (1 - sigmoid(a))),
+      (_, a, d) =>
+        ((expError(a) + 12 * EPS) * sigmoid(a) + TINY) * Math.abs(d) * (1 + 2 * Math.abs(a)) + TINY,
+      between([-20, 20], [-2, 2]),
+    ),
+  ],
+  bceWithLogits: [
+    f32(
+      (x, t) => Math.max(x, 0) - x * t + Math.log1p(Math.exp(-Math.abs(x))),
+      // Three roundings of the parts, that of 1 + e and of e, and the logarithm's own.
+      (_, x, t) =>
+        4 * EPS * Math.abs(x) * (1 + t) + 2 * EPS + expError(x) * Math.exp(-Math.abs(x)) + logError(0.7),
+      between([-30, 30], [0, 1]),
+    ),
+    f32(
+      (x, t) => Math.max(x, 0) - x * t,
+      (_, x, t) => 4 * EPS * Math.abs(x) * (1 + t) + logError(0),
+      between([1e3, 1e6], [0, 1]),
+    ),
+  ],
+  less: comparison((a, b) => a < b),
+  lessEqual: comparison((a, b) => a <= b),
+  equal: comparison((a, b) => a === b),
+  notEqual: comparison((a, b) => a !== b),
+  bitAnd: [i32((a, b) => a & b), u32((a, b) => (a & b) >>> 0)],
+  bitOr: [i32((a, b) => a | b), u32((a, b) => (a | b) >>> 0)],
+  bitXor: [i32((a, b) => a ^ b), u32((a, b) => (a ^ b) >>> 0)],
+  shiftRight: [
+    u32(
+      (a, b) => a >>> b,
+      (n) => [
+        new Uint32Array(randomIntegers(n, -(2 ** 31), 2 ** 31).buffer),
+        Uint32Array.from(randomIntegers(n, 0, 32)),
+      ],
+    ),
+    {
+      ...i32(
+        (a, b) => a >> b,
+        (n) => [randomIntegers(n, -(2 ** 31), 2 ** 31), Uint32Array.from(randomIntegers(n, 0, 32))],
+      ),
+      from: ["i32", "u32"],
+    },
+  ],
+  where: [
+    { dtype: "f32", from: ["i32", "f32", "f32"], inputs: masked, exact: (c, a, b) => (c !== 0 ? a : b) },
+    {
+      dtype: "i32",
+      from: ["f32", "i32", "i32"],
+      inputs: (n) => [Float32Array.from(randomIntegers(n, -1, 2)), ...integers([-99, 99], [-99, 99])(n)],
+      exact: (c, a, b) => (c !== 0 ? a : b),
+    },
+  ],
+  cast: [
+    { ...f32((a) => a, undefined, integers([-(2 ** 24), 2 ** 24])), from: ["i32"] },
+    {
+      ...f32(
+        (a) => a,
+        undefined,
+        (n) => [Uint32Array.from(randomIntegers(n, 0, 2 ** 24))],
+      ),
+      from: ["u32"],
+    },
+    { ...i32((a) => Math.trunc(a) + 0, between([-1000, 1000])), from: ["f32"] },
+    { ...u32((a) => Math.trunc(a), between([0, 1000])), from: ["f32"] },
+    {
+      ...i32(
+        (a) => a | 0,
+        (n) => [new Uint32Array(randomIntegers(n, -(2 ** 31), 2 ** 31).buffer)],
+      ),
+      from: ["u32"],
+    },
+    { ...u32((a) => a >>> 0, integers([-(2 ** 31), 2 ** 31])), from: ["i32"] },
+  ],
+  // Checked below: it has no operand.
+  position: [],
+};
+
+function someValues(count: number, dtype: Dtype): TypedArray {
+  const bits = randomIntegers(count, -(2 ** 31), 2 ** 31);
+  return dtype === "f32" ? random(count, -3, 3) : dtype === "i32" ? bits : new Uint32Array(bits.buffer);
+}
+
+/** Runs a spec; `data` has an array per input. Gives the outputs in order. */
+async function run(
+  spec: ElementwiseSpec,
+  data: readonly TypedArray[],
+  capabilities: Partial<Capabilities> = {},
+): Promise<{ outputs: TypedArray[]; code: string; name: string }> {
+  const size = spec.shape.reduce((a, b) => a * b, 1);
+  const inputs: Record<string, TypedArray> = {};
+  const sizes: Record<string, number> = {};
+  data.forEach((values, i) => {
+    const over = spec.outputs.findIndex((o) => o.inPlace === i);
+    inputs[over < 0 ? `in${i}` : `out${over}`] = values;
+  });
+  spec.outputs.forEach((o, i) => {
+    if (o.inPlace === undefined) sizes[`out${i}`] = size;
+  });
+  const { kernel, results } = await runPoisoned((c) => elementwise(spec, c), capabilities, inputs, sizes);
+  const { code, name } = kernel;
+  return { outputs: spec.outputs.map((_, i) => results[`out${i}`]!), code, name };
+}
+
+const isVector = (code: string): boolean => /out0: array<vec4</.test(code);
+
+async function checkCase(operation: ElementwiseName, c: Case, size: number): Promise<void> {
+  const from = c.from ?? Array<Dtype>(c.exact.length).fill(c.dtype);
+  const data = c.inputs?.(size) ?? from.map((dtype) => someValues(size, dtype));
+  const { outputs, code, name } = await run(
+    {
+      shape: [size],
+      inputs: from.map((dtype) => ({ shape: [size], dtype })),
+      statements: [{ operation, operands: from.map((_, input) => ({ input })), dtype: c.dtype }],
+      outputs: [{ value: 0 }],
+    },
+    data,
+  );
+  assert.equal(isVector(code), size % 4 === 0, "4 at a time where they divide");
+  const operands = (i: number) => data.map((values) => values[i]!);
+  const expected = Array.from({ length: size }, (_, i) => c.exact(...operands(i)));
+  const label = `${name} of ${from.join(", ")}`;
+  // Adding 0 takes the sign off zeros, which WGSL leaves open.
+  const unsigned = (values: Numbers) => Array.from(values, (v) => v + 0);
+  if (c.allowed) assertClose(outputs[0]!, expected, (i) => c.allowed!(expected[i]!, ...operands(i)), label);
+  else assertExact(unsigned(outputs[0]!), unsigned(expected), label);
+}
+
+describe("elementwise", () => {
+  for (const [operation, cases] of Object.entries(CASES) as [ElementwiseName, readonly Case[]][])
+    if (cases.length > 0)
+      it(`${operation} agrees with float64, or exactly`, async () => {
+        // One workgroup and a bit of single numbers; two of 4-vectors; a lone number.
+        for (const size of [1, 67, 264]) for (const c of cases) await checkCase(operation, c, size);
+      });
+
+  it("position counts the results in row-major order", async () => {
+    for (const dtype of ["f32", "i32", "u32"] as const)
+      for (const shape of [
+        [5, 13],
+        [3, 7, 16],
+      ]) {
+        const spec: ElementwiseSpec = {
+          shape,
+          inputs: [],
+          statements: [{ operation: "position", operands: [], dtype }],
+          outputs: [{ value: 0 }],
+        };
+        const { outputs, name } = await run(spec, []);
+        assertExact(outputs[0]!, [...outputs[0]!.keys()], name);
+      }
+  });
+
+  it("integers divide and multiply by WGSL's rules also at the edges", async () => {
+    const a = Int32Array.from([7, -7, -(2 ** 31), 2 ** 31 - 1]);
+    const b = Int32Array.from([0, 0, -1, 2]);
+    const spec = (operation: ElementwiseName): ElementwiseSpec => ({
+      shape: [4],
+      inputs: [0, 1].map(() => ({ shape: [4], dtype: "i32" })),
+      statements: [{ operation, operands: [{ input: 0 }, { input: 1 }], dtype: "i32" }],
+      outputs: [{ value: 0 }],
+    });
+    // A division that has no result gives the dividend, and its remainder is 0.
+    assertExact((await run(spec("div"), [a, b])).outputs[0]!, [7, -7, -(2 ** 31), 2 ** 30 - 1], "div");
+    assertExact((await run(spec("remainder"), [a, b])).outputs[0]!, [0, 0, 0, 1], "remainder");
+    assertExact((await run(spec("mul"), [a, b])).outputs[0]!, [0, 0, -(2 ** 31), -2], "mul");
+  });
+
+  /** Shape of the result, shapes of the inputs, and how many results a thread makes. */
+  const BROADCASTS: readonly (readonly [readonly number[], readonly (readonly number[])[], 1 | 4])[] = [
+    [[], [[], []], 1],
+    [[1], [[1], []], 1],
+    [[5], [[5], [1]], 1],
+    [[8], [[8], [1]], 4],
+    [[8], [[1], []], 4],
+    [[1, 4], [[4], [1, 1]], 4],
+    [[2, 4], [[2, 4], [4]], 4],
+    [
+      [3, 8],
+      [
+        [3, 8],
+        [3, 1],
+      ],
+      4,
+    ],
+    [[3, 5], [[3, 1], [5]], 1],
+    // 12 results, but rows of 6: no 4-vector stays inside one.
+    [
+      [2, 6],
+      [
+        [2, 6],
+        [2, 1],
+      ],
+      1,
+    ],
+    [[2, 6], [[2, 6], [6]], 1],
+    // 4-vectors that span dimensions which one stride serves.
+    [
+      [6, 2, 2],
+      [
+        [6, 2, 2],
+        [6, 1, 1],
+      ],
+      4,
+    ],
+    [
+      [2, 2, 6],
+      [
+        [2, 2, 6],
+        [2, 6],
+      ],
+      4,
+    ],
+    [
+      [2, 3, 4],
+      [
+        [1, 3, 4],
+        [2, 1, 4],
+      ],
+      4,
+    ],
+    [
+      [2, 3, 4],
+      [
+        [2, 1, 1],
+        [3, 1],
+      ],
+      4,
+    ],
+    [
+      [2, 3, 4],
+      [
+        [2, 3, 1],
+        [1, 1, 4],
+      ],
+      4,
+    ],
+    [[4, 3], [[4, 1], [3]], 1],
+    [
+      [5, 1, 7, 1],
+      [
+        [5, 1, 1, 1],
+        [7, 1],
+      ],
+      1,
+    ],
+    [
+      [2, 5, 3, 4],
+      [
+        [2, 1, 3, 1],
+        [5, 1, 4],
+      ],
+      4,
+    ],
+    [
+      [7, 11, 4],
+      [
+        [7, 1, 4],
+        [11, 1],
+      ],
+      4,
+    ],
+  ];
+
+  /** Sums the inputs (integers, so that the sum is exact) and checks the broadcast. */
+  async function checkBroadcast(
+    shape: readonly number[],
+    shapes: readonly (readonly number[])[],
+    capabilities: Partial<Capabilities> = {},
+  ): Promise<string> {
+    const data = shapes.map((s) =>
+      randomIntegers(
+        s.reduce((a, b) => a * b, 1),
+        -(2 ** 20),
+        2 ** 20,
+      ),
+    );
+    const { outputs, code } = await run(
+      {
+        shape,
+        inputs: shapes.map((s) => ({ shape: s, dtype: "i32" })),
+        statements: [
+          { operation: "identity", operands: [{ input: 0 }], dtype: "i32" },
+          ...shapes.slice(1).map((_, k) => ({
+            operation: "add" as const,
+            operands: [{ value: k }, { input: k + 1 }],
+            dtype: "i32" as const,
+          })),
+        ],
+        outputs: [{ value: shapes.length - 1 }],
+      },
+      data,
+      capabilities,
+    );
+    const size = shape.reduce((a, b) => a * b, 1);
+    const expected = Array.from({ length: size }, (_, index) =>
+      shapes.reduce((sum, s, k) => {
+        let at = 0;
+        let stride = 1;
+        let rest = index;
+        for (let back = 1; back <= shape.length; back++) {
+          const n = s.at(-back) ?? 1;
+          const digit = rest % shape.at(-back)!;
+          rest = Math.floor(rest / shape.at(-back)!);
+          if (back <= s.length && n > 1) at += digit * stride;
+          if (back <= s.length) stride *= n;
+        }
+        return sum + data[k]![at]!;
+      }, 0),
+    );
+    assertExact(
+      outputs[0]!,
+      expected,
+      `${shapes.map((s) => `[${s.join()}]`).join(" + ")} to [${shape.join()}]`,
+    );
+    return code;
+  }
+
+  it("broadcasts as NumPy does: whole, splat, by row, by column, between", async () => {
+    for (const [shape, shapes, width] of BROADCASTS)
+      assert.equal(isVector(await checkBroadcast(shape, shapes)), width === 4, `width for [${shape.join()}]`);
+  });
+
+  it("broadcasts random shapes", async () => {
+    const pick = (n: number) => Math.floor(uniform() * n);
+    for (let trial = 0; trial < 40; trial++) {
+      const shape = Array.from({ length: 1 + pick(4) }, () => [1, 2, 3, 4, 5, 8][pick(6)]!);
+      const shapes = Array.from({ length: 1 + pick(3) }, () =>
+        shape.slice(pick(shape.length + 1)).map((n) => (uniform() < 0.4 ? 1 : n)),
+      );
+      await checkBroadcast(shape, shapes);
+    }
+  });
+
+  it("folds dispatches past the limit", async () => {
+    const limits = { maxComputeWorkgroupsPerDimension: 3 };
+    await checkBroadcast([461], [[461], [1]], limits);
+    await checkBroadcast(
+      [29, 5, 12],
+      [
+        [29, 1, 12],
+        [5, 1],
+      ],
+      limits,
+    );
+  });
+
+  it("fuses statements, literals and several outputs", async () => {
+    for (const size of [7, 40]) {
+      const x = random(size, -2, 2);
+      const y = random(size, -2, 2);
+      const half: Operand = { literal: 0.5, dtype: "f32" };
+      const spec: ElementwiseSpec = {
+        shape: [size],
+        inputs: [
+          { shape: [size], dtype: "f32" },
+          { shape: [size], dtype: "f32" },
+        ],
+        statements: [
+          { operation: "sub", operands: [{ input: 0 }, half], dtype: "f32" },
+          { operation: "less", operands: [{ value: 0 }, { literal: -0.25, dtype: "f32" }], dtype: "i32" },
+          { operation: "where", operands: [{ value: 1 }, { input: 1 }, { value: 0 }], dtype: "f32" },
+          { operation: "neg", operands: [{ literal: -3, dtype: "i32" }], dtype: "i32" },
+          { operation: "mul", operands: [{ value: 1 }, { value: 3 }], dtype: "i32" },
+        ],
+        outputs: [{ value: 2 }, { value: 4 }],
+      };
+      const { outputs } = await run(spec, [x, y]);
+      const shifted = x.map((v) => v - 0.5);
+      assertExact(
+        outputs[0]!,
+        shifted.map((v, i) => (v < -0.25 ? y[i]! : v)),
+        "where",
+      );
+      assertExact(
+        outputs[1]!,
+        Array.from(shifted, (v) => (v < -0.25 ? 3 : 0)),
+        "mask times 3",
+      );
+    }
+  });
+
+  it("overwrites inputs in place, and swaps two", async () => {
+    for (const shape of [
+      [5, 3],
+      [6, 4],
+      [2, 6],
+    ]) {
+      const size = shape[0]! * shape[1]!;
+      const [a, b] = [random(size), random(size)];
+      const row = random(shape[1]!);
+      const whole = { shape, dtype: "f32" } as const;
+      const spec: ElementwiseSpec = {
+        shape,
+        inputs: [whole, { shape: [shape[1]!], dtype: "f32" }, whole],
+        statements: [
+          { operation: "identity", operands: [{ input: 2 }], dtype: "f32" },
+          { operation: "add", operands: [{ input: 0 }, { input: 1 }], dtype: "f32" },
+        ],
+        outputs: [
+          { value: 0, inPlace: 0 },
+          { value: 1, inPlace: 2 },
+        ],
+      };
+      const { outputs } = await run(spec, [a, row, b]);
+      assertExact(outputs[0]!, b, "b moved to a's place");
+      assertExact(
+        outputs[1]!,
+        a.map((v, i) => v + row[i % shape[1]!]!),
+        "a + row moved to b's place",
+      );
+    }
+  });
+
+  const sum = (
+    shape: readonly number[],
+    ...inputs: ElementwiseSpec["inputs"][number][]
+  ): ElementwiseSpec => ({
+    shape,
+    inputs,
+    statements: [{ operation: "identity", operands: [{ input: 0 }], dtype: "f32" }],
+    outputs: [{ value: 0 }],
+  });
+  const whole = { shape: [2, 3], dtype: "f32" } as const;
+
+  it("counts the work", () => {
+    const kernel = elementwise(sum([2, 3], whole, { shape: [3], dtype: "f32" }), baselineCapabilities);
+    assert.equal(kernel.flops, 6);
+    assert.equal(kernel.bytes, 4 * (6 + 3 + 6));
+  });
+
+  it("refuses shapes that do not broadcast, empty shapes and too many buffers", () => {
+    const refused = (spec: ElementwiseSpec, message: RegExp) =>
+      assertRefused(() => elementwise(spec, baselineCapabilities), message);
+    refused(sum([2, 3], { shape: [2], dtype: "f32" }), /input of shape \[2\].*broadcasts to \[2, 3\]/);
+    refused(sum([3], whole), /input of shape \[2, 3\]/);
+    refused(sum([2, 0], { shape: [1], dtype: "f32" }), /dimension 1 = 0/);
+    refused(sum([2, 3], ...Array<typeof whole>(8).fill(whole)), /9 buffers.*at most 8/);
+  });
+
+  it("refuses to overwrite an input of another shape or dtype, or twice", () => {
+    const refused = (spec: ElementwiseSpec, message: RegExp) =>
+      assertRefused(() => elementwise(spec, baselineCapabilities), message);
+    const outputs = [{ value: 0, inPlace: 0 }];
+    refused({ ...sum([2, 3], { shape: [3], dtype: "f32" }), outputs }, /input 0, f32 \[3\].*f32 \[2, 3\]/);
+    refused({ ...sum([2, 3], { shape: [2, 3], dtype: "i32" }), outputs }, /input 0, i32/);
+    refused({ ...sum([2, 3], whole), outputs: [...outputs, ...outputs] }, /a second output/);
+    refused({ ...sum([2, 3], whole), outputs: [{ value: 0, inPlace: 1 }] }, /input 1/);
+  });
+
+  it("refuses literals that their dtype cannot hold", () => {
+    for (const [literal, dtype] of [
+      [NaN, "f32"],
+      [Infinity, "f32"],
+      [1e39, "f32"],
+      [2 ** 31, "i32"],
+      [0.5, "i32"],
+      [-1, "u32"],
+      [2 ** 32, "u32"],
+    ] as const) {
+      const spec: ElementwiseSpec = {
+        shape: [4],
+        inputs: [],
+        statements: [{ operation: "identity", operands: [{ literal, dtype }], dtype }],
+        outputs: [{ value: 0 }],
+      };
+      assertRefused(() => elementwise(spec, baselineCapabilities), /literal: got/);
+    }
+  });
+
+  it("writes literals that come back unchanged", async () => {
+    for (const [dtype, values] of [
+      ["f32", [0, 1, -1, 0.1, -1e-7, 1e21, 3.4028234663852886e38, 2 ** -126]],
+      ["i32", [0, -1, 2 ** 31 - 1, -(2 ** 31)]],
+      ["u32", [0, 2 ** 32 - 1, 2 ** 31]],
+    ] as const) {
+      const { outputs } = await run(
+        {
+          shape: [1],
+          inputs: [],
+          statements: values.map((literal) => ({
+            operation: "identity",
+            operands: [{ literal, dtype }],
+            dtype,
+          })),
+          outputs: values.map((_, value) => ({ value })),
+        },
+        [],
+      );
+      const back = outputs.map((o) => o[0]!);
+      assertExact(
+        back,
+        values.map((v) => (dtype === "f32" ? Math.fround(v) : v)),
+        dtype,
+      );
+    }
+  });
+});
