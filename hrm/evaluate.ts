@@ -109,8 +109,7 @@ export async function createEvaluator({
       blanks.write(new Int32Array(2));
       cursor.write(Int32Array.of(0));
       limitVariable.write(Int32Array.of(count));
-      const runs = segments * Math.ceil(count / config.batch_size);
-      for (let i = 0; i < runs; i++) await program.run();
+      for (let first = 0; first < count; first += config.batch_size) await program.run({}, segments);
       const sums = metricRow(await totals.read());
       const [blankCells, blanksRight] = await blanks.read();
       const n = Math.max(1, sums.count);

@@ -172,7 +172,7 @@ const PRESETS: readonly Preset[] = [
     train: trainConfig({
       lr: 4e-3,
       lr_warmup_steps: 50,
-      total_steps: 2500,
+      total_steps: 3500,
       lr_schedule: "linear",
       lr_decay_start: 0.8,
       lr_min_ratio: 0.2,
@@ -181,7 +181,7 @@ const PRESETS: readonly Preset[] = [
     }),
     stopAt: 0.97,
     evalEvery: 125,
-    evalLimit: 256,
+    evalLimit: 128,
   },
   {
     ...sudoku4,
@@ -210,7 +210,7 @@ const PRESETS: readonly Preset[] = [
     }),
     stopAt: 0.97,
     evalEvery: 125,
-    evalLimit: 256,
+    evalLimit: 128,
   },
   {
     ...sudoku6,

@@ -95,9 +95,6 @@ export interface SessionOptions {
   readonly stopAfter?: number;
 }
 
-/** Rows that an evaluation runs side by side: larger than a training batch, for fewer dispatches. */
-const EVALUATION_BATCH = 64;
-
 /** Prepares data, compiles training and validation. */
 export async function createSession({
   device,
@@ -128,7 +125,8 @@ export async function createSession({
     ...(resume && { resume }),
   });
   const weights = trainer.memory.ema ?? trainer.memory.weights;
-  const evaluation = { device, config: { ...config, batch_size: EVALUATION_BATCH }, weights };
+  // The training batch again: its kernels are compiled already, which costs more than a larger batch would save.
+  const evaluation = { device, config, weights };
   const validation = await createEvaluator({ ...evaluation, data: splits.validation });
   let validatedAt = resume?.validatedAt ?? 0;
   let looksSinceBest = resume?.looksSinceBest ?? 0;
