@@ -8,10 +8,24 @@ import { kernelCases } from "./core/cases/index.js";
 import { trainingSteps } from "./core/cases/steps.js";
 import { comparisonRows } from "./core/compare.js";
 import { parseReport, REPORT_VERSION, ReportError, type Report } from "./core/report.js";
-import { BUDGET, filtered, runSuite } from "./core/suite.js";
-import { ceilingRows, csv, omissionRow, stepRows, TABLE_NOTE, tableHead, tableRow } from "./core/table.js";
+import { measureCeilings, type Ceilings } from "./core/ceilings.js";
+import { runPeers } from "./core/peer.js";
+import { FULL_EFFORT, QUICK_EFFORT } from "./core/sampling.js";
+import { createStopwatch } from "./core/stopwatch.js";
+import { BUDGET, filtered, runSuite, type SuiteOptions } from "./core/suite.js";
+import {
+  ceilingRows,
+  csv,
+  omissionRow,
+  peerRow,
+  stepRows,
+  TABLE_NOTE,
+  tableHead,
+  tableRow,
+} from "./core/table.js";
 import { nodeEnvironment } from "./environment.js";
 import { command } from "./options.js";
+import { openPeers, runTorch } from "./peers.js";
 import { loadKernelCases } from "./user_kernel.js";
 
 const print = (text: string): void => void process.stdout.write(`${text}\n`);
@@ -42,7 +56,8 @@ async function main(argv: readonly string[]): Promise<number> {
   }
   const device = await openNodeDevice(values.adapter === undefined ? {} : { adapter: values.adapter });
   try {
-    const report = await run(device, argv, {
+    const report = await (values.peers ? runWithPeers : run)(device, argv, {
+      filter: values.filter ?? "",
       quick: values.quick,
       variants: values.variants || own !== null,
       budget: values.budget ?? (values.quick ? BUDGET.quick : BUDGET.full),
@@ -54,7 +69,12 @@ async function main(argv: readonly string[]): Promise<number> {
     if (values.csv) print(csv(report));
     if (before) print(`\n${comparisonRows(before, report).join("\n")}`);
     if (values.json) print(JSON.stringify(report));
-    return report.refused.length > 0 ? 1 : 0;
+    // A peer's wrong result is the peer's.
+    const wrong = report.refused.some(({ variant }) => !values.peers || variant === "default");
+    // Peers' devices and workers would keep the process alive.
+    if (values.peers) await new Promise((written) => process.stdout.write("", written));
+    if (values.peers) process.exit(wrong ? 1 : 0);
+    return wrong ? 1 : 0;
   } finally {
     device.destroy();
   }
@@ -72,36 +92,76 @@ async function loadReport(path: string): Promise<Report> {
   }
 }
 
-async function run(
-  device: Device,
-  flags: readonly string[],
-  { table, ...options }: Parameters<typeof runSuite>[1] & { table: boolean },
-): Promise<Report> {
+async function run(device: Device, flags: readonly string[], options: RunOptions): Promise<Report> {
+  const { adapter, environment, show } = await begin(device, flags, options);
+  const outcome = await runSuite(device, options, {
+    progress: showProgress,
+    ceilings: (ceilings) => {
+      show(`${ceilingText(ceilings)}\n\n${TABLE_NOTE}\n\n${tableHead()}`);
+    },
+    result: (result) => show([tableRow(result), ...(result.step ? stepRows(result.step) : [])].join("\n")),
+    refused: (omission) => say(`WRONG RESULT, not timed: ${omissionRow(omission)}`),
+  });
+  showOmissions(outcome, show);
+  return { version: REPORT_VERSION, adapter, environment, ...outcome, peers: [] };
+}
+
+/** Ceilings, then ours and the peers in turn on the shapes that all of them know. */
+async function runWithPeers(device: Device, flags: readonly string[], options: RunOptions): Promise<Report> {
+  const { adapter, environment, show } = await begin(device, flags, options);
+  const stopwatch = createStopwatch(device);
+  const ceilings = await measureCeilings(device, stopwatch, options.quick ? QUICK_EFFORT : FULL_EFFORT);
+  stopwatch.destroy();
+  show(
+    `${ceilingText(ceilings)}\n\nmedian wall time of one run on a drained queue; x: theirs over ours, 95% interval\n`,
+  );
+  const outcome = await runPeers(
+    device,
+    await openPeers(device),
+    ceilings,
+    {
+      ...options,
+      wants: (kernel, shape) => filtered([{ kernel, shape }], options.filter).length > 0,
+    },
+    {
+      progress: (what) => showProgress(what, 0),
+      compared: (ours, peers) => show(peerRow(ours, peers)),
+    },
+  );
+  showOmissions(outcome, show);
+  const torch = await runTorch();
+  show("reason" in torch ? `\nPyTorch: ${torch.reason}` : `\n${torch.lines.join("\n")}`);
+  return { version: REPORT_VERSION, adapter, environment, ceilings, ...outcome };
+}
+
+type RunOptions = SuiteOptions & { readonly table: boolean; readonly filter: string };
+type Show = (text: string) => void;
+
+const ceilingText = (ceilings: Ceilings): string =>
+  `ceilings of this adapter\n${ceilingRows(ceilings).join("\n")}`;
+
+function showProgress(what: string, done: number): void {
+  if (process.stderr.isTTY)
+    process.stderr.write(`\r\x1b[K${done > 0 ? `${Math.round(100 * done)}% ` : ""}${what}\r`);
+}
+
+/** Says what is about to run on what. */
+async function begin(device: Device, flags: readonly string[], { table, seed }: RunOptions) {
   const adapter = reportAdapter(device);
-  const environment = await nodeEnvironment(flags, options.seed);
-  const show = (text: string): void => (table ? print(text) : undefined);
+  const environment = await nodeEnvironment(flags, seed);
+  const show: Show = (text) => (table ? print(text) : undefined);
   show(`adapter      ${adapter.name}${adapter.driver ? `, driver ${adapter.driver}` : ""}`);
   show(`environment  ${environment.runtime}, ${environment.webgpu}, ${environment.system}`);
   show(
     `             ${environment.date}, commit ${environment.commit || "unknown"}, seed ${environment.seed}\n`,
   );
-  const outcome = await runSuite(device, options, {
-    progress: (what, done) => {
-      if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${Math.round(100 * done)}% ${what}\r`);
-    },
-    ceilings: (ceilings) => {
-      show(
-        `ceilings of this adapter\n${ceilingRows(ceilings).join("\n")}\n\n${TABLE_NOTE}\n\n${tableHead()}`,
-      );
-    },
-    result: (result) => show([tableRow(result), ...(result.step ? stepRows(result.step) : [])].join("\n")),
-    refused: (omission) => say(`WRONG RESULT, not timed: ${omissionRow(omission)}`),
-  });
-  const { skipped, refused } = outcome;
+  return { adapter, environment, show };
+}
+
+function showOmissions({ skipped, refused }: Pick<Report, "skipped" | "refused">, show: Show): void {
   if (refused.length > 0)
     show(`\nrefused, since the result was wrong:\n${refused.map(omissionRow).join("\n")}`);
   if (skipped.length > 0) show(`\nskipped:\n${skipped.map(omissionRow).join("\n")}`);
-  return { version: REPORT_VERSION, adapter, environment, ...outcome, peers: [] };
 }
 
 main(process.argv.slice(2)).then(

@@ -1,5 +1,7 @@
 /** Reports as text for people and as CSV for spreadsheets. */
 import type { Ceilings } from "./ceilings.js";
+import { summaryOf } from "./report.js";
+import { ratioOf } from "./statistics.js";
 import type { Omission, PeerResult, Report, Result, SplitRow, StepDetails } from "./report.js";
 
 /** Three significant digits without an exponent, where that is readable. */
@@ -102,6 +104,15 @@ export function ceilingRows(c: Ceilings): string[] {
 /** A line of what was left out. */
 export const omissionRow = ({ kernel, shape, variant, reason }: Omission): string =>
   `  ${kernel} ${shape}${variant === "default" ? "" : ` (${variant})`}: ${reason}`;
+
+/** One shape with every library, times by the wall clock; ratios are theirs over ours. */
+export function peerRow(ours: Result, peers: readonly PeerResult[]): string {
+  const cells = peers.map((p) => {
+    const { ratio, low, high } = ratioOf(summaryOf(p), summaryOf(ours));
+    return `${p.peer} ${number(p.ms)} ms = ${number(ratio)}x [${number(low)}, ${number(high)}]`;
+  });
+  return `${ours.kernel.padEnd(22)} ${ours.shape.padEnd(38)} ours ${number(ours.ms).padStart(7)} ms   ${cells.join("   ")}`;
+}
 
 /** Columns of the CSV. */
 const CSV_FIELDS = [
