@@ -24,6 +24,7 @@ export const libraryEntries = [
   "hrm/tasks/index",
   "hrm/files/index",
   "hrm/puzzle_data",
+  "hrm/official",
   "engine/node/index",
 ];
 

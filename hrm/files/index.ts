@@ -8,3 +8,4 @@ export {
   type SafetensorsDtype,
   type SafetensorsTensor,
 } from "./safetensors.js";
+export { isTorch, readTorch, writeTorch } from "./torch.js";

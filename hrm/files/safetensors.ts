@@ -12,7 +12,8 @@
 import { UsageError } from "../../engine/errors.js";
 import { FileFormatError, type FileFormatPlace } from "./file_format_error.js";
 
-const BYTES = {
+/** Bytes of an element. */
+export const DTYPE_BYTES = {
   F64: 8,
   F32: 4,
   F16: 2,
@@ -31,7 +32,7 @@ const BYTES = {
 } as const;
 
 /** Element types of the format. */
-export type SafetensorsDtype = keyof typeof BYTES;
+export type SafetensorsDtype = keyof typeof DTYPE_BYTES;
 
 interface Typed<D extends SafetensorsDtype, A> {
   readonly dtype: D;
@@ -67,7 +68,7 @@ export function readSafetensors(bytes: Uint8Array): Safetensors {
   requireSeamless(ranges, dataLength, header.end);
   const tensors = new Map<string, SafetensorsTensor>();
   for (const { name, dtype, shape, begin, end } of ranges) {
-    tensors.set(name, wrap(dtype, shape, bytes.subarray(header.end + begin, header.end + end)));
+    tensors.set(name, tensorOf(dtype, shape, bytes.subarray(header.end + begin, header.end + end)));
   }
   return { tensors, metadata: readMetadata(header.json) };
 }
@@ -81,12 +82,12 @@ export function writeSafetensors(
   tensors: Iterable<readonly [name: string, tensor: SafetensorsTensor]>,
   metadata: Readonly<Record<string, string>> = {},
 ): Uint8Array<ArrayBuffer> {
-  const items = [...tensors].sort(([, a], [, b]) => BYTES[b.dtype] - BYTES[a.dtype]);
+  const items = [...tensors].sort(([, a], [, b]) => DTYPE_BYTES[b.dtype] - DTYPE_BYTES[a.dtype]);
   const header: [string, unknown][] = Object.keys(metadata).length > 0 ? [[METADATA, metadata]] : [];
   const names = new Set([METADATA]);
   let offset = 0;
   for (const [name, { dtype, shape, data }] of items) {
-    const expected = elements(shape) * BYTES[dtype];
+    const expected = elements(shape) * DTYPE_BYTES[dtype];
     if (data.byteLength !== expected) {
       throw new UsageError(
         `writeSafetensors: got ${data.byteLength} bytes for ${JSON.stringify(name)}; ` +
@@ -199,8 +200,8 @@ interface TensorRange {
 function readEntry(name: string, entry: unknown, dataLength: number, dataStart: number): TensorRange {
   if (!isRecord(entry)) throw problem("got no object with dtype, shape and data_offsets", { tensor: name });
   const { dtype, shape, data_offsets: offsets } = entry;
-  if (typeof dtype !== "string" || !Object.hasOwn(BYTES, dtype)) {
-    throw problem(`got dtype ${show(dtype)}; expected one of ${Object.keys(BYTES).join(", ")}`, {
+  if (typeof dtype !== "string" || !Object.hasOwn(DTYPE_BYTES, dtype)) {
+    throw problem(`got dtype ${show(dtype)}; expected one of ${Object.keys(DTYPE_BYTES).join(", ")}`, {
       tensor: name,
     });
   }
@@ -217,7 +218,7 @@ function readEntry(name: string, entry: unknown, dataLength: number, dataStart: 
       offset: dataStart + begin,
     });
   }
-  const size = elements(shape) * BYTES[dtype as SafetensorsDtype];
+  const size = elements(shape) * DTYPE_BYTES[dtype as SafetensorsDtype];
   if (end - begin !== size) {
     throw problem(`got ${end - begin} bytes; expected ${size} for ${dtype} [${shape.join(", ")}]`, {
       tensor: name,
@@ -256,7 +257,12 @@ function readMetadata(json: Record<string, unknown>): Record<string, string> {
   return metadata as Record<string, string>;
 }
 
-function wrap(dtype: SafetensorsDtype, shape: readonly number[], bytes: Uint8Array): SafetensorsTensor {
+/** A tensor of these bytes; a view where they are aligned. */
+export function tensorOf(
+  dtype: SafetensorsDtype,
+  shape: readonly number[],
+  bytes: Uint8Array,
+): SafetensorsTensor {
   if (dtype !== "F32" && dtype !== "I32" && dtype !== "U32") return { dtype, shape, data: bytes };
   const { buffer, byteOffset, byteLength } = bytes.byteOffset % 4 === 0 ? bytes : new Uint8Array(bytes);
   const count = byteLength / 4;

@@ -304,7 +304,8 @@ async function checkState(
   check.bound(`${label} max`, worst, outlier);
 }
 
-async function replayEvaluation(
+/** Every evaluation segment of these weights against `golden`: predictions, Q values, logits, carry, metrics. */
+export async function replayEvaluation(
   device: Device,
   config: HrmConfig,
   state: Tensors,
