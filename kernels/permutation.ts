@@ -5,15 +5,13 @@ import { KernelError, requireBindable, requirePositive, type Capabilities, type 
 import { THREEFRY, threefry2x32 } from "./random.js";
 import { bindingsOf, linearThreads, lines, literal, shader, type ShaderBinding } from "./wgsl.js";
 
-/** Items that one thread keeps in registers. */
-const MOST_ITEMS = 64;
 /** Rounds of the Feistel network; each takes one word of key. */
 const ROUNDS = 8;
 
 export interface RandomPermutationsSpec {
   /** Number of permutations: R. */
   readonly rows: number;
-  /** Items of each: n, at most 64. */
+  /** Items of each: n; one thread shuffles them. */
   readonly items: number;
   /** Names the use of the draws (u32). */
   readonly stream: number;
@@ -27,8 +25,7 @@ export interface RandomPermutationsSpec {
 export function randomPermutations(spec: RandomPermutationsSpec, capabilities: Capabilities): Kernel {
   const { rows, items, stream } = spec;
   const name = `random_permutations_${rows}x${items}_stream${stream}`;
-  requirePositive(name, { rows, items, "stream + 1": stream + 1 });
-  if (items > MOST_ITEMS) throw new KernelError(name, `${items} items`, `at most ${MOST_ITEMS}`);
+  requirePositive(name, { rows, items });
   requireBindable(name, { y: rows * items }, capabilities);
   const bindings: ShaderBinding[] = [
     { name: "key", access: "read", dtype: "u32" },
@@ -37,16 +34,15 @@ export function randomPermutations(spec: RandomPermutationsSpec, capabilities: C
   const { workgroups, prologue } = linearThreads(name, rows, 64, capabilities);
   const body = lines(
     prologue,
-    `var order: array<i32, ${items}>;`,
-    `for (var i = 0u; i < ${items}u; i++) { order[i] = i32(i); }`,
+    `let first = index * ${items}u;`,
+    `for (var i = 0u; i < ${items}u; i++) { y[first + i] = i32(i); }`,
     `for (var i = ${items - 1}u; i > 0u; i--) {`,
-    `let x = threefry2x32(vec2u(key[0], ${literal(stream, "u32")}), vec2u(index * ${items}u + i, key[1]));`,
-    "let j = x.x % (i + 1u);",
-    "let moved = order[i];",
-    "order[i] = order[j];",
-    "order[j] = moved;",
+    `let x = threefry2x32(vec2u(key[0], ${literal(stream, "u32")}), vec2u(first + i, key[1]));`,
+    "let j = first + x.x % (i + 1u);",
+    "let moved = y[first + i];",
+    "y[first + i] = y[j];",
+    "y[j] = moved;",
     "}",
-    `for (var i = 0u; i < ${items}u; i++) { y[index * ${items}u + i] = order[i]; }`,
   );
   const code = shader({ bindings, workgroupSize: 64, declarations: THREEFRY, body });
   return { name, code, bindings: bindingsOf(bindings), workgroups, flops: 0, bytes: 4 * (rows * items + 2) };
@@ -93,7 +89,7 @@ function halfBits(size: number): number {
 export function shuffledIndex(spec: ShuffledIndexSpec, capabilities: Capabilities): Kernel {
   const { count, size, stream } = spec;
   const name = `shuffled_index_${count}_of_${size}_stream${stream}`;
-  requirePositive(name, { count, size, "stream + 1": stream + 1 });
+  requirePositive(name, { count, size });
   if (size >= 2 ** 31) throw new KernelError(name, `${size} items`, "fewer than 2^31");
   requireBindable(name, { y: count }, capabilities);
   const half = halfBits(size);

@@ -53,7 +53,7 @@ const randomPermutationsOperation: Operation<{ stream: number }> = {
 };
 
 /**
- * Uniformly random permutations of 0..n-1, one a row, i32 [rows, n] with n at most 64; from `key` and `stream` as in
+ * Uniformly random permutations of 0..n-1, one a row, i32 [rows, n]; from `key` and `stream` as in
  * {@link randomBits}.
  */
 export function randomPermutations(
