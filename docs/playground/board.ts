@@ -2,6 +2,7 @@
 import type { SolvedSegment } from "../../hrm/evaluate.js";
 import { isDigit, sudokuUnits, type SudokuSize } from "../../hrm/tasks/sudoku.js";
 import type { Task } from "../../hrm/tasks/task.js";
+import { createResidualBars, type ResidualBars } from "./residual_bars.js";
 
 /** What a solution report holds. */
 export interface Solution {
@@ -14,22 +15,30 @@ export interface Board {
   draw(solution: Solution): void;
 }
 
-/** A board for a task; grids keep their elements, so that only what changes is repainted. */
-export function createBoard(container: HTMLElement, task: Task): Board {
-  const size = Math.sqrt(task.length) as SudokuSize;
-  const grids: Grid[] = [];
-  const grid = (index: number): Grid => {
-    while (grids.length <= index) grids.push(createGrid(container, size));
-    return grids[index]!;
-  };
+/** A board for a task and a model with this many L updates to an H update; grids keep their elements, so that only what changes is repainted. */
+export function createBoard(container: HTMLElement, task: Task, lCycles: number): Board {
+  const size = task.rows as SudokuSize;
   container.replaceChildren();
+  const puzzle = createGrid(container, size);
+  const answers: { readonly grid: Grid; readonly bars: ResidualBars }[] = [];
+  const answer = (index: number): (typeof answers)[number] => {
+    while (answers.length <= index) {
+      const grid = createGrid(container, size);
+      answers.push({ grid, bars: createResidualBars(grid.figure, lCycles) });
+    }
+    return answers[index]!;
+  };
+  puzzle.figure.append(residualKey());
   return {
     draw({ inputs, segments }) {
-      grid(0).draw({ title: "Puzzle", note: "", cells: inputs, inputs, violations: [], changed: [] });
-      segments.forEach(({ prediction, qHalt }, i) => {
+      puzzle.draw({ title: "Puzzle", note: "", cells: inputs, inputs, violations: [], changed: [] });
+      const largest = Math.max(...segments.flatMap(({ residuals }) => [...residuals]));
+      segments.forEach(({ prediction, qHalt, residuals }, i) => {
         const before = segments[i - 1]?.prediction ?? inputs;
         const { solved, violations } = task.check(inputs, prediction);
-        grid(i + 1).draw({
+        const { grid, bars } = answer(i);
+        bars.draw(residuals, largest);
+        grid.draw({
           title: `Segment ${i + 1}`,
           note: `q_halt ${qHalt < 0 ? "−" : "+"}${Math.abs(qHalt).toFixed(1)}`,
           cells: prediction,
@@ -40,7 +49,7 @@ export function createBoard(container: HTMLElement, task: Task): Board {
           sure: qHalt > 0,
         });
       });
-      while (grids.length > segments.length + 1) grids.pop()!.remove();
+      while (answers.length > segments.length) answers.pop()!.grid.figure.remove();
     },
   };
 }
@@ -59,8 +68,8 @@ interface GridState {
 }
 
 interface Grid {
+  readonly figure: HTMLElement;
   draw(state: GridState): void;
-  remove(): void;
 }
 
 function createGrid(container: HTMLElement, size: SudokuSize): Grid {
@@ -87,6 +96,7 @@ function createGrid(container: HTMLElement, size: SudokuSize): Grid {
   figure.append(picture, caption);
   container.append(figure);
   return {
+    figure,
     draw(state) {
       const [violations, changed] = [new Set(state.violations), new Set(state.changed)];
       cells.forEach((element, cell) => {
@@ -107,7 +117,6 @@ function createGrid(container: HTMLElement, size: SudokuSize): Grid {
       figure.classList.toggle("solved", state.solved === true);
       picture.setAttribute("aria-label", describe(state, size));
     },
-    remove: () => figure.remove(),
   };
 }
 
@@ -120,4 +129,18 @@ function describe({ title, note, cells, violations, solved }: GridState, size: S
   const verdict =
     solved === undefined ? "" : solved ? "; solved" : `; ${violations.length} cells break a rule`;
   return `${title}: ${rows.join(", ")}${note && `; ${note}`}${verdict}`;
+}
+
+/** What the bars below the answers mean. */
+function residualKey(): HTMLElement {
+  const key = document.createElement("p");
+  key.className = "residual-key";
+  const entry = (className: string, text: string): HTMLElement => {
+    const item = document.createElement("span");
+    item.className = className;
+    item.textContent = text;
+    return item;
+  };
+  key.append("How far each update moves ", entry("L", "z_L"), " and ", entry("H", "z_H"));
+  return key;
 }

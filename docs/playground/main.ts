@@ -1,11 +1,18 @@
 /** The page: shows what the worker reports and asks it for what the visitor wants. */
 import { formatDuration } from "../../hrm/cli/render.js";
-import { findPreset, presetNames, SUDOKU4_NOTE } from "../../hrm/presets.js";
+import { findPreset, SUDOKU4_NOTE } from "../../hrm/presets.js";
 import { formatPercent, formatProportion } from "../../hrm/statistics.js";
-import { createBoard } from "./board.js";
+import { createBoard, type Board } from "./board.js";
 import { createChart } from "./chart.js";
 import { ACCEPTED, type Command, type Failure, type Phase, type Report } from "./protocol.js";
-import { acceptsField, formatPlace, presetRun, readPlace, type RunConfig } from "./run_config.js";
+import {
+  acceptsField,
+  formatPlace,
+  playgroundPresets,
+  presetRun,
+  readPlace,
+  type RunConfig,
+} from "./run_config.js";
 import { webgpuHelp } from "./webgpu_help.js";
 
 function element<T extends HTMLElement>(id: string, type: new () => T): T {
@@ -32,6 +39,8 @@ let phase: Phase = "preparing";
 let pending: "start" | "pause" | null = null;
 let lastStep = 0;
 let validationPuzzles = 1;
+/** The run ended because validation reached its target. */
+let reached = false;
 let worker: Worker | null = null;
 /** The GPU went away since the page was loaded. */
 let lost = false;
@@ -60,7 +69,13 @@ const accuracyChart = createChart(area("accuracy-chart"), {
 const SMOOTHING = 0.85;
 let smoothLoss = NaN;
 
-let board = createBoard(area("board"), findPreset(run.preset)!.task);
+let board = boardOf(run);
+
+/** An empty board for the task and model of a run. */
+function boardOf({ preset }: RunConfig): Board {
+  const { task, model } = findPreset(preset)!;
+  return createBoard(area("board"), task, model.L_cycles);
+}
 
 /** The run's place in the address; the history stays short. */
 function writeAddress(): void {
@@ -84,21 +99,21 @@ function prepare(): void {
 }
 
 function showConfig(): void {
-  const { departures, task } = findPreset(run.preset)!;
+  const { departures, status: known, task } = findPreset(run.preset)!;
   const options = (select: HTMLSelectElement, values: readonly (string | number)[]): void =>
     select.replaceChildren(...values.map((value) => new Option(String(value), String(value))));
   const withOwn = (values: readonly number[], own: number): number[] =>
     [...new Set([...values, own])].sort((a, b) => a - b);
-  options(fields.preset, presetNames);
+  options(fields.preset, playgroundPresets);
   options(fields.lr, withOwn(LEARNING_RATES, run.lr));
   options(fields.batch, withOwn(BATCH_SIZES, run.batch));
   for (const name of ["preset", "lr", "batch", "seed"] as const) fields[name].value = String(run[name]);
   area("steps").textContent = `of ${count(run.steps)}`;
   showSummary(null);
   const notes = [
+    ...(known.kind === "unproven" ? [`This preset is unproven: ${known.tried}.`] : []),
     `Departs from the official recipe: ${departures.join("; ")}.`,
-    ...(task.name === "sudoku4" ? [SUDOKU4_NOTE] : []),
-    `Training stops at ${formatPercent(run.target)} exact on validation, or after ${count(run.steps)} steps.`,
+    `${task.name === "sudoku4" ? `${SUDOKU4_NOTE} ` : ""}Training stops at ${formatPercent(run.target)} exact on validation, or after ${count(run.steps)} steps.`,
   ];
   area("notes").replaceChildren(
     ...notes.map((note) => {
@@ -113,8 +128,8 @@ function showConfig(): void {
 function showSummary(parameters: number | null): void {
   const model = parameters === null ? "A tiny model" : `A model of ${count(parameters)} parameters`;
   const { task } = findPreset(run.preset)!;
-  const size = Math.sqrt(task.length);
-  area("summary").textContent = `${model} learns ${size}×${size} Sudoku on your GPU, in this page.`;
+  area("summary").textContent =
+    `${model} learns ${task.rows}×${task.columns} Sudoku on your GPU, in this page.`;
 }
 
 /** Everything that belongs to a run, back to nothing. */
@@ -179,7 +194,7 @@ function status(): string {
     case "testing":
       return "Looking at the test set, once.";
     case "finished":
-      return `Finished at step ${count(lastStep)}. Reset, or choose another seed, for a new run.`;
+      return reached ? "Target reached." : "Ended short of the target.";
     case "failed":
       return "Stopped by an error.";
   }
@@ -317,7 +332,8 @@ function receive(report: Report): void {
       if (!Number.isNaN(actSteps)) area("stat-act").textContent = actSteps.toFixed(2);
       area("stat-rate").textContent =
         stepsPerSecond < 10 ? stepsPerSecond.toFixed(1) : stepsPerSecond.toFixed(0);
-      area("stat-left").textContent = `≤ ${formatDuration((totalSteps - step) / stepsPerSecond)}`;
+      area("stat-left").textContent =
+        step < totalSteps ? `≤ ${formatDuration((totalSteps - step) / stepsPerSecond)}` : "–";
       return;
     }
     case "validation": {
@@ -334,11 +350,11 @@ function receive(report: Report): void {
         `validation puzzle ${report.puzzle + 1}, answered with the weights after step ${count(report.step)}`;
       return;
     case "test": {
-      const { scores, reached } = report;
+      const { scores } = report;
+      ({ reached } = report);
       area("stat-left").textContent = "–";
       area("stat-test").textContent = formatProportion(scores.exact, scores.count);
-      area("test-title").textContent =
-        `Test: exact of ${count(scores.count)} untouched puzzles [95% interval]`;
+      area("test-title").textContent = `Test exact of ${count(scores.count)} [95% interval]`;
       area("stat-test").parentElement!.classList.toggle("reached", reached);
       return;
     }
@@ -385,7 +401,7 @@ button("another").addEventListener("click", () => {
 });
 
 function configure(next: RunConfig): void {
-  if (next.preset !== run.preset) board = createBoard(area("board"), findPreset(next.preset)!.task);
+  if (next.preset !== run.preset) board = boardOf(next);
   run = next;
   prepare();
 }

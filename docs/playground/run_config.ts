@@ -1,6 +1,14 @@
 /** The run that the page shows, as its address has it: `#preset=sudoku4&seed=3&lr=0.004`. */
 import { modelConfig, trainConfig } from "../../hrm/config.js";
-import { findPreset, presetNames, type Preset } from "../../hrm/presets.js";
+import { findPreset, type Preset } from "../../hrm/presets.js";
+
+/** Presets for a page: Sudoku that needs no file and learns while one watches. The first is the default. */
+export const playgroundPresets = ["sudoku4", "sudoku4-official", "sudoku6"] as const;
+
+/** A preset that the page offers; undefined for any other name. */
+export function offeredPreset(name: string): Preset | undefined {
+  return (playgroundPresets as readonly string[]).includes(name) ? findPreset(name) : undefined;
+}
 
 /** All that decides a run. */
 export interface RunConfig {
@@ -18,9 +26,9 @@ export interface RunConfig {
 
 /** A run as its preset has it. */
 export function presetRun(name: string): RunConfig {
-  const { model, train, stopAt } = findPreset(name) ?? findPreset(presetNames[0]!)!;
+  const { name: preset, model, train, stopAt } = offeredPreset(name) ?? findPreset(playgroundPresets[0])!;
   return {
-    preset: findPreset(name) ? name : presetNames[0]!,
+    preset,
     seed: 0,
     lr: train.lr,
     batch: model.batch_size,
@@ -63,8 +71,8 @@ export function readPlace(hash: string): Place {
   const given = new Map(new URLSearchParams(hash.replace(/^#/, "")));
   const problems: string[] = [];
   const preset = given.get("preset");
-  if (preset !== undefined && !findPreset(preset))
-    problems.push(`preset=${preset}: expected ${presetNames.join(" or ")}.`);
+  if (preset !== undefined && !offeredPreset(preset))
+    problems.push(`preset=${preset}: expected ${playgroundPresets.join(" or ")}.`);
   const run: Record<keyof RunConfig, string | number> = { ...presetRun(preset ?? "") };
   const read = (name: string, { accepts, expected }: Field): number | undefined => {
     const text = given.get(name);

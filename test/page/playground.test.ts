@@ -122,6 +122,15 @@ describe("playground", function () {
     const paused = await number(page, "step");
     await beats(page, 60);
     expect(await number(page, "step")).to.equal(paused);
+    const residuals = await page.$$eval("#board .residuals", (found) =>
+      found.map((bars) => ({
+        label: bars.getAttribute("aria-label") ?? "",
+        levels: [...bars.children].map((bar) => bar.className).join(" "),
+      })),
+    );
+    expect(residuals.map((r) => r.levels)).to.deep.equal(Array(4).fill("L L H"));
+    for (const { label } of residuals)
+      expect(label).to.match(/^Forward residuals: z_L [\d.]+, z_L [\d.]+, z_H [\d.]+$/);
     expect((await grids(page)).slice(1).some((grid, i) => grid.cells.join() !== before[i + 1]!.cells.join()))
       .to.be.true;
 
