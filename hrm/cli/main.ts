@@ -2,6 +2,7 @@
 import { EngineError } from "../../engine/index.js";
 import { ConfigError } from "../config.js";
 import { ArgumentError, nearestName } from "./arguments.js";
+import { convertCommand } from "./commands/convert.js";
 import { evalCommand } from "./commands/eval.js";
 import { generateCommand } from "./commands/generate.js";
 import { infoCommand } from "./commands/info.js";
@@ -18,6 +19,7 @@ const COMMANDS: Readonly<Record<string, { run: CommandRunner; summary: string }>
   solve: { run: solveCommand, summary: "solve one puzzle, segment by segment" },
   verify: { run: verifyCommand, summary: "replay golden fixtures of the official code" },
   info: { run: infoCommand, summary: "list adapters, and which one would be used" },
+  convert: { run: convertCommand, summary: "turn PyTorch files into safetensors and back" },
   generate: { run: generateCommand, summary: "make puzzles: Sudoku and mazes" },
 };
 
