@@ -19,6 +19,7 @@ export const root = dirname(fileURLToPath(import.meta.url));
 export const libraryEntries = [
   "index",
   "engine/index",
+  "engine/sampling",
   "kernels/index",
   "hrm/index",
   "hrm/tasks/index",

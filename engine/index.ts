@@ -29,7 +29,6 @@ export * from "./errors.js";
 export * from "./initializers.js";
 export * from "./ops/elementwise.js";
 export { takeRows } from "./ops/embedding.js";
-export { takePacked, type PackedBits } from "./ops/gather.js";
 export { concat, slice, transpose } from "./ops/layout.js";
 export { linear, matmul, type MatmulOptions } from "./ops/matmul.js";
 export { attention, crossEntropy, rmsNorm, rope, swiglu } from "./ops/nn.js";
@@ -40,7 +39,7 @@ export {
   type AdamOptions,
   type AdamState,
 } from "./ops/optimizer.js";
-export { randomBits, randomInt, randomPermutations, randomUniform, shuffledIndex } from "./ops/random.js";
+export { randomBits, randomInt, randomUniform } from "./ops/random.js";
 export { maxOver, mean, sum, sumTo, type ReduceOptions } from "./ops/reduce.js";
 export { reshape, stopGradient } from "./ops/view.js";
 export { Program, type ExplainedDispatch } from "./program.js";

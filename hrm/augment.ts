@@ -11,16 +11,15 @@ import {
   mul,
   position,
   randomInt,
-  randomPermutations,
   remainder,
   reshape,
   sub,
-  takePacked,
   takeRows,
   where,
   type Tensor,
   type TensorLike,
 } from "../engine/index.js";
+import { randomPermutations, takePacked } from "../engine/sampling.js";
 import { BLANK, digitToken } from "./tasks/sudoku.js";
 import {
   dihedralSources,

@@ -14,18 +14,16 @@ import {
   remainder,
   reshape,
   shiftRight,
-  shuffledIndex,
   slice,
-  takePacked,
   takeRows,
   variable,
   where,
   type Device,
-  type PackedBits,
   type Tensor,
   type TensorLike,
   type Variable,
 } from "../engine/index.js";
+import { shuffledIndex, takePacked, type PackedBits } from "../engine/sampling.js";
 import type { Batch } from "./act.js";
 import { mapTokens, randomImages, type Images } from "./augment.js";
 import type { HrmConfig } from "./config.js";
