@@ -224,7 +224,13 @@ interface Layout {
 /** Elements of head vectors that a SIMD group of a software adapter owns; beyond, kernels compile slowly and spill. */
 const OWNED_ELEMENTS = 128;
 
-function layoutOf({ headDim, length }: AttentionSpec, { software, subgroups }: Capabilities): Layout {
+/** Refuses specs that cannot become a kernel, before any text is unrolled from them. */
+function layoutOf(spec: AttentionSpec, capabilities: Capabilities): Layout {
+  const { batch, length, heads, headDim } = spec;
+  const { software, subgroups } = capabilities;
+  const name = `attention_b${batch}_s${length}_h${heads}_d${headDim}`;
+  requirePositive(name, { batch, length, heads, headDim });
+  requireBindable(name, { qkv: 3 * rows(spec) * headDim }, capabilities);
   const width = headDim % 4 === 0 ? 4 : 1;
   const lanes = subgroups?.max ?? 4;
   const most = software ? Math.max(1, Math.min(4, Math.floor(OWNED_ELEMENTS / lanes / headDim))) : 1;
@@ -278,8 +284,6 @@ function positionKernel(
   const { batch, length, heads, headDim, causal = false } = spec;
   const { owned } = parts;
   const name = `${family}${causal ? "_causal" : ""}_b${batch}_s${length}_h${heads}_d${headDim}${owned > 1 ? `_x${owned}` : ""}`;
-  requirePositive(name, { batch, length, heads, headDim });
-  requireBindable(name, { qkv: 3 * rows(spec) * headDim }, capabilities);
   const { width, vectors } = layoutOf(spec, capabilities);
   const bindings = parts.buffers.map(([buffer, access, vector]): ShaderBinding => ({
     name: buffer,
