@@ -1,0 +1,139 @@
+/** What holds for every kernel: its text compiles, its record tells the truth about it, and bad specs are refused. */
+import { assert } from "chai";
+import * as kernels from "../../kernels/index.js";
+import { baselineCapabilities, type Capabilities, type Kernel } from "../../kernels/kernel.js";
+import { testDevice } from "../support/device.js";
+import { FAMILIES, type Family } from "../support/kernel_specs.js";
+import { assertRefused } from "../support/kernels.js";
+
+/** Capabilities that choose among variants: kind of adapter, and subgroups of none, one or several sizes. */
+const CAPABILITIES: readonly Capabilities[] = [false, true].flatMap((software) =>
+  [null, { min: 4, max: 4 }, { min: 8, max: 8 }, { min: 32, max: 32 }, { min: 4, max: 128 }].flatMap(
+    (subgroups) =>
+      [false, true].map((shaderF16) => ({ ...baselineCapabilities, software, subgroups, shaderF16 })),
+  ),
+);
+
+/** The distinct kernels that a family makes of its specs. */
+function variants({ cases }: Family): Kernel[] {
+  const byCode = new Map<string, Kernel>();
+  for (const { make } of cases)
+    for (const capabilities of CAPABILITIES) {
+      const kernel = make(capabilities);
+      byCode.set(kernel.code, kernel);
+    }
+  return [...byCode.values()];
+}
+
+const FEATURE_OF: Readonly<Record<string, string>> = { subgroups: "subgroups", f16: "shader-f16" };
+
+/** Features that the shader text asks for. */
+function featuresOf({ code }: Kernel): string[] {
+  return [...code.matchAll(/^enable ([^;]+);/gm)]
+    .flatMap((match) => match[1]!.split(","))
+    .map((name) => FEATURE_OF[name.trim()] ?? name.trim());
+}
+
+describe("every kernel", () => {
+  it("is in the sweep", () => {
+    const helpers =
+      /Reference$|Tables$|^require|^threefry|^(baselineCapabilities|BYTES_PER_ELEMENT|KernelError|THREEFRY)$/;
+    const made = Object.keys(kernels).filter((name) => !helpers.test(name));
+    assert.sameMembers(
+      FAMILIES.map((family) => family.name),
+      made,
+    );
+  });
+
+  for (const family of FAMILIES) {
+    it(`${family.name} compiles in all variants that this adapter allows @slow`, async () => {
+      const device = await testDevice();
+      const forbidden: string[] = [];
+      const compiled: Promise<unknown>[] = [];
+      for (const kernel of variants(family)) {
+        const missing = featuresOf(kernel).filter(
+          (feature) => !device.gpu.features.has(feature as GPUFeatureName),
+        );
+        if (missing.length > 0) forbidden.push(`${kernel.name} (needs ${missing.join(", ")})`);
+        else compiled.push(device.pipeline(kernel, "the sweep"));
+      }
+      await Promise.all(compiled);
+      device.throwLateError();
+      assert.isNotEmpty(compiled);
+      for (const line of forbidden) console.log(`      not on this adapter: ${line}`);
+    });
+  }
+
+  for (const family of FAMILIES) {
+    it(`${family.name} binds what it says, in order, in at most 8 storage buffers`, () => {
+      for (const kernel of variants(family)) {
+        const inText = [
+          ...kernel.code.matchAll(
+            /@group\((\d)\) @binding\((\d+)\) var<storage, (\w+)> (\w+): array<(?:vec4<)?(\w+)/g,
+          ),
+        ].map(([, group, binding, access, name, dtype]) => ({ group, binding, access, name, dtype }));
+        assert.deepEqual(
+          inText,
+          kernel.bindings.map((b, i) => ({ group: "0", binding: String(i), ...b })),
+          kernel.name,
+        );
+        assert.equal(
+          kernel.code.match(/var<(storage|uniform)/g)?.length,
+          kernel.bindings.length,
+          kernel.name,
+        );
+        assert.isAtMost(kernel.bindings.length, 8, kernel.name);
+        assert.include(
+          kernel.bindings.map((b) => b.access),
+          "read_write",
+          kernel.name,
+        );
+      }
+    });
+    it(`${family.name} is a pure function with a readable name and counts that can be`, () => {
+      for (const { make } of family.cases)
+        for (const capabilities of CAPABILITIES) {
+          const kernel = make(capabilities);
+          assert.deepEqual(make({ ...capabilities }), kernel);
+          assert.match(kernel.name, /^[a-z][a-zA-Z0-9_()+]*$/);
+          assert.isTrue(Number.isInteger(kernel.flops) && kernel.flops >= 0, `${kernel.name} flops`);
+          assert.isTrue(Number.isInteger(kernel.bytes) && kernel.bytes >= 4, `${kernel.name} bytes`);
+          for (const n of kernel.workgroups) assert.isTrue(Number.isInteger(n) && n >= 1, kernel.name);
+          assert.notMatch(kernel.code, /undefined|NaN|Infinity|\[object/, kernel.name);
+          assert.equal(kernel.code.match(/fn main\(/g)?.length, 1, kernel.name);
+        }
+    });
+    if (family.sizes.length > 0)
+      it(`${family.name} refuses sizes that are no positive integers`, () => {
+        for (const size of family.sizes)
+          for (const bad of [0, -1, 1.5, NaN, Infinity])
+            assertRefused(
+              () => family.cases[0]!.make(baselineCapabilities, { [size]: bad }),
+              new RegExp(`${size} = ${bad}`),
+            );
+      });
+    it(`${family.name} refuses buffers past the binding limit, and only those`, () => {
+      for (const { make, largest } of family.cases) {
+        const limited = (bytes: number) =>
+          make({ ...baselineCapabilities, maxStorageBufferBindingSize: bytes });
+        limited(4 * largest);
+        assertRefused(() => limited(4 * largest - 1), /bytes per storage-buffer binding/);
+      }
+    });
+    it(`${family.name} keeps dispatches within the limit or refuses`, () => {
+      let refused = 0;
+      for (const { make } of family.cases)
+        for (const software of [false, true])
+          for (const limit of [1, 2, 7]) {
+            const capabilities = { ...baselineCapabilities, software };
+            const whole = make(capabilities).workgroups.reduce((a, b) => a * b, 1);
+            const limited = { ...capabilities, maxComputeWorkgroupsPerDimension: limit };
+            if (whole > limit ** 3) {
+              assertRefused(() => make(limited), /workgroups/);
+              refused++;
+            } else if (whole <= limit) for (const n of make(limited).workgroups) assert.isAtMost(n, limit);
+          }
+      assert.isAbove(refused, 0, "no spec of the table is too large");
+    });
+  }
+});
