@@ -48,7 +48,7 @@ export interface Scores {
 /** Evaluates weights on a set; compiled once, run often. */
 export interface Evaluator {
   readonly program: Program;
-  /** Scores over the first `limit` puzzles (default all); submits everything, then reads once. */
+  /** Scores over the first `limit` puzzles (default all); submits everything, then reads the sums. */
   run(limit?: number): Promise<Scores>;
   destroy(): void;
 }
