@@ -154,8 +154,9 @@ describe("attention", () => {
         { software, maxComputeWorkgroupsPerDimension: software ? 5 : 3 },
       );
     });
-    it(`agrees with float64 at a long sequence of wide heads ${variant} @slow`, async () => {
-      await check({ batch: 1, length: 225, heads: 2, headDim: 64 }, { software });
+    it(`agrees with float64 at a long sequence ${variant} @slow`, async () => {
+      // The widest heads take a software adapter seconds to compile; there, two positions a thread are the edge.
+      await check({ batch: 1, length: 225, heads: 2, headDim: software ? 16 : 64 }, { software });
     });
   }
 

@@ -63,7 +63,6 @@ const ATTENTION = [
   { batch: 2, length: 19, heads: 3, headDim: 8 },
   { batch: 2, length: 19, heads: 3, headDim: 8, causal: true },
   { batch: 1, length: 16, heads: 2, headDim: 5, causal: true },
-  { batch: 1, length: 81, heads: 2, headDim: 32 },
   { batch: 1, length: 900, heads: 8, headDim: 64 },
 ];
 const attentionElements = ({ batch, length, heads, headDim }: (typeof ATTENTION)[number]): number =>
@@ -178,7 +177,6 @@ const MATMUL = (["nn", "nt", "tn"] as const).flatMap((layout) => [
   { layout, M: 37, N: 29, K: 13, bias: true },
   { layout, M: 33, N: 65, K: 7, batch: 3 },
   { layout, M: 64, N: 96, K: 32, bias: true, residual: true },
-  { layout, M: 128, N: 16, K: 64, batch: 2 },
   { layout, M: 512, N: 512, K: 128 },
 ]);
 
