@@ -172,7 +172,7 @@ const PRESETS: readonly Preset[] = [
     train: trainConfig({
       lr: 4e-3,
       lr_warmup_steps: 50,
-      total_steps: 3500,
+      total_steps: 5000,
       lr_min_ratio: 0.1,
       weight_decay: 0.1,
       ema_decay: 0.995,
