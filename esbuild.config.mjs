@@ -1,12 +1,13 @@
 /**
  * Builds what runs: the library (`dist/`, one file per entry point, shared code in chunks), the command line
- * (`dist/cli.js`), the benchmarks (`build/bench/`) and the playground, a folder that any web server can serve
- * (`build/playground/`). Declarations come from tsc (`npm run build`).
+ * (`dist/cli.js`), the benchmarks (`build/bench/`) and the playground with the benchmark page, a folder that any web
+ * server can serve (`build/playground/`). Declarations come from tsc (`npm run build`).
  *
- *   node esbuild.config.mjs [library] [cli] [bench] [playground]     default: library cli
+ *   node esbuild.config.mjs [library] [cli] [bench] [playground] [bench-page]     default: library cli
  *
  * Silent on stdout, since `npm run hrm -- ... --json` promises JSON there.
  */
+import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -101,7 +102,23 @@ const targets = {
     outdir: "build/playground",
     outbase: "docs/playground",
   }),
+  "bench-page": () => ({
+    ...common,
+    entryPoints: ["main.ts", "worker.ts", "index.html", "style.css"].map((name) => `docs/bench/${name}`),
+    platform: "browser",
+    minify: true,
+    loader: { ".html": "copy" },
+    define: { BUILD_COMMIT: JSON.stringify(commit()) },
+    outdir: "build/playground/bench",
+    outbase: "docs/bench",
+  }),
 };
+
+/** The sources' commit, which reports name; empty outside a git checkout. */
+function commit() {
+  const { stdout, status } = spawnSync("git", ["rev-parse", "--short=12", "HEAD"], { cwd: root });
+  return status === 0 ? String(stdout).trim() : "";
+}
 
 /** Builds the named targets. */
 export async function build(names) {

@@ -1,4 +1,4 @@
-/** `npm start`: builds the playground and serves it on this machine. `--port N` or PORT asks for a port. */
+/** `npm start`: builds the playground and the benchmark page and serves them on this machine. `--port N` or PORT asks for a port. */
 import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
 import { extname, join, sep } from "node:path";
@@ -40,7 +40,8 @@ const server = createServer(async (request, response) => {
   } catch {
     return response.writeHead(400).end("bad address");
   }
-  const file = join(folder, path === "/" ? "index.html" : path);
+  if (path === "/bench") return response.writeHead(301, { location: "/bench/" }).end();
+  const file = join(folder, path.endsWith("/") ? `${path}index.html` : path);
   const bytes = file.startsWith(folder + sep) ? await readFile(file).catch(() => null) : null;
   if (!bytes) return response.writeHead(404, { "content-type": "text/plain" }).end("not here");
   response.writeHead(200, {
@@ -66,7 +67,9 @@ const asked = askedPort();
 if (asked === null) process.exitCode = 2;
 else {
   process.stdout.write("building the playground\n");
-  await build(["playground"]);
+  await build(["playground", "bench-page"]);
   const port = await listen(asked);
-  process.stdout.write(`\nThe playground is at http://${HOST}:${port}/ (Ctrl-C ends it)\n`);
+  process.stdout.write(
+    `\nThe playground is at http://${HOST}:${port}/ (Ctrl-C ends it), the benchmark at /bench/\n`,
+  );
 }
