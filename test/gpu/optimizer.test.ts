@@ -121,7 +121,9 @@ describe("optimizer", () => {
     it(`adamAtan2 has the angle right in every octant and at its edges ${variant}`, async () => {
       // With beta1 = 0 and zero moments, m = g and v = g^2 (1 - beta2): only hyper turns the angle.
       const g = Float32Array.from([1, -1, 3e-4, -7, 1e4, -1e-6, 0, 2]);
-      for (const inside of [1e-6, 0.1, 0.82, 0.83, 1, 1.99, 2, 2.01, 3, 4.82, 4.83, 47, 1e6]) {
+      for (const inside of [
+        1e-6, 0.1, 0.3, 0.6, 0.82, 0.83, 1, 1.99, 2, 2.01, 3, 4.82, 4.83, 7, 15, 47, 1e6,
+      ]) {
         const spec = { count: 8, beta1: 0, beta2: 0.75, weightDecay: 0, epsilon: 1 };
         const state = { p: zeros(8), m: zeros(8), v: zeros(8), g, ema: zeros(8) };
         const hyper = Float32Array.from([1, 1, inside, 0]);
