@@ -7,6 +7,7 @@ import { decodeCheckpoint, type Checkpoint } from "./checkpoint.js";
 import { ConfigError, defaultConfig, modelConfig, type HrmConfig } from "./config.js";
 import { FileFormatError } from "./files/file_format_error.js";
 import { readSafetensors, widenToF32, type SafetensorsTensor } from "./files/safetensors.js";
+import { isSealed } from "./files/seal.js";
 import { isTorch, readTorch } from "./files/torch.js";
 import {
   parameterSpecs,
@@ -15,6 +16,7 @@ import {
   TOKEN_EMBEDDING,
   type StateDict,
 } from "./parameters.js";
+import { taskOfShape } from "./tasks/registry.js";
 
 /** What official names begin with: a compiled model in its loss head, the loss head alone, nothing. */
 const PREFIXES = ["_orig_mod.model.", "model.", "_orig_mod.", ""];
@@ -57,7 +59,7 @@ export interface InferredConfig {
 }
 
 /** Fields that no shape tells but that decide what the weights compute. */
-const UNTOLD = [
+export const UNTOLD_FIELDS = [
   "num_heads",
   "H_cycles",
   "L_cycles",
@@ -128,7 +130,7 @@ export function inferConfig(state: StateDict, given: Partial<HrmConfig> = {}): I
   }
   return {
     config,
-    assumed: UNTOLD.filter((field) => given[field] === undefined && told[field] === undefined),
+    assumed: UNTOLD_FIELDS.filter((field) => given[field] === undefined && told[field] === undefined),
   };
 }
 
@@ -149,7 +151,7 @@ function expansionOf(
 export interface OpenOptions {
   /** Fields that its shapes do not tell. */
   readonly config?: Partial<HrmConfig>;
-  /** Name of the task that the weights belong to. */
+  /** Name of the task that the weights belong to; default: the one that sequence length and vocabulary are those of. */
   readonly task?: string;
 }
 
@@ -168,14 +170,20 @@ export function openCheckpoint(
   bytes: Uint8Array,
   { config: given, task }: OpenOptions = {},
 ): OpenedCheckpoint {
-  if (!isTorch(bytes) && readSafetensors(bytes).metadata["format"] === "hrm-webgpu")
-    return { checkpoint: decodeCheckpoint(bytes), assumed: [] };
+  if (isOurs(bytes)) return { checkpoint: decodeCheckpoint(bytes), assumed: [] };
   const raw = officialState(readTensorFile(bytes));
   const { config, assumed } = inferConfig(raw, given);
-  if (task === undefined)
+  if (task === undefined && assumed.includes("seq_len"))
     throw new FileFormatError(
       "checkpoint",
-      "the file holds weights alone; say which task they are for (--preset) and what their shapes do not tell (--config)",
+      "the file holds weights alone, and nothing tells how many cells a puzzle has; say which task they are for (--preset), or seq_len and what else their shapes do not tell (--config)",
     );
-  return { checkpoint: { config, task, step: 0, seed: null, raw, ema: null }, assumed };
+  const name = task ?? taskOfShape(config.seq_len, config.vocab_size).name;
+  return { checkpoint: { config, task: name, step: 0, seed: null, raw, ema: null }, assumed };
+}
+
+/** True for a checkpoint that {@link encodeCheckpoint} wrote, whole or torn, however little of it is left to read. */
+export function isOurs(bytes: Uint8Array): boolean {
+  if (isTorch(bytes)) return false;
+  return isSealed(bytes) || readSafetensors(bytes).metadata["format"] === "hrm-webgpu";
 }

@@ -1,8 +1,9 @@
 /** Checkpoints of a run on disk: written so that no crash leaves half a file, the last few kept, the newest good one found. */
-import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { decodeCheckpoint, type Checkpoint } from "../checkpoint.js";
 import { EngineError } from "../../engine/errors.js";
+import { makeFolder } from "./make_folder.js";
 
 /** A folder without a checkpoint that can be read. */
 export class NoCheckpointError extends EngineError {
@@ -21,7 +22,7 @@ const NAME = /^step-(\d+)\.safetensors$/;
  */
 export async function writeAtomically(path: string, bytes: Uint8Array): Promise<void> {
   const folder = dirname(path);
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   const partial = `${path}.${process.pid}.partial`;
   try {
     const file = await open(partial, "w");

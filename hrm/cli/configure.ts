@@ -116,7 +116,7 @@ export async function configure(
 }
 
 /** The fields of a config file. @throws ArgumentError */
-async function readConfigFile(file: string): Promise<Record<string, unknown>> {
+export async function readConfigFile(file: string): Promise<Record<string, unknown>> {
   const bad = (reason: string): ArgumentError =>
     new ArgumentError(
       `--config ${file}: ${reason}; expected a JSON object of config fields, such as {"hidden_size": 64}.`,

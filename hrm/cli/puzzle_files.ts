@@ -17,6 +17,26 @@ const HELD_OUT_SHARE = 0.1;
 /** Puzzles held out at most. */
 const HELD_OUT_MOST = 512;
 
+/** Puzzles that the command line names, and the option that did. */
+export interface PuzzleFile {
+  readonly path: string;
+  readonly option: string;
+}
+
+/** The file to read puzzles from, where `--data` and `--test` mean the same; null for none. @throws ArgumentError for two */
+export function puzzleFile({
+  data,
+  test,
+}: {
+  readonly data: string | undefined;
+  readonly test: string | undefined;
+}): PuzzleFile | null {
+  if (data !== undefined && test !== undefined)
+    throw new ArgumentError("--test: got a second file beside --data; expected one of the two.");
+  if (data !== undefined) return { path: data, option: "--data" };
+  return test === undefined ? null : { path: test, option: "--test" };
+}
+
 /** A path or an address as a source. `option` names it in errors. @throws ArgumentError where there is nothing */
 export async function openSource(path: string, option: string): Promise<Source> {
   if (/^https?:\/\//.test(path)) return urlSource(path);
@@ -102,5 +122,7 @@ export function describeSplits({ train, validation, test }: PuzzleSplits, { task
 
 /** How the blank cells were filled, beside what the most frequent answer would score on them. */
 export function describeBlanks({ blankAccuracy }: Scores, data: PuzzleSet): string {
-  return `blanks ${formatPercent(blankAccuracy)} (the most frequent answer: ${formatPercent(majorityOfBlanks(data))})`;
+  const majority = majorityOfBlanks(data);
+  if (Number.isNaN(majority)) return "no blanks";
+  return `blanks ${formatPercent(blankAccuracy)} (the most frequent answer: ${formatPercent(majority)})`;
 }

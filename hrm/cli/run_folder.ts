@@ -1,9 +1,10 @@
 /** A run's folder on disk: made once, never overwritten, each file whole or absent. */
-import { mkdir, stat } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
 import { EngineError } from "../../engine/errors.js";
 import { ArgumentError } from "./arguments.js";
 import { writeAtomically } from "./checkpoint_store.js";
+import { makeFolder } from "./make_folder.js";
 
 /** A file that could not be written: which, and why. */
 export class OutputError extends EngineError {
@@ -62,29 +63,6 @@ export async function createRunFolder(
       if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw cannot(error);
     }
   }
-}
-
-/** A folder with those above it. Node's own recursive mkdir never returns where a file system refuses with ENOENT. */
-export async function makeFolder(path: string): Promise<void> {
-  const missing = await makeOne(path);
-  if (!missing) return;
-  const above = dirname(path);
-  if (above === path) throw missing;
-  await makeFolder(above);
-  const stillMissing = await makeOne(path);
-  if (stillMissing) throw stillMissing;
-}
-
-/** Makes a folder, or finds it there. Returns the error where the one above it may be missing; throws any other. */
-async function makeOne(path: string): Promise<NodeJS.ErrnoException | null> {
-  try {
-    await mkdir(path);
-  } catch (caught) {
-    const error = caught as NodeJS.ErrnoException;
-    if (error.code === "ENOENT") return error;
-    if (error.code !== "EEXIST" || !(await stat(path)).isDirectory()) throw error;
-  }
-  return null;
 }
 
 /** Replaces a file in one step. @throws OutputError */

@@ -23,6 +23,11 @@ export function seal<B extends Uint8Array>(bytes: B): B {
   return bytes;
 }
 
+/** True for a file that says it is sealed, whole or not. */
+export function isSealed(bytes: Uint8Array): boolean {
+  return sealPlace(bytes) !== -1;
+}
+
 /**
  * Reads a sealed file.
  * @throws FileFormatError where the checksum is missing or wrong, or the file is no safetensors file

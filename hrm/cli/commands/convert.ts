@@ -5,10 +5,9 @@ import { FileFormatError } from "../../files/file_format_error.js";
 import { readSafetensors, writeSafetensors, type SafetensorsTensor } from "../../files/safetensors.js";
 import { isTorch, readTorch, writeTorch } from "../../files/torch.js";
 import { decodeCheckpoint } from "../../checkpoint.js";
-import { OFFICIAL_PREFIX } from "../../official.js";
+import { isOurs, OFFICIAL_PREFIX } from "../../official.js";
 import { ArgumentError, parseArguments, type Command } from "../arguments.js";
-import { writeAtomically } from "../checkpoint_store.js";
-import { reasonOf } from "../run_folder.js";
+import { reasonOf, writeFileSafely } from "../run_folder.js";
 import { jsonOption, printJson, show } from "../shared.js";
 
 const options = {
@@ -64,7 +63,7 @@ export async function convertCommand(argv: readonly string[]): Promise<number> {
     throw new ArgumentError(`<input> "${from}": ${error.message}`);
   }
   const torch = suffix !== ".safetensors";
-  await writeAtomically(
+  await writeFileSafely(
     to,
     torch
       ? writeTorch(tensors, { archive: basename(to, suffix) || "archive" })
@@ -78,8 +77,7 @@ export async function convertCommand(argv: readonly string[]): Promise<number> {
 /** A checkpoint of ours gives its weights under the names that the official code loads; other files what they hold. */
 function readAny(bytes: Uint8Array, which: "raw" | "ema"): ReadonlyMap<string, SafetensorsTensor> {
   if (isTorch(bytes)) return readTorch(bytes);
-  const file = readSafetensors(bytes);
-  if (file.metadata["format"] !== "hrm-webgpu") return file.tensors;
+  if (!isOurs(bytes)) return readSafetensors(bytes).tensors;
   const { raw, ema } = decodeCheckpoint(bytes);
   if (which === "ema" && !ema)
     throw new FileFormatError("checkpoint", "it keeps no moving average; convert it with --weights raw");

@@ -5,19 +5,9 @@ import { findPreset } from "../../presets.js";
 import { majorityOfBlanks, type PuzzleSet } from "../../puzzles.js";
 import { formatPercent, formatProportion } from "../../statistics.js";
 import { ArgumentError, parseArguments, type Command } from "../arguments.js";
-import { describeBlanks, readPuzzles } from "../puzzle_files.js";
-import {
-  adapterOptions,
-  checkpointOptions,
-  jsonOption,
-  loadCheckpoint,
-  openAnnounced,
-  printJson,
-  say,
-  show,
-  taskOf,
-  uploadWeights,
-} from "../shared.js";
+import { checkpointOptions, loadCheckpoint, taskOf, uploadWeights } from "../checkpoint_file.js";
+import { describeBlanks, puzzleFile, readPuzzles, type PuzzleFile } from "../puzzle_files.js";
+import { adapterOptions, jsonOption, openAnnounced, printJson, say, show } from "../shared.js";
 
 const options = {
   ...checkpointOptions,
@@ -57,11 +47,12 @@ export async function evalCommand(argv: readonly string[]): Promise<number> {
     return 0;
   }
   const { values } = parsed;
-  const checkpoint = await loadCheckpoint(values.checkpoint);
-  const { data, origin } = await testPuzzles(checkpoint, values);
+  const puzzles = puzzleFile(values);
+  const { checkpoint, description } = await loadCheckpoint({ ...values, puzzles });
+  const { data, origin } = await testPuzzles(checkpoint, { puzzles, seed: values.seed });
   const device = await openAnnounced(values.adapter);
   try {
-    say(`weights   step ${checkpoint.step} of a run on ${checkpoint.task}`);
+    say(`weights   ${description}`);
     say(`data      ${origin}`);
     const evaluator = await createEvaluator({
       device,
@@ -98,23 +89,15 @@ export async function evalCommand(argv: readonly string[]): Promise<number> {
 /** The puzzles to score, and where they come from in words. @throws ArgumentError */
 async function testPuzzles(
   checkpoint: Checkpoint,
-  {
-    data,
-    test,
-    seed: given,
-  }: { data: string | undefined; test: string | undefined; seed: number | undefined },
+  { puzzles, seed: given }: { puzzles: PuzzleFile | null; seed: number | undefined },
 ): Promise<{ data: PuzzleSet; origin: string }> {
-  const task = taskOf(checkpoint);
-  if (data !== undefined && test !== undefined)
-    throw new ArgumentError("--test: got a second file beside --data; expected one of the two.");
-  const path = data ?? test;
-  if (path !== undefined) {
-    const option = data !== undefined ? "--data" : "--test";
+  if (puzzles) {
+    const { path, option } = puzzles;
     if (given !== undefined)
       throw new ArgumentError(
         `--seed: got ${given} with ${option}; expected no seed where puzzles come from a file.`,
       );
-    const { set } = await readPuzzles(path, option, { task, split: "test" });
+    const { set } = await readPuzzles(path, option, { task: taskOf(checkpoint), split: "test" });
     return { data: set, origin: `${set.count} puzzles of ${path}` };
   }
   const preset = findPreset(checkpoint.task);

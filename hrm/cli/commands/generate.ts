@@ -12,7 +12,8 @@ import type { SudokuSize } from "../../tasks/sudoku.js";
 import { generateSudoku, SUDOKU_DIFFICULTIES, type SudokuDifficulty } from "../../tasks/sudoku_generator.js";
 import type { Task } from "../../tasks/task.js";
 import { ArgumentError, parseArguments, type Command } from "../arguments.js";
-import { makeFolder, OutputError, writeFileSafely } from "../run_folder.js";
+import { makeFolder } from "../make_folder.js";
+import { OutputError, writeFileSafely } from "../run_folder.js";
 import { jsonOption, printJson, say } from "../shared.js";
 
 const FORMATS = ["csv", "jsonl", "official"] as const;

@@ -2,19 +2,10 @@
 import { createSolver } from "../../evaluate.js";
 import { PuzzleError, type Task } from "../../tasks/task.js";
 import { ArgumentError, parseArguments, type Command } from "../arguments.js";
-import { readPuzzles } from "../puzzle_files.js";
+import { checkpointOptions, loadCheckpoint, taskOf, uploadWeights } from "../checkpoint_file.js";
+import { puzzleFile, readPuzzles, type PuzzleFile } from "../puzzle_files.js";
 import { wantsColor } from "../render.js";
-import {
-  adapterOptions,
-  checkpointOptions,
-  jsonOption,
-  loadCheckpoint,
-  openAnnounced,
-  printJson,
-  show,
-  taskOf,
-  uploadWeights,
-} from "../shared.js";
+import { adapterOptions, jsonOption, openAnnounced, printJson, show } from "../shared.js";
 import { renderSolution } from "../solution.js";
 
 const options = {
@@ -47,9 +38,10 @@ export async function solveCommand(argv: readonly string[]): Promise<number> {
     return 0;
   }
   const { values, positionals } = parsed;
-  const checkpoint = await loadCheckpoint(values.checkpoint);
+  const puzzles = puzzleFile(values);
+  const { checkpoint } = await loadCheckpoint({ ...values, puzzles });
   const task = taskOf(checkpoint);
-  const { inputs, identifier } = await choosePuzzle(task, positionals[0], values);
+  const { inputs, identifier } = await choosePuzzle(task, positionals[0], puzzles, values.number);
   const device = await openAnnounced(values.adapter);
   try {
     const solver = await createSolver({
@@ -88,12 +80,12 @@ interface Chosen {
 async function choosePuzzle(
   task: Task,
   text: string | undefined,
-  { data, test, number }: { data: string | undefined; test: string | undefined; number: number },
+  puzzles: PuzzleFile | null,
+  number: number,
 ): Promise<Chosen> {
-  const path = data ?? test;
-  if ((text === undefined) === (path === undefined) || (data !== undefined && test !== undefined)) {
+  if ((text === undefined) === (puzzles === null)) {
     throw new ArgumentError(
-      `<puzzle>: got ${text === undefined && path === undefined ? "nothing" : "more than one source"}; expected a puzzle row by row, or --data with a file of puzzles.`,
+      `<puzzle>: got ${puzzles === null ? "nothing" : "a puzzle and a file"}; expected a puzzle row by row, or --data with a file of puzzles.`,
     );
   }
   if (text !== undefined) {
@@ -103,7 +95,8 @@ async function choosePuzzle(
       throw error instanceof PuzzleError ? new ArgumentError(`<puzzle>: ${error.message}`) : error;
     }
   }
-  const { set } = await readPuzzles(path!, data !== undefined ? "--data" : "--test", { task, split: "test" });
+  const { path, option } = puzzles!;
+  const { set } = await readPuzzles(path, option, { task, split: "test" });
   if (number > set.count)
     throw new ArgumentError(
       `--number: got ${number}; expected at most ${set.count}, the puzzles of ${path}.`,

@@ -1,0 +1,159 @@
+/** The checkpoint that a command line names: ours, an official PyTorch file, or safetensors of a state dict. */
+import { readFile } from "node:fs/promises";
+import type { Device } from "../../engine/index.js";
+import type { Checkpoint } from "../checkpoint.js";
+import { ConfigError, isModelField, type HrmConfig } from "../config.js";
+import { FileFormatError } from "../files/file_format_error.js";
+import { isTorch } from "../files/torch.js";
+import { isOurs, openCheckpoint, UNTOLD_FIELDS, type OpenedCheckpoint } from "../official.js";
+import { createWeights, type Weights } from "../parameters.js";
+import { findPreset, presetNames } from "../presets.js";
+import { findTask, TASK_NAMES } from "../tasks/registry.js";
+import type { Task } from "../tasks/task.js";
+import { ArgumentError, type Option } from "./arguments.js";
+import { readConfigFile } from "./configure.js";
+import { readPuzzles, type PuzzleFile } from "./puzzle_files.js";
+import { reasonOf } from "./run_folder.js";
+import { requirePreset, say } from "./shared.js";
+
+/** Options of the commands that read a checkpoint. */
+export const checkpointOptions = {
+  checkpoint: {
+    type: "string",
+    help: "file of weights: written by hrm train, by the official PyTorch code, or safetensors made of one",
+    placeholder: "file",
+  },
+  weights: { type: "choice", choices: ["ema", "raw"], default: "ema", help: "moving average or raw weights" },
+  segments: {
+    type: "int",
+    min: 1,
+    max: 1000,
+    help: "ACT segments per puzzle",
+    defaultText: "the model's halt_max_steps",
+  },
+  preset: {
+    type: "string",
+    help: "for a file that holds weights alone: the preset whose task they solve, and whose fields their shapes do not tell",
+    placeholder: "name",
+  },
+  config: {
+    type: "string",
+    help: "for a file that holds weights alone: JSON file with config fields, which win over --preset",
+    placeholder: "file",
+  },
+} as const satisfies Record<string, Option>;
+
+/** A checkpoint with what it is, in words. */
+export interface LoadedCheckpoint {
+  readonly checkpoint: Checkpoint;
+  readonly description: string;
+}
+
+/** What the command line says of the checkpoint. */
+export interface CheckpointChoice {
+  readonly checkpoint: string | undefined;
+  readonly preset: string | undefined;
+  readonly config: string | undefined;
+  /** Puzzles that go with it, and the option that named them: they tell the task where nothing else does. */
+  readonly puzzles: PuzzleFile | null;
+}
+
+const EXPECTED = "expected a file that hrm train or hrm convert wrote, or an official PyTorch checkpoint";
+
+/** Reads a checkpoint file; warns of what had to be assumed. @throws ArgumentError naming the option or file, and what is wrong with it */
+export async function loadCheckpoint(choice: CheckpointChoice): Promise<LoadedCheckpoint> {
+  const { checkpoint: path } = choice;
+  if (path === undefined) throw new ArgumentError(`--checkpoint: got nothing; ${EXPECTED}.`);
+  let bytes: Uint8Array;
+  try {
+    bytes = new Uint8Array(await readFile(path));
+  } catch (error) {
+    throw new ArgumentError(`--checkpoint "${path}": cannot be read (${reasonOf(error)}); ${EXPECTED}.`);
+  }
+  try {
+    return await open(bytes, path, choice);
+  } catch (error) {
+    if (!(error instanceof FileFormatError)) throw error;
+    throw new ArgumentError(`--checkpoint "${path}": ${error.message}; ${EXPECTED}.`);
+  }
+}
+
+async function open(bytes: Uint8Array, path: string, choice: CheckpointChoice): Promise<LoadedCheckpoint> {
+  if (isOurs(bytes)) {
+    for (const option of ["preset", "config"] as const)
+      if (choice[option] !== undefined)
+        throw new ArgumentError(
+          `--${option}: got "${choice[option]}"; expected none, as "${path}" says itself what it is.`,
+        );
+    const { checkpoint } = openCheckpoint(bytes);
+    return { checkpoint, description: `step ${checkpoint.step} of a run on ${checkpoint.task}` };
+  }
+  const { checkpoint, assumed } = await openWeights(bytes, choice);
+  const { config, task, raw } = checkpoint;
+  if (assumed.length > 0) {
+    const values = assumed.map((field) => `${field} ${String(config[field])}`).join(", ");
+    say(
+      `warning   the file does not tell ${values}: assumed; where that is wrong, name them with --preset or --config`,
+    );
+  }
+  const kind = isTorch(bytes) ? "PyTorch" : "safetensors";
+  return { checkpoint, description: `${raw.size} tensors of a ${kind} file, taken for ${task}` };
+}
+
+/** Weights alone: fields from --config, then the preset, then the puzzles, then the official defaults. */
+async function openWeights(bytes: Uint8Array, choice: CheckpointChoice): Promise<OpenedCheckpoint> {
+  const preset = choice.preset === undefined ? undefined : requirePreset(choice.preset);
+  const file = choice.config === undefined ? {} : await readConfigFile(choice.config);
+  const fromFile = Object.fromEntries(Object.entries(file).filter(([field]) => isModelField(field)));
+  const fromPreset = preset && {
+    ...Object.fromEntries(UNTOLD_FIELDS.map((field) => [field, preset.model[field]])),
+    vocab_size: preset.model.vocab_size,
+  };
+  const { puzzles } = choice;
+  const data = puzzles && !preset ? await readPuzzles(puzzles.path, puzzles.option, { split: "test" }) : null;
+  const given: Partial<HrmConfig> = {
+    ...(data && { seq_len: data.task.length }),
+    // Text encodes by the task's rules; other formats hold tokens, and may not use all that the model knows.
+    ...(data?.format === "csv" && { vocab_size: data.task.vocabSize }),
+    ...fromPreset,
+    ...fromFile,
+  };
+  const task = preset?.name ?? (data?.format === "csv" ? data.task.name : undefined);
+  try {
+    return openCheckpoint(bytes, { config: given, ...(task !== undefined && { task }) });
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    const { field, got, expected } = error;
+    const source =
+      field in fromFile
+        ? `--config ${choice.config}: ${field}`
+        : preset && field in fromPreset!
+          ? `--preset ${preset.name}: ${field}`
+          : field in given
+            ? `${puzzles!.option} "${puzzles!.path}": ${field}`
+            : `--config: ${field} (assumed)`;
+    throw new ArgumentError(`${source}: got ${JSON.stringify(got)}; expected ${expected}.`);
+  }
+}
+
+/** The raw or averaged weights of a checkpoint, on the device. */
+export function uploadWeights(device: Device, checkpoint: Checkpoint, which: "ema" | "raw"): Weights {
+  if (which === "ema" && !checkpoint.ema)
+    say("weights   this checkpoint keeps no EMA; using the raw weights");
+  return createWeights(device, checkpoint.config, (which === "ema" && checkpoint.ema) || checkpoint.raw);
+}
+
+/** The task that a checkpoint solves. @throws ArgumentError */
+export function taskOf(checkpoint: Checkpoint): Task {
+  const { config, task: name } = checkpoint;
+  const task = findPreset(name)?.task ?? findTask(name);
+  if (!task)
+    throw new ArgumentError(
+      `--checkpoint: its task is "${name}"; this version knows ${presetNames.join(", ")}, ${TASK_NAMES}.`,
+    );
+  if (task.length !== config.seq_len || task.vocabSize !== config.vocab_size)
+    throw new ArgumentError(
+      `--checkpoint: its weights are for ${config.seq_len} cells of ${config.vocab_size} tokens; expected ${task.length} of ${task.vocabSize} for ${name}.`,
+    );
+  return { ...task, numPuzzleIdentifiers: config.num_puzzle_identifiers };
+}
