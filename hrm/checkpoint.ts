@@ -2,7 +2,7 @@
  * Checkpoints: safetensors with the raw weights under the official names and everything else beside them by prefix
  * (docs/checkpoints.md), sealed with a checksum.
  */
-import { hostTensor, type HostTensor } from "../engine/index.js";
+import { hostTensor, type HostTensor, type Shape } from "../engine/index.js";
 import { modelConfig, trainConfig, type HrmConfig } from "./config.js";
 import { FileFormatError } from "./files/file_format_error.js";
 import type { SafetensorsTensor } from "./files/safetensors.js";
@@ -12,6 +12,7 @@ import { parameterSpecs, type StateDict } from "./parameters.js";
 import type { SessionSnapshot } from "./session.js";
 import { PREFIX, snapshotWeights, type Origin } from "./snapshot.js";
 import { VERSION } from "./version.js";
+import { shown } from "./files/shown.js";
 
 const FORMAT = "checkpoint";
 const BEST = "best.";
@@ -104,17 +105,23 @@ export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
     metadata["vocabulary"] === undefined
       ? undefined
       : understood("vocabulary", () => strings(parsed(metadata["vocabulary"]!)));
-  const all = new Map([...tensors].flatMap(([name, t]) => hostEntry(name, t)));
-  const state = (prefix: string): Map<string, HostTensor> =>
-    new Map(
-      parameterSpecs(config).flatMap(({ name }) => {
-        const value = all.get(prefix + name);
-        return value ? [[name, value] as const] : [];
-      }),
+  // Their number bounds what parameterSpecs makes of the configuration.
+  if (config.H_layers + config.L_layers > tensors.size)
+    throw broken(
+      `its configuration has ${config.H_layers} + ${config.L_layers} layers, more than its ${tensors.size} tensors can be`,
     );
+  const all = new Map([...tensors].flatMap(([name, t]) => hostEntry(name, t)));
+  const specs = parameterSpecs(config);
+  const state = (prefix: string): Map<string, HostTensor> =>
+    new Map(specs.map(({ name, shape }) => [name, parameter(all, prefix + name, shape)]));
   const raw = state("");
-  const averages = state(PREFIX.ema);
-  const ema = averages.size > 0 ? new Map([...raw, ...averages]) : null;
+  const trained = specs.filter((p) => p.update !== "fixed");
+  const ema = trained.some(({ name }) => all.has(PREFIX.ema + name))
+    ? new Map([
+        ...raw,
+        ...trained.map(({ name, shape }) => [name, parameter(all, PREFIX.ema + name, shape)] as const),
+      ])
+    : null;
   const step = natural(Number(metadata["step"]), "step");
   const seed = metadata["seed"] === undefined ? null : natural(Number(metadata["seed"]), "seed");
   const file = metadata["data"];
@@ -137,12 +144,20 @@ function hostEntry(name: string, tensor: SafetensorsTensor): [string, HostTensor
   return [[name, hostTensor(tensor.data, tensor.shape)]];
 }
 
+/** A weight as the configuration has it. */
+function parameter(all: ReadonlyMap<string, HostTensor>, name: string, shape: Shape): HostTensor {
+  const value = all.get(name);
+  if (value?.dtype === "f32" && value.shape.join() === shape.join()) return value;
+  const got = value ? `is ${value.dtype} [${value.shape.join(", ")}]` : "is missing";
+  throw new FileFormatError(FORMAT, `${got}; expected f32 [${shape.join(", ")}]`, { tensor: name });
+}
+
 function runRecord(value: unknown): RunRecord {
   const { train, seed, step, fetched, data, origin, choices, validatedAt, looksSinceBest, best, ended } =
     record(value);
   const look = best === null ? null : record(best);
   if (ended !== null && ended !== "target" && ended !== "plan" && ended !== "patience")
-    throw new Error(`ended is ${JSON.stringify(ended)}`);
+    throw new Error(`ended is ${shown(ended)}`);
   return {
     train: trainConfig(record(train)),
     seed: natural(seed, "seed"),
@@ -155,8 +170,8 @@ function runRecord(value: unknown): RunRecord {
     looksSinceBest: natural(looksSinceBest, "looksSinceBest"),
     best: look && {
       step: natural(look["step"], "best.step"),
-      exactAccuracy: Number(look["exactAccuracy"]),
-      cellAccuracy: Number(look["cellAccuracy"]),
+      exactAccuracy: fraction(look["exactAccuracy"], "best.exactAccuracy"),
+      cellAccuracy: fraction(look["cellAccuracy"], "best.cellAccuracy"),
     },
     ended: ended,
   };
@@ -177,13 +192,12 @@ function parsed(json: string): unknown {
 
 function record(value: unknown): Record<string, unknown> {
   if (typeof value !== "object" || value === null || Array.isArray(value))
-    throw new Error(`got ${JSON.stringify(value)?.slice(0, 60)}; expected an object`);
+    throw new Error(`got ${shown(value)}; expected an object`);
   return value as Record<string, unknown>;
 }
 
 function text(value: unknown): string {
-  if (typeof value !== "string")
-    throw new Error(`got ${JSON.stringify(value)?.slice(0, 60)}; expected a string`);
+  if (typeof value !== "string") throw new Error(`got ${shown(value)}; expected a string`);
   return value;
 }
 
@@ -198,8 +212,14 @@ function strings(value: unknown): string[] {
 
 function natural(value: unknown, what: string): number {
   if (!Number.isSafeInteger(value) || (value as number) < 0)
-    throw broken(`its ${what} is ${JSON.stringify(value)}; expected an integer of at least 0`);
+    throw broken(`its ${what} is ${shown(value)}; expected an integer of at least 0`);
   return value as number;
+}
+
+function fraction(value: unknown, what: string): number {
+  if (typeof value !== "number" || !(value >= 0 && value <= 1))
+    throw broken(`its ${what} is ${shown(value)}; expected a number from 0 to 1`);
+  return value;
 }
 
 function broken(problem: string, options?: ErrorOptions): FileFormatError {

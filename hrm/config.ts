@@ -1,5 +1,7 @@
 /** The configuration, under the official names, checked before anything is built from it. */
 
+import { shown } from "./files/shown.js";
+
 /** A configuration that cannot be: which field, what was given, what was expected. */
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
@@ -8,7 +10,7 @@ export class ConfigError extends Error {
     readonly got: unknown,
     readonly expected: string,
   ) {
-    super(`config.${field}: got ${JSON.stringify(got)}; expected ${expected}.`);
+    super(`config.${field}: got ${shown(got)}; expected ${expected}.`);
   }
 }
 

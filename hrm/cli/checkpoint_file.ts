@@ -15,6 +15,7 @@ import { readConfigFile } from "./configure.js";
 import { readPuzzles, type PuzzleFile } from "./puzzle_files.js";
 import { reasonOf } from "./run_folder.js";
 import { requirePreset, say } from "./shared.js";
+import { shown } from "../files/shown.js";
 
 /** Options of the commands that read a checkpoint. */
 export const checkpointOptions = {
@@ -132,7 +133,7 @@ async function openWeights(bytes: Uint8Array, choice: CheckpointChoice): Promise
           : field in given
             ? `${puzzles!.option} "${puzzles!.path}": ${field}`
             : `--config: ${field} (assumed)`;
-    throw new ArgumentError(`${source}: got ${JSON.stringify(got)}; expected ${expected}.`);
+    throw new ArgumentError(`${source}: got ${shown(got)}; expected ${expected}.`);
   }
 }
 

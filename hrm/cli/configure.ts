@@ -12,6 +12,7 @@ import {
 import type { Preset } from "../presets.js";
 import { ArgumentError, nearestName, type Option } from "./arguments.js";
 import { reasonOf } from "./run_folder.js";
+import { shown } from "../files/shown.js";
 
 /** Configuration fields with an option of their own name, or none because the task fixes them. */
 type Renamed = "batch_size" | "total_steps" | "lr" | "seq_len" | "vocab_size";
@@ -93,7 +94,7 @@ export async function configure(
   for (const field of ["seq_len", "vocab_size"] as const) {
     if (field in given && given[field] !== preset.model[field])
       throw new ArgumentError(
-        `${spelling(field)}: got ${JSON.stringify(given[field])}; expected ${preset.model[field]}, which the task ${preset.task.name} fixes.`,
+        `${spelling(field)}: got ${shown(given[field])}; expected ${preset.model[field]}, which the task ${preset.task.name} fixes.`,
       );
   }
   const pick = (test: (field: string) => boolean): Record<string, unknown> =>
@@ -109,9 +110,7 @@ export async function configure(
     };
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    throw new ArgumentError(
-      `${spelling(error.field)}: got ${JSON.stringify(error.got)}; expected ${error.expected}.`,
-    );
+    throw new ArgumentError(`${spelling(error.field)}: got ${shown(error.got)}; expected ${error.expected}.`);
   }
 }
 
@@ -135,7 +134,7 @@ export async function readConfigFile(file: string): Promise<Record<string, unkno
     throw bad(`line ${lineOfJsonError(text)} is not JSON (${reason})`);
   }
   if (typeof fields !== "object" || fields === null || Array.isArray(fields))
-    throw bad(`holds ${Array.isArray(fields) ? "an array" : JSON.stringify(fields)}`);
+    throw bad(`holds ${Array.isArray(fields) ? "an array" : shown(fields)}`);
   for (const field of Object.keys(fields)) {
     if (isModelField(field) || isTrainField(field)) continue;
     const near = nearestName(field, [...Object.keys(fieldOptions), ...RENAMED.map(([, name]) => name)]);

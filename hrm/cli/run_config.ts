@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { modelConfig, trainConfig, type HrmConfig, type TrainConfig } from "../config.js";
 import { ArgumentError } from "./arguments.js";
 import { reasonOf } from "./run_folder.js";
+import { shown } from "../files/shown.js";
 
 /** Everything that decides a run. */
 export interface RunConfig {
@@ -50,8 +51,7 @@ export async function readRunConfig(folder: string): Promise<RunConfig> {
 function checked(value: unknown): RunConfig {
   const fields = Object(value) as Record<string, unknown>;
   const expect = <T>(name: string, test: (v: unknown) => v is T, expected: string): T => {
-    if (!test(fields[name]))
-      throw new Error(`${name}: got ${JSON.stringify(fields[name])}; expected ${expected}`);
+    if (!test(fields[name])) throw new Error(`${name}: got ${shown(fields[name])}; expected ${expected}`);
     return fields[name];
   };
   const isText = (v: unknown): v is string => typeof v === "string";

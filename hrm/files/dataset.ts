@@ -5,6 +5,7 @@
 import { IGNORE_LABEL, type PuzzleGroups, type PuzzleSet } from "../puzzles.js";
 import { FileFormatError } from "./file_format_error.js";
 import { readNpy, writeNpy, type NpyIntegers } from "./npy.js";
+import { shown } from "./shown.js";
 
 const FORMAT = "dataset";
 
@@ -126,11 +127,9 @@ function parseMetadata(bytes: Uint8Array, file: string): DatasetMetadata {
   const fields = json as Record<string, unknown>;
   const require = (field: string, holds: (value: unknown) => boolean, expected: string): void => {
     if (!holds(fields[field])) {
-      throw new FileFormatError(
-        FORMAT,
-        `${field} is ${String(JSON.stringify(fields[field])).slice(0, 60)}; expected ${expected}`,
-        { file },
-      );
+      throw new FileFormatError(FORMAT, `${field} is ${shown(fields[field])}; expected ${expected}`, {
+        file,
+      });
     }
   };
   const natural = (value: unknown): boolean => Number.isInteger(value) && Number(value) >= 0;

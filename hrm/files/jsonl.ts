@@ -12,6 +12,7 @@ import { gridTask } from "../tasks/grid.js";
 import type { Task } from "../tasks/task.js";
 import { FileFormatError } from "./file_format_error.js";
 import { textLines } from "./text_lines.js";
+import { shown } from "./shown.js";
 
 const FORMAT = "jsonl";
 const LARGEST_TOKEN = 65535;
@@ -64,9 +65,7 @@ export function readPuzzleJsonl(bytes: Uint8Array, task?: Task, file = "the file
     const identifier = object["identifier"] ?? 0;
     const identifiers = task?.numPuzzleIdentifiers ?? header.numPuzzleIdentifiers ?? LARGEST_TOKEN + 1;
     if (typeof identifier !== "number" || !isTokenBelow(identifier, identifiers))
-      throw fail(
-        `identifier is ${JSON.stringify(identifier)?.slice(0, 40)}; expected an integer from 0 to ${identifiers - 1}`,
-      );
+      throw fail(`identifier is ${shown(identifier)}; expected an integer from 0 to ${identifiers - 1}`);
     largestIdentifier = Math.max(largestIdentifier, identifier);
     for (const cells of [input.cells, label.cells])
       for (const token of cells) largest = Math.max(largest, token);
@@ -125,9 +124,7 @@ function parsedHeader(
         `got the key ${JSON.stringify(key.slice(0, 40))}; expected a puzzle with input and label, or vocabSize and numPuzzleIdentifiers`,
       );
     if (typeof value !== "number" || value < 1 || !isTokenBelow(value, LARGEST_TOKEN + 2))
-      throw fail(
-        `${key} is ${JSON.stringify(value).slice(0, 40)}; expected an integer from 1 to ${LARGEST_TOKEN + 1}`,
-      );
+      throw fail(`${key} is ${shown(value)}; expected an integer from 1 to ${LARGEST_TOKEN + 1}`);
   }
   return object;
 }
@@ -143,7 +140,7 @@ function parsedGrid(
   fail: Fail,
 ): { rows: number; columns: number; cells: Int32Array } {
   if (!Array.isArray(value) || value.length === 0)
-    throw fail(`${what} is ${String(JSON.stringify(value)).slice(0, 40)}; expected a list of rows of tokens`);
+    throw fail(`${what} is ${shown(value)}; expected a list of rows of tokens`);
   const rows = (value.every(Array.isArray) ? value : [value]) as unknown[][];
   const columns = rows[0]!.length;
   if (columns === 0) throw fail(`${what} has an empty row`);
@@ -156,7 +153,7 @@ function parsedGrid(
       else if (typeof token === "number" && isTokenBelow(token, vocabSize)) cells[r * columns + c] = token;
       else
         throw fail(
-          `${what} row ${r + 1}, column ${c + 1} is ${JSON.stringify(token).slice(0, 40)}; ` +
+          `${what} row ${r + 1}, column ${c + 1} is ${shown(token)}; ` +
             `expected an integer from 0 to ${vocabSize - 1}${what === "label" ? " or null" : ""}`,
         );
     });

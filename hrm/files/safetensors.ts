@@ -11,6 +11,7 @@
  */
 import { UsageError } from "../../engine/errors.js";
 import { FileFormatError, type FileFormatPlace } from "./file_format_error.js";
+import { shown } from "./shown.js";
 
 /** Bytes of an element. */
 export const DTYPE_BYTES = {
@@ -201,15 +202,15 @@ function readEntry(name: string, entry: unknown, dataLength: number, dataStart: 
   if (!isRecord(entry)) throw problem("got no object with dtype, shape and data_offsets", { tensor: name });
   const { dtype, shape, data_offsets: offsets } = entry;
   if (typeof dtype !== "string" || !Object.hasOwn(DTYPE_BYTES, dtype)) {
-    throw problem(`got dtype ${show(dtype)}; expected one of ${Object.keys(DTYPE_BYTES).join(", ")}`, {
+    throw problem(`got dtype ${shown(dtype)}; expected one of ${Object.keys(DTYPE_BYTES).join(", ")}`, {
       tensor: name,
     });
   }
   if (!isSizes(shape) || !Number.isSafeInteger(elements(shape) * 8)) {
-    throw problem(`got shape ${show(shape)}; expected non-negative integers`, { tensor: name });
+    throw problem(`got shape ${shown(shape)}; expected non-negative integers`, { tensor: name });
   }
   if (!isSizes(offsets) || offsets.length !== 2) {
-    throw problem(`got data_offsets ${show(offsets)}; expected [begin, end]`, { tensor: name });
+    throw problem(`got data_offsets ${shown(offsets)}; expected [begin, end]`, { tensor: name });
   }
   const [begin, end] = offsets as [number, number];
   if (begin > end || end > dataLength) {
@@ -249,10 +250,10 @@ function requireSeamless(ranges: readonly TensorRange[], dataLength: number, dat
 function readMetadata(json: Record<string, unknown>): Record<string, string> {
   if (!Object.hasOwn(json, METADATA)) return {};
   const metadata = json[METADATA];
-  if (!isRecord(metadata)) throw problem(`got ${METADATA} ${show(metadata)}; expected an object of strings`);
+  if (!isRecord(metadata)) throw problem(`got ${METADATA} ${shown(metadata)}; expected an object of strings`);
   for (const [key, value] of Object.entries(metadata)) {
     if (typeof value !== "string")
-      throw problem(`got ${METADATA}.${key} = ${show(value)}; expected a string`);
+      throw problem(`got ${METADATA}.${key} = ${shown(value)}; expected a string`);
   }
   return metadata as Record<string, string>;
 }
@@ -281,12 +282,6 @@ function isSizes(value: unknown): value is number[] {
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-/** A value for a message, short whatever it is. */
-function show(value: unknown): string {
-  const text = JSON.stringify(value) ?? "nothing";
-  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
 }
 
 function problem(what: string, place?: FileFormatPlace, options?: ErrorOptions): FileFormatError {

@@ -6,8 +6,9 @@ import { parseArgs } from "node:util";
 import { hostRandom } from "../../hrm/tasks/index.js";
 import type { FuzzFormat } from "./format.js";
 import { puzzleFormats } from "./puzzle_formats.js";
+import { tensorFormats } from "./tensor_formats.js";
 
-const FORMATS: readonly FuzzFormat[] = [...puzzleFormats];
+const FORMATS: readonly FuzzFormat[] = [...puzzleFormats, ...tensorFormats];
 /** More than any of these small files can need. */
 const MOST_MEGABYTES = 256;
 const LONGEST_SECONDS = 5;
@@ -55,7 +56,7 @@ for (const { name, attempt } of chosen) {
   const slow = slowest > LONGEST_SECONDS;
   if (slow || grown > MOST_MEGABYTES) failures++;
   console.log(
-    `${name.padEnd(16)} ${count} inputs, ${refused} refused, ${count - refused} accepted and sound; ` +
+    `${name.padEnd(19)} ${count} inputs, ${refused} refused, ${count - refused} accepted and sound; ` +
       `${((performance.now() - started) / 1000).toFixed(1)} s, slowest ${(slowest * 1000).toFixed(0)} ms (input ${slowestInput}); ` +
       `peak memory +${grown.toFixed(0)} MB${slow ? " TOO SLOW" : ""}${grown > MOST_MEGABYTES ? " TOO LARGE" : ""}`,
   );

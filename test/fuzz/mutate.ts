@@ -32,6 +32,19 @@ function spliced(bytes: Uint8Array, from: number, to: number, inserted: Uint8Arr
   return result;
 }
 
+const DEEP = `${"[".repeat(20_000)}0${"]".repeat(20_000)}`;
+
+/** Replaces a decimal number in the text. */
+function withNumber(bytes: Uint8Array, random: HostRandom, number: string): Uint8Array {
+  const digit = (at: number): boolean => at < bytes.length && bytes[at]! >= 48 && bytes[at]! <= 57;
+  const start = random.below(bytes.length + 1);
+  let from = start;
+  while (from < Math.min(bytes.length, start + 256) && !digit(from)) from++;
+  let to = from;
+  while (digit(to)) to++;
+  return from === to ? bytes : spliced(bytes, from, to, new TextEncoder().encode(number));
+}
+
 const MUTATIONS: readonly Mutation[] = [
   function flipBit(bytes, random) {
     const copy = bytes.slice();
@@ -75,16 +88,12 @@ const MUTATIONS: readonly Mutation[] = [
     const at = random.below(rest.length + 1);
     return spliced(rest, at, at, moved);
   },
-  /** Replaces a decimal number in the text. */
   function setNumber(bytes, random) {
-    const digit = (at: number): boolean => at < bytes.length && bytes[at]! >= 48 && bytes[at]! <= 57;
-    const start = random.below(bytes.length + 1);
-    let from = start;
-    while (from < Math.min(bytes.length, start + 256) && !digit(from)) from++;
-    let to = from;
-    while (digit(to)) to++;
-    const number = NUMBERS[random.below(NUMBERS.length)]!;
-    return from === to ? bytes : spliced(bytes, from, to, new TextEncoder().encode(number));
+    return withNumber(bytes, random, NUMBERS[random.below(NUMBERS.length)]!);
+  },
+  /** Nested deeper than a recursive reader has stack for. */
+  function nestNumber(bytes, random) {
+    return withNumber(bytes, random, DEEP);
   },
 ];
 

@@ -7,7 +7,13 @@ import { decodeCheckpoint, encodeCheckpoint, type Checkpoint } from "../../hrm/c
 import { newestCheckpoint, NoCheckpointError, storeCheckpoint } from "../../hrm/cli/checkpoint_store.js";
 import { modelConfig } from "../../hrm/config.js";
 import { crc32 } from "../../hrm/files/crc32.js";
-import { FileFormatError, readSafetensors, writeSafetensors } from "../../hrm/files/index.js";
+import {
+  FileFormatError,
+  readSafetensors,
+  writeSafetensors,
+  type SafetensorsTensor,
+} from "../../hrm/files/index.js";
+import { seal, UNSEALED } from "../../hrm/files/seal.js";
 import { initialState } from "../../hrm/parameters.js";
 import { hostRandom } from "../../hrm/tasks/random.js";
 import { VERSION } from "../../hrm/version.js";
@@ -28,6 +34,12 @@ const sample = (step: number): Checkpoint => ({
   raw: initialState(config, step),
   ema: null,
 });
+
+/** A file's content, to be changed. */
+interface Changeable {
+  readonly tensors: Map<string, SafetensorsTensor>;
+  readonly metadata: Record<string, string>;
+}
 
 describe("checksum", () => {
   it("is CRC-32, whatever the length, alignment and split", () => {
@@ -84,6 +96,39 @@ describe("checkpoint", () => {
     const foreign = writeSafetensors([["w", { dtype: "F32", shape: [1], data: Float32Array.of(1) }]]);
     assert.throws(() => decodeCheckpoint(foreign), FileFormatError, /no checksum in the file's metadata/);
   });
+
+  const lies: readonly (readonly [what: string, change: (file: Changeable) => void, said: RegExp])[] = [
+    [
+      "more layers than it has tensors",
+      ({ metadata }) => (metadata["config"] = JSON.stringify({ ...config, H_layers: 2 ** 31 })),
+      /2147483648 \+ 1 layers, more than its \d+ tensors/,
+    ],
+    [
+      "a layer that is not there",
+      ({ metadata }) => (metadata["config"] = JSON.stringify({ ...config, H_layers: 2 })),
+      /is missing; expected f32 \[24, 8\] \(tensor "inner\.H_level\.layers\.1\.self_attn/,
+    ],
+    [
+      "a weight of another shape",
+      ({ tensors }) =>
+        tensors.set("inner.q_head.bias", { dtype: "F32", shape: [3], data: new Float32Array(3) }),
+      /is f32 \[3\]; expected f32 \[2\] \(tensor "inner\.q_head\.bias"\)/,
+    ],
+    [
+      "a value deeper than the stack",
+      ({ metadata }) => (metadata["config"] = `{"H_layers": ${"[".repeat(20_000)}${"]".repeat(20_000)}}`),
+      /its configuration cannot be used: config\.H_layers: got \[\[\.\.\.\]\]; expected a positive integer/,
+    ],
+  ];
+  for (const [what, change, said] of lies) {
+    it(`refuses ${what} behind a right checksum`, () => {
+      const { tensors, metadata } = readSafetensors(encodeCheckpoint(sample(1)));
+      const file = { tensors: new Map(tensors), metadata: { ...metadata, ...UNSEALED } };
+      change(file);
+      const bytes = seal(writeSafetensors(file.tensors, file.metadata));
+      assert.throws(() => decodeCheckpoint(bytes), FileFormatError, said);
+    });
+  }
 });
 
 describe("checkpoint store", () => {
