@@ -58,6 +58,8 @@ async function loadFile(source: FileSource, { task: wanted }: LoadOptions): Prom
   const bytes = await source.read();
   const { name } = source;
   const path = name.replace(/[?#].*$/, "");
+  if (bytes[0] === 0x1f && bytes[1] === 0x8b)
+    throw new FileFormatError("puzzles", "compressed with gzip; unpack it first (gzip -d)", { file: name });
   const jsonl = /\.(jsonl|ndjson)$/i.test(path) || (!/\.csv$/i.test(path) && bytes[0] === 0x7b);
   if (jsonl) return { format: "jsonl", name, ...readPuzzleJsonl(bytes, wanted, name) };
   const task = wanted ?? taskOfQuestion(firstQuestion(bytes, name), name);

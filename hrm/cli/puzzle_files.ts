@@ -1,7 +1,7 @@
 /** Puzzles from the files and folders that the command line names. */
 import { readFile, stat } from "node:fs/promises";
-import { join } from "node:path";
-import { EngineError } from "../../engine/errors.js";
+import { basename, dirname, join } from "node:path";
+import { EngineError, UsageError } from "../../engine/errors.js";
 import { withPuzzles, type Preset } from "../presets.js";
 import { loadPuzzles, urlSource, type LoadOptions, type PuzzleData, type Source } from "../puzzle_data.js";
 import type { Scores } from "../evaluate.js";
@@ -40,6 +40,8 @@ export function puzzleFile({
 /** A path or an address as a source. `option` names it in errors. @throws ArgumentError where there is nothing */
 export async function openSource(path: string, option: string): Promise<Source> {
   if (/^https?:\/\//.test(path)) return urlSource(path);
+  // A data set's own file stands for its folder, as at an address.
+  const inFolder = basename(path) === "dataset.json";
   const bad = (error: unknown): ArgumentError =>
     new ArgumentError(
       `${option}: cannot read "${path}" (${reasonOf(error)}); expected a .csv or .jsonl file, an official data set folder, or an address of one.`,
@@ -48,12 +50,13 @@ export async function openSource(path: string, option: string): Promise<Source> 
     throw bad(error);
   });
   const read = (file: string): Promise<Uint8Array> => readFile(file).then((bytes) => new Uint8Array(bytes));
-  if (found.isDirectory()) {
+  if (found.isDirectory() || inFolder) {
+    const folder = inFolder ? dirname(path) : path;
     return {
       kind: "folder",
-      name: path,
+      name: folder,
       read: (file) =>
-        read(join(path, file)).catch((error: NodeJS.ErrnoException) => {
+        read(join(folder, file)).catch((error: NodeJS.ErrnoException) => {
           if (error.code === "ENOENT" || error.code === "ENOTDIR") return null;
           throw bad(error);
         }),
@@ -106,10 +109,22 @@ export async function withFiles(
   return withPuzzles(preset, { task, splitBy: by, splits });
 }
 
+/** The splits of a preset. @throws ArgumentError where its puzzles are too few, or it comes without any */
+export function splitsOf(preset: Preset, seed: number): PuzzleSplits {
+  try {
+    return preset.splits(seed);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    throw new ArgumentError(`--data: ${error.message}`);
+  }
+}
+
 /** The other half of an official folder; null where it holds one set alone. */
-async function ownTestSet(folder: string, task: Task): Promise<PuzzleSet | null> {
-  const there = await stat(join(folder, "test", "dataset.json")).catch(() => null);
-  return there && (await readPuzzles(folder, "--data", { task, split: "test" })).set;
+async function ownTestSet(path: string, task: Task): Promise<PuzzleSet | null> {
+  const source = await openSource(path, "--data");
+  if (source.kind === "file" || (await source.read("dataset.json"))) return null;
+  if (!(await source.read("test/dataset.json"))) return null;
+  return (await readPuzzles(path, "--data", { task, split: "test" })).set;
 }
 
 /** What the splits promise, in words; says so where a test file repeats solutions of the training file. */

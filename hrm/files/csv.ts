@@ -1,7 +1,7 @@
 /**
  * Puzzle CSV as the Sudoku-Extreme and Maze-Hard data sets have it: `source,question,answer,rating`, one character a
  * cell. The header is optional: with one, its names find the columns; without, a line is `source,question,answer` and
- * anything, or `question,answer` alone. Spaces belong to the fields.
+ * anything, or `question,answer` alone. Spaces belong to the fields; lines of nothing else are skipped.
  */
 import type { PuzzleRecord, PuzzleSet } from "../puzzles.js";
 import { PuzzleError, type Task } from "../tasks/task.js";
@@ -9,6 +9,10 @@ import { FileFormatError } from "./file_format_error.js";
 import { textLines } from "./text_lines.js";
 
 const FORMAT = "csv";
+
+/** What columns are called in files that people have; the first name is ours. */
+const QUESTION = ["question", "puzzle", "puzzles", "quiz", "quizzes"];
+const ANSWER = ["answer", "solution", "solutions"];
 
 /** Where a line has its puzzle and its answer. */
 interface Columns {
@@ -81,11 +85,11 @@ function* questions(
 ): Generator<{ line: number; question: string; answer: string }> {
   let columns: Columns | undefined;
   for (const { line, text } of textLines(bytes, FORMAT, file)) {
-    if (text === "") continue;
+    if (text.trim() === "") continue;
     const fields = fieldsOf(text, file, line);
     if (!columns) {
       const names = fields.map((field) => field.trim().toLowerCase());
-      const header = names.includes("question") || names.includes("answer");
+      const header = names.some((name) => QUESTION.includes(name) || ANSWER.includes(name));
       columns = columnsOf(names, header, file, line);
       if (header) continue;
     }
@@ -101,7 +105,11 @@ function* questions(
 
 function columnsOf(names: readonly string[], header: boolean, file: string, line: number): Columns {
   const columns = header
-    ? { question: names.indexOf("question"), answer: names.indexOf("answer"), count: names.length }
+    ? {
+        question: names.findIndex((name) => QUESTION.includes(name)),
+        answer: names.findIndex((name) => ANSWER.includes(name)),
+        count: names.length,
+      }
     : { question: names.length > 2 ? 1 : 0, answer: names.length > 2 ? 2 : 1, count: names.length };
   if (names.length < 2 || columns.question < 0 || columns.answer < 0) {
     throw new FileFormatError(

@@ -34,6 +34,7 @@ describe("the command line", () => {
       "type.json": '{"hidden_size": "64"}',
       "fixed.json": '{"seq_len": 20}',
       "empty.json": "",
+      "one.csv": "1..4..1221....2.,1234341221434321\n",
       "bad.csv": `source,question,answer,rating\nx,${PUZZLE},12,0\n`,
     };
     for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
@@ -79,6 +80,8 @@ describe("the command line", () => {
       ["train --data none.csv", '--data: cannot read "none.csv"'],
       ["train --data bad.csv", "--data: ", "bad.csv, line 2"],
       ["train --data nothing", "--data: ", "dataset.json"],
+      ["train --preset maze-30x30-hard-1k", "--data: preset maze-30x30-hard-1k: comes without puzzles"],
+      ["train --data one.csv --out few", "--data: holdOut: got 1 puzzles", "Give more puzzles"],
       ["train --test bad.csv", "--test: ", "without --data"],
       ["train --resume nothing", '--resume "nothing"', "config.json"],
       ["train --resume nothing --steps 3", "--steps: got 3 with --resume"],

@@ -17,6 +17,11 @@ describe("puzzle CSV", () => {
     ["columns in another order", `Answer,Question\n${A},${Q}\n`],
     ["CR LF, a byte-order mark and empty lines", `\ufeffquestion,answer\r\n\r\n${Q},${A}\r\n\r\n`],
     ["quoted fields with commas and quotes", `"a, ""b""",${Q},"${A}",3\n`],
+    ["lines of spaces alone", `  \ns,${Q},${A},0\n   \r\n\t\n`],
+    ["no rating, and columns that nobody asked for", `id,answer,question,note\n7,${A},${Q},"a, b"\n`],
+    ["the names of other collections", `quizzes,solutions\n${Q},${A}\n`],
+    ["puzzle and solution", `id,puzzle,solution,clues,difficulty\n1,${Q},${A},6,2.2\n`],
+    ["quoted names and fields", `"source","question","answer","rating"\r\n"s","${Q}","${A}","0"\r\n`],
     ["0 for blanks", `s,${Q.replaceAll(".", "0")},${A},0\n`],
   ];
   for (const [what, text] of accepted) {
@@ -74,6 +79,26 @@ describe("puzzle CSV", () => {
     const ends = Array.from({ length: set.count }, (_, i) => [set.inputs[i * 100], set.inputs[i * 100 + 99]]);
     assert.isTrue(ends.some(([first]) => first === 2));
     assert.isTrue(ends.some(([, last]) => last === 2));
+  });
+
+  it("keeps spaces at both ends of maze rows that are quoted, or that end a line", () => {
+    const maze = mazeTask(3);
+    // S and G in the middle, open at both ends.
+    const [question, answer] = [" #  S G# ", " #  S G# "].map((cells) => cells.replace("S G", "SG "));
+    for (const text of [
+      `"${question}","${answer}"\r\n`,
+      `${question},${answer}\r\n`,
+      `${question},${answer}`,
+    ]) {
+      const set = readPuzzleCsv(bytes(text), maze);
+      assert.deepEqual([set.inputs[0], set.inputs[8], set.labels[8]], [2, 2, 2], text);
+    }
+    const trimmed = `${question},${answer}`.trim();
+    assert.throws(
+      () => readPuzzleCsv(bytes(trimmed), maze),
+      FileFormatError,
+      /question: .*8 characters; expected 9/,
+    );
   });
 
   for (const [name, make] of [

@@ -6,7 +6,7 @@ import { majorityOfBlanks, type PuzzleSet } from "../../puzzles.js";
 import { formatPercent, formatProportion } from "../../statistics.js";
 import { ArgumentError, parseArguments, type Command } from "../arguments.js";
 import { checkpointOptions, loadCheckpoint, taskOf, uploadWeights } from "../checkpoint_file.js";
-import { describeBlanks, puzzleFile, readPuzzles, type PuzzleFile } from "../puzzle_files.js";
+import { describeBlanks, puzzleFile, readPuzzles, splitsOf, type PuzzleFile } from "../puzzle_files.js";
 import { adapterOptions, jsonOption, openAnnounced, printJson, say, show } from "../shared.js";
 
 const options = {
@@ -111,5 +111,5 @@ async function testPuzzles(
     seed === checkpoint.seed
       ? "which the run left untouched"
       : `another than the run's (${checkpoint.seed ?? "unknown"}), so it may have been trained on some of these`;
-  return { data: preset.splits(seed).test, origin: `test puzzles of seed ${seed}, ${untouched}` };
+  return { data: splitsOf(preset, seed).test, origin: `test puzzles of seed ${seed}, ${untouched}` };
 }

@@ -13,7 +13,7 @@ import { newestCheckpoint } from "../checkpoint_store.js";
 import { configure, fieldOptions } from "../configure.js";
 import { follow } from "../follow.js";
 import { watchInterrupt } from "../interrupt.js";
-import { describeBlanks, describeSplits, withFiles } from "../puzzle_files.js";
+import { describeBlanks, describeSplits, splitsOf, withFiles } from "../puzzle_files.js";
 import { majorityOfBlanks } from "../../puzzles.js";
 import { formatDuration, wantsColor } from "../render.js";
 import { readRunConfig, RUN_CONFIG_FILE, type RunConfig } from "../run_config.js";
@@ -160,7 +160,19 @@ async function newPlan(values: OptionValues): Promise<Plan> {
     test: test ?? null,
     ...{ model, train },
   };
-  return { preset, run, folder: null, resume: null, stopAfter: stopAfterOf(values, 0) };
+  return {
+    preset: withSplits(preset, run.seed),
+    run,
+    folder: null,
+    resume: null,
+    stopAfter: stopAfterOf(values, 0),
+  };
+}
+
+/** The preset with its splits made now: puzzles that do not do are found out before there is a run. @throws ArgumentError */
+function withSplits(preset: Preset, seed: number): Preset {
+  const splits = splitsOf(preset, seed);
+  return { ...preset, splits: () => splits };
 }
 
 /** Options that go with --resume; all others belong to the run's plan, which is made already. */
@@ -179,7 +191,7 @@ async function resumedPlan(values: OptionValues): Promise<Plan> {
   const named = requirePreset(run.preset);
   const base =
     run.data === null ? named : await withFiles(named, { data: run.data, test: run.test ?? undefined });
-  const preset = { ...base, stopAt, evalEvery, evalLimit, model, train };
+  const preset = withSplits({ ...base, stopAt, evalEvery, evalLimit, model, train }, run.seed);
   const resume = await lastState(folder);
   return { preset, run, folder, resume, stopAfter: stopAfterOf(values, resume?.step ?? 0) };
 }

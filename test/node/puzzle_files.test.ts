@@ -1,0 +1,139 @@
+/** `--data` and `--test`: what people give them. */
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer, type Server } from "node:http";
+import { readFileSync, existsSync, statSync } from "node:fs";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { gzipSync } from "node:zlib";
+import { assert } from "chai";
+import { ArgumentError } from "../../hrm/cli/arguments.js";
+import { readPuzzles, splitsOf, withFiles } from "../../hrm/cli/puzzle_files.js";
+import { findPreset } from "../../hrm/presets.js";
+import { writeDataset, writePuzzleCsv } from "../../hrm/puzzle_data.js";
+import { generateMazes, generateSudoku, mazeTask, puzzleSet, sudokuTask } from "../../hrm/tasks/index.js";
+import { rejection } from "../support/rejection.js";
+
+const sudoku6 = { task: sudokuTask(6), records: generateSudoku({ size: 6, count: 12, seed: 4 }) };
+const preset = findPreset("sudoku6")!;
+
+describe("--data and --test", () => {
+  let folder: string;
+  let server: Server;
+  let address: string;
+  const at = (name: string): string => join(folder, name);
+
+  async function put(name: string, content: string | Uint8Array): Promise<void> {
+    await mkdir(dirname(at(name)), { recursive: true });
+    await writeFile(at(name), content);
+  }
+
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), "hrm-data-"));
+    const csv = writePuzzleCsv(sudoku6.records, sudoku6.task);
+    await put("six.csv", csv);
+    await put("none.ending", csv);
+    await put("one.csv", csv.split("\n").slice(0, 2).join("\n"));
+    await put("six.csv.gz", gzipSync(csv));
+    await put("windows.csv", `\ufeff${csv.replaceAll("\n", "\r\n")}\r\n\r\n`);
+    await put("bad.csv", csv.replace(/,\d\n$/, "x,0\n"));
+    for (const size of [4, 9] as const)
+      await put(`${size}.csv`, writePuzzleCsv(generateSudoku({ size, count: 2, seed: 1 }), sudokuTask(size)));
+    for (const side of [4, 6, 9])
+      await put(
+        `maze${side}.csv`,
+        writePuzzleCsv(generateMazes({ side, count: 2, seed: 1, minLength: 3 }), mazeTask(side)),
+      );
+    for (const [half, rows] of [
+      ["train", sudoku6.records.slice(0, 8)],
+      ["test", sudoku6.records.slice(8)],
+    ] as const)
+      for (const [name, bytes] of writeDataset(puzzleSet(rows, 36), sudoku6.task))
+        await put(`official/${half}/${name}`, bytes);
+    server = createServer((request, response) => {
+      const file = at(request.url!.slice(1).replace(/\?.*/, ""));
+      if (!existsSync(file) || statSync(file).isDirectory()) response.writeHead(404).end();
+      else response.end(readFileSync(file));
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    address = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  });
+  after(async () => {
+    server.close();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  const tasks: readonly (readonly [file: string, task: string, count: number])[] = [
+    ["4.csv", "sudoku4", 2],
+    ["six.csv", "sudoku6", 12],
+    ["9.csv", "sudoku9", 2],
+    ["none.ending", "sudoku6", 12],
+    ["windows.csv", "sudoku6", 12],
+    ["maze4.csv", "maze-4x4", 2],
+    ["maze6.csv", "maze-6x6", 2],
+    ["maze9.csv", "maze-9x9", 2],
+    ["official", "sudoku6", 8],
+    ["official/", "sudoku6", 8],
+    ["official/train", "sudoku6", 8],
+    ["official/test/dataset.json", "sudoku6", 4],
+  ];
+  for (const [file, task, count] of tasks) {
+    it(`${file} holds ${count} puzzles of ${task}`, async () => {
+      const data = await readPuzzles(at(file), "--data", { split: "train" });
+      assert.deepEqual([data.task.name, data.set.count], [task, count]);
+    });
+  }
+
+  const addresses: readonly (readonly [path: string, count: number])[] = [
+    ["six.csv", 12],
+    ["six.csv?token=1", 12],
+    ["official/", 8],
+    ["official/test/dataset.json", 4],
+  ];
+  for (const [path, count] of addresses) {
+    it(`an address reads as a path does: ${path}`, async () => {
+      const data = await readPuzzles(`${address}/${path}`, "--data", { split: "train" });
+      assert.deepEqual([data.task.name, data.set.count], ["sudoku6", count]);
+    });
+  }
+
+  it("an official folder brings its own test half, at a path and at an address", async () => {
+    for (const data of [at("official"), `${address}/official/`]) {
+      const { test, train, validation } = splitsOf(await withFiles(preset, { data, test: undefined }), 0);
+      assert.deepEqual([train.count, validation.count, test.count], [7, 1, 4], data);
+    }
+    const { train, validation, test } = splitsOf(
+      await withFiles(preset, { data: at("official/train"), test: undefined }),
+      0,
+    );
+    assert.deepEqual([train.count, validation.count, test.count], [6, 1, 1]);
+  });
+
+  const refused: readonly (readonly [what: string, file: string, ...said: string[]])[] = [
+    ["a line", "bad.csv", "--data: csv: answer: ", "bad.csv, line 13)"],
+    ["a compressed file", "six.csv.gz", "compressed with gzip", "six.csv.gz"],
+    ["a folder without a data set", ".", "neither dataset.json nor train/dataset.json"],
+    ["nothing there", "none.csv", "--data: cannot read", "none.csv", "no such file"],
+    ["no data set there", "none/dataset.json", "--data: cannot read", "no such file"],
+  ];
+  for (const [what, file, ...said] of refused) {
+    it(`refuses ${what}, naming it`, async () => {
+      const error = await rejection(readPuzzles(at(file), "--data", { split: "train" }));
+      assert.instanceOf(error, ArgumentError);
+      for (const text of said) assert.include(error.message, text);
+    });
+  }
+
+  it("refuses a test file of another task, and too few puzzles to hold any out", async () => {
+    const other = await rejection(withFiles(preset, { data: at("six.csv"), test: at("4.csv") }));
+    assert.instanceOf(other, ArgumentError);
+    assert.match(
+      other.message,
+      /^--test: csv: question: sudoku6: got 16 characters; expected 36.*4\.csv, line 2/,
+    );
+    const few = await withFiles(preset, { data: at("one.csv"), test: undefined });
+    assert.throws(() => splitsOf(few, 0), ArgumentError, /--data: holdOut: got 1 puzzles.*Give more puzzles/);
+    const none = findPreset("sudoku-extreme-1k")!;
+    assert.throws(() => splitsOf(none, 0), ArgumentError, /--data: preset sudoku-extreme-1k: comes without/);
+  });
+});
