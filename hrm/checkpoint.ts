@@ -105,6 +105,8 @@ export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
     metadata["vocabulary"] === undefined
       ? undefined
       : understood("vocabulary", () => strings(parsed(metadata["vocabulary"]!)));
+  if (vocabulary && vocabulary.length !== config.vocab_size)
+    throw broken(`its vocabulary has ${vocabulary.length} tokens; expected ${config.vocab_size}`);
   // Their number bounds what parameterSpecs makes of the configuration.
   if (config.H_layers + config.L_layers > tensors.size)
     throw broken(

@@ -100,7 +100,9 @@ export async function withFiles(
         ? await ownTestSet(data, task)
         : null;
   const { splitBy: by } = preset;
-  const count = Math.max(1, Math.min(HELD_OUT_MOST, Math.floor(HELD_OUT_SHARE * set.count)));
+  // What is held out are groups: the images of a puzzle are not asked again and again.
+  const groups = set.groups ? set.groups.groupIndices.length - 1 : set.count;
+  const count = Math.max(1, Math.min(HELD_OUT_MOST, Math.floor(HELD_OUT_SHARE * groups)));
   const splits = (seed: number): PuzzleSplits => {
     if (!testSet) return splitPuzzles(set, task, { by, validation: count, test: count, seed });
     const { rest, held } = holdOut(set, task, { by, count, seed });

@@ -38,7 +38,7 @@ export interface SaveOptions {
 export interface RunStoreOptions {
   readonly folder: string;
   /** What checkpoints say of their puzzles. */
-  readonly origin: Pick<Checkpoint, "task" | "data">;
+  readonly origin: Pick<Checkpoint, "task" | "data" | "vocabulary">;
   /** Checkpoints kept, besides the best. */
   readonly keep: number;
 }

@@ -67,6 +67,7 @@ export function gridTask(options: GridTask): Task {
     columns,
     numPuzzleIdentifiers,
     symmetry: null,
+    vocabulary: () => (wide ? null : Array.from(symbols.slice(0, vocabSize))),
     parse: (text) => decode(wide ? text : text.replace(/[\r\n]/g, "")),
     decode,
     format: (cells) => Array.from(requireLength(name, cells, length, "cells"), symbol).join(wide ? " " : ""),

@@ -46,6 +46,7 @@ export function mazeTask(side: number): Task {
     columns: side,
     numPuzzleIdentifiers: 1,
     symmetry: { kind: "dihedral", side },
+    vocabulary: () => ["PAD", ...CHARACTERS.slice(1)],
     // Spaces are cells: only line breaks and frames are skipped, so that rendered mazes read back.
     parse: (text) => requireEnds(decode(text.replace(/[\r\n\u2500-\u257f]/gu, "")), name),
     decode,

@@ -69,6 +69,7 @@ export function sudokuTask(size: SudokuSize): Task {
     columns: size,
     numPuzzleIdentifiers: 1,
     symmetry,
+    vocabulary: () => ["PAD", ".", ...Array.from({ length: size }, (_, i) => String(i + 1))],
     parse: (text) => parseSudoku(text, size, expected),
     decode: (text) =>
       decodeCells(name, text, length, (character) => tokenOfSymbol(character, size), expected),

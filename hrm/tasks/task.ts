@@ -36,6 +36,8 @@ export interface Task {
   readonly columns: number;
   /** Rows of the puzzle embedding; 1 where puzzles are not told apart. */
   readonly numPuzzleIdentifiers: number;
+  /** What tokens stand for, in the order of their numbers; null where they are mere numbers. */
+  vocabulary(): readonly string[] | null;
   /** Changes that make another puzzle of the same kind: the augmentations, and what splits must not cross. */
   readonly symmetry: Symmetry | null;
   /** Reads one puzzle as a person types it; white space may be skipped. Throws PuzzleError. */

@@ -115,6 +115,11 @@ describe("checkpoint", () => {
       /is f32 \[3\]; expected f32 \[2\] \(tensor "inner\.q_head\.bias"\)/,
     ],
     [
+      "a vocabulary of another size",
+      ({ metadata }) => (metadata["vocabulary"] = '["a", "b"]'),
+      /its vocabulary has 2 tokens; expected 5/,
+    ],
+    [
       "a value deeper than the stack",
       ({ metadata }) => (metadata["config"] = `{"H_layers": ${"[".repeat(20_000)}${"]".repeat(20_000)}}`),
       /its configuration cannot be used: config\.H_layers: got \[\[\.\.\.\]\]; expected a positive integer/,

@@ -2,6 +2,7 @@ import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { assert } from "chai";
+import { decodeCheckpoint } from "../../hrm/checkpoint.js";
 import { json, run, start, type Finished } from "../support/command_line.js";
 import { uniform } from "../support/random.js";
 
@@ -181,6 +182,8 @@ describe("the command line", () => {
       const names = await readdir(join(folder, run));
       assert.includeMembers(names, ["config.json", "metrics.jsonl", "checkpoints", "best.safetensors"]);
       assert.equal(names.filter((name) => name.startsWith("events.out.tfevents.")).length, 1);
+      const { task, vocabulary } = decodeCheckpoint(await file(run, "best.safetensors"));
+      assert.deepEqual([task, vocabulary?.join("")], ["sudoku4", "PAD.1234"]);
       const steps = (await readdir(join(folder, run, "checkpoints"))).sort();
       assert.deepEqual(
         steps,

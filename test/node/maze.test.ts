@@ -178,6 +178,18 @@ describe("tasks by name and by shape", () => {
       assert.isUndefined(findTask(name), name);
   });
 
+  it("a vocabulary has an entry for each token, the one that text has", () => {
+    const letters = gridTask({ rows: 2, columns: 2, vocabSize: 4, symbols: "_abc" });
+    for (const task of [sudokuTask(4), sudokuTask(6), sudokuTask(9), mazeTask(5), letters]) {
+      const vocabulary = task.vocabulary()!;
+      assert.lengthOf(vocabulary, task.vocabSize, task.name);
+      assert.lengthOf(new Set(vocabulary), task.vocabSize, task.name);
+      for (let token = 1; token < task.vocabSize; token++)
+        assert.equal(task.format(new Int32Array(task.length).fill(token))[0], vocabulary[token], task.name);
+    }
+    assert.isNull(gridTask({ rows: 1, columns: 2, vocabSize: 500 }).vocabulary());
+  });
+
   it("shapes tell tasks", () => {
     assert.equal(taskOfShape(81, 11).name, "sudoku9");
     assert.equal(taskOfShape(16, 6).name, "sudoku4");

@@ -109,6 +109,22 @@ describe("--data and --test", () => {
     assert.deepEqual([train.count, validation.count, test.count], [6, 1, 1]);
   });
 
+  it("holds out a tenth of the groups, not of their images", async () => {
+    const images = sudoku6.records.flatMap((record) => [record, record, record, record, record]);
+    const ends = Array.from({ length: 13 }, (_, group) => 5 * group);
+    const groups = {
+      puzzleIndices: Int32Array.from({ length: 61 }, (_, row) => row),
+      groupIndices: Int32Array.from(ends),
+    };
+    for (const [name, bytes] of writeDataset({ ...puzzleSet(images, 36), groups }, sudoku6.task))
+      await put(`grouped/${name}`, bytes);
+    const { train, validation, test } = splitsOf(
+      await withFiles(preset, { data: at("grouped"), test: at("official") }),
+      0,
+    );
+    assert.deepEqual([train.count, validation.count, test.count], [55, 1, 4]);
+  });
+
   const refused: readonly (readonly [what: string, file: string, ...said: string[]])[] = [
     ["a line", "bad.csv", "--data: csv: answer: ", "bad.csv, line 13)"],
     ["a compressed file", "six.csv.gz", "compressed with gzip", "six.csv.gz"],

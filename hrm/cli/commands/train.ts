@@ -259,7 +259,11 @@ async function runPlan({ device, plan, folder, json }: Run): Promise<number> {
     for (const difference of session.trainer.differences)
       say(`warning   not bit-identical to a run without a stop: ${difference}`);
     say(`data      ${describeSplits(session.splits, preset)}`);
-    const origin = run.data === null ? { task: preset.name } : { task: preset.task.name, data: run.data };
+    const vocabulary = preset.task.vocabulary();
+    const origin = {
+      ...(run.data === null ? { task: preset.name } : { task: preset.task.name, data: run.data }),
+      ...(vocabulary && { vocabulary }),
+    };
     const store = openRunStore(session, { folder, origin, keep: run.keep });
     const log = await openRunLog(folder, session.trainer.step);
     // From here on the run can be resumed, and a state that stops being finite can be traced.
