@@ -25,6 +25,7 @@ export const libraryEntries = [
   "hrm/index",
   "hrm/tasks/index",
   "hrm/files/index",
+  "hrm/checkpoint",
   "hrm/puzzle_data",
   "hrm/official",
   "engine/node/index",

@@ -1,4 +1,4 @@
-/** The Hierarchical Reasoning Model: the model, its training and its use. Tasks and file formats are `hrm/tasks` and `hrm/files`. */
+/** The Hierarchical Reasoning Model: the model, its training and its use. Tasks, checkpoints and file formats are entries of their own. */
 export {
   continueTarget,
   createCarry,
@@ -91,7 +91,6 @@ export {
   type RunIdentity,
   type TrainingSnapshot,
 } from "./snapshot.js";
-export { decodeCheckpoint, encodeCheckpoint, runCheckpoint, type Checkpoint } from "./checkpoint.js";
 export { formatPercent, formatProportion, wilsonInterval, type Interval } from "./statistics.js";
 export {
   evaluationSegment,

@@ -15,6 +15,7 @@ const BUDGET = {
   index: 45,
   "hrm/tasks/index": 15,
   "hrm/files/index": 15,
+  "hrm/checkpoint": 25,
   "hrm/puzzle_data": 15,
   "hrm/official": 25,
   "engine/node/index": 30,
