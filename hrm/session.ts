@@ -3,7 +3,7 @@ import type { Device } from "../engine/index.js";
 import { ConfigError } from "./config.js";
 import { createEvaluator, type Scores } from "./evaluate.js";
 import type { Preset } from "./presets.js";
-import type { PuzzleSplits } from "./puzzles.js";
+import type { PuzzleSet, PuzzleSplits } from "./puzzles.js";
 import { createTrainer, type StepMetrics, type Trainer } from "./trainer.js";
 import { createWeights, initialState, readWeights, type StateDict, type Weights } from "./parameters.js";
 import type { TrainingSnapshot } from "./snapshot.js";
@@ -133,19 +133,30 @@ export async function createSession({
   let best = resume?.best ?? null;
   let ended = resume?.ended ?? null;
 
-  /** Looks at some validation puzzles; a look that reaches the target is repeated on all of them. */
+  /** Scores of a state dict on a whole set. */
+  const score = async (state: StateDict, data: PuzzleSet): Promise<Scores> => {
+    const restored = createWeights(device, config, state);
+    const evaluator = await createEvaluator({ ...evaluation, weights: restored, data });
+    try {
+      return await evaluator.run();
+    } finally {
+      evaluator.destroy();
+      for (const v of restored.values()) v.destroy();
+    }
+  };
+
+  /** Looks at some validation puzzles; a look that reaches the target or may be the last is repeated on all of them. */
   const look = async (): Promise<{ scores: Scores; reached: boolean; isBest: boolean }> => {
     const { step } = trainer;
     const some = await validation.run(evalLimit);
-    let scores = some;
-    if (some.exactAccuracy >= stopAt && evalLimit < splits.validation.count) scores = await validation.run();
+    // Looks are compared on the same puzzles.
+    let better = !best || beats(some, best);
+    const last = step >= train.total_steps || (!better && looksSinceBest + 1 >= patience);
+    const scores = some.exactAccuracy >= stopAt || last ? await validation.run() : some;
+    // Only the whole set decides that the target is reached, and which weights a run without it keeps: the best
+    // of many looks at a few puzzles is a lucky one.
     const reached = scores.exactAccuracy >= stopAt;
-    // Looks are compared on the same puzzles; only the whole set decides that the target is reached.
-    // Before the first whole puzzle is right, cells tell looks apart.
-    const better =
-      !best ||
-      some.exactAccuracy > best.exactAccuracy ||
-      (some.exactAccuracy === best.exactAccuracy && some.cellAccuracy > best.cellAccuracy);
+    if (last && !reached && best) better = !beats(await score(best.weights, splits.validation), scores);
     const isBest = reached || better;
     if (isBest) {
       const { exactAccuracy, cellAccuracy } = some;
@@ -191,25 +202,23 @@ export async function createSession({
       return { ...(await trainer.save()), ...looks };
     },
     async test() {
-      const restored =
-        best && best.step !== trainer.step ? createWeights(device, config, best.weights) : null;
-      const evaluator = await createEvaluator({
-        ...evaluation,
-        weights: restored ?? weights,
-        data: splits.test,
-      });
-      try {
-        return await evaluator.run();
-      } finally {
-        evaluator.destroy();
-        for (const v of restored?.values() ?? []) v.destroy();
-      }
+      return score(best?.weights ?? (await readWeights(weights)), splits.test);
     },
     destroy() {
       validation.destroy();
       trainer.destroy();
     },
   };
+}
+
+type Accuracies = Pick<Scores, "exactAccuracy" | "cellAccuracy">;
+
+/** Before the first whole puzzle is right, cells tell scores apart. */
+function beats(a: Accuracies, b: Accuracies): boolean {
+  return (
+    a.exactAccuracy > b.exactAccuracy ||
+    (a.exactAccuracy === b.exactAccuracy && a.cellAccuracy > b.cellAccuracy)
+  );
 }
 
 function summarize(rows: Awaited<ReturnType<Trainer["metrics"]>>, batchSize: number): TrainingSummary {

@@ -8,12 +8,14 @@ import {
   ResumeError,
   type HrmConfig,
   type PuzzleSet,
+  type SessionEvent,
   type SessionSnapshot,
   type StateDict,
   type TrainConfig,
   type TrainingSnapshot,
 } from "../../hrm/index.js";
 import { findPreset } from "../../hrm/presets.js";
+import { zeros } from "../../engine/index.js";
 import { testDevice } from "../support/device.js";
 import { randomIntegers, uniform } from "../support/random.js";
 
@@ -194,15 +196,37 @@ describe("resume", () => {
     );
   });
 
+  /** Twelve steps of a model that learns nothing in them, with a look at 8 puzzles after every fourth. */
+  const preset = findPreset("sudoku4")!;
+  const short = {
+    ...preset,
+    model: { ...preset.model, batch_size: 4, hidden_size: 8, num_heads: 2, L_cycles: 1 },
+    train: { ...preset.train, total_steps: 12 },
+    ...{ evalEvery: 4, evalLimit: 8, stopAt: 1 },
+  };
+
+  it("the whole validation set decides between the last weights and a best look that was luck", async () => {
+    const device = await testDevice();
+    const options = { device, preset: short, seed: 3 };
+    const session = await createSession({ ...options, stopAfter: 8 });
+    for await (const event of session.events()) assert.notEqual(event.kind, "end");
+    const saved = await session.save();
+    session.destroy();
+    const weights = new Map([...saved.best!.weights].map(([name, { shape }]) => [name, zeros(shape)]));
+    const best = { step: 4, exactAccuracy: 1, cellAccuracy: 1, weights };
+    const resumed = await createSession({ ...options, resume: { ...saved, best } });
+    const looks: SessionEvent[] = [];
+    for await (const event of resumed.events()) if (event.kind === "validation") looks.push(event);
+    const [look] = looks;
+    assert.lengthOf(looks, 1);
+    assert(look?.kind === "validation" && look.best, "the last weights beat zeros");
+    assert.equal(look.scores.count, resumed.splits.validation.count);
+    assert.equal(resumed.best!.step, 12);
+    resumed.destroy();
+  });
+
   it("a session looks where its look was due, and keeps the best look", async () => {
     const device = await testDevice();
-    const preset = findPreset("sudoku4")!;
-    const short = {
-      ...preset,
-      model: { ...preset.model, batch_size: 4, hidden_size: 8, num_heads: 2, L_cycles: 1 },
-      train: { ...preset.train, total_steps: 12 },
-      ...{ evalEvery: 4, evalLimit: 8, stopAt: 1 },
-    };
     const options = { device, preset: short, seed: 3, stepsPerEvent: 2 };
     const whole = await createSession(options);
     const events: unknown[] = [];
