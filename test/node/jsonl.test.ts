@@ -71,7 +71,7 @@ describe("puzzle JSON lines", () => {
     ["a header alone", [{ vocabSize: 3 }], /no puzzles/, undefined],
     ["a line that is no JSON", [P, "{oops"], /not JSON/, 2],
     ["a list", ["[1, 2]"], /expected an object/, 1],
-    ["a missing label", [{ input: [1] }], /label is undefined/, 1],
+    ["a missing label", [{ input: [1] }], /label is nothing/, 1],
     ["an unknown key", [{ ...P, answer: 1 }], /the key "answer"/, 1],
     ["an unknown header key", [{ vocab: 3 }, P], /the key "vocab"/, 1],
     ["a header of the wrong type", [{ vocabSize: "3" }, P], /vocabSize is "3"/, 1],
