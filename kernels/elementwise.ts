@@ -47,6 +47,8 @@ const FORMULAS = {
   shiftRight: (a: string, b: string) => `${a} >> ${b}`,
   where: (condition: string, a: string, b: string) => `select(${b}, ${a}, ${condition} != C(0))`,
   cast: (a: string) => `T(${a})`,
+  /** The same 32 bits as another dtype. */
+  bits: (a: string) => `bitcast<T>(${a})`,
   /** The result's own position in row-major order. */
   position: () => "T(POSITION)",
 } as const;
@@ -146,7 +148,7 @@ export function elementwise(spec: ElementwiseSpec, capabilities: Capabilities): 
     const formula: (...operands: string[]) => string = FORMULAS[statement.operation];
     const first = statement.operands[0];
     return `let v${i} = ${formula(...statement.operands.map(text))};`
-      .replace(/\bT\(/g, `${typeName(statement.dtype, width)}(`)
+      .replace(/\bT(?=[(>])/g, typeName(statement.dtype, width))
       .replace(/\bC\(/g, `${typeName(first ? dtypeOf(first) : "i32", width)}(`)
       .replace(/\bPOSITION\b/g, width === 4 ? "(vec4u(index * 4u) + vec4u(0u, 1u, 2u, 3u))" : "index");
   });

@@ -13,4 +13,5 @@ export * from "./random.js";
 export * from "./reduce.js";
 export * from "./rms_norm.js";
 export * from "./rope.js";
+export * from "./sum_squares.js";
 export * from "./swiglu.js";

@@ -10,6 +10,7 @@ const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const BUDGET = {
   "kernels/index": 20,
   "engine/index": 30,
+  "engine/norms": 12,
   "engine/sampling": 12,
   "hrm/index": 45,
   index: 45,

@@ -66,6 +66,7 @@ const OPERATIONS = {
   shiftRight: operation("shiftRight"),
   where: operation("where", ([condition], dy) => [null, where(condition!, dy, 0), where(condition!, 0, dy)]),
   cast: operation("cast", ([a], dy) => [a!.dtype === "f32" ? dy : null]),
+  bits: operation("bits"),
   position: operation("position"),
 } satisfies Record<ElementwiseName, Operation<null>>;
 
@@ -225,6 +226,9 @@ export function cast(a: TensorLike, dtype: Dtype): Tensor {
   const tensor = asTensor(a);
   return tensor.dtype === dtype ? tensor : make("cast", [tensor], dtype);
 }
+
+/** The 32 bits of a, as u32. */
+export const bits = (a: TensorLike): Tensor => make("bits", [asTensor(a)], "u32");
 
 /** 0, 1, 2, ... in row-major order, of this shape. */
 export function position(shape: Shape, dtype: Dtype = "i32"): Tensor {

@@ -242,6 +242,24 @@ export const CASES: Record<ElementwiseName, readonly Case[]> = {
       exact: (c, a, b) => (c !== 0 ? a : b),
     },
   ],
+  // Every pattern, NaN and infinities among them, comes through the integer side.
+  bits: [
+    {
+      ...u32(
+        (a) => new Uint32Array(Float32Array.of(a).buffer)[0]!,
+        (n) => [random(n).map((v, i) => [v, Infinity, -Infinity, -0][i % 4]!)],
+      ),
+      from: ["f32"],
+    },
+    {
+      ...f32(
+        (a) => new Float32Array(Int32Array.of(a).buffer)[0]!,
+        undefined,
+        integers([2 ** 23, 255 * 2 ** 23]),
+      ),
+      from: ["i32"],
+    },
+  ],
   cast: [
     { ...f32((a) => a, undefined, integers([-(2 ** 24), 2 ** 24])), from: ["i32"] },
     {

@@ -24,6 +24,7 @@ import {
   shuffledIndex,
   signSgd,
   stridedCopy,
+  sumSquares,
   swiglu,
   swigluBackward,
   type ElementwiseSpec,
@@ -248,6 +249,10 @@ export const FAMILIES: readonly Family[] = [
     ({ outer, size, inner }) => outer * size * inner,
     REDUCE,
   ),
+  family("sumSquares", sumSquares, [], ({ counts }) => Math.max(...counts), [
+    { counts: [1] },
+    { counts: [260, 67, 4, 131, 64, 128, 5000] },
+  ]),
   family("randomBits", randomBits, ["count"], ({ count }) => count, [
     { count: 1, stream: 0 },
     { count: 258, stream: 2 ** 32 - 1 },

@@ -2,9 +2,11 @@
 import {
   crossEntropy,
   crossEntropyBackward,
+  partialSums,
   reduce,
   rmsNorm,
   rmsNormBackward,
+  sumSquares,
   swiglu,
   swigluBackward,
   type CrossEntropySpec,
@@ -205,6 +207,29 @@ function reduceCase(name: string, spec: ReduceSpec, quick: boolean): KernelCase 
   };
 }
 
+function sumSquaresCase(name: string, count: number, quick: boolean): KernelCase {
+  const threads = partialSums({ counts: [count] });
+  return {
+    kernel: "sum_squares",
+    shape: `${name} ${count}`,
+    quick,
+    flops: 2 * count,
+    alternatives: (capabilities) => [
+      { variant: "default", kernel: sumSquares({ counts: [count] }, capabilities) },
+    ],
+    inputs: (random) => ({ x0: random.floats(count) }),
+    outputs: { y: threads },
+    expected({ x0 }, _binding, index): Expected {
+      // 4-vectors are dealt to the threads in turn.
+      let value = 0;
+      for (let s = 4 * index; s < count; s += 4 * threads)
+        for (let k = 0; k < 4; k++) value += x0![s + k]! ** 2;
+      return { value, scale: value };
+    },
+    tolerance: sumTolerance(Math.ceil(count / threads)),
+  };
+}
+
 /** Every row-operation case. */
 export const rowCases: readonly KernelCase[] = [
   ...MODEL_SHAPES.flatMap(({ name, batch, length, width, inner, classes, quick }) => {
@@ -231,5 +256,6 @@ export const rowCases: readonly KernelCase[] = [
   crossEntropyCase({ name: "vocabulary", rows: 2592, size: 512, quick: true }, "softmax", false),
   crossEntropyCase({ name: "vocabulary", rows: 2592, size: 512, quick: true }, "softmax", true),
   reduceCase("total", { outer: 1, size: 1 << 20, inner: 1, op: "sum", dtype: "f32" }, true),
+  sumSquaresCase("gradient", 3072 * 512, true),
   reduceCase("rows", { outer: 4096, size: 257, inner: 1, op: "max", dtype: "f32" }, false),
 ];
