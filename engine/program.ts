@@ -21,7 +21,8 @@ export interface BoundDispatch {
   readonly kernel: Kernel;
   readonly label: string;
   readonly pipeline: GPUComputePipeline;
-  readonly bindGroup: GPUBindGroup;
+  /** One, or one for each part of a variable that it binds. */
+  readonly bindGroups: readonly GPUBindGroup[];
 }
 
 /** One line of `explain()`. */
@@ -76,28 +77,24 @@ export class Program {
       }
       requireData(`${this.name}.run: input ${key}`, data, spec);
     }
-    for (const variable of this.parts.variables) variable.requireAlive();
+    this.requireRunnable();
     this.device.throwLateError();
     for (const [key, data] of Object.entries(inputs)) {
       this.device.gpu.queue.writeBuffer(this.parts.inputs.get(key)!, 0, data as GPUAllowSharedBufferSource);
     }
-    const encoder = this.device.gpu.createCommandEncoder({ label: this.name });
-    const pass = encoder.beginComputePass({ label: this.name });
-    for (let i = 0; i < times; i++) this.encode(pass);
-    pass.end();
-    this.device.stats.dispatches += times * this.parts.dispatches.length;
-    await this.device.submit(encoder.finish());
+    await runInTurn([[this, times]]);
   }
 
   /**
    * Encodes the dispatches from `first` up to `end` into a pass of the caller's, for profilers that place
-   * timestamps of their own. The caller submits, and keeps the order of `plan.dispatches`.
+   * timestamps of their own. The caller submits, and keeps the order of `plan.dispatches`. `part` is that of variables
+   * with parts.
    */
-  encode(pass: GPUComputePassEncoder, first = 0, end = this.parts.dispatches.length): void {
+  encode(pass: GPUComputePassEncoder, first = 0, end = this.parts.dispatches.length, part = 0): void {
     let current: GPUComputePipeline | null = null;
-    for (const { kernel, pipeline, bindGroup } of this.parts.dispatches.slice(first, end)) {
+    for (const { kernel, pipeline, bindGroups } of this.parts.dispatches.slice(first, end)) {
       if (pipeline !== current) pass.setPipeline((current = pipeline));
-      pass.setBindGroup(0, bindGroup);
+      pass.setBindGroup(0, bindGroups[part % bindGroups.length]);
       pass.dispatchWorkgroups(...kernel.workgroups);
     }
   }
@@ -170,9 +167,37 @@ export class Program {
     for (const buffer of this.parts.owned) this.device.destroyBuffer(buffer);
   }
 
+  /** @throws UsageError where the program or one of its variables was destroyed */
+  requireRunnable(): void {
+    this.#requireAlive("run");
+    for (const variable of this.parts.variables) variable.requireAlive();
+  }
+
   #requireAlive(what: string): void {
     if (this.#destroyed) throw new UsageError(`${this.name}.${what}: the program was destroyed.`);
   }
+}
+
+/**
+ * Submits programs one after the other in one command buffer and one compute pass, each so many times in a row; run k
+ * in the row uses part k of variables with parts. All of that `rounds` times. The promise is that of {@link Program.run}.
+ */
+export async function runInTurn(
+  turns: readonly (readonly [program: Program, times: number])[],
+  rounds = 1,
+): Promise<void> {
+  const { device, name } = turns[0]![0];
+  for (const [program] of turns) program.requireRunnable();
+  device.throwLateError();
+  const encoder = device.gpu.createCommandEncoder({ label: name });
+  const pass = encoder.beginComputePass({ label: name });
+  for (let round = 0; round < rounds; round++)
+    for (const [program, times] of turns) {
+      for (let k = 0; k < times; k++) program.encode(pass, 0, undefined, k);
+      device.stats.dispatches += times * program.plan.dispatches.length;
+    }
+  pass.end();
+  await device.submit(encoder.finish());
 }
 
 /** `input x`, `constant f32[2, 3]`, `literal f32[]` */

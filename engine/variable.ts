@@ -29,16 +29,28 @@ export interface HostTensor extends TensorSpec {
   readonly data: TypedArray;
 }
 
-/** Makes a variable from host data; zeros from a bare spec. */
-export function variable(device: Device, initial: HostTensor | TensorSpec, name: string): Variable {
-  return new Variable(device, initial, name);
+/**
+ * Makes a variable from host data; zeros from a bare spec. With `parts` its rows are cut into so many equal ones, each
+ * in a buffer of its own: a program sees one part, and its k-th run in a row sees part k (see {@link runInTurn}).
+ */
+export function variable(
+  device: Device,
+  initial: HostTensor | TensorSpec,
+  name: string,
+  parts = 1,
+): Variable {
+  return new Variable(device, initial, name, parts);
 }
 
 /** A named buffer that lives until `destroy()`. Programs read it and `assign` to it. */
 export class Variable implements TensorSpec {
+  /** Shape that programs see: of one part. */
   readonly shape: Shape;
   readonly dtype: Dtype;
-  readonly buffer: GPUBuffer;
+  /** Shape and dtype of all parts together, as `write` takes and `read` gives them. */
+  readonly whole: TensorSpec;
+  /** One for each part. */
+  readonly buffers: readonly GPUBuffer[];
   /** The leaf that stands for the value at the start of a program. */
   readonly tensor: Tensor;
   #destroyed = false;
@@ -47,17 +59,23 @@ export class Variable implements TensorSpec {
     readonly device: Device,
     initial: HostTensor | TensorSpec,
     readonly name: string,
+    parts: number,
   ) {
-    checkShape(initial.shape, `variable ${name}`);
-    this.shape = initial.shape;
-    this.dtype = initial.dtype;
+    const { shape, dtype } = initial;
+    checkShape(shape, `variable ${name}`);
+    this.whole = { shape, dtype };
+    this.shape = parts === 1 ? shape : [shape[0]! / parts, ...shape.slice(1)];
+    checkShape(this.shape, `a part of variable ${name}`);
+    this.dtype = dtype;
     if ("data" in initial) requireData(`variable ${name}`, initial.data, initial);
-    this.buffer = device.createBuffer(4 * sizeOf(this.shape), STORAGE_USAGE, name);
+    this.buffers = Array.from({ length: parts }, () =>
+      device.createBuffer(4 * this.size, STORAGE_USAGE, name),
+    );
     this.tensor = makeTensor(variableOperation, [], { variable: this }, this.shape, this.dtype);
     if ("data" in initial) this.write(initial.data);
   }
 
-  /** Number of elements. */
+  /** Number of elements that programs see. */
   get size(): number {
     return sizeOf(this.shape);
   }
@@ -65,21 +83,28 @@ export class Variable implements TensorSpec {
   /** Replaces the value, after everything submitted so far. */
   write(data: TypedArray): void {
     this.requireAlive();
-    requireData(`variable ${this.name}`, data, this);
-    this.device.gpu.queue.writeBuffer(this.buffer, 0, data as GPUAllowSharedBufferSource);
+    requireData(`variable ${this.name}`, data, this.whole);
+    this.buffers.forEach((buffer, k) => {
+      const part = data.subarray(k * this.size, (k + 1) * this.size);
+      this.device.gpu.queue.writeBuffer(buffer, 0, part as GPUAllowSharedBufferSource);
+    });
   }
 
   /** Copies the value to the host, after everything submitted so far. */
   async read(): Promise<TypedArray> {
     this.requireAlive();
-    return typedArray(this.dtype, await this.device.readBuffer(this.buffer, 4 * this.size));
+    const parts = await Promise.all(this.buffers.map((b) => this.device.readBuffer(b, 4 * this.size)));
+    if (parts.length === 1) return typedArray(this.dtype, parts[0]!);
+    const whole = typedArray(this.dtype, new ArrayBuffer(4 * sizeOf(this.whole.shape)));
+    parts.forEach((part, k) => whole.set(typedArray(this.dtype, part), k * this.size));
+    return whole;
   }
 
   /** Frees the storage; programs that use the variable must not run any more. */
   destroy(): void {
     if (this.#destroyed) return;
     this.#destroyed = true;
-    this.device.destroyBuffer(this.buffer);
+    for (const buffer of this.buffers) this.device.destroyBuffer(buffer);
   }
 
   /** @throws UsageError after `destroy()` */

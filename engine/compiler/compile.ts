@@ -214,10 +214,10 @@ function bind(
     Object.entries(planned.outputs).map(([key, spec]) => [key, buffer(bytesOf(spec), `output ${key}`)]),
   );
   const constants = new Map<Tensor, GPUBuffer>();
-  const bufferOf = (storage: Storage): GPUBuffer => {
+  const bufferOf = (storage: Storage, part: number): GPUBuffer => {
     switch (storage.kind) {
       case "variable":
-        return storage.variable.buffer;
+        return storage.variable.buffers[part % storage.variable.buffers.length]!;
       case "output":
         return outputs.get(storage.name)!;
       case "intermediate":
@@ -239,13 +239,23 @@ function bind(
   const bound = planned.dispatches.map(({ kernel, label, storages }) => ({
     kernel,
     label,
-    bindGroup: device.gpu.createBindGroup({
-      label: `${name}: ${label}`,
-      layout: device.bindGroupLayout(kernel),
-      entries: storages.map((storage, binding) => ({ binding, resource: { buffer: bufferOf(storage) } })),
-    }),
+    bindGroups: Array.from({ length: partsOf(storages) }, (_, part) =>
+      device.gpu.createBindGroup({
+        label: `${name}: ${label}`,
+        layout: device.bindGroupLayout(kernel),
+        entries: storages.map((storage, binding) => ({
+          binding,
+          resource: { buffer: bufferOf(storage, part) },
+        })),
+      }),
+    ),
   }));
   return { inputs, outputs, bound };
+}
+
+/** Parts of the variables that a dispatch binds. */
+function partsOf(storages: readonly Storage[]): number {
+  return Math.max(...storages.map((s) => (s.kind === "variable" ? s.variable.buffers.length : 1)));
 }
 
 function constantData(tensor: Tensor): TypedArray {

@@ -109,9 +109,11 @@ export function fuse(nodes: readonly Node[], kept: ReadonlySet<Tensor>, maxBuffe
   }
   for (const node of computed) {
     if (groupOf.get(node)!.size > 1) continue;
-    const producer = residualOf(node)?.producer;
+    const { producer, residual } = residualOf(node) ?? {};
     // Nobody else may want the sum without the residual. No cycle: the only way out of the producer leads here.
     if (!producer || groupOf.get(producer)!.size > 1 || consumers.get(producer)!.length > 1) continue;
+    // A sum that a variable gathers is added in place; an epilogue would write it beside the variable, to be copied.
+    if (kept.has(node.outputs[0]!) && rootOf(residual!).node.operation.name === "variable") continue;
     if (producer.outputs.some((t) => kept.has(t)) || producer.inputs.length + 2 > maxBuffers) continue;
     const merged = new Set([producer, node]);
     for (const member of merged) groupOf.set(member, merged);

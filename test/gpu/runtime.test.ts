@@ -20,9 +20,12 @@ import {
   openDevice,
   read,
   refuseNullAdapter,
+  runInTurn,
   scale,
   square,
   sub,
+  sum,
+  ShapeError,
   UsageError,
   variable,
   type DeviceStats,
@@ -134,6 +137,55 @@ describe("a program's runs", () => {
     }
     step.destroy();
     w.destroy();
+  });
+
+  it("run in turn, each run of a row on its own part of a variable", async () => {
+    const device = await testDevice();
+    const live = device.stats.bytesLive;
+    const x = variable(device, hostTensor(Float32Array.from([...Array(24).keys()]), [6, 4]), "x", 3);
+    const total = variable(device, f32(1), "total");
+    assert.deepEqual([x.shape, x.whole.shape, x.size], [[2, 4], [6, 4], 8]);
+    assert.equal(device.stats.bytesLive - live, 4 * 24 + 16);
+    // x_k = 2 x_k + total, total = total + sum(x_k); then total = -total.
+    const part = await compile(device, {}, () => {
+      assign(x, add(mul(x, 2), total));
+      assign(total, add(total, sum(x)));
+    });
+    const rest = await compile(device, {}, () => assign(total, mul(total, -1)));
+    const { submits, dispatches } = device.stats;
+    await runInTurn(
+      [
+        [part, 3],
+        [rest, 1],
+      ],
+      2,
+    );
+    assert.equal(device.stats.submits - submits, 1);
+    const each = 3 * part.plan.dispatches.length + rest.plan.dispatches.length;
+    assert.equal(device.stats.dispatches - dispatches, 2 * each);
+    const expected = [...Array(24).keys()];
+    let sums = 0;
+    for (let round = 0; round < 2; round++) {
+      for (let k = 0; k < 3; k++) {
+        for (let i = 8 * k; i < 8 * k + 8; i++) expected[i] = 2 * expected[i]! + sums;
+        sums += expected.slice(8 * k, 8 * k + 8).reduce((a, b) => a + b);
+      }
+      sums = -sums;
+    }
+    // Integers that f32 holds.
+    assert.deepEqual([...(await x.read())], expected);
+    assert.deepEqual([...(await total.read())], [sums]);
+    x.write(Float32Array.from(expected).reverse());
+    assert.deepEqual([...(await x.read())], expected.reverse());
+    assert.throws(
+      () => variable(device, f32(6, 4), "x", 4),
+      ShapeError,
+      /a part of variable x: shape \[1\.5, 4\]/,
+    );
+    for (const v of [x, total]) v.destroy();
+    assert.equal((await rejection(runInTurn([[part, 1]]))).message.includes("was destroyed"), true);
+    for (const p of [part, rest]) p.destroy();
+    assert.equal(device.stats.bytesLive, live);
   });
 
   it("leave no bytes behind once everything is destroyed", async () => {
@@ -301,7 +353,7 @@ describe("what the device reports late", () => {
       await step.run(batch());
       await device.idle();
       // Behind the engine's back.
-      w.buffer.destroy();
+      w.buffers[0]!.destroy();
       const error = await rejection(step.run(batch()).then(() => device.idle()));
       assert.instanceOf(error, GpuError);
       assert.match(error.message, /The GPU reported:.*w/s);
