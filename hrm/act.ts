@@ -14,6 +14,7 @@ import {
   mul,
   reshape,
   sigmoid,
+  sizeOf,
   stopGradient,
   variable,
   where,
@@ -47,14 +48,14 @@ export interface Carry {
   readonly identifiers: Variable;
 }
 
-/** An initial carry: every row halted, so that the first segment fills it. */
-export function createCarry(device: Device, config: HrmConfig): Carry {
+/** An initial carry: every row halted, so that the first segment fills it. Micro-batches have a part each. */
+export function createCarry(device: Device, config: HrmConfig, parts = 1): Carry {
   const { batch_size: B, seq_len: S, hidden_size: D } = config;
   const { totalLength } = derive(config);
   const latent = (name: string): Variable =>
-    variable(device, { shape: [B, totalLength, D], dtype: "f32" }, `carry.${name}`);
+    variable(device, { shape: [B, totalLength, D], dtype: "f32" }, `carry.${name}`, parts);
   const integers = (name: string, ...shape: number[]): Variable =>
-    variable(device, { shape, dtype: "i32" }, `carry.${name}`);
+    variable(device, { shape, dtype: "i32" }, `carry.${name}`, parts);
   const carry = {
     zH: latent("z_H"),
     zL: latent("z_L"),
@@ -69,8 +70,8 @@ export function createCarry(device: Device, config: HrmConfig): Carry {
 }
 
 /** Makes every row take new data at the next segment. */
-export function resetCarry(carry: Carry): void {
-  carry.halted.write(new Int32Array(carry.halted.size).fill(1));
+export function resetCarry({ halted }: Carry): void {
+  halted.write(new Int32Array(sizeOf(halted.whole.shape)).fill(1));
 }
 
 /** Frees the carry. */

@@ -1,11 +1,23 @@
 /** Finds where training stopped being finite: replays steps one by one and looks into each. */
-import { compile, type Device, type Tensor } from "../engine/index.js";
+import {
+  add,
+  assign,
+  compile,
+  i32,
+  runInTurn,
+  sum,
+  variable,
+  type Device,
+  type Program,
+  type Tensor,
+  type Variable,
+} from "../engine/index.js";
 import { EngineError } from "../engine/errors.js";
-import { destroyPuzzles, randomBatch, randomExploration, uploadPuzzles } from "./data.js";
 import type { PuzzleSet } from "./puzzles.js";
 import { writeVariables, type TrainingSnapshot } from "./snapshot.js";
-import { trainStep, type StepResult } from "./step.js";
-import { createTrainingMemory, trainingVariables } from "./trainer.js";
+import { nonFinite, type StepResult } from "./step.js";
+import type { Symmetry } from "./tasks/symmetry.js";
+import { microBatchOf, planTraining, trainingVariables } from "./trainer.js";
 
 /** Training that left the finite numbers: at which step, and in which tensor it began. */
 export class DivergenceError extends EngineError {
@@ -44,49 +56,46 @@ export interface FindNonFiniteOptions {
   /** A finite state of the run, and the data that it trains on. */
   readonly snapshot: TrainingSnapshot;
   readonly data: PuzzleSet;
-  /** Look no further than this step. */
+  /** Symmetry of the puzzles, drawn from where the run augments. */
+  readonly symmetry?: Symmetry | null;
+  /** The step that went wrong, as far as is known: it and the one before are looked into, the others only repeated. */
   readonly lastStep: number;
 }
 
 /** Replays from the snapshot; null where all of it is finite up to `lastStep`. */
 export async function findNonFinite(options: FindNonFiniteOptions): Promise<NonFinite | null> {
-  const { device, snapshot, data, lastStep } = options;
-  const { config, train, seed, state } = snapshot;
-  const memory = createTrainingMemory(device, config, train, { seed, state });
-  const puzzles = uploadPuzzles(device, data, "train");
-  try {
-    const variables = trainingVariables(memory);
-    writeVariables(variables, state);
-    let names: string[] = [];
-    const program = await compile(
-      device,
-      {},
-      () => {
-        const outputs = inOrder(
-          trainStep(
-            memory,
-            randomBatch(puzzles, memory.counter, config),
-            randomExploration(memory.counter, config),
-          ),
-        );
-        names = Object.keys(outputs);
-        return outputs;
-      },
-      { name: "training step under watch" },
-    );
-    try {
-      for (let step = snapshot.step + 1; step <= lastStep; step++) {
-        await program.run({});
-        for (const name of names) if (!allFinite(await program.read(name))) return { step, tensor: name };
-        for (const [name, v] of variables) if (!allFinite(await v.read())) return { step, tensor: name };
-      }
-      return null;
-    } finally {
-      program.destroy();
+  const { device, snapshot, lastStep } = options;
+  /** How many numbers of each tensor were not finite, over the micro-batches so far, in the order of computation. */
+  const counts = new Map<string, Variable>();
+  const observe = (result: StepResult): void => {
+    for (const [name, tensor] of Object.entries(inOrder(result))) {
+      const count = variable(device, i32(), `non-finite numbers in ${name}`);
+      counts.set(name, count);
+      assign(count, add(count, sum(nonFinite(tensor))));
     }
+  };
+  const planned = planTraining({ ...snapshot, ...options, microBatch: microBatchOf(snapshot) }, observe);
+  const variables = trainingVariables(planned.memory);
+  const turns: [Program, number][] = [];
+  const look = async (): Promise<string | null> => {
+    for (const [name, count] of counts) if ((await count.read())[0] !== 0) return name;
+    for (const [name, v] of variables) if (!allFinite(await v.read())) return name;
+    return null;
+  };
+  try {
+    writeVariables(variables, snapshot.state);
+    for (const { name, times, body } of planned.programs)
+      turns.push([await compile(device, {}, body, { name: `${name}, under watch` }), times]);
+    for (let step = snapshot.step + 1; step <= lastStep; step++) {
+      await runInTurn(turns);
+      const tensor = step < lastStep - 1 ? null : await look();
+      if (tensor !== null) return { step, tensor };
+    }
+    return null;
   } finally {
-    memory.destroy();
-    destroyPuzzles(puzzles);
+    for (const [program] of turns) program.destroy();
+    for (const v of counts.values()) v.destroy();
+    planned.destroy();
   }
 }
 

@@ -83,7 +83,7 @@ export function fingerprint({ count, length, inputs, labels, identifiers, groups
  */
 export async function readVariables(variables: ReadonlyMap<string, Variable>): Promise<StateDict> {
   const entries = [...variables].map(
-    async ([name, v]) => [name, hostTensor(await v.read(), v.shape)] as const,
+    async ([name, v]) => [name, hostTensor(await v.read(), v.whole.shape)] as const,
   );
   return new Map(await Promise.all(entries));
 }
@@ -95,8 +95,8 @@ export function writeVariables(variables: ReadonlyMap<string, Variable>, state: 
     const value = state.get(name);
     const spec = (t: { dtype: string; shape: readonly number[] }): string =>
       `${t.dtype}[${t.shape.join(", ")}]`;
-    if (!value || spec(value) !== spec(v))
-      throw new ResumeError(name, value ? spec(value) : "missing", spec(v));
+    if (!value || spec(value) !== spec(v.whole))
+      throw new ResumeError(name, value ? spec(value) : "missing", spec(v.whole));
     values.push([v, value.data]);
   }
   for (const [v, data] of values) v.write(data);

@@ -3,7 +3,10 @@ import {
   adamAtan2Step,
   add,
   assign,
+  bitAnd,
+  bits,
   cast,
+  equal,
   grad,
   mul,
   position,
@@ -12,15 +15,14 @@ import {
   signSgdRowsStep,
   slice,
   sqrt,
-  square,
   sub,
-  sum,
   takeRows,
   type AdamState,
   type Tensor,
   type TensorLike,
   type Variable,
 } from "../engine/index.js";
+import { sumOfSquares } from "../engine/norms.js";
 import {
   continueTarget,
   decideHalting,
@@ -64,6 +66,8 @@ export interface TrainingState {
 
 /** What a training step computes; the program decides what to keep. */
 export interface StepResult extends LossResult {
+  /** What the segment started from. */
+  readonly start: Refilled;
   readonly segment: SegmentResult;
   readonly halting: Halting;
   readonly targetContinue: Tensor | null;
@@ -83,9 +87,23 @@ export const PUZZLE_LOCAL = "inner.puzzle_emb.local_weights";
  * outside; the step is the same.
  */
 export function trainStep(state: TrainingState, batch: Batch, exploration: Exploration): StepResult {
-  const { model, carry, adam, puzzleTable, puzzleEma, counter, schedule, train } = state;
+  const result = learn(state, batch, exploration);
+  update(state, result.gradients, result.start.identifiers);
+  return result;
+}
+
+/**
+ * A step without its update: the gradients, and the carry of the rows of `batch`, as many as the model's configuration
+ * says.
+ * @param batchSize rows of the whole batch, over which the gradient is a mean
+ */
+export function learn(
+  { model, carry, adam, puzzleTable }: TrainingState,
+  batch: Batch,
+  exploration: Exploration,
+  batchSize = model.config.batch_size,
+): StepResult {
   const { config } = model;
-  const step = add(slice(counter, [1], [1]), 1);
   const start = refill(carry, batch, model.parameters, config);
   const puzzle = puzzleTable ? takeRows(puzzleTable, start.identifiers) : null;
   const inputEmbeddings = embed(model, start.inputs, puzzle);
@@ -104,33 +122,51 @@ export function trainStep(state: TrainingState, batch: Batch, exploration: Explo
   );
   const names = [...adam.keys()];
   const wrt = [...names.map((name) => adam.get(name)!.parameter), ...(puzzle ? [puzzle] : [])];
-  const all = grad(scale(loss.total, 1 / config.batch_size), wrt);
+  const all = grad(scale(loss.total, 1 / batchSize), wrt);
   const gradients = new Map(names.map((name, i) => [name, all[i]!]));
+  if (puzzle) gradients.set(PUZZLE_LOCAL, all.at(-1)!);
+  storeCarry(carry, start, result, halting);
+  return { ...loss, start, segment: result, halting, targetContinue, next, inputEmbeddings, gradients };
+}
 
+/** Updates every weight, and counts the step. `identifiers` i32 [B] are those of the puzzle embedding's gradient. */
+export function update(
+  { adam, puzzleTable, puzzleEma, counter, schedule, train }: TrainingState,
+  gradients: StepResult["gradients"],
+  identifiers: TensorLike,
+): void {
+  const step = add(slice(counter, [1], [1]), 1);
   const index = cast(step, "i32");
   const hyper = reshape(takeRows(schedule.weights, index), [4]);
   for (const [name, parameter] of adam)
     adamAtan2Step(parameter, gradients.get(name)!, hyper, { ...train, weightDecay: train.weight_decay });
-  if (puzzleTable && puzzle) {
-    const gradient = all.at(-1)!;
-    gradients.set(PUZZLE_LOCAL, gradient);
+  if (puzzleTable) {
     const puzzleHyper = reshape(takeRows(schedule.puzzle, index), [4]);
-    signSgdRowsStep(puzzleTable, start.identifiers, gradient, puzzleHyper, train.puzzle_emb_weight_decay);
+    signSgdRowsStep(
+      puzzleTable,
+      identifiers,
+      gradients.get(PUZZLE_LOCAL)!,
+      puzzleHyper,
+      train.puzzle_emb_weight_decay,
+    );
     if (puzzleEma) {
       const decay = slice(hyper, [3], [1]);
       assign(puzzleEma, add(puzzleEma, mul(sub(puzzleTable, puzzleEma), sub(1, decay))));
     }
   }
-  storeCarry(carry, start, result, halting);
   // (seed, t) becomes (seed, t + 1).
   assign(counter, add(counter, position([2], "u32")));
-  return { ...loss, segment: result, halting, targetContinue, next, inputEmbeddings, gradients };
 }
 
 /** L2 norm over the gradients of the weights (not the puzzle embedding), before the update. */
 export function gradientNorm(gradients: ReadonlyMap<string, Tensor>): Tensor {
-  const squares = [...gradients].filter(([name]) => name !== PUZZLE_LOCAL).map(([, g]) => sum(square(g)));
-  return sqrt(squares.reduce((a, b) => add(a, b)));
+  return sqrt(sumOfSquares([...gradients].filter(([name]) => name !== PUZZLE_LOCAL).map(([, g]) => g)));
+}
+
+/** 1 where x (f32) is a NaN or an infinity, else 0 (i32); read from the bits, since shaders may assume neither. */
+export function nonFinite(x: Tensor): Tensor {
+  const exponent = 0x7f800000;
+  return equal(bitAnd(bits(x), exponent), exponent);
 }
 
 /** What an evaluation segment computes. */

@@ -3,22 +3,28 @@
  * schedule and the optimizer never leave the device.
  */
 import {
+  add,
   assign,
+  bitAnd,
   cast,
   compile,
+  concat,
   constant,
   equal,
   hostTensor,
   position,
   remainder,
   reshape,
+  runInTurn,
   slice,
+  sum,
   variable,
   where,
   zeros,
   type AdamState,
   type Device,
   type Program,
+  type Tensor,
   type Variable,
 } from "../engine/index.js";
 import { ropeTables } from "../kernels/rope.js";
@@ -26,6 +32,15 @@ import { createCarry, destroyCarry, type Carry } from "./act.js";
 import { ConfigError, derive, type HrmConfig, type TrainConfig } from "./config.js";
 import { destroyPuzzles, randomBatch, randomExploration, uploadPuzzles } from "./data.js";
 import { metricRow, METRICS, type MetricRow } from "./loss.js";
+import {
+  createMicroBatches,
+  destroyMicroBatches,
+  microBatchCount,
+  stepPrograms,
+  type MicroBatches,
+  type StepHooks,
+  type StepProgram,
+} from "./micro_batches.js";
 import type { Model, RotaryTables } from "./model.js";
 import {
   createWeights,
@@ -46,7 +61,7 @@ import {
   writeVariables,
   type TrainingSnapshot,
 } from "./snapshot.js";
-import { trainStep, type TrainingState } from "./step.js";
+import { gradientNorm, nonFinite, type TrainingState } from "./step.js";
 import type { Symmetry } from "./tasks/symmetry.js";
 
 /** Rotary tables as constants, or null with learned positions. */
@@ -68,16 +83,19 @@ export interface TrainingMemory extends TrainingState {
   /** The moving average of every trained weight, with the fixed ones as they are; null where none is kept. */
   readonly ema: Weights | null;
   readonly carry: Carry;
+  /** Null where the batch is computed at once. */
+  readonly micro: MicroBatches | null;
   destroy(): void;
 }
 
-/** Everything that training updates, from a state dict. */
+/** Everything that training updates, from a state dict; for micro-batches of `microBatch` rows, default the batch. */
 export function createTrainingMemory(
   device: Device,
   config: HrmConfig,
   train: TrainConfig,
-  { seed, state }: { seed: number; state?: StateDict },
+  { seed, state, microBatch }: { seed: number; state?: StateDict; microBatch?: number | undefined },
 ): TrainingMemory {
+  const parts = microBatchCount(config, microBatch);
   const initial = state ?? initialState(config, seed);
   const weights = createWeights(device, config, initial);
   const adam = new Map<string, AdamState>();
@@ -99,13 +117,15 @@ export function createTrainingMemory(
     weights: variable(device, tables.weights, "schedule"),
     puzzle: variable(device, tables.puzzle, "schedule.puzzle"),
   };
-  const carry = createCarry(device, config);
+  const carry = createCarry(device, config, parts);
+  const micro = parts > 1 ? createMicroBatches(device, config, parts) : null;
   const counter = variable(device, hostTensor(Uint32Array.of(seed, 0), [2]), "counter");
   return {
     model: modelOf(config, weights),
     weights,
     ema: train.ema_decay > 0 ? ema : null,
     carry,
+    micro,
     adam,
     puzzleTable: weights.get(PUZZLE_EMBEDDING) ?? null,
     puzzleEma: train.ema_decay > 0 ? (ema.get(PUZZLE_EMBEDDING) ?? null) : null,
@@ -114,6 +134,7 @@ export function createTrainingMemory(
     train,
     destroy() {
       destroyCarry(carry);
+      if (micro) destroyMicroBatches(micro);
       for (const v of [...weights.values(), ...ema.values(), counter, schedule.weights, schedule.puzzle])
         v.destroy();
       for (const { expAvg, expAvgSq } of adam.values()) [expAvg, expAvgSq].forEach((v) => v.destroy());
@@ -137,10 +158,16 @@ export function trainingVariables(memory: TrainingMemory): ReadonlyMap<string, V
 export interface StepMetrics extends MetricRow {
   /** 1 is the first step. */
   readonly step: number;
+  /** L2 norm of the gradient of the weights (not of the puzzle embedding). */
+  readonly gradientNorm: number;
+  /** The first step so far in which a loss or the norm was no finite number; 0 while all were. */
+  readonly firstNonFinite: number;
 }
 
 /** Steps whose metrics the GPU remembers. */
 const RING = 128;
+/** METRICS, gradientNorm, firstNonFinite. */
+const COLUMNS = METRICS.length + 2;
 
 /** Steps that one command buffer holds at most: long submissions make pages and watchdogs nervous. */
 const STEPS_PER_SUBMIT = 4;
@@ -148,7 +175,10 @@ const STEPS_PER_SUBMIT = 4;
 /** A training run on one device. */
 export interface Trainer {
   readonly memory: TrainingMemory;
+  /** The program of the step, or of one of its micro-batches. */
   readonly program: Program;
+  /** All programs of a step in order, and how often each runs in a row. */
+  readonly turns: readonly (readonly [program: Program, times: number])[];
   /** Steps submitted so far. */
   readonly step: number;
   /** Submits steps, at most to the end of the plan; resolves before they have run. Returns how many. */
@@ -172,89 +202,140 @@ export interface TrainerOptions {
   readonly seed: number;
   /** Start from these weights instead of the official initialisation. */
   readonly state?: StateDict;
+  /** Rows of a micro-batch, a divisor of the batch; default that of `resume`, else the whole batch. */
+  readonly microBatch?: number | undefined;
   /** Go on from here, with the same configuration and data; `seed` and `state` then come from the snapshot. */
   readonly resume?: TrainingSnapshot;
 }
 
+/** Name under which a snapshot keeps the rows of a micro-batch. */
+const MICRO_BATCH = "micro-batch";
+
+/** The rows of a micro-batch that a snapshot was computed with; undefined for the whole batch. */
+export function microBatchOf({ choices }: Pick<TrainingSnapshot, "choices">): number | undefined {
+  const rows = choices[MICRO_BATCH];
+  return rows === undefined ? undefined : Number(rows);
+}
+
+/** Everything of a trainer that is on the GPU, and the programs that work on it, yet to be compiled. */
+export interface TrainingPlan {
+  readonly memory: TrainingMemory;
+  /** Metrics of the last steps [RING, COLUMNS]. */
+  readonly ring: Variable;
+  readonly programs: readonly StepProgram[];
+  destroy(): void;
+}
+
+/** Prepares the state of training and its programs. */
+export function planTraining(
+  {
+    device,
+    config,
+    train,
+    data,
+    symmetry = null,
+    seed,
+    state,
+    microBatch,
+  }: Omit<TrainerOptions, "resume" | "state"> & { readonly state?: StateDict | undefined },
+  observe?: StepHooks["observe"],
+): TrainingPlan {
+  if (train.augment && !symmetry) throw new ConfigError("augment", true, "false: the task has no symmetries");
+  const memory = createTrainingMemory(device, config, train, { seed, microBatch, ...(state && { state }) });
+  const puzzles = uploadPuzzles(device, data, "train", train.augment ? symmetry : null);
+  const ring = variable(device, zeros([RING, COLUMNS]), "metrics");
+  const first = variable(device, zeros([1]), "first non-finite step");
+  const { counter } = memory;
+  const record = (metrics: Tensor, gradients: Parameters<typeof gradientNorm>[0]): void => {
+    const done = slice(counter, [1], [1]);
+    const norm = reshape(gradientNorm(gradients), [1]);
+    const lost = bitAnd(nonFinite(add(sum(metrics), norm)), equal(first, 0));
+    assign(first, where(lost, cast(add(done, 1), "f32"), first));
+    const row = reshape(equal(position([RING]), remainder(cast(done, "i32"), RING)), [RING, 1]);
+    assign(ring, where(row, concat([metrics, norm, first], 0), ring));
+  };
+  const draw = () => ({
+    ...randomBatch(puzzles, counter, config),
+    ...randomExploration(counter, config),
+  });
+  return {
+    memory,
+    ring,
+    programs: stepPrograms(memory, draw, { record, ...(observe && { observe }) }),
+    destroy() {
+      memory.destroy();
+      destroyPuzzles(puzzles);
+      for (const v of [ring, first]) v.destroy();
+    },
+  };
+}
+
 /**
  * Compiles the training step and prepares its state.
- * @throws ConfigError where `train.augment` is set for a task without symmetries
+ * @throws ConfigError where `train.augment` is set for a task without symmetries, or `microBatch` divides no batch
  * @throws ResumeError where the snapshot is one of another model
  */
 export async function createTrainer(options: TrainerOptions): Promise<Trainer> {
-  const { device, config, train, data, symmetry = null, resume } = options;
-  if (train.augment && !symmetry) throw new ConfigError("augment", true, "false: the task has no symmetries");
-  const state = resume?.state ?? options.state;
+  const { device, config, train, data, resume } = options;
   const seed = resume?.seed ?? options.seed;
-  const choices = resume?.choices ?? {};
+  const rows = options.microBatch ?? (resume && microBatchOf(resume));
+  const count = microBatchCount(config, rows);
+  const { [MICRO_BATCH]: _, ...others } = resume?.choices ?? {};
+  const choices = { ...others, ...(count > 1 && { [MICRO_BATCH]: String(rows) }) };
   const identity = { config, train, data: fingerprint(data), origin: originOf(device), choices };
   const differences = resume ? resumeDifferences(resume, identity) : [];
-  const puzzles = uploadPuzzles(device, data, "train", train.augment ? symmetry : null);
-  const memory = createTrainingMemory(device, config, train, { seed, ...(state && { state }) });
-  const ring = variable(device, zeros([RING, METRICS.length]), "metrics");
-  const { counter } = memory;
+  const state = resume?.state ?? options.state;
+  const planned = planTraining({ ...options, seed, state, microBatch: rows });
+  const { memory, ring } = planned;
   const variables = new Map([...trainingVariables(memory), [ring.name, ring]]);
+  const turns: [Program, number][] = [];
   const release = (): void => {
-    memory.destroy();
-    ring.destroy();
-    destroyPuzzles(puzzles);
+    for (const [program] of turns) program.destroy();
+    planned.destroy();
   };
   try {
     if (resume) writeVariables(variables, resume.state);
+    for (const { name, times, body } of planned.programs)
+      turns.push([await compile(device, {}, body, { name }), times]);
   } catch (error) {
     release();
     throw error;
   }
-  const program = await compile(
-    device,
-    {},
-    () => {
-      // The step's own number, before it counts up.
-      const done = cast(slice(counter, [1], [1]), "i32");
-      const row = reshape(equal(position([RING]), remainder(done, RING)), [RING, 1]);
-      const { metrics } = trainStep(
-        memory,
-        randomBatch(puzzles, counter, config),
-        randomExploration(counter, config),
-      );
-      assign(ring, where(row, metrics, ring));
-    },
-    { name: "training step" },
-  );
+  const stepsPerSubmit = Math.max(1, Math.floor(STEPS_PER_SUBMIT / count));
   let submitted = resume?.step ?? 0;
   let fetched = resume?.fetched ?? 0;
   return {
     memory,
-    program,
+    turns,
+    program: turns[count > 1 ? 1 : 0]![0],
     differences,
     get step() {
       return submitted;
     },
     async run(steps) {
       const wanted = Math.min(steps, train.total_steps - submitted);
-      for (let left = wanted; left > 0; left -= STEPS_PER_SUBMIT) {
-        const times = Math.min(left, STEPS_PER_SUBMIT);
-        submitted += times;
-        await program.run({}, times);
+      for (let left = wanted; left > 0; left -= stepsPerSubmit) {
+        const rounds = Math.min(left, stepsPerSubmit);
+        submitted += rounds;
+        await runInTurn(turns, rounds);
       }
       return Math.max(0, wanted);
     },
     async metrics() {
-      const [first, end] = [Math.max(fetched, submitted - RING), submitted];
+      const [start, end] = [Math.max(fetched, submitted - RING), submitted];
       const values = await ring.read();
       fetched = end;
-      return Array.from({ length: end - first }, (_, i) => {
-        const at = ((first + i) % RING) * METRICS.length;
-        return { step: first + i + 1, ...metricRow(values.subarray(at, at + METRICS.length)) };
+      return Array.from({ length: end - start }, (_, i) => {
+        const at = ((start + i) % RING) * COLUMNS;
+        const row = values.subarray(at, at + COLUMNS);
+        const [gradientNorm, firstNonFinite] = row.subarray(METRICS.length) as unknown as [number, number];
+        return { step: start + i + 1, ...metricRow(row), gradientNorm, firstNonFinite };
       });
     },
     async save() {
       const at = { step: submitted, fetched };
       return { ...identity, ...at, seed, state: await readVariables(variables) };
     },
-    destroy() {
-      program.destroy();
-      release();
-    },
+    destroy: release,
   };
 }

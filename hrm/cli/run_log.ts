@@ -23,13 +23,14 @@ export type MetricsLine = { readonly step: number; readonly seconds: number } & 
       /** Mean segments of the puzzles that finished; null where none did. */
       readonly actSteps: number | null;
       readonly learningRate: number;
+      /** L2 norm of the gradient of the weights (not of the puzzle embedding): the mean of the steps, and the largest. */
+      readonly gradientNorm: number;
+      readonly gradientNormMax: number;
     }
   | (Pick<Scores, "count" | "exactAccuracy" | "cellAccuracy" | "qHaltAccuracy" | "meanSteps"> & {
       readonly kind: "validation" | "test";
       /** Validation: whether this look is the best so far. */
       readonly best?: boolean;
-      /** Validation: L2 norm of the gradient, root mean square over about 1 / (1 - beta2) steps. */
-      readonly gradientNorm?: number;
     })
 );
 
@@ -44,6 +45,7 @@ export function trainLine(
   { batchSize, train, seconds }: { batchSize: number; train: TrainConfig; seconds: number },
 ): MetricsLine {
   const { step, metrics, training } = event;
+  const norms = metrics.map((row) => row.gradientNorm);
   const mean = (name: "lm_loss" | "q_halt_loss" | "q_continue_loss"): number =>
     metrics.reduce((sum, row) => sum + row[name], 0) / (metrics.length * batchSize);
   return {
@@ -56,6 +58,8 @@ export function trainLine(
     qContinueLoss: mean("q_continue_loss"),
     actSteps: Number.isNaN(training.actSteps) ? null : training.actSteps,
     learningRate: learningRate(train, train.lr, step),
+    gradientNorm: norms.reduce((a, b) => a + b) / norms.length,
+    gradientNormMax: Math.max(...norms),
   };
 }
 
@@ -63,7 +67,7 @@ export function trainLine(
 export function scoresLine(
   kind: "validation" | "test",
   { step, seconds, scores }: { step: number; seconds: number; scores: Scores },
-  extra: { best?: boolean; gradientNorm?: number } = {},
+  extra: { best?: boolean } = {},
 ): MetricsLine {
   const { count, exactAccuracy, cellAccuracy, qHaltAccuracy, meanSteps } = scores;
   return { kind, step, seconds, count, exactAccuracy, cellAccuracy, qHaltAccuracy, meanSteps, ...extra };
@@ -114,9 +118,6 @@ function scalars(line: MetricsLine): Record<string, number> {
   return Object.fromEntries(
     Object.entries(values)
       .filter((entry): entry is [string, number] => typeof entry[1] === "number")
-      .map(([name, value]) => [
-        `${name === "gradientNorm" ? "train" : kind}/${name.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`)}`,
-        value,
-      ]),
+      .map(([name, value]) => [`${kind}/${name.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`)}`, value]),
   );
 }

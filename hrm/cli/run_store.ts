@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { encodeCheckpoint, runCheckpoint, type Checkpoint } from "../checkpoint.js";
 import { nonFiniteState } from "../diagnose.js";
 import type { Session, SessionSnapshot } from "../session.js";
-import { PREFIX, snapshotWeights } from "../snapshot.js";
+import { snapshotWeights } from "../snapshot.js";
 import { storeCheckpoint } from "./checkpoint_store.js";
 import { OutputError, writeFileSafely } from "./run_folder.js";
 
@@ -31,8 +31,8 @@ export interface RunStore {
 export interface SaveOptions {
   /** Keep it as the best, too. */
   readonly best?: boolean;
-  /** Runs with the state before it is written: what is logged here is there whenever the checkpoint is. */
-  readonly log?: (snapshot: SessionSnapshot) => Promise<void>;
+  /** Runs before the state is written: what is logged here is there whenever the checkpoint is. */
+  readonly log?: () => Promise<void>;
 }
 
 export interface RunStoreOptions {
@@ -57,7 +57,7 @@ export function openRunStore(session: Session, { folder, origin, keep }: RunStor
     async save({ best = false, log } = {}) {
       const snapshot = await session.save();
       if (nonFiniteState(snapshot) !== null) return false;
-      await log?.(snapshot);
+      await log?.();
       const { config, step, seed } = snapshot;
       if (best) {
         const weights = { config, ...origin, step, seed, ...snapshotWeights(snapshot) };
@@ -73,12 +73,4 @@ export function openRunStore(session: Session, { folder, origin, keep }: RunStor
       return true;
     },
   };
-}
-
-/** Root mean square of the gradient's L2 norm over about 1 / (1 - beta2) steps, from Adam's second moments. */
-export function gradientNorm({ state, step, train }: SessionSnapshot): number {
-  let sum = 0;
-  for (const [name, { data }] of state)
-    if (name.startsWith(PREFIX.expAvgSq)) for (let i = 0; i < data.length; i++) sum += data[i]!;
-  return step === 0 ? 0 : Math.sqrt(sum / (1 - train.beta2 ** step));
 }

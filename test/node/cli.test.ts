@@ -192,13 +192,20 @@ describe("the command line", () => {
       const lines = String(await file(run, "metrics.jsonl"))
         .trimEnd()
         .split("\n")
-        .map((line) => JSON.parse(line) as { kind: string; step: number; gradientNorm?: number });
+        .map(
+          (line) =>
+            JSON.parse(line) as { kind: string; step: number; gradientNorm: number; gradientNormMax: number },
+        );
       assert.deepEqual(
         lines.map(({ kind, step }) => `${kind} ${step}`).slice(0, -1),
         [4, 8, 10].flatMap((step) => [`train ${step}`, `validation ${step}`]),
       );
       assert.equal(lines.at(-1)!.kind, "test");
-      for (const { kind, gradientNorm } of lines) if (kind === "validation") assert.isAbove(gradientNorm!, 0);
+      for (const { kind, gradientNorm, gradientNormMax } of lines)
+        if (kind === "train") {
+          assert.isAbove(gradientNorm, 0);
+          assert.isAbove(gradientNormMax, gradientNorm);
+        }
     });
 
     it("evaluates the checkpoint to the very accuracies that training reported", async () => {

@@ -43,7 +43,7 @@ describe("run folders", () => {
     const path = join(folder, METRICS_FILE);
     const line = (step: number): MetricsLine => ({
       ...{ kind: "train", step, seconds: 1, loss: 1, lmLoss: 1, qHaltLoss: 0, qContinueLoss: 0 },
-      ...{ actSteps: null, learningRate: 1e-3 },
+      ...{ actSteps: null, learningRate: 1e-3, gradientNorm: 1.5, gradientNormMax: 2 },
     });
     const before = [10, 20, 30].map((step) => `${JSON.stringify(line(step))}\n`);
     await writeFile(path, `${before.join("")}{"kind":"tr`);

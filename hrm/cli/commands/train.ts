@@ -19,14 +19,7 @@ import { formatDuration, wantsColor } from "../render.js";
 import { readRunConfig, RUN_CONFIG_FILE, type RunConfig } from "../run_config.js";
 import { createRunFolder, writeFileSafely } from "../run_folder.js";
 import { openRunLog, scoresLine, trainLine, type RunLog } from "../run_log.js";
-import {
-  BEST_FILE,
-  CHECKPOINT_FOLDER,
-  gradientNorm,
-  openRunStore,
-  type RunStore,
-  type SaveOptions,
-} from "../run_store.js";
+import { BEST_FILE, CHECKPOINT_FOLDER, openRunStore, type RunStore, type SaveOptions } from "../run_store.js";
 import { adapterOptions, jsonOption, openAnnounced, printJson, requirePreset, say } from "../shared.js";
 import { renderSolution } from "../solution.js";
 
@@ -336,12 +329,14 @@ interface Keeper {
 /** Logs every event, saves at every look and now and then between. @throws DivergenceError, OutputError */
 function keepRecord({ session, preset, store, log, device }: Keeper): (event: SessionEvent) => Promise<void> {
   const save = async (options?: SaveOptions): Promise<void> => {
-    if (!(await store.save(options))) throw await divergence({ session, store, device });
+    if (!(await store.save(options)))
+      throw await divergence({ session, preset, store, device }, session.trainer.step);
   };
   return async (event) => {
     const seconds = secondsSinceStart();
     if (event.kind === "steps") {
-      if (!Number.isFinite(event.training.loss)) throw await divergence({ session, store, device });
+      const { firstNonFinite } = event.metrics.at(-1)!;
+      if (firstNonFinite > 0) throw await divergence({ session, preset, store, device }, firstNonFinite);
       const { model, train } = preset;
       await log.write(trainLine(event, { batchSize: model.batch_size, train, seconds }));
       if (store.due) await save();
@@ -349,30 +344,25 @@ function keepRecord({ session, preset, store, log, device }: Keeper): (event: Se
       const { step, scores, best } = event;
       await save({
         best,
-        log: (snapshot) =>
-          log.write(
-            scoresLine(
-              "validation",
-              { step, seconds, scores },
-              { best, gradientNorm: gradientNorm(snapshot) },
-            ),
-          ),
+        log: () => log.write(scoresLine("validation", { step, seconds, scores }, { best })),
       });
     }
   };
 }
 
-/** The error for training that left the finite numbers: replays from the last good checkpoint to say where. */
-async function divergence({
-  session,
-  store,
-  device,
-}: Pick<Keeper, "session" | "store" | "device">): Promise<DivergenceError> {
+/**
+ * The error for training that left the finite numbers, as was seen at `lastStep`: replays from the last good checkpoint
+ * to say where.
+ */
+async function divergence(
+  { session, preset, store, device }: Omit<Keeper, "log">,
+  lastStep: number,
+): Promise<DivergenceError> {
   const { snapshot, path } = store.last!;
-  const { train } = session.splits;
-  const lastStep = session.trainer.step;
-  const found = await findNonFinite({ device, snapshot, data: train, lastStep });
-  const { step, tensor } = found ?? { step: lastStep, tensor: "the loss" };
+  const { symmetry } = preset.task;
+  const found = await findNonFinite({ device, snapshot, data: session.splits.train, symmetry, lastStep });
+  // Squares of finite numbers may still be too large.
+  const { step, tensor } = found ?? { step: lastStep, tensor: "the gradient's norm" };
   return new DivergenceError(
     step,
     tensor,
