@@ -4,7 +4,7 @@ import { ConfigError } from "./config.js";
 import { createEvaluator, type Scores } from "./evaluate.js";
 import type { Preset } from "./presets.js";
 import type { PuzzleSet, PuzzleSplits } from "./puzzles.js";
-import { createTrainer, type StepMetrics, type Trainer } from "./trainer.js";
+import { createTrainer, microBatchOf, type StepMetrics, type Trainer } from "./trainer.js";
 import { createWeights, initialState, readWeights, type StateDict, type Weights } from "./parameters.js";
 import type { TrainingSnapshot } from "./snapshot.js";
 
@@ -91,6 +91,8 @@ export interface SessionOptions {
   readonly resume?: SessionSnapshot;
   /** Looks at the validation set without a better one that end training; default: no limit. */
   readonly patience?: number;
+  /** Rows of a micro-batch, or who chooses them once the puzzles are there; default that of `resume`, else the batch. */
+  readonly microBatch?: number | ((splits: PuzzleSplits) => Promise<number>);
   /** Events end at this step, without an `end`, where the plan goes further; default: the plan's end. */
   readonly stopAfter?: number;
 }
@@ -104,6 +106,7 @@ export async function createSession({
   state,
   resume,
   patience = Infinity,
+  microBatch = resume && microBatchOf(resume),
   stopAfter = Infinity,
 }: SessionOptions): Promise<Session> {
   const { task, model: config, train, stopAt, evalEvery, evalLimit } = preset;
@@ -114,6 +117,7 @@ export async function createSession({
       `false: the splits of ${preset.name} are by solution, and images of training puzzles would be in the test`,
     );
   const splits = preset.splits(seed);
+  const rows = typeof microBatch === "function" ? await microBatch(splits) : microBatch;
   const trainer = await createTrainer({
     device,
     config,
@@ -121,12 +125,13 @@ export async function createSession({
     data: splits.train,
     symmetry: task.symmetry,
     seed,
+    microBatch: rows,
     state: state ?? initialState(config, seed),
     ...(resume && { resume }),
   });
   const weights = trainer.memory.ema ?? trainer.memory.weights;
-  // The training batch again: its kernels are compiled already, which costs more than a larger batch would save.
-  const evaluation = { device, config, weights };
+  // The rows of training again: their kernels are compiled already, which costs more than a larger batch would save.
+  const evaluation = { device, config: { ...config, batch_size: rows ?? config.batch_size }, weights };
   const validation = await createEvaluator({ ...evaluation, data: splits.validation });
   let validatedAt = resume?.validatedAt ?? 0;
   let looksSinceBest = resume?.looksSinceBest ?? 0;

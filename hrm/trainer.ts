@@ -179,6 +179,8 @@ export interface Trainer {
   readonly program: Program;
   /** All programs of a step in order, and how often each runs in a row. */
   readonly turns: readonly (readonly [program: Program, times: number])[];
+  /** What a snapshot holds, by name. */
+  readonly variables: ReadonlyMap<string, Variable>;
   /** Steps submitted so far. */
   readonly step: number;
   /** Submits steps, at most to the end of the plan; resolves before they have run. Returns how many. */
@@ -306,6 +308,7 @@ export async function createTrainer(options: TrainerOptions): Promise<Trainer> {
   let fetched = resume?.fetched ?? 0;
   return {
     memory,
+    variables,
     turns,
     program: turns[count > 1 ? 1 : 0]![0],
     differences,

@@ -6,6 +6,7 @@ import { convertCommand } from "./commands/convert.js";
 import { evalCommand } from "./commands/eval.js";
 import { generateCommand } from "./commands/generate.js";
 import { infoCommand } from "./commands/info.js";
+import { planCommand } from "./commands/plan.js";
 import { solveCommand } from "./commands/solve.js";
 import { trainCommand } from "./commands/train.js";
 import { verifyCommand } from "./commands/verify.js";
@@ -19,6 +20,7 @@ const COMMANDS: Readonly<Record<string, { run: CommandRunner; summary: string }>
   solve: { run: solveCommand, summary: "solve one puzzle, segment by segment" },
   verify: { run: verifyCommand, summary: "replay golden fixtures of the official code" },
   info: { run: infoCommand, summary: "list adapters, and which one would be used" },
+  plan: { run: planCommand, summary: "say what memory training needs, and which micro-batch fits" },
   convert: { run: convertCommand, summary: "turn PyTorch files into safetensors and back" },
   generate: { run: generateCommand, summary: "make puzzles: Sudoku and mazes" },
 };

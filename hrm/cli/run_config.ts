@@ -19,6 +19,10 @@ export interface RunConfig {
   readonly patience: number | null;
   /** Checkpoints kept, besides the best. */
   readonly keep: number;
+  /** Rows of a micro-batch; null for the largest that fits. */
+  readonly microBatch: number | null;
+  /** Bytes that training may take; null for no budget. */
+  readonly memoryBudget: number | null;
   /** Files that the puzzles came from; null where the preset made them. */
   readonly data: string | null;
   readonly test: string | null;
@@ -69,6 +73,8 @@ function checked(value: unknown): RunConfig {
     evalLimit: expect("evalLimit", isCount, "a number of puzzles"),
     patience: expect("patience", isCountOrNull, "a number of looks or null"),
     keep: expect("keep", isCount, "a number of checkpoints"),
+    microBatch: expect("microBatch", isCountOrNull, "a number of rows or null"),
+    memoryBudget: expect("memoryBudget", isCountOrNull, "a number of bytes or null"),
     data: expect("data", isTextOrNull, "a path or null"),
     test: expect("test", isTextOrNull, "a path or null"),
     model: modelConfig(expect("model", isObject, "a model configuration")),

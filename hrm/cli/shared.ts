@@ -20,6 +20,20 @@ export const jsonOption = {
   help: "print one JSON object as the last line of stdout, everything else to stderr",
 } as const satisfies Option;
 
+/** Bytes of the unit in which people give and get memory. */
+export const GB = 1e9;
+
+/** Two digits after the point; `0.00 GB` is said in MB. */
+export const formatGB = (bytes: number): string =>
+  bytes < 1e7 ? `${(bytes / 1e6).toFixed(2)} MB` : `${(bytes / GB).toFixed(2)} GB`;
+
+export const memoryBudgetOption = {
+  type: "float",
+  min: 0,
+  help: "GB (10^9 bytes) of the device that training may take: chooses the micro-batch",
+  defaultText: "the device's limits",
+} as const satisfies Option;
+
 /** Writes a line to stderr, where everything but results goes. */
 export function say(line: string): void {
   process.stderr.write(`${line}\n`);

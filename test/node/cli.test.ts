@@ -57,6 +57,9 @@ describe("the command line", () => {
       ["train --stop-at NaN", '--stop-at: got "NaN"'],
       ["train --stop-after 0", '--stop-after: got "0"'],
       ["train --patience 0", '--patience: got "0"'],
+      ["train --micro-batch 3", "config.micro_batch: got 3"],
+      ["train --micro-batch 4 --memory-budget 1", "--memory-budget: got 1 with --micro-batch 4"],
+      ["plan --limits some", '--limits: got "some"', "default, none"],
       ["train --seed -1", '--seed: got "-1"', "from 0 to 4294967295"],
       ["train --batch 0", '--batch: got "0"'],
       ["train --lr 0", "--lr: got 0", "a number above 0"],
@@ -110,7 +113,7 @@ describe("the command line", () => {
   });
 
   it("prints help for every command, on stdout", async () => {
-    for (const command of ["train", "eval", "solve", "verify", "info"]) {
+    for (const command of ["train", "eval", "solve", "verify", "info", "plan"]) {
       const { code, stdout, stderr } = await run(folder, command, "--help");
       assert.equal(code, 0);
       assert.match(stdout, new RegExp(`^Usage: hrm ${command} `));
@@ -119,6 +122,16 @@ describe("the command line", () => {
     const { code, stdout } = await run(folder, "--help");
     assert.equal(code, 0);
     assert.include(stdout, "verify");
+  });
+
+  it("plans memory without a device, and says what does not fit", async () => {
+    const args = ["plan", "--preset", "sudoku4", "--batch", "4", "--json"];
+    const planned = await run(folder, ...args);
+    assert.equal(planned.code, 0, planned.stderr);
+    assert.include(planned.stderr, "The largest micro-batch that fits is 4.");
+    json(planned);
+    const none = await run(folder, ...args, "--memory-budget", "1e-6");
+    assert.equal(none.code, 1, none.stderr);
   });
 
   it("fails verify where there is nothing to replay, and where a fixture is torn", async () => {

@@ -4,7 +4,9 @@ import { join } from "node:path";
 import type { Device } from "../../../engine/index.js";
 import { DivergenceError, findNonFinite } from "../../diagnose.js";
 import { createSolver } from "../../evaluate.js";
+import { microBatchCount } from "../../micro_batches.js";
 import { countParameters, createWeights } from "../../parameters.js";
+import { chooseMicroBatch } from "../../plan.js";
 import { presetNames, SUDOKU4_NOTE, type Preset } from "../../presets.js";
 import { createSession, type Session, type SessionEvent, type SessionSnapshot } from "../../session.js";
 import { formatPercent, formatProportion, wilsonInterval } from "../../statistics.js";
@@ -14,13 +16,23 @@ import { configure, fieldOptions } from "../configure.js";
 import { follow } from "../follow.js";
 import { watchInterrupt } from "../interrupt.js";
 import { describeBlanks, describeSplits, splitsOf, withFiles } from "../puzzle_files.js";
-import { majorityOfBlanks } from "../../puzzles.js";
+import { majorityOfBlanks, type PuzzleSplits } from "../../puzzles.js";
 import { formatDuration, wantsColor } from "../render.js";
 import { readRunConfig, RUN_CONFIG_FILE, type RunConfig } from "../run_config.js";
 import { createRunFolder, writeFileSafely } from "../run_folder.js";
 import { openRunLog, scoresLine, trainLine, type RunLog } from "../run_log.js";
 import { BEST_FILE, CHECKPOINT_FOLDER, openRunStore, type RunStore, type SaveOptions } from "../run_store.js";
-import { adapterOptions, jsonOption, openAnnounced, printJson, requirePreset, say } from "../shared.js";
+import {
+  adapterOptions,
+  formatGB,
+  GB,
+  jsonOption,
+  memoryBudgetOption,
+  openAnnounced,
+  printJson,
+  requirePreset,
+  say,
+} from "../shared.js";
 import { renderSolution } from "../solution.js";
 
 const defaultText = "the preset's";
@@ -77,6 +89,13 @@ const options: Readonly<Record<string, Option>> = {
     placeholder: "dir",
   },
   batch: { type: "int", min: 1, help: "puzzles in a batch", defaultText },
+  "micro-batch": {
+    type: "int",
+    min: 1,
+    help: "puzzles computed at a time, a divisor of the batch; gradients add up to the batch's",
+    defaultText: "as many as fit",
+  },
+  "memory-budget": memoryBudgetOption,
   lr: { type: "float", help: "peak learning rate", defaultText },
   out: {
     type: "string",
@@ -143,12 +162,21 @@ async function newPlan(values: OptionValues): Promise<Plan> {
     throw new ArgumentError(`--test: got "${test}" without --data; expected the puzzles to train on, too.`);
   const preset = await configure(data === undefined ? named : await withFiles(named, { data, test }), values);
   const { stopAt, evalEvery, evalLimit, model, train } = preset;
+  const microBatch = (values["micro-batch"] as number | undefined) ?? null;
+  const budget = values["memory-budget"] as number | undefined;
+  if (microBatch !== null && budget !== undefined)
+    throw new ArgumentError(
+      `--memory-budget: got ${budget} with --micro-batch ${microBatch}; expected one of them, as a budget chooses the micro-batch.`,
+    );
+  if (microBatch !== null) microBatchCount(model, microBatch);
   const run = {
     preset: preset.name,
     seed: (values["seed"] as number | undefined) ?? 0,
     ...{ stopAt, evalEvery, evalLimit },
     patience: (values["patience"] as number | undefined) ?? null,
     keep: (values["keep"] as number | undefined) ?? 3,
+    microBatch,
+    memoryBudget: budget === undefined ? null : Math.floor(budget * GB),
     data: data ?? null,
     test: test ?? null,
     ...{ model, train },
@@ -246,7 +274,9 @@ async function runPlan({ device, plan, folder, json }: Run): Promise<number> {
   try {
     session = await createSession({
       ...{ device, preset, seed: run.seed, stopAfter },
-      ...(resume && { resume }),
+      ...(resume
+        ? { resume }
+        : { microBatch: run.microBatch ?? ((splits) => fittingMicroBatch(plan, splits, device)) }),
       ...(run.patience !== null && { patience: run.patience }),
     });
     for (const difference of session.trainer.differences)
@@ -311,6 +341,23 @@ async function runPlan({ device, plan, folder, json }: Run): Promise<number> {
     interruption.dispose();
     session?.destroy();
   }
+}
+
+/** The largest micro-batch that fits the device and the budget; says what it needs, where the batch is not computed at once. */
+async function fittingMicroBatch(
+  { preset, run }: Plan,
+  { train: data, validation }: PuzzleSplits,
+  device: Device,
+): Promise<number> {
+  const { model: config, train, task } = preset;
+  const options = { device: device.gpu, config, train, data, validation, symmetry: task.symmetry };
+  const needs = await chooseMicroBatch(options, run.memoryBudget ?? Infinity);
+  const { microBatch, held, peak } = needs;
+  if (run.memoryBudget !== null || microBatch < config.batch_size)
+    say(
+      `memory    ${formatGB(held)}, ${formatGB(peak)} while it saves: ${config.batch_size / microBatch} x ${microBatch} puzzles a step`,
+    );
+  return microBatch;
 }
 
 /** How this command line is typed here. */

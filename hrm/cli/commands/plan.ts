@@ -1,0 +1,138 @@
+/** `hrm plan`: the memory that training needs, micro-batch by micro-batch, without running anything. */
+import { LimitError } from "../../../engine/index.js";
+import { countParameters } from "../../parameters.js";
+import {
+  defaultTraits,
+  microBatches,
+  trainingNeeds,
+  type DeviceTraits,
+  type MemoryNeeds,
+} from "../../plan.js";
+import type { PuzzleSet } from "../../puzzles.js";
+import { parseArguments, type Command, type Option } from "../arguments.js";
+import { configure, fieldOptions } from "../configure.js";
+import {
+  adapterOptions,
+  formatGB,
+  GB,
+  jsonOption,
+  memoryBudgetOption,
+  openAnnounced,
+  printJson,
+  requirePreset,
+  show,
+} from "../shared.js";
+
+const options: Readonly<Record<string, Option>> = {
+  preset: { type: "string", help: "what to train", placeholder: "name", default: "sudoku-extreme-1k" },
+  batch: { type: "int", min: 1, help: "puzzles in a batch", defaultText: "the preset's" },
+  puzzles: { type: "int", min: 1, help: "puzzles of the training set", default: 1000 },
+  "memory-budget": { ...memoryBudgetOption, defaultText: "none" },
+  limits: {
+    type: "choice",
+    choices: ["default", "none"],
+    default: "default",
+    help: "without --adapter: the limits that every WebGPU device has, or none",
+  },
+  adapter: { ...adapterOptions.adapter, defaultText: "none: --limits decides" },
+  config: { type: "string", help: "JSON file with config fields", placeholder: "file" },
+  json: jsonOption,
+  ...fieldOptions,
+};
+
+const command: Command = {
+  name: "hrm plan",
+  summary:
+    "Says what memory training needs with each micro-batch, by compiling it for a device that only counts, and which is the largest that fits.",
+  options,
+};
+
+/** One micro-batch: what it needs, or why it cannot be. */
+type Row = { readonly microBatch: number; readonly parts: number } & (
+  (MemoryNeeds & { readonly refused: null }) | { readonly refused: string }
+);
+
+/** Runs `hrm plan`. Exit code 1 where no micro-batch fits. */
+export async function planCommand(argv: readonly string[]): Promise<number> {
+  const parsed = parseArguments(command, argv);
+  if (parsed.kind === "help") {
+    process.stdout.write(parsed.text);
+    return 0;
+  }
+  const values = parsed.values as Readonly<Record<string, string | number | boolean | undefined>>;
+  const preset = await configure(requirePreset(values["preset"] as string), values);
+  const { model: config, train, task } = preset;
+  const data = emptyPuzzles(values["puzzles"] as number, config.seq_len);
+  const budget = ((values["memory-budget"] as number | undefined) ?? Infinity) * GB;
+  const { traits, close } = await deviceTraits(
+    values["adapter"] as string | undefined,
+    values["limits"] as string,
+  );
+  const rows: Row[] = [];
+  try {
+    const planned = { device: traits, config, train, data, validation: data, symmetry: task.symmetry };
+    for (const microBatch of microBatches(config.batch_size)) {
+      const parts = config.batch_size / microBatch;
+      try {
+        rows.push({ ...(await trainingNeeds(planned, microBatch)), parts, refused: null });
+      } catch (error) {
+        if (!(error instanceof LimitError)) throw error;
+        rows.push({ microBatch, parts, refused: error.message });
+      }
+    }
+  } finally {
+    close();
+  }
+  const chosen = rows.find((row) => row.refused === null && row.peak <= budget)?.microBatch ?? null;
+  const json = values["json"] as boolean;
+  const paramCount = countParameters(config);
+  const { maxBufferSize, maxStorageBufferBindingSize } = traits.limits;
+  show(
+    [
+      `${preset.name}: ${paramCount} parameters, ${config.batch_size} puzzles a step, of ${data.count}`,
+      `limits: ${formatLimit(maxBufferSize)} a buffer, ${formatLimit(maxStorageBufferBindingSize)} a binding${budget < Infinity ? `; budget ${formatGB(budget)}` : ""}`,
+      "",
+      ["micro-batch", "parts", "state", "programs", "held", "while saving", ""].map(column).join(""),
+      ...rows.map((row) => tableLine(row, budget)),
+      "",
+      chosen === null
+        ? "No micro-batch fits: choose a smaller model or batch, or a larger budget."
+        : `The largest micro-batch that fits is ${chosen}.`,
+    ].join("\n"),
+    { json },
+  );
+  if (json) printJson({ preset: preset.name, batch: config.batch_size, paramCount, chosen, rows });
+  return chosen === null ? 1 : 0;
+}
+
+const column = (text: string): string => text.padStart(14);
+const formatLimit = (bytes: number): string => (bytes > 2 ** 40 ? "any size" : formatGB(bytes));
+
+function tableLine(row: Row, budget: number): string {
+  const { microBatch, parts } = row;
+  const head = [microBatch, parts].map((n) => column(String(n))).join("");
+  if (row.refused !== null) return `${head}  ${row.refused.split(": ").at(-1)}`;
+  const { variables, programs, held, peak } = row;
+  return `${head}${[variables, programs, held, peak].map((bytes) => column(formatGB(bytes))).join("")}${peak > budget ? "  over the budget" : ""}`;
+}
+
+/** The limits to plan for. */
+async function deviceTraits(
+  adapter: string | undefined,
+  limits: string,
+): Promise<{ traits: DeviceTraits; close: () => void }> {
+  if (adapter !== undefined) {
+    const device = await openAnnounced(adapter);
+    return { traits: device.gpu, close: () => device.destroy() };
+  }
+  const none = { maxBufferSize: 2 ** 52, maxStorageBufferBindingSize: 2 ** 52 };
+  const traits =
+    limits === "none" ? { ...defaultTraits, limits: { ...defaultTraits.limits, ...none } } : defaultTraits;
+  return { traits, close: () => undefined };
+}
+
+/** So many puzzles of which nothing is known but their size. */
+function emptyPuzzles(count: number, length: number): PuzzleSet {
+  const cells = (): Int32Array => new Int32Array(count * length);
+  return { count, length, inputs: cells(), labels: cells(), identifiers: new Int32Array(count) };
+}

@@ -1,0 +1,87 @@
+/** What training needs of a device's memory, and the micro-batch that fits: found by compiling for a device that is none. */
+import { hostTensor, LimitError, sizeOf, type HostTensor } from "../engine/index.js";
+import { planningDevice, type DeviceTraits } from "../engine/planning.js";
+import { bufferSize } from "../engine/device.js";
+import { createEvaluator } from "./evaluate.js";
+import { parameterSpecs } from "./parameters.js";
+import type { PuzzleSet } from "./puzzles.js";
+import { createTrainer, type TrainerOptions } from "./trainer.js";
+
+export { defaultTraits, type DeviceTraits } from "../engine/planning.js";
+
+/** A run to plan. */
+export interface PlanOptions extends Pick<TrainerOptions, "config" | "train" | "data" | "symmetry"> {
+  /** The device that it is for: `device.gpu`, or {@link defaultTraits}. */
+  readonly device: DeviceTraits;
+  /** The validation set. */
+  readonly validation: PuzzleSet;
+}
+
+/** What a run needs; bytes are those that the device's counters will show. */
+export interface MemoryNeeds {
+  /** Rows of a micro-batch. */
+  readonly microBatch: number;
+  /** While it trains and validates. */
+  readonly held: number;
+  /** While its state is also copied to the host, to be saved. */
+  readonly peak: number;
+  /** Of `held`: weights, moments, averages, sums of gradients, puzzles, and the carry, which grows with the batch. */
+  readonly variables: number;
+  /** Of `held`: what the programs compute with, which grows with the micro-batch. */
+  readonly programs: number;
+}
+
+/**
+ * What a run with micro-batches of these rows needs.
+ * @throws LimitError where it does not fit the device's limits; ConfigError where they do not divide the batch
+ */
+export async function trainingNeeds(options: PlanOptions, microBatch: number): Promise<MemoryNeeds> {
+  const { config, data, validation } = options;
+  const device = planningDevice(options.device);
+  // Values play no part.
+  const state = new Map(
+    parameterSpecs(config).map(({ name, shape }): [string, HostTensor] => [
+      name,
+      hostTensor(new Float32Array(sizeOf(shape)), shape),
+    ]),
+  );
+  const trainer = await createTrainer({ ...options, device, data, state, microBatch, seed: 0 });
+  const { memory, turns } = trainer;
+  const evaluation = { ...config, batch_size: microBatch };
+  const weights = memory.ema ?? memory.weights;
+  const evaluator = await createEvaluator({ device, config: evaluation, weights, data: validation });
+  const programs = [...turns.map(([program]) => program), evaluator.program].reduce(
+    (sum, { plan: { bytes } }) => sum + bytes.intermediates + bytes.constants,
+    0,
+  );
+  const held = device.stats.bytesLive;
+  let copies = 0;
+  for (const { buffers, size } of trainer.variables.values()) copies += buffers.length * bufferSize(4 * size);
+  return { microBatch, held, peak: held + copies, variables: held - programs, programs };
+}
+
+/** The divisors of a batch, largest first. */
+export function microBatches(batch: number): number[] {
+  return Array.from({ length: batch }, (_, i) => batch - i).filter((rows) => batch % rows === 0);
+}
+
+/**
+ * The largest micro-batch that fits the device's limits and, where one is given, the budget in bytes.
+ * @throws LimitError where none does: what the smallest needs
+ */
+export async function chooseMicroBatch(options: PlanOptions, budget = Infinity): Promise<MemoryNeeds> {
+  let reason = "";
+  for (const rows of microBatches(options.config.batch_size)) {
+    try {
+      const needs = await trainingNeeds(options, rows);
+      if (needs.peak <= budget) return needs;
+      reason = `${needs.peak} bytes, more than the budget of ${budget}`;
+    } catch (error) {
+      if (!(error instanceof LimitError)) throw error;
+      reason = error.message;
+    }
+  }
+  throw new LimitError(
+    `No micro-batch fits, not even one of a single row: ${reason}. Choose a smaller model or batch, or a larger budget.`,
+  );
+}

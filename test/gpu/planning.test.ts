@@ -1,0 +1,69 @@
+import { assert } from "chai";
+import { LimitError } from "../../engine/index.js";
+import { derive } from "../../hrm/config.js";
+import { createEvaluator, createTrainer } from "../../hrm/index.js";
+import { chooseMicroBatch, defaultTraits, microBatches, trainingNeeds } from "../../hrm/plan.js";
+import { testDevice } from "../support/device.js";
+import { official, randomPuzzles, training } from "../support/tiny.js";
+
+const config = { ...official, batch_size: 4 };
+const data = randomPuzzles(12, config, 1);
+const validation = randomPuzzles(6, config, 2);
+const run = { config, train: training, data, validation };
+
+describe("planning", () => {
+  for (const microBatch of microBatches(config.batch_size)) {
+    it(`predicts the bytes that training in micro-batches of ${microBatch} holds`, async () => {
+      const device = await testDevice();
+      const needs = await trainingNeeds({ ...run, device: device.gpu }, microBatch);
+      const before = device.stats.bytesLive;
+      const trainer = await createTrainer({ device, ...run, seed: 1, microBatch });
+      const weights = trainer.memory.ema ?? trainer.memory.weights;
+      const evaluator = await createEvaluator({
+        device,
+        config: { ...config, batch_size: microBatch },
+        weights,
+        data: validation,
+      });
+      assert.equal(device.stats.bytesLive - before, needs.held, "compiled");
+      await trainer.run(2);
+      await evaluator.run();
+      await trainer.metrics();
+      assert.equal(device.stats.bytesLive - before, needs.held, "after two steps and a look");
+      assert.equal(needs.variables + needs.programs, needs.held);
+      evaluator.destroy();
+      trainer.destroy();
+      assert.equal(device.stats.bytesLive, before);
+    });
+  }
+
+  it("chooses the largest micro-batch within a budget", async () => {
+    const device = defaultTraits;
+    const whole = await chooseMicroBatch({ ...run, device });
+    assert.equal(whole.microBatch, 4);
+    const half = await trainingNeeds({ ...run, device }, 2);
+    assert.isBelow(half.peak, whole.peak);
+    assert.equal((await chooseMicroBatch({ ...run, device }, whole.peak)).microBatch, 4);
+    assert.equal((await chooseMicroBatch({ ...run, device }, whole.peak - 1)).microBatch, 2);
+  });
+
+  it("refuses what fits nowhere, with what the smallest needs", async () => {
+    const failure = await chooseMicroBatch({ ...run, device: defaultTraits }, 1000).catch((e: unknown) => e);
+    assert.instanceOf(failure, LimitError);
+    assert.match((failure as Error).message, /not even one of a single row: \d+ bytes, .*budget of 1000/);
+  });
+
+  it("stays within the limits of the device", async () => {
+    const long = { ...config, seq_len: 96 };
+    const { innerSize, totalLength } = derive(long);
+    // The gates and values of SwiGLU are the largest tensor; one binding takes those of two rows, not of three.
+    const gateUp = 4 * 2 * innerSize * totalLength;
+    const limits = { ...defaultTraits.limits, maxStorageBufferBindingSize: 2 * gateUp } as GPUSupportedLimits;
+    const chosen = await chooseMicroBatch({
+      ...{ config: long, train: training },
+      ...{ data: randomPuzzles(12, long, 1), validation: randomPuzzles(6, long, 2) },
+      device: { ...defaultTraits, limits },
+    });
+    assert.equal(chosen.microBatch, 2);
+  });
+});
