@@ -12,7 +12,7 @@ import { parameterSpecs, type StateDict } from "./parameters.js";
 import type { SessionSnapshot } from "./session.js";
 import { PREFIX, snapshotWeights, type Origin } from "./snapshot.js";
 import { VERSION } from "./version.js";
-import { shown } from "./files/shown.js";
+import { shown } from "./shown.js";
 
 const FORMAT = "checkpoint";
 const BEST = "best.";

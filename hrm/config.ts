@@ -1,6 +1,6 @@
 /** The configuration, under the official names, checked before anything is built from it. */
 
-import { shown } from "./files/shown.js";
+import { shown } from "./shown.js";
 
 /** A configuration that cannot be: which field, what was given, what was expected. */
 export class ConfigError extends Error {

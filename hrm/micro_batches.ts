@@ -23,8 +23,14 @@ import type { Batch } from "./act.js";
 import { ConfigError, type HrmConfig } from "./config.js";
 import { METRICS } from "./loss.js";
 import { parameterSpecs } from "./parameters.js";
-import { learn, PUZZLE_LOCAL, update, type Exploration, type StepResult } from "./step.js";
-import type { TrainingState } from "./step.js";
+import {
+  learn,
+  PUZZLE_LOCAL,
+  update,
+  type Exploration,
+  type StepResult,
+  type TrainingState,
+} from "./step.js";
 
 /** What the parts of a batch share: its draws, and their sums so far. */
 export interface MicroBatches {

@@ -15,7 +15,7 @@ import { readConfigFile } from "./configure.js";
 import { readPuzzles, type PuzzleFile } from "./puzzle_files.js";
 import { reasonOf } from "./run_folder.js";
 import { requirePreset, say } from "./shared.js";
-import { shown } from "../files/shown.js";
+import { shown } from "../shown.js";
 
 /** Options of the commands that read a checkpoint. */
 export const checkpointOptions = {

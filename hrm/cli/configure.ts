@@ -12,7 +12,7 @@ import {
 import type { Preset } from "../presets.js";
 import { ArgumentError, nearestName, type Option } from "./arguments.js";
 import { reasonOf } from "./run_folder.js";
-import { shown } from "../files/shown.js";
+import { shown } from "../shown.js";
 
 /** Configuration fields with an option of their own name, or none because the task fixes them. */
 type Renamed = "batch_size" | "total_steps" | "lr" | "seq_len" | "vocab_size";

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { modelConfig, trainConfig, type HrmConfig, type TrainConfig } from "../config.js";
 import { ArgumentError } from "./arguments.js";
 import { reasonOf } from "./run_folder.js";
-import { shown } from "../files/shown.js";
+import { shown } from "../shown.js";
 
 /** Everything that decides a run. */
 export interface RunConfig {

@@ -5,7 +5,7 @@
 import { IGNORE_LABEL, type PuzzleGroups, type PuzzleSet } from "../puzzles.js";
 import { FileFormatError } from "./file_format_error.js";
 import { readNpy, writeNpy, type NpyIntegers } from "./npy.js";
-import { shown } from "./shown.js";
+import { shown } from "../shown.js";
 
 const FORMAT = "dataset";
 

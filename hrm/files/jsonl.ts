@@ -12,7 +12,7 @@ import { gridTask } from "../tasks/grid.js";
 import type { Task } from "../tasks/task.js";
 import { FileFormatError } from "./file_format_error.js";
 import { textLines } from "./text_lines.js";
-import { shown } from "./shown.js";
+import { shown } from "../shown.js";
 
 const FORMAT = "jsonl";
 const LARGEST_TOKEN = 65535;

@@ -11,7 +11,7 @@
  */
 import { UsageError } from "../../engine/errors.js";
 import { FileFormatError, type FileFormatPlace } from "./file_format_error.js";
-import { shown } from "./shown.js";
+import { shown } from "../shown.js";
 
 /** Bytes of an element. */
 export const DTYPE_BYTES = {
