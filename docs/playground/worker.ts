@@ -181,7 +181,9 @@ async function showSolution(current: Run): Promise<void> {
 
 async function save({ config, preset, session }: Run): Promise<void> {
   const snapshot = await session.save();
-  const bytes = encodeCheckpoint(runCheckpoint(snapshot, { task: preset.name }));
+  const vocabulary = preset.task.vocabulary();
+  const origin = { task: preset.name, ...(vocabulary && { vocabulary }) };
+  const bytes = encodeCheckpoint(runCheckpoint(snapshot, origin));
   const name = `${preset.name}-seed${config.seed}-step${snapshot.step}.safetensors`;
   report({ type: "checkpoint", name, bytes }, [bytes.buffer]);
 }
