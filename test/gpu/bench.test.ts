@@ -37,7 +37,7 @@ async function run(cases: readonly KernelCase[], more: { variants?: boolean; bud
   });
 }
 
-describe("benchmark suite", () => {
+describe("benchmark suite @slow", () => {
   it("measures ceilings that are finite and positive", async () => {
     const device = await testDevice();
     const stopwatch = createStopwatch(device);

@@ -111,7 +111,7 @@ describe("matmul", () => {
     }
   }
 
-  it("uses 64x64 tiles where there are enough of them", async () => {
+  it("uses 64x64 tiles where there are enough of them @slow", async () => {
     for (const spec of [
       { layout: "nn", M: 65, N: 35, K: 9, batch: 64 },
       { layout: "nt", M: 68, N: 36, K: 7, batch: 64 },

@@ -28,9 +28,9 @@ async function trainerOf(config: HrmConfig, options: Partial<TrainerOptions> = {
 
 const values = (state: StateDict, name: string): Float32Array => state.get(name)!.data as Float32Array;
 
-describe("micro-batches", () => {
+describe("micro-batches @slow", () => {
   for (const [name, config] of CONFIGS) {
-    it(`add up to the step of the whole batch (${name}) @slow`, async () => {
+    it(`add up to the step of the whole batch (${name})`, async () => {
       // Each step from a state that both share: rounding would otherwise grow from step to step.
       const whole = await trainerOf(config);
       let halted = 0;
@@ -122,7 +122,7 @@ describe("micro-batches", () => {
     });
   }
 
-  it("need less memory the smaller they are, and add to their sums in place @slow", async () => {
+  it("need less memory the smaller they are, and add to their sums in place", async () => {
     const config = { ...official, batch_size: 8, seq_len: 24 };
     const needs: number[] = [];
     for (const microBatch of [8, 4, 2, 1]) {

@@ -11,7 +11,7 @@ const data = randomPuzzles(12, config, 1);
 const validation = randomPuzzles(6, config, 2);
 const run = { config, train: training, data, validation };
 
-describe("planning", () => {
+describe("planning @slow", () => {
   for (const microBatch of microBatches(config.batch_size)) {
     it(`predicts the bytes that training in micro-batches of ${microBatch} holds`, async () => {
       const device = await testDevice();

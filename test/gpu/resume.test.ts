@@ -77,7 +77,7 @@ function throughFile(snapshot: TrainingSnapshot): SessionSnapshot {
   return decoded.run!;
 }
 
-describe("resume", () => {
+describe("resume @slow", () => {
   for (const [name, { config, train }] of Object.entries(CONFIGURATIONS)) {
     it(`goes on to the bit: ${name}`, async () => {
       const device = await testDevice();

@@ -19,7 +19,7 @@ import { official, randomPuzzles, training } from "../support/tiny.js";
 const config = { ...official, batch_size: 4 };
 const data = randomPuzzles(23, config, 5);
 
-describe("the watch over training", () => {
+describe("the watch over training @slow", () => {
   it("measures the gradient's norm in every step", async () => {
     const device = await testDevice();
     const trainer = await createTrainer({ device, config, train: training, data, seed: 6 });

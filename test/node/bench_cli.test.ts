@@ -18,7 +18,7 @@ function bench(...args: string[]): Promise<{ code: number; stdout: string; stder
   );
 }
 
-describe("npm run bench", () => {
+describe("npm run bench @slow", () => {
   let folder: string;
   before(async () => {
     const config = (await import(pathToFileURL(resolve("esbuild.config.mjs")).href)) as {

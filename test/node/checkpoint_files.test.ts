@@ -28,7 +28,7 @@ function officialTensors(): Map<string, SafetensorsTensor> {
   );
 }
 
-describe("checkpoint files on the command line", () => {
+describe("checkpoint files on the command line @slow", () => {
   let folder: string;
   const tensors = officialTensors();
   const file = async (name: string): Promise<Uint8Array> =>

@@ -8,7 +8,7 @@ import { sudokuSolver, sudokuTask } from "../../hrm/tasks/index.js";
 
 const CLI = resolve("dist/cli.js");
 
-describe("hrm generate", () => {
+describe("hrm generate @slow", () => {
   let folder: string;
   before(() => {
     folder = mkdtempSync(join(tmpdir(), "hrm-generate-"));

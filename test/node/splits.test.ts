@@ -147,7 +147,7 @@ describe("presets", () => {
     ["sudoku6", 6],
     ["maze-small", 7],
   ] as const) {
-    it(`${name}: generated splits are valid and disjoint by class`, () => {
+    it(`${name}: generated splits are valid and disjoint by class @slow`, () => {
       const preset = findPreset(name)!;
       const { task } = preset;
       const { train, validation, test } = preset.splits(7);

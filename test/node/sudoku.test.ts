@@ -245,7 +245,7 @@ describe("sudoku4 puzzles", () => {
     );
   });
 
-  it("refuses counts and seeds that cannot be", () => {
+  it("refuses counts and seeds that cannot be @slow", () => {
     for (const train of [0, -1, 1.5, NaN]) {
       assert.throws(() => sudoku4Splits({ seed: 0, train }), UsageError, /train = /);
     }
