@@ -25,7 +25,7 @@ import {
 } from "./core/table.js";
 import { nodeEnvironment } from "./environment.js";
 import { command } from "./options.js";
-import { openPeers, runTorch } from "./peers.js";
+import { openPeers } from "./peers.js";
 import { loadKernelCases } from "./user_kernel.js";
 
 const print = (text: string): void => void process.stdout.write(`${text}\n`);
@@ -129,8 +129,6 @@ async function runWithPeers(device: Device, flags: readonly string[], options: R
     },
   );
   showOmissions(outcome, show);
-  const torch = await runTorch();
-  show("reason" in torch ? `\nPyTorch: ${torch.reason}` : `\n${torch.lines.join("\n")}`);
   return { version: REPORT_VERSION, adapter, environment, ceilings, ...outcome };
 }
 

@@ -31,7 +31,7 @@ export const options = {
   peers: {
     type: "bool",
     default: false,
-    help: "instead of the suite: TensorFlow.js and jax-js beside ours (PyTorch too on CUDA); see docs/benchmarking.md",
+    help: "instead of the suite: TensorFlow.js, jax-js, ONNX Runtime Web and PyTorch beside ours; see docs/benchmarking.md",
   },
   budget: {
     type: "float",

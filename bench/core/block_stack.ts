@@ -179,8 +179,11 @@ export interface BlockStackReference {
   readonly labels: Int32Array;
   /** Labelled rows. */
   readonly rows: number;
-  /** @returns the larger relative error of loss and slope. @throws WrongResultError */
-  compare(loss: number, updated: ReadonlyMap<string, ArrayLike<number>>): number;
+  /**
+   * @param tolerance of both; of f32 by default
+   * @returns the larger relative error of loss and slope. @throws WrongResultError
+   */
+  compare(loss: number, updated: ReadonlyMap<string, ArrayLike<number>>, tolerance?: number): number;
 }
 
 export function blockStackReference(stack: BlockStack, data: BlockStackData): BlockStackReference {
@@ -204,7 +207,7 @@ export function blockStackReference(stack: BlockStack, data: BlockStackData): Bl
   return {
     labels,
     rows,
-    compare(loss, updated) {
+    compare(loss, updated, tolerance = STACK_TOLERANCE) {
       let own = 0;
       let squares = 0;
       for (const [name, w] of start) {
@@ -221,7 +224,7 @@ export function blockStackReference(stack: BlockStack, data: BlockStackData): Bl
         slope: Math.abs(own - slope) / Math.sqrt(squares),
       };
       for (const [name, error] of Object.entries(errors))
-        if (!(error <= STACK_TOLERANCE))
+        if (!(error <= tolerance))
           throw new WrongResultError(
             `block stack ${stack.name}: ${name} is off by ${error} (loss ${loss}, expected ${expected}; slope ${own}, expected ${slope}).`,
           );

@@ -1,14 +1,11 @@
 /** jax-js, its functions compiled by `jit`. Arrays are consumed by use; `.ref` keeps one for another. */
 import { defaultDevice, init, jit, nn, numpy as np, valueAndGrad } from "@jax-js/jax";
-import { readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 
 const EPS = 1e-5;
 
-/** @param device "webgpu" or "wasm" */
-export async function open(device = "webgpu") {
+/** @param device "webgpu", or "wasm", which is asked for whole steps only */
+export async function open({ device }) {
   if (!(await init(device)).includes(device)) throw new Error(`jax-js has no device ${device} here`);
-  defaultDevice(device);
   const array = (data, shape, dtype = np.float32) => np.array(data, { shape, dtype });
   const pending = [];
   const drain = async () => {
@@ -29,6 +26,7 @@ export async function open(device = "webgpu") {
     let last = null;
     return {
       run() {
+        defaultDevice(device);
         last?.dispose();
         last = issue(compiled(...inputs.map((x) => x.ref)));
       },
@@ -90,18 +88,15 @@ export async function open(device = "webgpu") {
     },
   };
 
-  const { version } = JSON.parse(
-    await readFile(
-      createRequire(import.meta.url)
-        .resolve("@jax-js/jax")
-        .replace(/dist.*/, "package.json"),
-    ),
-  );
   return {
-    version,
-    drain,
-    operation: (kind, spec, data) => operations[kind]?.(spec, data) ?? null,
+    ...(device === "webgpu" && {
+      operation(kind, spec, data) {
+        defaultDevice(device);
+        return operations[kind]?.(spec, data) ?? null;
+      },
+    }),
     step({ batch: B, length: S, width: D, heads: H, inner: I, classes: C, layers, learningRate }, data) {
+      defaultDevice(device);
       const names = Object.keys(data.weights);
       const upload = () => names.map((n) => array(data.weights[n].data, [...data.weights[n].shape]));
       const x = array(data.x, [B * S, D]);
@@ -133,6 +128,7 @@ export async function open(device = "webgpu") {
       let share = null;
       let last = null;
       const setLabels = (labels) => {
+        defaultDevice(device);
         hot?.dispose();
         share?.dispose();
         const dense = new Float32Array(labels.length * C);
@@ -144,10 +140,12 @@ export async function open(device = "webgpu") {
       return {
         setLabels,
         setWeights() {
+          defaultDevice(device);
           weights.forEach((v) => v.dispose());
           weights = upload();
         },
         run() {
+          defaultDevice(device);
           last?.dispose();
           [last, weights] = update(weights, x.ref, hot.ref, share.ref);
           issue(last);

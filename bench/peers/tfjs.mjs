@@ -89,8 +89,6 @@ export async function open() {
   };
 
   return {
-    version: tf.version.tfjs,
-    drain,
     operation: (kind, spec, data) => operations[kind]?.(spec, data) ?? null,
     /** One step of gradient descent on the block stack; see bench/core/block_stack.ts. */
     step({ batch: B, length: S, width: D, heads: H, inner: I, classes: C, layers, learningRate }, data) {
