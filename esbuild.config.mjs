@@ -21,6 +21,7 @@ export const libraryEntries = [
   "index",
   "engine/index",
   "engine/norms",
+  "engine/optimizers",
   "engine/planning",
   "engine/sampling",
   "kernels/index",

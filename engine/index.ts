@@ -32,13 +32,6 @@ export { takeRows } from "./ops/embedding.js";
 export { concat, slice, transpose } from "./ops/layout.js";
 export { linear, matmul, type MatmulOptions } from "./ops/matmul.js";
 export { attention, crossEntropy, rmsNorm, rope, swiglu } from "./ops/nn.js";
-export {
-  adamAtan2Step,
-  adamWStep,
-  signSgdRowsStep,
-  type AdamOptions,
-  type AdamState,
-} from "./ops/optimizer.js";
 export { randomBits, randomInt, randomUniform } from "./ops/random.js";
 export { maxOver, mean, sum, sumTo, type ReduceOptions } from "./ops/reduce.js";
 export { reshape, stopGradient } from "./ops/view.js";

@@ -1,6 +1,5 @@
 /** One training step and one evaluation segment, as traces over state that lives on the GPU. */
 import {
-  adamAtan2Step,
   add,
   assign,
   bitAnd,
@@ -12,17 +11,16 @@ import {
   position,
   reshape,
   scale,
-  signSgdRowsStep,
   slice,
   sqrt,
   sub,
   takeRows,
-  type AdamState,
   type Tensor,
   type TensorLike,
   type Variable,
 } from "../engine/index.js";
 import { sumOfSquares } from "../engine/norms.js";
+import { adamAtan2Step, signSgdRowsStep, type AdamState } from "../engine/optimizers.js";
 import {
   continueTarget,
   decideHalting,

@@ -21,12 +21,12 @@ import {
   variable,
   where,
   zeros,
-  type AdamState,
   type Device,
   type Program,
   type Tensor,
   type Variable,
 } from "../engine/index.js";
+import type { AdamState } from "../engine/optimizers.js";
 import { ropeTables } from "../kernels/rope.js";
 import { createCarry, destroyCarry, type Carry } from "./act.js";
 import { ConfigError, derive, type HrmConfig, type TrainConfig } from "./config.js";

@@ -11,6 +11,7 @@ const BUDGET = {
   "kernels/index": 20,
   "engine/index": 30,
   "engine/norms": 12,
+  "engine/optimizers": 12,
   "engine/planning": 12,
   "engine/sampling": 12,
   "hrm/index": 45,

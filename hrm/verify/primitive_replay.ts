@@ -1,6 +1,5 @@
 /** Replays the primitives: each operation forward and backward, the optimizers, the schedule, the initialiser. */
 import {
-  adamAtan2Step,
   attention,
   bceWithLogits,
   compile,
@@ -16,7 +15,6 @@ import {
   reshape,
   rmsNorm,
   rope,
-  signSgdRowsStep,
   silu,
   slice,
   sum,
@@ -28,6 +26,7 @@ import {
   type Device,
   type Tensor,
 } from "../../engine/index.js";
+import { adamAtan2Step, signSgdRowsStep } from "../../engine/optimizers.js";
 import { trainConfig } from "../config.js";
 import { learningRate } from "../schedule.js";
 import { largest, type Checker } from "./check.js";
