@@ -9,7 +9,7 @@
  */
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import * as esbuild from "esbuild";
@@ -73,6 +73,16 @@ async function emit({ outputFiles }) {
   }
 }
 
+/** Removes chunks of earlier builds, which would be published with the package. */
+async function dropOldChunks({ outputFiles }) {
+  const folder = join(root, "dist", "chunks");
+  const current = new Set(outputFiles.map(({ path }) => path));
+  for (const name of await readdir(folder).catch(() => [])) {
+    const path = join(folder, name);
+    if (!current.has(path)) await rm(path, { recursive: true });
+  }
+}
+
 const targets = {
   library: () => ({
     ...common,
@@ -133,7 +143,10 @@ export async function build(names) {
       if (!target)
         throw new Error(`build: unknown target "${name}"; expected ${Object.keys(targets).join(", ")}`);
       const options = target();
-      if (options.entryPoints.length > 0) await emit(await esbuild.build(options));
+      if (options.entryPoints.length === 0) return;
+      const result = await esbuild.build(options);
+      await emit(result);
+      if (name === "library") await dropOldChunks(result);
     }),
   );
 }
