@@ -134,6 +134,13 @@ describe("the command line", () => {
     assert.equal(none.code, 1, none.stderr);
   });
 
+  it("leaves no run folder behind where no micro-batch fits the memory", async () => {
+    const { code, stderr } = await run(folder, "train", "--memory-budget", "1e-6", "--out", "refused");
+    assert.notEqual(code, 0, stderr);
+    assert.include(stderr, "more than the budget of 1000");
+    assert.deepEqual(await readdir(join(folder, "refused")), []);
+  });
+
   it("fails verify where there is nothing to replay, and where a fixture is torn", async () => {
     const nothing = await run(folder, "verify", "nothing", "--json");
     assert.equal(nothing.code, 1);

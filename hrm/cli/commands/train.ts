@@ -1,5 +1,5 @@
 /** `hrm train`: data, training with progress, one look at the test set, checkpoints and a solved puzzle. */
-import { readdir } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Device } from "../../../engine/index.js";
 import { DivergenceError, findNonFinite } from "../../diagnose.js";
@@ -278,6 +278,10 @@ async function runPlan({ device, plan, folder, json }: Run): Promise<number> {
         ? { resume }
         : { microBatch: run.microBatch ?? ((splits) => fittingMicroBatch(plan, splits, device)) }),
       ...(run.patience !== null && { patience: run.patience }),
+    }).catch(async (error: unknown) => {
+      // What never began leaves nothing behind.
+      if (plan.folder === null) await rm(folder, { recursive: true });
+      throw error;
     });
     for (const difference of session.trainer.differences)
       say(`warning   not bit-identical to a run without a stop: ${difference}`);
