@@ -7,7 +7,7 @@ import {
   type Dtype,
   type Kernel,
 } from "./kernel.js";
-import { bindingsOf, linearThreads, lines, shader, type ShaderBinding } from "./wgsl.js";
+import { bindingsOf, linearThreads, lines, repeat, shader, type ShaderBinding } from "./wgsl.js";
 
 const WORKGROUP = 64;
 
@@ -67,6 +67,23 @@ export function stridedCopy(spec: StridedCopySpec, capabilities: Capabilities): 
     if (outer && outer.stride === n * stride) dims[dims.length - 1] = { n: outer.n * n, stride };
     else dims.push({ n, stride });
   });
+  // Repeats are read once.
+  const bytes = 4 * (size + product(shape.filter((_, k) => strides[k] !== 0)));
+  const copy: Copy = { name, dims, offset, dtype, bytes };
+  return transposesBlocks(copy) ? blockTranspose(copy, capabilities) : flatCopy(copy, capabilities);
+}
+
+/** A strided copy whose dimensions cannot be merged any more. */
+interface Copy {
+  readonly name: string;
+  readonly dims: readonly { readonly n: number; readonly stride: number }[];
+  readonly offset: number;
+  readonly dtype: Dtype;
+  readonly bytes: number;
+}
+
+/** One element a thread, or four where both sides lie in runs. */
+function flatCopy({ name, dims, offset, dtype, bytes }: Copy, capabilities: Capabilities): Kernel {
   const last = dims.at(-1);
   const vector =
     last?.stride === 1 &&
@@ -86,12 +103,52 @@ export function stridedCopy(spec: StridedCopySpec, capabilities: Capabilities): 
     name,
     [{ name: "x", access: "read", dtype, width }],
     { name: "y", access: "read_write", dtype, width },
-    size / width,
+    product(units.map((d) => d.n)),
+    capabilities,
+    { body: `y[index] = x[${[`${offset / width}u`, ...terms].join(" + ")}];`, bytes },
+  );
+}
+
+/** Whether the source runs along another dimension than the output, both in whole 4-vectors. */
+function transposesBlocks({ dims, offset }: Copy): boolean {
+  const across = dims.findIndex((d) => d.stride === 1);
+  return (
+    across >= 0 &&
+    across < dims.length - 1 &&
+    [across, dims.length - 1].every((k) => dims[k]!.n % 4 === 0) &&
+    offset % 4 === 0 &&
+    dims.every((d, k) => k === across || d.stride % 4 === 0)
+  );
+}
+
+/** A block of 4 x 4 a thread: four vectors along the source's run become four along the output's. */
+function blockTranspose({ name, dims, offset, dtype, bytes }: Copy, capabilities: Capabilities): Kernel {
+  const along = dims.length - 1;
+  const across = dims.findIndex((d) => d.stride === 1);
+  const counts = dims.map((d, k) => (k === across || k === along ? d.n / 4 : d.n));
+  const below = (k: number): number => product(dims.slice(k + 1).map((d) => d.n));
+  // Positions of a block's first element in vectors: a digit of a blocked dimension stands for four elements.
+  const steps = (k: number): number => (k === across || k === along ? 4 : 1);
+  const positions = digits(counts, "index");
+  const from = positions.map((digit, k) => `${digit} * ${(dims[k]!.stride * steps(k)) / 4}u`);
+  const to = positions.map((digit, k) => `${digit} * ${(below(k) * steps(k)) / 4}u`);
+  return mover(
+    name,
+    [{ name: "x", access: "read", dtype, width: 4 }],
+    { name: "y", access: "read_write", dtype, width: 4 },
+    product(counts),
     capabilities,
     {
-      body: `y[index] = x[${[`${offset / width}u`, ...terms].join(" + ")}];`,
-      // Repeats are read once.
-      bytes: 4 * (size + product(shape.filter((_, k) => strides[k] !== 0))),
+      body: lines(
+        `let from_vector = ${[`${offset / 4}u`, ...from].join(" + ")};`,
+        `let to_vector = ${to.join(" + ")};`,
+        repeat(4, (j) => `let v${j} = x[from_vector + ${(j * dims[along]!.stride) / 4}u];`),
+        repeat(4, (i) => {
+          const column = Array.from({ length: 4 }, (_, j) => `v${j}[${i}]`).join(", ");
+          return `y[to_vector + ${(i * below(across)) / 4}u] = vec4<${dtype}>(${column});`;
+        }),
+      ),
+      bytes,
     },
   );
 }

@@ -93,12 +93,51 @@ const COPIES: readonly (readonly [string, Shape<StridedCopySpec>, boolean])[] = 
   ["rows off the grid of 4", { shape: [5, 4], strides: [11, 1], offset: 4, sourceElements: 55 }, false],
   ["a transpose", { shape: [7, 5], strides: [1, 7], offset: 0, sourceElements: 35 }, false],
   [
+    "a transpose in one block of 4 x 4",
+    { shape: [4, 4], strides: [1, 4], offset: 0, sourceElements: 16 },
+    true,
+  ],
+  ["a transpose in blocks", { shape: [12, 8], strides: [1, 12], offset: 0, sourceElements: 96 }, true],
+  [
+    "a transpose of more blocks than a workgroup",
+    { shape: [20, 68], strides: [1, 20], offset: 0, sourceElements: 1360 },
+    true,
+  ],
+  [
+    "a transpose with rows off the blocks",
+    { shape: [12, 9], strides: [1, 12], offset: 0, sourceElements: 108 },
+    false,
+  ],
+  [
+    "a transpose with columns off the blocks",
+    { shape: [11, 8], strides: [1, 11], offset: 0, sourceElements: 88 },
+    false,
+  ],
+  ["a transpose of a slice", { shape: [8, 4], strides: [1, 20], offset: 8, sourceElements: 80 }, true],
+  [
+    "a transpose of a slice off the grid of 4",
+    { shape: [8, 4], strides: [1, 20], offset: 6, sourceElements: 80 },
+    false,
+  ],
+  ["a batch of transposes", { shape: [3, 8, 12], strides: [96, 1, 8], offset: 0, sourceElements: 288 }, true],
+  [
+    "a rotation of dimensions",
+    { shape: [4, 3, 8], strides: [1, 32, 4], offset: 0, sourceElements: 96 },
+    true,
+  ],
+  [
+    "a reversal of dimensions",
+    { shape: [4, 5, 8], strides: [1, 4, 20], offset: 0, sourceElements: 160 },
+    true,
+  ],
+  ["a transpose repeated", { shape: [2, 8, 4], strides: [0, 1, 8], offset: 0, sourceElements: 32 }, true],
+  [
     "a swap of outer dimensions",
     { shape: [3, 2, 8], strides: [8, 24, 1], offset: 0, sourceElements: 48 },
     true,
   ],
   ["a broadcast of rows", { shape: [6, 4], strides: [0, 1], offset: 0, sourceElements: 4 }, true],
-  ["a broadcast of columns", { shape: [4, 8], strides: [1, 0], offset: 0, sourceElements: 4 }, false],
+  ["a broadcast of columns", { shape: [4, 8], strides: [1, 0], offset: 0, sourceElements: 4 }, true],
   [
     "a broadcast of one number",
     { shape: [3, 4, 5], strides: [0, 0, 0], offset: 2, sourceElements: 3 },
