@@ -26,7 +26,15 @@ export interface Kernel {
   readonly flops: number;
   /** Fewest bytes that the work moves: each input read once, each output written once. */
   readonly bytes: number;
+  /** Where `Capabilities.choices` decided the variant: its entry. */
+  readonly choice?: readonly [key: string, variant: string];
 }
+
+/**
+ * Variants of kernels that were chosen by measurement, by the kernel's name without its variant:
+ * `{ matmul_nt_256x96x32: "r8x8" }`. Families with variants to choose from list their names.
+ */
+export type KernelChoices = Readonly<Record<string, string>>;
 
 /** What kernels may know of the device that they are generated for. */
 export interface Capabilities {
@@ -43,6 +51,8 @@ export interface Capabilities {
    * threads are few: families choose one-thread-does-a-row variants.
    */
   readonly software: boolean;
+  /** Variants to take instead of those that families choose by themselves. */
+  readonly choices?: KernelChoices;
 }
 
 /** The limits that the WebGPU specification guarantees, and no optional feature. */

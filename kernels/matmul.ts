@@ -6,34 +6,99 @@
  *   tn: c = a^T b    a [K, M], b [K, N]        (dW = dY^T X)
  *
  * A bias [N] and a residual [M, N] may be added as c is written. Every element of c sums over k in ascending
- * order by one thread. A software adapter, which pays for memory accesses and barriers, keeps a tile of c in the
- * variables of each thread (`matmul_registers.ts`); a GPU stages tiles of a and b in workgroup memory
- * (`matmul_tiles.ts`).
+ * order by one thread, in every variant. A software adapter, which pays for memory accesses and barriers, keeps a
+ * tile of c in the variables of each thread (`matmul_registers.ts`, variants `r8x8`, `r16x8_4N`); a GPU stages tiles
+ * of a and b in workgroup memory (`matmul_tiles.ts`, variants `t64x64x8_r4x4`).
  */
-import { requireBindable, requirePositive, type Capabilities, type Kernel } from "./kernel.js";
-import type { MatmulSpec, Product } from "./matmul_product.js";
-import { registers } from "./matmul_registers.js";
-import { tiles } from "./matmul_tiles.js";
+import { KernelError, requireBindable, requirePositive, type Capabilities, type Kernel } from "./kernel.js";
+import type { MatmulLayout, MatmulSpec, Product, Variant } from "./matmul_product.js";
+import { registers, registerTiles } from "./matmul_registers.js";
+import { tiles, workgroupTiles } from "./matmul_tiles.js";
 import { bindingsOf } from "./wgsl.js";
 
 export type { MatmulLayout, MatmulSpec } from "./matmul_product.js";
 
 /**
  * Bindings: a, b, (bias [N]), (residual [batch, M, N]), c [batch, M, N]; all f32.
- * @throws KernelError for sizes that are not positive integers or exceed what the device can bind or dispatch.
+ * @throws KernelError for sizes that are not positive integers or exceed what the device can bind or dispatch, and
+ * for a chosen variant that {@link matmulVariants} does not list.
  */
 export function matmul(spec: MatmulSpec, capabilities: Capabilities): Kernel {
-  const { layout, M, N, K, batch = 1, bias = false, residual = false } = spec;
-  const epilogue = `${bias ? "_bias" : ""}${residual ? "_residual" : ""}`;
-  const name = `matmul_${layout}${epilogue}_${batch > 1 ? `${batch}x` : ""}${M}x${N}x${K}`;
+  const product = productOf(spec, capabilities);
+  const { name, M, N, K, batch, bias, residual } = product;
   requirePositive(name, { M, N, K, batch });
   requireBindable(name, { a: batch * M * K, b: batch * K * N, c: batch * M * N }, capabilities);
-  const product: Product = { name, layout, M, N, K, batch, bias, residual, capabilities };
-  const variant = capabilities.software ? registers(product) : tiles(product);
+  const variants = variantsOf(product);
+  const wanted = capabilities.choices?.[name];
+  const variant = wanted === undefined ? variants[0]! : variants.find((v) => v.name === wanted);
+  if (!variant)
+    throw new KernelError(
+      name,
+      `the variant ${wanted}`,
+      `one of ${variants.map((v) => v.name).join(", ")}`,
+      "Choices hold for the device and the version that they were measured with: measure again.",
+    );
+  const { bindings, code, workgroups } = variant.build();
   return {
-    ...variant,
-    bindings: bindingsOf(variant.bindings),
+    name: `${name}_${variant.name}`,
+    code,
+    bindings: bindingsOf(bindings),
+    workgroups,
     flops: batch * M * N * (2 * K + (bias ? 1 : 0) + (residual ? 1 : 0)),
     bytes: 4 * (batch * (M * K + K * N + M * N * (residual ? 2 : 1)) + (bias ? N : 0)),
+    ...(wanted !== undefined && { choice: [name, wanted] as const }),
   };
+}
+
+/**
+ * Names of the variants that a device can choose among for this product: the default first, then the more promising
+ * before the less.
+ */
+export function matmulVariants(spec: MatmulSpec, capabilities: Capabilities): string[] {
+  return variantsOf(productOf(spec, capabilities)).map((v) => v.name);
+}
+
+/** Name of a matmul without its variant: the key of `Capabilities.choices`. */
+export function matmulName({ layout, M, N, K, batch = 1, bias, residual }: MatmulSpec): string {
+  const epilogue = `${bias ? "_bias" : ""}${residual ? "_residual" : ""}`;
+  return `matmul_${layout}${epilogue}_${batch > 1 ? `${batch}x` : ""}${M}x${N}x${K}`;
+}
+
+/** The spec of a matmul kernel, by its name with or without a variant; null for names of other kernels. */
+export function matmulSpec(name: string): Required<MatmulSpec> | null {
+  const match = /^matmul_(nn|nt|tn)(_bias)?(_residual)?_(?:(\d+)x)??(\d+)x(\d+)x(\d+)(?:_|$)/.exec(name);
+  if (!match) return null;
+  const [, layout, bias, residual, batch = 1, M, N, K] = match;
+  return {
+    layout: layout as MatmulLayout,
+    ...{ M: Number(M), N: Number(N), K: Number(K), batch: Number(batch) },
+    ...{ bias: bias !== undefined, residual: residual !== undefined },
+  };
+}
+
+function productOf(spec: MatmulSpec, capabilities: Capabilities): Product {
+  return { batch: 1, bias: false, residual: false, ...spec, name: matmulName(spec), capabilities };
+}
+
+interface NamedVariant {
+  readonly name: string;
+  readonly build: () => Variant;
+}
+
+/** Candidates of the kind that an adapter is made for, and of the other kind. */
+const CANDIDATES = { own: 10, other: 2 };
+
+function variantsOf(product: Product): NamedVariant[] {
+  const inRegisters = registerTiles(product).map((tile): NamedVariant => ({
+    name: `r${tile.rows}x${tile.columns}${tile.along ? `_${tile.lanes}${tile.along}` : ""}`,
+    build: () => registers(product, tile),
+  }));
+  const inWorkgroups = workgroupTiles(product).map((tile): NamedVariant => ({
+    name: `t${tile.rows}x${tile.columns}x${tile.depth}_r${tile.threadRows}x${tile.threadColumns}`,
+    build: () => tiles(product, tile),
+  }));
+  const [own, other] = product.capabilities.software
+    ? [inRegisters, inWorkgroups]
+    : [inWorkgroups, inRegisters];
+  return [...own.slice(0, CANDIDATES.own), ...other.slice(0, CANDIDATES.other)];
 }

@@ -24,7 +24,7 @@ export interface Product extends Required<MatmulSpec> {
 }
 
 /** What a variant decides. */
-export interface Variant extends Pick<Kernel, "name" | "code" | "workgroups"> {
+export interface Variant extends Pick<Kernel, "code" | "workgroups"> {
   readonly bindings: readonly ShaderBinding[];
 }
 

@@ -1,5 +1,5 @@
 /**
- * Matmul for software adapters: a rows x columns tile of c in the variables of each thread, no workgroup memory, no
+ * Matmul made for software adapters: a rows x columns tile of c in the variables of each thread, no workgroup memory, no
  * barrier. Where subgroups have one size, the threads of a subgroup lie side by side along M or N, and what they
  * all need of the other operand is loaded once between them and broadcast.
  */
@@ -13,14 +13,12 @@ import {
 } from "./matmul_product.js";
 import { linearDispatch, lines, repeat, shader, typeName } from "./wgsl.js";
 
-/** Builds the variant whose tile costs least. */
-export function registers(product: Product): Variant {
+/** Builds the variant with this tile. */
+export function registers(product: Product, { rows, columns, lanes, along }: RegisterTile): Variant {
   const { layout, M, N, K, batch, capabilities } = product;
   const widthA = widthOf(layout === "tn" ? M : K);
   const widthB = widthOf(layout === "nt" ? K : N);
   const widthC = widthOf(N);
-  const { rows, columns, lanes, along } = cheapestTile(product);
-  const name = `${product.name}_r${rows}x${columns}${lanes > 1 ? `_${lanes}${along}` : ""}`;
   const tileM = along === "M" ? rows * lanes : rows;
   const tileN = along === "N" ? columns * lanes : columns;
   const tilesM = Math.ceil(M / tileM);
@@ -31,7 +29,7 @@ export function registers(product: Product): Variant {
   // A subgroup fills its workgroup, so that the guard is uniform; else a workgroup is a handful of tiles.
   const workgroupSize = lanes > 1 ? lanes : tilesC < 64 ? 4 : 16;
   const groups = lanes > 1 ? tilesC : Math.ceil(tilesC / workgroupSize);
-  const { workgroups, group } = linearDispatch(name, groups, capabilities);
+  const { workgroups, group } = linearDispatch(product.name, groups, capabilities);
 
   // nt sums scalars; nn and tn sum vectors along N.
   const widthSum = layout === "nt" ? 1 : widthC;
@@ -112,7 +110,7 @@ export function registers(product: Product): Variant {
       parameters: ["@builtin(subgroup_invocation_id) subgroup_lane: u32"],
     }),
   });
-  return { name, code, bindings, workgroups };
+  return { code, bindings, workgroups };
 }
 
 interface OperandTile {
@@ -194,7 +192,8 @@ function operand(name: "a" | "b", tile: OperandTile): OperandText {
   };
 }
 
-interface Tile {
+/** A tile of c in the variables of a thread. */
+export interface RegisterTile {
   readonly rows: number;
   readonly columns: number;
   /** Threads of a subgroup that lie side by side along `along`; 1 where threads are on their own. */
@@ -209,18 +208,18 @@ const GROUPS_AT_A_TIME = 2;
 /** Elements of c that a SIMD group computes; beyond, compiling a kernel takes longer than it saves. */
 const MOST_ELEMENTS = 512;
 
-/** The tile for which a step along k costs least, over all of c. */
-function cheapestTile({ layout, M, N, K, batch, capabilities }: Product): Tile {
+/** Tiles that this product and device allow, those first for which a step along k costs least over all of c. */
+export function registerTiles({ layout, M, N, K, batch, capabilities }: Product): RegisterTile[] {
   const minRows = layout === "tn" ? widthOf(M) : 1;
   const minColumns = widthOf(N);
   const { subgroups } = capabilities;
   const size = subgroups && subgroups.min === subgroups.max && subgroups.min <= 16 ? subgroups.min : 1;
   const vectors = widthOf(K) === 4 && widthOf(N) === 4 && (layout !== "tn" || widthOf(M) === 4);
-  const arrangements: { lanes: number; along: "M" | "N" | null }[] = [
+  const arrangements: Pick<RegisterTile, "lanes" | "along">[] = [
     { lanes: 1, along: null },
     ...(size > 1 && vectors ? (["N", "M"] as const).map((along) => ({ lanes: size, along })) : []),
   ];
-  let best: (Tile & { cost: number }) | undefined;
+  const found: (RegisterTile & { cost: number })[] = [];
   for (const { lanes, along } of arrangements) {
     for (const rows of [16, 8, 4, 2, 1].filter((n) => n >= minRows)) {
       for (const columns of [16, 8, 4, 2, 1].filter((n) => n >= minColumns)) {
@@ -237,10 +236,9 @@ function cheapestTile({ layout, M, N, K, batch, capabilities }: Product): Tile {
         const loads = along ? shared / lanes + (along === "N" ? columns : rows) : rows + columns;
         const each =
           COST.load * loads + COST.broadcast * (along ? shared : 0) + COST.multiplyAdd * rows * columns;
-        const cost = Math.ceil(groups / GROUPS_AT_A_TIME) * each;
-        if (!best || cost < best.cost) best = { rows, columns, lanes, along, cost };
+        found.push({ rows, columns, lanes, along, cost: Math.ceil(groups / GROUPS_AT_A_TIME) * each });
       }
     }
   }
-  return best!;
+  return found.sort((a, b) => a.cost - b.cost);
 }

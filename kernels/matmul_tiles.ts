@@ -1,4 +1,4 @@
-/** Matmul for GPUs: tiles of a and b are staged in workgroup memory, 4x4 elements of c to a thread. */
+/** Matmul made for GPUs: tiles of a and b are staged in workgroup memory, a block of c to a thread. */
 import {
   addends,
   inVectors,
@@ -9,39 +9,75 @@ import {
 } from "./matmul_product.js";
 import { linearDispatch, lines, repeat, shader } from "./wgsl.js";
 
-/** Depth of the tiles of a and b that are staged at a time. */
-const TILE_K = 8;
+/** What a workgroup and each of its threads computes. */
+export interface WorkgroupTile {
+  /** Elements of c to a workgroup. */
+  readonly rows: number;
+  readonly columns: number;
+  /** Steps along k that are staged at a time. */
+  readonly depth: number;
+  /** Elements of c to a thread: blocks of 4x4, as far apart as the tile has threads. */
+  readonly threadRows: 4 | 8;
+  readonly threadColumns: 4 | 8;
+}
+
+const TILES: readonly WorkgroupTile[] = [
+  { rows: 32, columns: 32, depth: 8, threadRows: 4, threadColumns: 4 },
+  { rows: 64, columns: 64, depth: 8, threadRows: 4, threadColumns: 4 },
+  { rows: 64, columns: 64, depth: 16, threadRows: 4, threadColumns: 4 },
+  { rows: 128, columns: 64, depth: 8, threadRows: 8, threadColumns: 4 },
+  { rows: 128, columns: 128, depth: 8, threadRows: 8, threadColumns: 8 },
+  { rows: 128, columns: 128, depth: 16, threadRows: 8, threadColumns: 8 },
+];
 /** Workgroups of large tiles below which smaller tiles fill a GPU better. */
 const ENOUGH_WORKGROUPS = 128;
 
-/** Workgroup-memory tiles of 64x64 (or 32x32) elements of c, 4x4 a thread. */
-export function tiles(product: Product): Variant {
-  const { layout, M, N, K, batch, capabilities } = product;
-  const large = Math.ceil(M / 64) * Math.ceil(N / 64) * batch >= ENOUGH_WORKGROUPS && M > 32 && N > 32;
-  const tile = large ? 64 : 32;
-  const name = `${product.name}_t${tile}x${tile}x${TILE_K}_r4x4`;
-  const side = tile / 4;
-  const threads = side * side;
-  const tilesM = Math.ceil(M / tile);
-  const tilesN = Math.ceil(N / tile);
+const threadsOf = ({ rows, columns, threadRows, threadColumns }: WorkgroupTile): number =>
+  (rows / threadRows) * (columns / threadColumns);
+
+/** Tiles that this device allows; the first is the default: 64x64 where there are many, else 32x32. */
+export function workgroupTiles({ M, N, batch, capabilities }: Product): WorkgroupTile[] {
+  const { maxComputeInvocationsPerWorkgroup: threads, maxComputeWorkgroupStorageSize: bytes } = capabilities;
+  const [small, large, ...others] = TILES as [WorkgroupTile, WorkgroupTile, ...WorkgroupTile[]];
+  const many = Math.ceil(M / 64) * Math.ceil(N / 64) * batch >= ENOUGH_WORKGROUPS && M > 32 && N > 32;
+  const allowed = others.filter(
+    (tile) => threadsOf(tile) <= threads && 4 * (tile.rows + tile.columns) * tile.depth <= bytes,
+  );
+  return many ? [large, small, ...allowed] : [small, large, ...allowed];
+}
+
+/** Builds the variant with this tile. */
+export function tiles(product: Product, tile: WorkgroupTile): Variant {
+  const { name, layout, M, N, K, batch, capabilities } = product;
+  const { rows, columns, depth, threadRows, threadColumns } = tile;
+  const threads = threadsOf(tile);
+  const threadsM = rows / threadRows;
+  const threadsN = columns / threadColumns;
+  const tilesM = Math.ceil(M / rows);
+  const tilesN = Math.ceil(N / columns);
   const count = tilesM * tilesN * batch;
   const { workgroups, group } = linearDispatch(name, count, capabilities);
   const widthA = layout === "tn" ? widthOf(M) : 1;
   const widthB = layout === "nt" ? 1 : widthOf(N);
   const widthC = widthOf(N);
-  const staged = side * TILE_K;
+  /** Tiles are staged as 4 neighbours along M (or N), called a quad. */
+  const quadsA = rows / 4;
+  const quadsB = columns / 4;
+  const stagedA = quadsA * depth;
+  const stagedB = quadsB * depth;
 
-  /** Stages 4 neighbours along M (or N) at one k, zero outside the matrix. */
-  const stage = (matrix: "a" | "b", size: number, width: 1 | 4, alongK: boolean, first: string) => {
+  /** Stages a quad at one k, zero outside the matrix. */
+  const stage = (matrix: "a" | "b", size: number, width: 1 | 4, alongK: boolean) => {
+    const quads = matrix === "a" ? quadsA : quadsB;
     const base = `batch * ${(size * K) / width}u`;
     const at = (i: string) =>
       alongK ? `${base} + (${i}) * ${K}u + k` : `${base} + k * ${size / width}u + ${i}`;
     return lines(
       // Neighbouring lanes read neighbouring addresses.
-      alongK ? `let depth = item % ${TILE_K}u;` : `let depth = item / ${side}u;`,
-      alongK ? `let quad = item / ${TILE_K}u;` : `let quad = item % ${side}u;`,
+      alongK ? `let depth = item % ${depth}u;` : `let depth = item / ${quads}u;`,
+      alongK ? `let quad = item / ${depth}u;` : `let quad = item % ${quads}u;`,
       "let k = k0 + depth;",
-      `let i = ${first} + quad * 4u;`,
+      `let i = ${matrix === "a" ? "m0" : "n0"} + quad * 4u;`,
       "var value = vec4f();",
       `if (k < ${K}u) {`,
       width === 4
@@ -51,61 +87,68 @@ export function tiles(product: Product): Variant {
             (q) => `if (i + ${q}u < ${size}u) { value.${"xyzw"[q]} = ${matrix}[${at(`i + ${q}u`)}]; }`,
           ),
       "}",
-      `tile_${matrix}[depth * ${side}u + quad] = value;`,
+      `tile_${matrix}[depth * ${quads}u + quad] = value;`,
     );
   };
   const bindings = productBindings(product, widthA, widthB, widthC);
+  /** Row `r` of a thread, and the first column of its quad `j`, counted from the thread's first. */
+  const rowAt = (r: number) => 4 * threadsM * (r >> 2) + (r & 3);
+  const columnAt = (j: number) => 4 * threadsN * j;
+  const eachQuad = (text: (j: number) => string) => repeat(threadColumns / 4, text);
   const body = lines(
     `let group = ${group};`,
     `if (group >= ${count}u) { return; }`,
-    `let n0 = (group % ${tilesN}u) * ${tile}u;`,
-    `let m0 = (group / ${tilesN}u % ${tilesM}u) * ${tile}u;`,
+    `let n0 = (group % ${tilesN}u) * ${columns}u;`,
+    `let m0 = (group / ${tilesN}u % ${tilesM}u) * ${rows}u;`,
     `let batch = group / ${tilesN * tilesM}u;`,
-    `let column = lane % ${side}u;`,
-    `let row = lane / ${side}u;`,
-    repeat(4, (i) => `var c${i} = vec4f();`),
-    `for (var k0 = 0u; k0 < ${K}u; k0 += ${TILE_K}u) {`,
-    // The first `staged` items fill the tile of a, the others that of b.
-    `for (var next = lane; next < ${2 * staged}u; next += ${threads}u) {`,
-    `let item = next % ${staged}u;`,
-    `if (next < ${staged}u) {`,
-    stage("a", M, widthA, layout !== "tn", "m0"),
+    `let column = lane % ${threadsN}u;`,
+    `let row = lane / ${threadsN}u;`,
+    repeat(threadRows, (r) => eachQuad((j) => `var c${r}_${j} = vec4f();`)),
+    `for (var k0 = 0u; k0 < ${K}u; k0 += ${depth}u) {`,
+    `for (var next = lane; next < ${stagedA + stagedB}u; next += ${threads}u) {`,
+    `if (next < ${stagedA}u) {`,
+    "let item = next;",
+    stage("a", M, widthA, layout !== "tn"),
     "} else {",
-    stage("b", N, widthB, layout === "nt", "n0"),
+    `let item = next - ${stagedA}u;`,
+    stage("b", N, widthB, layout === "nt"),
     "}",
     "}",
     "workgroupBarrier();",
-    `for (var depth = 0u; depth < ${TILE_K}u; depth++) {`,
-    `let left = tile_a[depth * ${side}u + row];`,
-    `let right = tile_b[depth * ${side}u + column];`,
-    repeat(4, (i) => `c${i} = fma(vec4f(left.${"xyzw"[i]}), right, c${i});`),
+    `for (var depth = 0u; depth < ${depth}u; depth++) {`,
+    repeat(threadRows / 4, (i) => `let left${i} = tile_a[depth * ${quadsA}u + row + ${i * threadsM}u];`),
+    eachQuad((j) => `let right${j} = tile_b[depth * ${quadsB}u + column + ${j * threadsN}u];`),
+    repeat(threadRows, (r) =>
+      eachQuad((j) => `c${r}_${j} = fma(vec4f(left${r >> 2}.${"xyzw"[r & 3]}), right${j}, c${r}_${j});`),
+    ),
     "}",
     "workgroupBarrier();",
     "}",
     "let m = m0 + row * 4u;",
     "let n = n0 + column * 4u;",
     `let c_row = (batch * ${M}u + m) * ${N / widthC}u + ${inVectors("n", widthC)};`,
-    repeat(4, (i) => {
-      const at = (j: number) => `c_row + ${i * (N / widthC) + j}u`;
-      const row =
-        widthC === 4
-          ? `if (n < ${N}u) { c[${at(0)}] = c${i}${addends(product, at(0), "n / 4u")}; }`
-          : repeat(
-              4,
-              (j) =>
-                `if (n + ${j}u < ${N}u) { c[${at(j)}] = c${i}.${"xyzw"[j]}${addends(product, at(j), `n + ${j}u`)}; }`,
-            );
-      return lines(`if (m + ${i}u < ${M}u) {`, row, "}");
-    }),
+    repeat(threadRows, (r) =>
+      lines(
+        `if (m + ${rowAt(r)}u < ${M}u) {`,
+        eachQuad((j) => {
+          const first = columnAt(j);
+          const at = (q: number) => `c_row + ${(rowAt(r) * N + first) / widthC + q}u`;
+          const column = `${inVectors("n", widthC)} + ${first / widthC}u`;
+          return widthC === 4
+            ? `if (n + ${first}u < ${N}u) { c[${at(0)}] = c${r}_${j}${addends(product, at(0), column)}; }`
+            : repeat(
+                4,
+                (q) =>
+                  `if (n + ${first + q}u < ${N}u) { c[${at(q)}] = c${r}_${j}.${"xyzw"[q]}${addends(product, at(q), `n + ${first + q}u`)}; }`,
+              );
+        }),
+        "}",
+      ),
+    ),
   );
   const declarations = lines(
-    `var<workgroup> tile_a: array<vec4f, ${staged}>;`,
-    `var<workgroup> tile_b: array<vec4f, ${staged}>;`,
+    `var<workgroup> tile_a: array<vec4f, ${stagedA}>;`,
+    `var<workgroup> tile_b: array<vec4f, ${stagedB}>;`,
   );
-  return {
-    name,
-    code: shader({ bindings, workgroupSize: threads, declarations, body }),
-    bindings,
-    workgroups,
-  };
+  return { code: shader({ bindings, workgroupSize: threads, declarations, body }), bindings, workgroups };
 }

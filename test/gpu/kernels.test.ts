@@ -2,6 +2,7 @@
 import { assert } from "chai";
 import * as kernels from "../../kernels/index.js";
 import { baselineCapabilities, type Capabilities, type Kernel } from "../../kernels/kernel.js";
+import type { Device } from "../../engine/index.js";
 import { testDevice } from "../support/device.js";
 import { FAMILIES, type Family } from "../support/kernel_specs.js";
 import { assertRefused } from "../support/kernels.js";
@@ -13,15 +14,25 @@ const CAPABILITIES: readonly Capabilities[] = [false, true].flatMap((software) =
   ),
 );
 
-/** The distinct kernels that a family makes of its specs. */
-function variants({ cases }: Family): Kernel[] {
+/** The distinct kernels that a family makes of its specs; or only of those that are candidates. */
+function variants({ cases }: Family, { candidate }: { candidate?: boolean } = {}): Kernel[] {
   const byCode = new Map<string, Kernel>();
-  for (const { make } of cases)
+  for (const { make, ...it } of cases) {
+    if (candidate !== undefined && it.candidate !== candidate) continue;
     for (const capabilities of CAPABILITIES) {
       const kernel = make(capabilities);
       byCode.set(kernel.code, kernel);
     }
+  }
   return [...byCode.values()];
+}
+
+/** Throws what the device has against a kernel's text, without making a pipeline of it. */
+async function validate({ gpu }: Device, { name, code }: Kernel): Promise<void> {
+  gpu.pushErrorScope("validation");
+  gpu.createShaderModule({ code, label: name });
+  const error = await gpu.popErrorScope();
+  assert.isNull(error, `${name}: ${error?.message}`);
 }
 
 const FEATURE_OF: Readonly<Record<string, string>> = { subgroups: "subgroups", f16: "shader-f16" };
@@ -36,7 +47,7 @@ function featuresOf({ code }: Kernel): string[] {
 describe("every kernel", () => {
   it("is in the sweep", () => {
     const helpers =
-      /Reference$|Tables$|^require|^threefry|^(baselineCapabilities|BYTES_PER_ELEMENT|KernelError|partialSums|THREEFRY)$/;
+      /Reference$|Tables$|^require|^threefry|^(baselineCapabilities|BYTES_PER_ELEMENT|KernelError|matmul(Name|Spec|Variants)|partialSums|THREEFRY)$/;
     const made = Object.keys(kernels).filter((name) => !helpers.test(name));
     assert.sameMembers(
       FAMILIES.map((family) => family.name),
@@ -49,13 +60,14 @@ describe("every kernel", () => {
       const device = await testDevice();
       const forbidden: string[] = [];
       const compiled: Promise<unknown>[] = [];
-      for (const kernel of variants(family)) {
-        const missing = featuresOf(kernel).filter(
-          (feature) => !device.gpu.features.has(feature as GPUFeatureName),
-        );
-        if (missing.length > 0) forbidden.push(`${kernel.name} (needs ${missing.join(", ")})`);
-        else compiled.push(device.pipeline(kernel, "the sweep"));
-      }
+      for (const candidate of [false, true])
+        for (const kernel of variants(family, { candidate })) {
+          const missing = featuresOf(kernel).filter(
+            (feature) => !device.gpu.features.has(feature as GPUFeatureName),
+          );
+          if (missing.length > 0) forbidden.push(`${kernel.name} (needs ${missing.join(", ")})`);
+          else compiled.push(candidate ? validate(device, kernel) : device.pipeline(kernel, "the sweep"));
+        }
       await Promise.all(compiled);
       device.throwLateError();
       assert.isNotEmpty(compiled);

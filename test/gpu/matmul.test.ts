@@ -1,7 +1,14 @@
 import { assert } from "chai";
 import { runKernel } from "../../engine/run_kernel.js";
 import { KernelError, baselineCapabilities, type Capabilities } from "../../kernels/kernel.js";
-import { matmul, type MatmulLayout, type MatmulSpec } from "../../kernels/matmul.js";
+import {
+  matmul,
+  matmulName,
+  matmulSpec,
+  matmulVariants,
+  type MatmulLayout,
+  type MatmulSpec,
+} from "../../kernels/matmul.js";
 import { testDevice } from "../support/device.js";
 import { assertClose, poisoned, random } from "../support/random.js";
 
@@ -110,6 +117,83 @@ describe("matmul", () => {
       });
     }
   }
+
+  // Past an edge of the largest tiles of either kind: aligned, and odd in everything.
+  const STRADDLING = {
+    registers: { aligned: [132, 68, 20], odd: [37, 67, 13] },
+    tiles: { aligned: [132, 136, 20], odd: [131, 129, 17] },
+  } as const;
+  for (const kind of ["registers", "tiles"] as const)
+    for (const edge of ["aligned", "odd"] as const)
+      it(`agrees with float64 in every variant to choose from (${kind}, ${edge} shapes) @slow`, async () => {
+        const device = await testDevice();
+        const software = kind === "registers";
+        const [M, N, K] = STRADDLING[kind][edge];
+        const products = LAYOUTS.flatMap((layout, l) => {
+          const spec = { layout, M, N, K, residual: true };
+          const capabilities = { ...device.capabilities, software };
+          const names = matmulVariants(spec, capabilities).filter((v) => v.startsWith(software ? "r" : "t"));
+          assert.isAtLeast(names.length, 6);
+          // Loads differ between layouts, and between tiles: a third of the pairs has each of both.
+          return names
+            .filter((_, i) => i % LAYOUTS.length === l)
+            .map((name) => ({
+              spec,
+              capabilities: { ...capabilities, choices: { [matmulName(spec)]: name } },
+            }));
+        });
+        // Compiled side by side; the checks then find them in the cache.
+        await Promise.all(
+          products.map(({ spec, capabilities }) => device.pipeline(matmul(spec, capabilities), "")),
+        );
+        for (const { spec, capabilities } of products) await check(spec, capabilities);
+      });
+
+  it("takes the variant that a choice names, and says that it was chosen", () => {
+    const spec = { layout: "nt", M: 256, N: 96, K: 32, bias: true } as const;
+    for (const software of [false, true]) {
+      const capabilities = { ...baselineCapabilities, software };
+      const byDefault = matmul(spec, capabilities);
+      const [first, second] = matmulVariants(spec, capabilities) as [string, string];
+      assert.equal(byDefault.name, `matmul_nt_bias_256x96x32_${first}`);
+      assert.notProperty(byDefault, "choice");
+      const key = "matmul_nt_bias_256x96x32";
+      const chosen = matmul(spec, { ...capabilities, choices: { [key]: second, matmul_nt_1x1x1: "r9x9" } });
+      assert.equal(chosen.name, `${key}_${second}`);
+      assert.deepEqual(chosen.choice, [key, second]);
+      assert.notEqual(chosen.code, byDefault.code);
+      assert.deepEqual([chosen.flops, chosen.bytes], [byDefault.flops, byDefault.bytes]);
+      for (const impossible of ["r9x9", "r16x8_4N", "toString", ""])
+        assert.throws(
+          () => matmul(spec, { ...capabilities, choices: { [key]: impossible } }),
+          KernelError,
+          new RegExp(`variant ${impossible}; expected one of ${first}, ${second}`),
+        );
+    }
+  });
+
+  it("offers tiles that the device has the memory and the threads for", () => {
+    const spec = { layout: "nn", M: 512, N: 512, K: 64 } as const;
+    const offered = (limits: Partial<Capabilities>) =>
+      matmulVariants(spec, { ...baselineCapabilities, ...limits });
+    assert.include(offered({}), "t128x128x16_r8x8");
+    assert.notInclude(offered({ maxComputeWorkgroupStorageSize: 16383 }), "t128x128x16_r8x8");
+    assert.include(offered({ maxComputeWorkgroupStorageSize: 16383 }), "t128x128x8_r8x8");
+    assert.notInclude(offered({ maxComputeInvocationsPerWorkgroup: 128 }), "t128x64x8_r8x4");
+  });
+
+  it("is named so that the spec can be read off", () => {
+    for (const layout of LAYOUTS)
+      for (const bias of [false, true])
+        for (const residual of [false, true])
+          for (const batch of [1, 3]) {
+            const spec = { layout, M: 25, N: 96, K: 7, batch, bias, residual };
+            assert.deepEqual(matmulSpec(matmulName(spec)), spec);
+            assert.deepEqual(matmulSpec(matmul(spec, baselineCapabilities).name), spec);
+          }
+    for (const other of ["rope_25x96x7", "matmul_nt_25x96", "matmul_tt_25x96x7", "matmul_nt_25x96x7x8x9", ""])
+      assert.isNull(matmulSpec(other), other);
+  });
 
   it("uses 64x64 tiles where there are enough of them @slow", async () => {
     for (const spec of [

@@ -13,6 +13,8 @@ import {
   gatherPacked,
   gatherRows,
   matmul,
+  matmulName,
+  matmulVariants,
   pad,
   randomBits,
   randomPermutations,
@@ -28,12 +30,15 @@ import {
   swiglu,
   swigluBackward,
   type ElementwiseSpec,
+  type MatmulSpec,
 } from "../../kernels/index.js";
 
 export interface Case {
   /** Elements of the largest buffer that it binds. */
   readonly largest: number;
   readonly make: (capabilities: Capabilities, changes?: Readonly<Record<string, number>>) => Kernel;
+  /** Taken only where it was chosen: its text is validated, and the family's own tests run it. */
+  readonly candidate: boolean;
 }
 
 export interface Family {
@@ -53,6 +58,7 @@ function family<Spec extends object>(
   const cases = specs.map((spec): Case => ({
     largest: largest(spec),
     make: (capabilities, changes = {}) => make({ ...spec, ...changes }, capabilities),
+    candidate: "variant" in spec,
   }));
   return { name, sizes, cases };
 }
@@ -180,14 +186,30 @@ const MATMUL = (["nn", "nt", "tn"] as const).flatMap((layout) => [
   { layout, M: 64, N: 96, K: 32, bias: true, residual: true },
   { layout, M: 512, N: 512, K: 128 },
 ]);
+/** Every candidate of a product; some devices have fewer and come round to the first again. */
+const MATMUL_VARIANTS = Array.from({ length: 11 }, (_, i) => ({
+  ...({ layout: "nt", M: 64, N: 96, K: 32, batch: 1, bias: true, residual: true } as const),
+  variant: i + 1,
+}));
+
+/** The matmul with its variant of this number, by the order of `matmulVariants`. */
+function matmulVariant(
+  { variant = 0, ...spec }: MatmulSpec & { readonly variant?: number },
+  capabilities: Capabilities,
+): Kernel {
+  if (variant === 0) return matmul(spec, capabilities);
+  const names = matmulVariants(spec, capabilities);
+  const choices = { [matmulName(spec)]: names[variant % names.length]! };
+  return matmul(spec, { ...capabilities, choices });
+}
 
 export const FAMILIES: readonly Family[] = [
-  family(
+  family<MatmulSpec & { readonly variant?: number }>(
     "matmul",
-    matmul,
+    matmulVariant,
     ["M", "N", "K", "batch"],
     ({ M, N, K, batch = 1 }) => batch * Math.max(M * N, M * K, K * N),
-    MATMUL,
+    [...MATMUL, ...MATMUL_VARIANTS],
   ),
   family("attention", attention, ATTENTION_SIZES, attentionElements, ATTENTION),
   family("attentionBackward", attentionBackward, ATTENTION_SIZES, attentionElements, ATTENTION),
