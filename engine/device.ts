@@ -34,6 +34,8 @@ export interface DeviceOptions {
   powerPreference?: GPUPowerPreference;
   /** Submissions that may be in flight before `run` waits; default 8. */
   maxInFlight?: number;
+  /** Longest submission, in milliseconds as far as it can be foreseen; watchdogs act on long ones. Default 1000. */
+  maxSubmissionMs?: number;
 }
 
 const USEFUL_FEATURES = ["subgroups", "shader-f16", "timestamp-query"] as const;
@@ -54,7 +56,7 @@ const USEFUL_LIMITS = [
  * @throws AdapterError where there is no WebGPU, no adapter, or only a null adapter.
  */
 export async function openDevice(options: DeviceOptions = {}): Promise<Device> {
-  if (options.device) return new Device(options.device, options.maxInFlight);
+  if (options.device) return new Device(options.device, options);
   const gpu = options.gpu ?? (globalThis.navigator as Navigator | undefined)?.gpu;
   if (!gpu && !options.adapter) {
     throw new AdapterError(
@@ -83,7 +85,7 @@ export async function openDevice(options: DeviceOptions = {}): Promise<Device> {
       cause,
     });
   }
-  return new Device(device, options.maxInFlight);
+  return new Device(device, options);
 }
 
 /** Dawn's null backend accepts every call and computes nothing: training on it would be a lie. */
@@ -148,13 +150,21 @@ export class Device {
   readonly #pipelines = new Map<string, Promise<GPUComputePipeline>>();
   readonly #layouts = new Map<string, GPUBindGroupLayout>();
   readonly #inFlight: Promise<unknown>[] = [];
+  readonly #maxInFlight: number;
+  readonly #maxSubmissionMs: number;
+  /** Work a millisecond: a guess until submissions were timed. */
+  #speed: number;
+  #lastDone = 0;
 
   constructor(
     readonly gpu: GPUDevice,
-    readonly maxInFlight = 8,
+    { maxInFlight = 8, maxSubmissionMs = 1000 }: Pick<DeviceOptions, "maxInFlight" | "maxSubmissionMs"> = {},
   ) {
     refuseNullAdapter(gpu.adapterInfo);
     this.capabilities = capabilitiesOf(gpu);
+    this.#maxInFlight = maxInFlight;
+    this.#maxSubmissionMs = maxSubmissionMs;
+    this.#speed = 10 * this.#leastSpeed;
     const info = gpu.adapterInfo;
     this.adapter = {
       name: `${describeAdapter(info)}${this.capabilities.software ? " (software)" : ""}`,
@@ -280,15 +290,32 @@ export class Device {
     return created.value;
   }
 
+  /** Work a millisecond that any device does: a pause of the host, or compiling, does not make it slower than that. */
+  get #leastSpeed(): number {
+    return this.capabilities.software ? 1e5 : 1e7;
+  }
+
+  /** Work (operations and bytes of kernels) that one submission should hold on this device. */
+  get workPerSubmission(): number {
+    return this.#speed * this.#maxSubmissionMs;
+  }
+
   /** Submits commands; resolves at once unless `maxInFlight` submissions are unfinished. */
-  async submit(commands: GPUCommandBuffer): Promise<void> {
+  async submit(commands: GPUCommandBuffer, work = 0): Promise<void> {
     this.throwLateError();
     this.gpu.queue.submit([commands]);
     this.stats.submits++;
+    const submitted = Date.now();
     const done = this.gpu.queue.onSubmittedWorkDone().catch(() => undefined);
     this.#inFlight.push(done);
-    void done.then(() => this.#inFlight.splice(this.#inFlight.indexOf(done), 1));
-    if (this.#inFlight.length >= this.maxInFlight) await this.#inFlight[0];
+    void done.then(() => {
+      void this.#inFlight.splice(this.#inFlight.indexOf(done), 1);
+      const now = Date.now();
+      const ms = Math.max(1, now - Math.max(submitted, this.#lastDone));
+      this.#lastDone = now;
+      if (work > 0) this.#speed = Math.max(this.#leastSpeed, work / ms);
+    });
+    if (this.#inFlight.length >= this.#maxInFlight) await this.#inFlight[0];
   }
 
   /** Waits until everything submitted has run. */

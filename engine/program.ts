@@ -1,4 +1,4 @@
-/** A compiled program: a flat list of dispatches, replayed as one command buffer per run. */
+/** A compiled program: a flat list of dispatches, replayed as one command buffer per call. */
 import type { Kernel } from "../kernels/kernel.js";
 import type { Plan } from "./compiler/compile.js";
 import type { Storage } from "./compiler/lower.js";
@@ -60,7 +60,7 @@ export class Program {
   ) {}
 
   /**
-   * Submits `times` runs in one command buffer before it returns, in the order of the calls. The promise waits for
+   * Submits `times` runs before it returns, in the order of the calls, see {@link runInTurn}. The promise waits for
    * none of them, unless the device's bound of submissions in flight is reached: await it in loops. Inputs keep their
    * value from the run before where none is given.
    * @throws UsageError (nothing was submitted); GpuError or DeviceLostError for what the device reported since
@@ -97,6 +97,20 @@ export class Program {
       pass.setBindGroup(0, bindGroups[part % bindGroups.length]);
       pass.dispatchWorkgroups(...kernel.workgroups);
     }
+  }
+
+  /** The dispatches in stretches of at most `most` work (operations and bytes of their kernels), or of one dispatch. */
+  stretches(most: number): { first: number; end: number; work: number }[] {
+    const found: { first: number; end: number; work: number }[] = [];
+    this.parts.dispatches.forEach(({ kernel }, i) => {
+      const work = kernel.flops + kernel.bytes;
+      const last = found.at(-1);
+      if (last && last.work + work <= most) {
+        last.end = i + 1;
+        last.work += work;
+      } else found.push({ first: i, end: i + 1, work });
+    });
+    return found;
   }
 
   /** The value of an output after the runs submitted so far. */
@@ -179,8 +193,9 @@ export class Program {
 }
 
 /**
- * Submits programs one after the other in one command buffer and one compute pass, each so many times in a row; run k
- * in the row uses part k of variables with parts. All of that `rounds` times. The promise is that of {@link Program.run}.
+ * Submits programs one after the other in one command buffer and one compute pass (in several, where that would keep a
+ * slow device busy for longer than its `maxSubmissionMs`), each so many times in a row; run k in the row uses part k of
+ * variables with parts. All of that `rounds` times. The promise is that of {@link Program.run}.
  */
 export async function runInTurn(
   turns: readonly (readonly [program: Program, times: number])[],
@@ -189,15 +204,33 @@ export async function runInTurn(
   const { device, name } = turns[0]![0];
   for (const [program] of turns) program.requireRunnable();
   device.throwLateError();
-  const encoder = device.gpu.createCommandEncoder({ label: name });
-  const pass = encoder.beginComputePass({ label: name });
+  const most = device.workPerSubmission;
+  const submissions: Promise<void>[] = [];
+  let open: { encoder: GPUCommandEncoder; pass: GPUComputePassEncoder; work: number } | null = null;
+  const submit = (): void => {
+    if (!open) return;
+    open.pass.end();
+    submissions.push(device.submit(open.encoder.finish(), open.work));
+    open = null;
+  };
   for (let round = 0; round < rounds; round++)
     for (const [program, times] of turns) {
-      for (let k = 0; k < times; k++) program.encode(pass, 0, undefined, k);
+      const stretches = program.stretches(most);
+      for (let k = 0; k < times; k++)
+        for (const { first, end, work } of stretches) {
+          if (open && open.work + work > most) submit();
+          if (!open) {
+            const encoder = device.gpu.createCommandEncoder({ label: name });
+            open = { encoder, pass: encoder.beginComputePass({ label: name }), work: 0 };
+          }
+          program.encode(open.pass, first, end, k);
+          open.work += work;
+        }
       device.stats.dispatches += times * program.plan.dispatches.length;
     }
-  pass.end();
-  await device.submit(encoder.finish());
+  submit();
+  // All are submitted by now, in the order of the calls; only the wait is left.
+  await Promise.all(submissions);
 }
 
 /** `input x`, `constant f32[2, 3]`, `literal f32[]` */

@@ -1,7 +1,7 @@
 /** What training needs of a device's memory, and the micro-batch that fits: found by compiling for a device that is none. */
 import { hostTensor, LimitError, sizeOf, type HostTensor } from "../engine/index.js";
 import { planningDevice, type DeviceTraits } from "../engine/planning.js";
-import { bufferSize } from "../engine/device.js";
+import { bufferSize, isSoftwareAdapter } from "../engine/device.js";
 import { createEvaluator } from "./evaluate.js";
 import { parameterSpecs } from "./parameters.js";
 import type { PuzzleSet } from "./puzzles.js";
@@ -29,6 +29,8 @@ export interface MemoryNeeds {
   readonly variables: number;
   /** Of `held`: what the programs compute with, which grows with the micro-batch. */
   readonly programs: number;
+  /** Work (operations and bytes) of the dispatch that has most of it. */
+  readonly longestDispatch: number;
 }
 
 /**
@@ -50,14 +52,18 @@ export async function trainingNeeds(options: PlanOptions, microBatch: number): P
   const evaluation = { ...config, batch_size: microBatch };
   const weights = memory.ema ?? memory.weights;
   const evaluator = await createEvaluator({ device, config: evaluation, weights, data: validation });
-  const programs = [...turns.map(([program]) => program), evaluator.program].reduce(
-    (sum, { plan: { bytes } }) => sum + bytes.intermediates + bytes.constants,
-    0,
+  const plans = [...turns.map(([program]) => program), evaluator.program].map(({ plan }) => plan);
+  const programs = plans.reduce((sum, { bytes }) => sum + bytes.intermediates + bytes.constants, 0);
+  const works = plans.flatMap(({ dispatches }) =>
+    dispatches.map(({ kernel }) => kernel.flops + kernel.bytes),
   );
   const held = device.stats.bytesLive;
   let copies = 0;
   for (const { buffers, size } of trainer.variables.values()) copies += buffers.length * bufferSize(4 * size);
-  return { microBatch, held, peak: held + copies, variables: held - programs, programs };
+  return {
+    ...{ microBatch, held, peak: held + copies, variables: held - programs, programs },
+    longestDispatch: works.reduce((most, work) => Math.max(most, work), 0),
+  };
 }
 
 /** The divisors of a batch, largest first. */
@@ -65,8 +71,20 @@ export function microBatches(batch: number): number[] {
   return Array.from({ length: batch }, (_, i) => batch - i).filter((rows) => batch % rows === 0);
 }
 
+/** Work that an adapter on the CPU does in about a second: longer dispatches would meet the watchdogs of browsers. */
+const SOFTWARE_DISPATCH = 1e9;
+
+/** True for rows that should be split further, as the device computes on the CPU and would be busy with one dispatch for seconds. */
+export function isTooLong(
+  { microBatch, longestDispatch }: MemoryNeeds,
+  { adapterInfo }: Pick<DeviceTraits, "adapterInfo">,
+): boolean {
+  return microBatch > 1 && longestDispatch > SOFTWARE_DISPATCH && isSoftwareAdapter(adapterInfo);
+}
+
 /**
- * The largest micro-batch that fits the device's limits and, where one is given, the budget in bytes.
+ * The largest micro-batch that fits the device's limits and, where one is given, the budget in bytes. On an adapter that
+ * computes on the CPU, also the largest without a dispatch of over a second, as far as rows can be split.
  * @throws LimitError where none does: what the smallest needs
  */
 export async function chooseMicroBatch(options: PlanOptions, budget = Infinity): Promise<MemoryNeeds> {
@@ -74,8 +92,8 @@ export async function chooseMicroBatch(options: PlanOptions, budget = Infinity):
   for (const rows of microBatches(options.config.batch_size)) {
     try {
       const needs = await trainingNeeds(options, rows);
-      if (needs.peak <= budget) return needs;
-      reason = `${needs.peak} bytes, more than the budget of ${budget}`;
+      if (needs.peak > budget) reason = `${needs.peak} bytes, more than the budget of ${budget}`;
+      else if (!isTooLong(needs, options.device)) return needs;
     } catch (error) {
       if (!(error instanceof LimitError)) throw error;
       reason = error.message;

@@ -1,5 +1,11 @@
 /** WebGPU in Node through Dawn: a real GPU where there is one, else a software adapter from the system or from npm. */
-import { isSoftwareAdapter, openDevice, refuseNullAdapter, type Device } from "../device.js";
+import {
+  isSoftwareAdapter,
+  openDevice,
+  refuseNullAdapter,
+  type Device,
+  type DeviceOptions,
+} from "../device.js";
 import { AdapterError } from "../errors.js";
 import { requestAdapter, type DriverSource } from "./dawn.js";
 
@@ -20,11 +26,9 @@ export interface AdapterListing {
   readonly why: string;
 }
 
-export interface NodeDeviceOptions {
+export interface NodeDeviceOptions extends Pick<DeviceOptions, "maxInFlight" | "maxSubmissionMs"> {
   /** `gpu`, `software`, an index of {@link listAdapters}, or part of an adapter's name. */
   readonly adapter?: string;
-  /** Submissions that may be in flight before `run` waits. */
-  readonly maxInFlight?: number;
   /**
    * False turns off the bounds checks that Dawn adds to shaders: about a third faster on software adapters. Only for
    * shaders you trust; default true.
@@ -115,6 +119,10 @@ export async function openNodeDevice(options: NodeDeviceOptions = {}): Promise<D
         : `No adapter "${options.adapter}"; found ${names}. Give an index, part of a name, "gpu" or "software".`,
     );
   }
-  const { maxInFlight } = options;
-  return openDevice({ adapter: chosen.adapter, ...(maxInFlight !== undefined && { maxInFlight }) });
+  const { maxInFlight, maxSubmissionMs } = options;
+  return openDevice({
+    adapter: chosen.adapter,
+    ...(maxInFlight !== undefined && { maxInFlight }),
+    ...(maxSubmissionMs !== undefined && { maxSubmissionMs }),
+  });
 }

@@ -66,4 +66,16 @@ describe("planning @slow", () => {
     });
     assert.equal(chosen.microBatch, 2);
   });
+
+  it("splits what would keep an adapter on the CPU busy for seconds", async () => {
+    const wide = { ...config, batch_size: 8, hidden_size: 512, seq_len: 96 };
+    const puzzles = { data: randomPuzzles(12, wide, 1), validation: randomPuzzles(6, wide, 2) };
+    const planned = { config: wide, train: training, ...puzzles };
+    const software = { ...defaultTraits, adapterInfo: { description: "SwiftShader" } as GPUAdapterInfo };
+    const chosen = await chooseMicroBatch({ ...planned, device: software });
+    assert.isAtMost(chosen.longestDispatch, 1e9);
+    const next = await trainingNeeds({ ...planned, device: software }, 2 * chosen.microBatch);
+    assert.isAbove(next.longestDispatch, 1e9);
+    assert.equal((await chooseMicroBatch({ ...planned, device: defaultTraits })).microBatch, 8);
+  });
 });

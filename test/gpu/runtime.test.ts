@@ -225,6 +225,28 @@ describe("a program's runs", () => {
     });
   });
 
+  it("split what would keep a slow device busy for too long, and change nothing", async () => {
+    await withDevice(async ({ gpu }) => {
+      const whole = await openDevice({ device: gpu });
+      // So little time that every dispatch is a submission of its own.
+      const split = await openDevice({ device: gpu, maxSubmissionMs: 1e-9 });
+      const start = random(12);
+      const { x, y } = batch();
+      const results: Float32Array[] = [];
+      for (const device of [whole, split]) {
+        const { step, w } = await descent(device);
+        w.write(start);
+        const before = device.stats.submits;
+        // Not awaited one by one: the order of the calls is kept.
+        await Promise.all([step.run({ x, y }, 3), step.run({}, 2)]);
+        const submits = device.stats.submits - before;
+        assert.equal(submits, device === whole ? 2 : 5 * step.plan.dispatches.length);
+        results.push((await w.read()) as Float32Array);
+      }
+      assert.deepEqual([...results[1]!], [...results[0]!]);
+    });
+  });
+
   it("are explained dispatch by dispatch: kernel, shapes, work and buffers", async () => {
     const device = await testDevice();
     const { step, w } = await descent(device);

@@ -4,6 +4,7 @@ import { countParameters } from "../../parameters.js";
 import {
   defaultTraits,
   microBatches,
+  isTooLong,
   trainingNeeds,
   type DeviceTraits,
   type MemoryNeeds,
@@ -83,7 +84,9 @@ export async function planCommand(argv: readonly string[]): Promise<number> {
   } finally {
     close();
   }
-  const chosen = rows.find((row) => row.refused === null && row.peak <= budget)?.microBatch ?? null;
+  const chosen =
+    rows.find((row) => row.refused === null && row.peak <= budget && !isTooLong(row, traits))?.microBatch ??
+    null;
   const json = values["json"] as boolean;
   const paramCount = countParameters(config);
   const { maxBufferSize, maxStorageBufferBindingSize } = traits.limits;
@@ -93,7 +96,7 @@ export async function planCommand(argv: readonly string[]): Promise<number> {
       `limits: ${formatLimit(maxBufferSize)} a buffer, ${formatLimit(maxStorageBufferBindingSize)} a binding${budget < Infinity ? `; budget ${formatGB(budget)}` : ""}`,
       "",
       ["micro-batch", "parts", "state", "programs", "held", "while saving", ""].map(column).join(""),
-      ...rows.map((row) => tableLine(row, budget)),
+      ...rows.map((row) => tableLine(row, budget, traits)),
       "",
       chosen === null
         ? "No micro-batch fits: choose a smaller model or batch, or a larger budget."
@@ -108,12 +111,12 @@ export async function planCommand(argv: readonly string[]): Promise<number> {
 const column = (text: string): string => text.padStart(14);
 const formatLimit = (bytes: number): string => (bytes > 2 ** 40 ? "any size" : formatGB(bytes));
 
-function tableLine(row: Row, budget: number): string {
+function tableLine(row: Row, budget: number, traits: DeviceTraits): string {
   const { microBatch, parts } = row;
   const head = [microBatch, parts].map((n) => column(String(n))).join("");
   if (row.refused !== null) return `${head}  ${row.refused.split(": ").at(-1)}`;
   const { variables, programs, held, peak } = row;
-  return `${head}${[variables, programs, held, peak].map((bytes) => column(formatGB(bytes))).join("")}${peak > budget ? "  over the budget" : ""}`;
+  return `${head}${[variables, programs, held, peak].map((bytes) => column(formatGB(bytes))).join("")}${peak > budget ? "  over the budget" : isTooLong(row, traits) ? "  a dispatch of over a second" : ""}`;
 }
 
 /** The limits to plan for. */
