@@ -1,5 +1,5 @@
 /** The GPU as the engine sees it: device, capabilities, counters, and errors that arrive late. */
-import type { Capabilities, Kernel } from "../kernels/kernel.js";
+import type { Capabilities, Kernel, KernelChoices } from "../kernels/kernel.js";
 import { AdapterError, DeviceLostError, GpuError, LimitError } from "./errors.js";
 
 /** Counters that tests and tools read; they only ever describe this device. */
@@ -130,7 +130,6 @@ function capabilitiesOf(device: GPUDevice): Capabilities {
 
 /** An open device. Make one with {@link openDevice}; close it with `destroy()`. */
 export class Device {
-  readonly capabilities: Capabilities;
   readonly adapter: AdapterDescription;
   readonly stats: DeviceStats = {
     buffersCreated: 0,
@@ -145,6 +144,7 @@ export class Device {
   /** Resolves when the device is lost for a reason other than {@link Device.destroy}. */
   readonly lost: Promise<DeviceLostError>;
 
+  #capabilities: Capabilities;
   #late: EngineLateError | null = null;
   #destroyed = false;
   readonly #pipelines = new Map<string, Promise<GPUComputePipeline>>();
@@ -161,7 +161,7 @@ export class Device {
     { maxInFlight = 8, maxSubmissionMs = 1000 }: Pick<DeviceOptions, "maxInFlight" | "maxSubmissionMs"> = {},
   ) {
     refuseNullAdapter(gpu.adapterInfo);
-    this.capabilities = capabilitiesOf(gpu);
+    this.#capabilities = capabilitiesOf(gpu);
     this.#maxInFlight = maxInFlight;
     this.#maxSubmissionMs = maxSubmissionMs;
     this.#speed = 10 * this.#leastSpeed;
@@ -188,6 +188,19 @@ export class Device {
         resolve(error);
       });
     });
+  }
+
+  /** What kernels may know of it; replaced by {@link Device.choose}. */
+  get capabilities(): Capabilities {
+    return this.#capabilities;
+  }
+
+  /**
+   * Programs compiled from now on take these variants of kernels, and all others their default; `{}` takes back every
+   * choice. Measured ones come from `hrm-webgpu/engine/autotune`.
+   */
+  choose(choices: KernelChoices): void {
+    this.#capabilities = { ...this.#capabilities, choices };
   }
 
   /** Throws what the GPU reported since the last awaited call, once. */

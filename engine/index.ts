@@ -5,6 +5,7 @@ export {
   type Capabilities,
   type Dtype,
   type Kernel,
+  type KernelChoices,
 } from "../kernels/kernel.js";
 export { grad } from "./autodiff.js";
 export {

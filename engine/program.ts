@@ -28,6 +28,8 @@ export interface BoundDispatch {
 /** One line of `explain()`. */
 export interface ExplainedDispatch {
   readonly kernel: string;
+  /** The kernel's variant was chosen ({@link Device.choose}), not the default of its family. */
+  readonly chosen: boolean;
   readonly operation: string;
   readonly workgroups: readonly [number, number, number];
   readonly flops: number;
@@ -143,6 +145,7 @@ export class Program {
     };
     return this.plan.dispatches.map(({ kernel, label, storages }) => ({
       kernel: kernel.name,
+      chosen: kernel.choice !== undefined,
       operation: label,
       workgroups: kernel.workgroups,
       flops: kernel.flops,
@@ -168,7 +171,7 @@ export class Program {
     ];
     const body = rows.map(
       (r, i) =>
-        `${String(i).padStart(4)}  ${r.kernel}  [${r.workgroups.join(", ")}]  ${(r.flops / 1e3).toFixed(1)} kFLOP  ${(r.bytes / 1e3).toFixed(1)} kB\n` +
+        `${String(i).padStart(4)}  ${r.kernel}${r.chosen ? " (chosen by measurement)" : ""}  [${r.workgroups.join(", ")}]  ${(r.flops / 1e3).toFixed(1)} kFLOP  ${(r.bytes / 1e3).toFixed(1)} kB\n` +
         `      ${r.operation}\n      ${r.buffers.join(" | ")}`,
     );
     return [...head, ...body].join("\n");

@@ -67,6 +67,11 @@ export function originOf({ adapter }: Device): Origin {
   return { adapter: name, vendor, architecture, runtime, version: VERSION };
 }
 
+/** True where everything that an origin names is the same. */
+export function sameOrigin(a: Origin, b: Origin): boolean {
+  return (Object.keys(a) as (keyof Origin)[]).every((field) => a[field] === b[field]);
+}
+
 /** Tells puzzle sets apart: their number, cells, and a CRC-32 of everything in them. */
 export function fingerprint({ count, length, inputs, labels, identifiers, groups }: PuzzleSet): string {
   const structure = groups ? [groups.puzzleIndices, groups.groupIndices] : [];

@@ -58,6 +58,7 @@ import {
   PREFIX,
   readVariables,
   resumeDifferences,
+  sameOrigin,
   writeVariables,
   type TrainingSnapshot,
 } from "./snapshot.js";
@@ -206,7 +207,10 @@ export interface TrainerOptions {
   readonly state?: StateDict;
   /** Rows of a micro-batch, a divisor of the batch; default that of `resume`, else the whole batch. */
   readonly microBatch?: number | undefined;
-  /** Go on from here, with the same configuration and data; `seed` and `state` then come from the snapshot. */
+  /**
+   * Go on from here, with the same configuration and data; `seed` and `state` then come from the snapshot, and where it
+   * was computed on this adapter, driver and build, the device takes over its choices of kernels ({@link Device.choose}).
+   */
   readonly resume?: TrainingSnapshot;
 }
 
@@ -282,10 +286,14 @@ export async function createTrainer(options: TrainerOptions): Promise<Trainer> {
   const seed = resume?.seed ?? options.seed;
   const rows = options.microBatch ?? (resume && microBatchOf(resume));
   const count = microBatchCount(config, rows);
-  const { [MICRO_BATCH]: _, ...others } = resume?.choices ?? {};
-  const choices = { ...others, ...(count > 1 && { [MICRO_BATCH]: String(rows) }) };
-  const identity = { config, train, data: fingerprint(data), origin: originOf(device), choices };
-  const differences = resume ? resumeDifferences(resume, identity) : [];
+  const origin = originOf(device);
+  const { [MICRO_BATCH]: _, ...kernels } = resume?.choices ?? {};
+  // Elsewhere other variants are faster, and these may not exist.
+  const repeats = resume !== undefined && sameOrigin(resume.origin, origin);
+  const choices = { ...(repeats && kernels), ...(count > 1 && { [MICRO_BATCH]: String(rows) }) };
+  const identity = { config, train, data: fingerprint(data), origin };
+  const differences = resume ? resumeDifferences(resume, { ...identity, choices }) : [];
+  if (repeats) device.choose(kernels);
   const state = resume?.state ?? options.state;
   const planned = planTraining({ ...options, seed, state, microBatch: rows });
   const { memory, ring } = planned;
@@ -303,6 +311,9 @@ export async function createTrainer(options: TrainerOptions): Promise<Trainer> {
     release();
     throw error;
   }
+  const chosen: Record<string, string> = { ...choices };
+  for (const [{ plan }] of turns)
+    for (const { kernel } of plan.dispatches) if (kernel.choice) chosen[kernel.choice[0]] = kernel.choice[1];
   const stepsPerSubmit = Math.max(1, Math.floor(STEPS_PER_SUBMIT / count));
   let submitted = resume?.step ?? 0;
   let fetched = resume?.fetched ?? 0;
@@ -337,7 +348,7 @@ export async function createTrainer(options: TrainerOptions): Promise<Trainer> {
     },
     async save() {
       const at = { step: submitted, fetched };
-      return { ...identity, ...at, seed, state: await readVariables(variables) };
+      return { ...identity, choices: chosen, ...at, seed, state: await readVariables(variables) };
     },
     destroy: release,
   };

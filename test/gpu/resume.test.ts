@@ -12,10 +12,12 @@ import {
   type SessionSnapshot,
   type StateDict,
   type TrainConfig,
+  type Trainer,
   type TrainingSnapshot,
 } from "../../hrm/index.js";
 import { findPreset } from "../../hrm/presets.js";
 import { zeros } from "../../engine/index.js";
+import { matmulName, matmulSpec, matmulVariants } from "../../kernels/index.js";
 import { testDevice } from "../support/device.js";
 import { randomIntegers, uniform } from "../support/random.js";
 
@@ -151,9 +153,74 @@ describe("resume @slow", () => {
       /version of hrm-webgpu was 0\.0\.1/,
       /train\.lr was 0\.003 and is 0\.001/,
       /the training set was 7x4:/,
+      /the plan's matmul was t64x64 and is not chosen/,
     ])
       assert.match(text, part);
     second.destroy();
+  });
+
+  it("repeats the choices of kernels that a run recorded, where it was computed here", async () => {
+    const device = await testDevice();
+    const { config, train } = CONFIGURATIONS["halt-only ACT, EMA, learned positions"]!;
+    const options = { device, config, train, data: puzzles(config), seed: 7 };
+    const kernelsOf = ({ program }: Trainer) =>
+      program
+        .dispatchList()
+        .flatMap(({ kernel, chosen }) => (matmulSpec(kernel) ? [{ kernel, chosen }] : []));
+    const plain = await createTrainer(options);
+    const byDefault = kernelsOf(plain);
+    assert.isNotEmpty(byDefault);
+    assert.isFalse(byDefault.some(({ chosen }) => chosen));
+    assert.deepEqual((await plain.save()).choices, {});
+    plain.destroy();
+    // As if the second-best by the model had been measured to be the best, for every product of the step.
+    const choices: Record<string, string> = {};
+    for (const { kernel } of byDefault) {
+      const spec = matmulSpec(kernel)!;
+      choices[matmulName(spec)] = matmulVariants(spec, device.capabilities)[1]!;
+    }
+    try {
+      device.choose({ ...choices, matmul_nt_1x2x3: "of another model" });
+      const whole = await createTrainer(options);
+      await whole.run(12);
+      const expected = await whole.save();
+      const chosen = kernelsOf(whole);
+      assert.isTrue(chosen.every((k) => k.chosen));
+      assert.isTrue(chosen.every(({ kernel }, i) => kernel !== byDefault[i]!.kernel));
+      assert.include(whole.program.explain(), `${chosen[0]!.kernel} (chosen by measurement)`);
+      whole.destroy();
+      assert.deepEqual(expected.choices, choices);
+
+      const first = await createTrainer(options);
+      await first.run(5);
+      const snapshot = throughFile(await first.save());
+      first.destroy();
+      device.choose({});
+      const resumed = await createTrainer({ ...options, resume: snapshot });
+      assert.deepEqual([...resumed.differences], []);
+      assert.deepEqual(kernelsOf(resumed), chosen);
+      await resumed.run(7);
+      const actual = await resumed.save();
+      assert.deepEqual(actual.choices, choices);
+      assertSameBits(actual.state, expected.state);
+      resumed.destroy();
+
+      // Elsewhere, and from files of before there were choices: the defaults.
+      const origin = { ...snapshot.origin, adapter: "GeForce 256" };
+      for (const other of [
+        { ...snapshot, origin },
+        { ...snapshot, choices: {} },
+      ]) {
+        device.choose({});
+        const trainer = await createTrainer({ ...options, resume: other });
+        assert.deepEqual(kernelsOf(trainer), byDefault);
+        assert.lengthOf(trainer.differences, other.origin === origin ? 1 + Object.keys(choices).length : 0);
+        assert.deepEqual((await trainer.save()).choices, {});
+        trainer.destroy();
+      }
+    } finally {
+      device.choose({});
+    }
   });
 
   it("refuses another model, and a state that lacks a tensor, leaving no buffer behind", async () => {
