@@ -1,13 +1,23 @@
 /** `npm run bench`: the suite under Node. */
 import { readFile } from "node:fs/promises";
 import { openNodeDevice } from "../engine/node/index.js";
-import type { Device } from "../engine/index.js";
+import { runInBrowser } from "./browser/driver.js";
 import { ArgumentError, parseArguments } from "../hrm/cli/arguments.js";
 import { reportAdapter } from "./core/adapter.js";
 import { kernelCases } from "./core/cases/index.js";
 import { trainingSteps } from "./core/cases/steps.js";
 import { comparisonRows } from "./core/compare.js";
-import { parseReport, REPORT_VERSION, ReportError, type Report } from "./core/report.js";
+import {
+  parseReport,
+  REPORT_VERSION,
+  ReportError,
+  type Omission,
+  type PeerResult,
+  type Report,
+  type ReportAdapter,
+  type ReportEnvironment,
+  type Result,
+} from "./core/report.js";
 import { measureCeilings, type Ceilings } from "./core/ceilings.js";
 import { runPeers } from "./core/peer.js";
 import { FULL_EFFORT, QUICK_EFFORT } from "./core/sampling.js";
@@ -54,30 +64,32 @@ async function main(argv: readonly string[]): Promise<number> {
     for (const { kernel, shape } of [...cases, ...steps]) print(`${kernel} ${shape}`);
     return 0;
   }
-  const device = await openNodeDevice(values.adapter === undefined ? {} : { adapter: values.adapter });
-  try {
-    const report = await (values.peers ? runWithPeers : run)(device, argv, {
-      filter: values.filter ?? "",
-      quick: values.quick,
-      variants: values.variants || own !== null,
-      budget: values.budget ?? (values.quick ? BUDGET.quick : BUDGET.full),
-      seed: values.seed ?? Date.now() % 2 ** 31,
-      cases,
-      steps,
-      table: !values.csv,
-    });
-    if (values.csv) print(csv(report));
-    if (before) print(`\n${comparisonRows(before, report).join("\n")}`);
-    if (values.json) print(JSON.stringify(report));
-    // A peer's wrong result is the peer's.
-    const wrong = report.refused.some(({ variant }) => !values.peers || variant === "default");
-    // Peers' devices and workers would keep the process alive.
-    if (values.peers) await new Promise((written) => process.stdout.write("", written));
-    if (values.peers) process.exit(wrong ? 1 : 0);
-    return wrong ? 1 : 0;
-  } finally {
-    device.destroy();
-  }
+  if (values.browser && (own || values.adapter !== undefined))
+    throw new ArgumentError(
+      "--browser: got --kernel or --adapter beside it; expected neither, since the page runs the suite on the browser's own adapter.",
+    );
+  const options: RunOptions = {
+    filter: values.filter ?? "",
+    quick: values.quick,
+    variants: values.variants || own !== null,
+    budget: values.budget ?? (values.quick ? BUDGET.quick : BUDGET.full),
+    seed: values.seed ?? Date.now() % 2 ** 31,
+    cases,
+    steps,
+    table: !values.csv,
+  };
+  const report = values.browser
+    ? await runWithBrowser(argv, options, values.peers)
+    : await runHere(values.adapter, argv, options, values.peers);
+  if (values.csv) print(csv(report));
+  if (before) print(`\n${comparisonRows(before, report).join("\n")}`);
+  if (values.json) print(JSON.stringify(report));
+  // A peer's wrong result is the peer's.
+  const wrong = report.refused.some(({ variant }) => !values.peers || variant === "default");
+  // Peers' devices and workers would keep the process alive.
+  if (values.peers) await new Promise((written) => process.stdout.write("", written));
+  if (values.peers) process.exit(wrong ? 1 : 0);
+  return wrong ? 1 : 0;
 }
 
 async function loadReport(path: string): Promise<Report> {
@@ -92,44 +104,92 @@ async function loadReport(path: string): Promise<Report> {
   }
 }
 
-async function run(device: Device, flags: readonly string[], options: RunOptions): Promise<Report> {
-  const { adapter, environment, show } = await begin(device, flags, options);
-  const outcome = await runSuite(device, options, {
-    progress: showProgress,
-    ceilings: (ceilings) => {
-      show(`${ceilingText(ceilings)}\n\n${TABLE_NOTE}\n\n${tableHead()}`);
-    },
-    result: (result) => show([tableRow(result), ...(result.step ? stepRows(result.step) : [])].join("\n")),
-    refused: (omission) => say(`WRONG RESULT, not timed: ${omissionRow(omission)}`),
-  });
-  showOmissions(outcome, show);
-  return { version: REPORT_VERSION, adapter, environment, ...outcome, peers: [] };
+/** In this process. */
+async function runHere(
+  name: string | undefined,
+  flags: readonly string[],
+  options: RunOptions,
+  peers: boolean,
+): Promise<Report> {
+  const device = await openNodeDevice(name === undefined ? {} : { adapter: name });
+  try {
+    const environment = await nodeEnvironment(flags, options.seed);
+    const adapter = reportAdapter(device);
+    const { show, ...printing } = printer(options);
+    show(heading(adapter, environment));
+    if (!peers) {
+      const outcome = await runSuite(device, options, printing);
+      showOmissions(outcome, show);
+      return { version: REPORT_VERSION, adapter, environment, ...outcome, peers: [] };
+    }
+    const stopwatch = createStopwatch(device);
+    const ceilings = await measureCeilings(device, stopwatch, options.quick ? QUICK_EFFORT : FULL_EFFORT);
+    stopwatch.destroy();
+    printing.peerCeilings(ceilings);
+    const outcome = await runPeers(
+      device,
+      await openPeers(device),
+      ceilings,
+      {
+        ...options,
+        wants: (kernel, shape) => filtered([{ kernel, shape }], options.filter).length > 0,
+      },
+      { progress: (what) => showProgress(what, 0), compared: printing.compared },
+    );
+    showOmissions(outcome, show);
+    return { version: REPORT_VERSION, adapter, environment, ceilings, ...outcome };
+  } finally {
+    device.destroy();
+  }
 }
 
-/** Ceilings, then ours and the peers in turn on the shapes that all of them know. */
-async function runWithPeers(device: Device, flags: readonly string[], options: RunOptions): Promise<Report> {
-  const { adapter, environment, show } = await begin(device, flags, options);
-  const stopwatch = createStopwatch(device);
-  const ceilings = await measureCeilings(device, stopwatch, options.quick ? QUICK_EFFORT : FULL_EFFORT);
-  stopwatch.destroy();
-  show(
-    `${ceilingText(ceilings)}\n\nmedian wall time of one run on a drained queue; x: theirs over ours, 95% interval\n`,
-  );
-  const outcome = await runPeers(
-    device,
-    await openPeers(device),
-    ceilings,
-    {
-      ...options,
-      wants: (kernel, shape) => filtered([{ kernel, shape }], options.filter).length > 0,
-    },
-    {
-      progress: (what) => showProgress(what, 0),
-      compared: (ours, peers) => show(peerRow(ours, peers)),
+/** In a headless browser. */
+async function runWithBrowser(
+  flags: readonly string[],
+  options: RunOptions,
+  peers: boolean,
+): Promise<Report> {
+  const { show, ...printing } = printer(options);
+  const here = await nodeEnvironment(flags, options.seed);
+  const environment = { ...here, webgpu: "the browser's own", runtime: "Chromium, headless" };
+  let adapter: ReportAdapter | null = null;
+  const { filter, quick, variants, budget, seed } = options;
+  const { browser, outcome } = await runInBrowser(
+    { filter, quick, variants, budget, seed, peers },
+    (message) => {
+      if (message.type === "adapter") show(heading((adapter = message.adapter), environment));
+      if (message.type === "progress") printing.progress(message.what, message.done);
+      if (message.type === "ceilings") (peers ? printing.peerCeilings : printing.ceilings)(message.ceilings);
+      if (message.type === "result") printing.result(message.result);
+      if (message.type === "compared") printing.compared(message.ours, message.peers);
+      if (message.type === "refused") printing.refused(message.omission);
     },
   );
   showOmissions(outcome, show);
-  return { version: REPORT_VERSION, adapter, environment, ceilings, ...outcome };
+  return {
+    version: REPORT_VERSION,
+    adapter: adapter!,
+    environment: { ...environment, runtime: `${browser}, headless` },
+    ...outcome,
+  };
+}
+
+/** What prints the events of a run, and the rest of its text. */
+function printer({ table }: RunOptions) {
+  const show: Show = (text) => (table ? print(text) : undefined);
+  return {
+    show,
+    progress: showProgress,
+    ceilings: (ceilings: Ceilings) => show(`${ceilingText(ceilings)}\n\n${TABLE_NOTE}\n\n${tableHead()}`),
+    peerCeilings: (ceilings: Ceilings) =>
+      show(
+        `${ceilingText(ceilings)}\n\nmedian wall time of one run on a drained queue; x: theirs over ours, 95% interval\n`,
+      ),
+    result: (result: Result) =>
+      show([tableRow(result), ...(result.step ? stepRows(result.step) : [])].join("\n")),
+    compared: (ours: Result, peers: readonly PeerResult[]) => show(peerRow(ours, peers)),
+    refused: (omission: Omission) => say(`WRONG RESULT, not timed: ${omissionRow(omission)}`),
+  };
 }
 
 type RunOptions = SuiteOptions & { readonly table: boolean; readonly filter: string };
@@ -144,17 +204,12 @@ function showProgress(what: string, done: number): void {
 }
 
 /** Says what is about to run on what. */
-async function begin(device: Device, flags: readonly string[], { table, seed }: RunOptions) {
-  const adapter = reportAdapter(device);
-  const environment = await nodeEnvironment(flags, seed);
-  const show: Show = (text) => (table ? print(text) : undefined);
-  show(`adapter      ${adapter.name}${adapter.driver ? `, driver ${adapter.driver}` : ""}`);
-  show(`environment  ${environment.runtime}, ${environment.webgpu}, ${environment.system}`);
-  show(
+const heading = (adapter: ReportAdapter, environment: ReportEnvironment): string =>
+  [
+    `adapter      ${adapter.name}${adapter.driver ? `, driver ${adapter.driver}` : ""}`,
+    `environment  ${environment.runtime}, ${environment.webgpu}, ${environment.system}`,
     `             ${environment.date}, commit ${environment.commit || "unknown"}, seed ${environment.seed}\n`,
-  );
-  return { adapter, environment, show };
-}
+  ].join("\n");
 
 function showOmissions({ skipped, refused }: Pick<Report, "skipped" | "refused">, show: Show): void {
   if (refused.length > 0)

@@ -33,6 +33,11 @@ export const options = {
     default: false,
     help: "instead of the suite: TensorFlow.js, jax-js, ONNX Runtime Web and PyTorch beside ours; see docs/benchmarking.md",
   },
+  browser: {
+    type: "bool",
+    default: false,
+    help: "in headless Chromium on its own adapter instead of Node; with --peers too",
+  },
   budget: {
     type: "float",
     min: 0,

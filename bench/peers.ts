@@ -7,14 +7,15 @@ import type { Device } from "../engine/index.js";
 import { installBrowserGlobals } from "./browser_globals.js";
 import type { NamedPeer } from "./core/peer.js";
 import { peerName, PEERS, type PeerModule, type PeerPins } from "./core/peer_list.js";
-import { openTorch } from "./torch.js";
+import { openTorch } from "./core/torch_peer.js";
+import { startTorch } from "./torch.js";
 
 /** Folder bench/peers, from build/bench/main.js. */
 const folder = join(dirname(fileURLToPath(import.meta.url)), "../../bench/peers");
 
 /** Opens every peer on an adapter of the same driver as `device`; those that cannot say why. */
 export async function openPeers(device: Device): Promise<NamedPeer[]> {
-  return [...(await openLibraries(device)), ...(await openTorch(join(folder, "torch_peer.py")))];
+  return [...(await openLibraries(device)), ...(await openTorch(startTorch(join(folder, "torch_peer.py"))))];
 }
 
 async function openLibraries(device: Device): Promise<NamedPeer[]> {

@@ -125,7 +125,7 @@ async function runBrowser() {
       })),
   };
   await bundle("browser.mjs", suites("gpu"), { platform: "browser", plugins: [alias] });
-  const { launchBrowser } = await import("./support/browser.mjs");
+  const { launchBrowser } = await import("../build/test/launcher.mjs");
   const server = await serve();
   const browser = await launchBrowser();
   try {
@@ -173,11 +173,11 @@ async function runBrowser() {
 
 await rm(out, { recursive: true, force: true });
 await build(["library", "cli"]);
-await bundle("unpack.mjs", [], {
+await bundle("launcher.mjs", [], {
   platform: "node",
   packages: "external",
   stdin: undefined,
-  entryPoints: ["engine/node/unpack.ts"],
+  entryPoints: ["test/support/browser.ts"],
 });
 if (!only || only === "node") await runHere("node.mjs", [...suites("gpu"), ...suites("node")]);
 if ((!only || only === "browser") && !fast) await runBrowser();

@@ -1,8 +1,8 @@
 /** Headless Chromium with WebGPU: the user's, an installed one, puppeteer's, or the one that npm brings. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import puppeteer from "puppeteer";
-import { findPackage, unpackOnce } from "../../build/test/unpack.mjs";
+import type { Browser } from "puppeteer";
+import { findPackage, unpackOnce } from "../../engine/node/unpack.js";
 
 const INSTALLED = [
   "/usr/bin/chromium",
@@ -11,8 +11,10 @@ const INSTALLED = [
   "/usr/bin/google-chrome-stable",
 ];
 
-async function findBrowser() {
-  const named = process.env.PUPPETEER_EXECUTABLE_PATH;
+async function findBrowser(puppeteer: {
+  executablePath(): string;
+}): Promise<{ executablePath: string; env: Record<string, string> }> {
+  const named = process.env["PUPPETEER_EXECUTABLE_PATH"];
   if (named) return { executablePath: named, env: {} };
   const installed = INSTALLED.find((path) => existsSync(path));
   if (installed) return { executablePath: installed, env: {} };
@@ -35,14 +37,18 @@ async function findBrowser() {
   return {
     executablePath: join(folder, "chromium"),
     env: {
-      LD_LIBRARY_PATH: [join(folder, "lib"), folder, process.env.LD_LIBRARY_PATH].filter(Boolean).join(":"),
+      LD_LIBRARY_PATH: [join(folder, "lib"), folder, process.env["LD_LIBRARY_PATH"]]
+        .filter(Boolean)
+        .join(":"),
     },
   };
 }
 
-/** Launches it with flags that give WebGPU on SwiftShader where there is no GPU. */
-export async function launchBrowser() {
-  const { executablePath, env } = await findBrowser();
+/** Launches it with flags that give WebGPU on SwiftShader where there is no GPU, and further ones. */
+export async function launchBrowser({ flags = [] }: { flags?: readonly string[] } = {}): Promise<Browser> {
+  // Loaded here, so that a program which may open a browser starts fast where it does not.
+  const { default: puppeteer } = await import("puppeteer");
+  const { executablePath, env } = await findBrowser(puppeteer);
   return puppeteer.launch({
     executablePath,
     headless: "shell",
@@ -58,6 +64,7 @@ export async function launchBrowser() {
       "--disable-background-networking",
       "--disable-component-update",
       "--disable-sync",
+      ...flags,
     ],
   });
 }

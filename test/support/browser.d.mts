@@ -1,3 +1,0 @@
-import type { Browser } from "puppeteer";
-
-export function launchBrowser(): Promise<Browser>;
