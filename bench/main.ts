@@ -21,7 +21,7 @@ import {
 import { measureCeilings, type Ceilings } from "./core/ceilings.js";
 import { runPeers } from "./core/peer.js";
 import { FULL_EFFORT, QUICK_EFFORT } from "./core/sampling.js";
-import { createStopwatch } from "./core/stopwatch.js";
+import { createStopwatch } from "../engine/stopwatch.js";
 import { BUDGET, filtered, runSuite, type SuiteOptions } from "./core/suite.js";
 import {
   ceilingRows,

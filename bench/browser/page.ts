@@ -7,7 +7,7 @@ import { measureCeilings } from "../core/ceilings.js";
 import { runPeers, type NamedPeer } from "../core/peer.js";
 import { peerName, PEERS, type PeerModule } from "../core/peer_list.js";
 import { FULL_EFFORT, QUICK_EFFORT } from "../core/sampling.js";
-import { createStopwatch } from "../core/stopwatch.js";
+import { createStopwatch } from "../../engine/stopwatch.js";
 import { filtered, runSuite } from "../core/suite.js";
 import { openTorch } from "../core/torch_peer.js";
 import type { Bridge, Message, Outcome, Request } from "./protocol.js";

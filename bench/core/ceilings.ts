@@ -3,10 +3,10 @@ import { STORAGE_USAGE, type Device } from "../../engine/device.js";
 import { typedArray } from "../../engine/run_kernel.js";
 import type { Binding, Kernel } from "../../kernels/index.js";
 import { WrongResultError } from "./kernel_case.js";
-import { launch, type Launch } from "./launch.js";
+import { launch, type Launch } from "../../engine/launch.js";
 import { sampleInterleaved, type Effort } from "./sampling.js";
 import { quantile } from "./statistics.js";
-import type { Stopwatch } from "./stopwatch.js";
+import type { Stopwatch } from "../../engine/stopwatch.js";
 
 /** The ceilings; null where the device lacks the feature. */
 export interface Ceilings {

@@ -2,7 +2,7 @@
 import type { Device } from "../../engine/index.js";
 import type { TypedArray } from "../../engine/run_kernel.js";
 import type { Capabilities, Kernel } from "../../kernels/index.js";
-import { launch, type Launch } from "./launch.js";
+import { launch, type Launch } from "../../engine/launch.js";
 import type { RandomSource } from "./random.js";
 
 /** Data by binding name. */

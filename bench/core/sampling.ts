@@ -1,6 +1,6 @@
 /** Repeated, interleaved timing of alternatives. */
 import { summarize, type Summary } from "./statistics.js";
-import type { Encode, Stopwatch } from "./stopwatch.js";
+import type { Encode, Stopwatch } from "../../engine/stopwatch.js";
 
 /** How long to measure. */
 export interface Effort {

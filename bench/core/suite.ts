@@ -7,7 +7,7 @@ import { randomSource } from "./random.js";
 import type { Omission, Result } from "./report.js";
 import { estimateSeconds, rates } from "./roofline.js";
 import { FULL_EFFORT, QUICK_EFFORT, sampleInterleaved } from "./sampling.js";
-import { createStopwatch, type Stopwatch } from "./stopwatch.js";
+import { createStopwatch, type Stopwatch } from "../../engine/stopwatch.js";
 import { measureStep } from "./training_step.js";
 import type { StepCase } from "./cases/steps.js";
 

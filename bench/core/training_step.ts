@@ -7,7 +7,7 @@ import { WrongResultError } from "./kernel_case.js";
 import type { Omission, Result, SplitRow } from "./report.js";
 import { sampleInterleaved, type Effort } from "./sampling.js";
 import { quantile } from "./statistics.js";
-import type { Encode, Stopwatch } from "./stopwatch.js";
+import type { Encode, Stopwatch } from "../../engine/stopwatch.js";
 import { estimateSeconds, rates, roofline } from "./roofline.js";
 
 /** Steps timed on the host; fewer where a step is long. */

@@ -7,7 +7,7 @@ import { check, prepare, WrongResultError, type KernelCase } from "../../bench/c
 import { randomSource } from "../../bench/core/random.js";
 import { runSuite } from "../../bench/core/suite.js";
 import type { Effort } from "../../bench/core/sampling.js";
-import { createStopwatch } from "../../bench/core/stopwatch.js";
+import { createStopwatch } from "../../engine/stopwatch.js";
 import { testDevice } from "../support/device.js";
 import { testSeed } from "../support/platform.js";
 

@@ -1,8 +1,7 @@
 /** A kernel with its buffers, ready to be dispatched again and again. */
-import type { Device } from "../../engine/index.js";
-import { STORAGE_USAGE } from "../../engine/device.js";
-import { typedArray, type TypedArray } from "../../engine/run_kernel.js";
-import type { Kernel } from "../../kernels/index.js";
+import { STORAGE_USAGE, type Device } from "./device.js";
+import { typedArray, type TypedArray } from "./run_kernel.js";
+import type { Kernel } from "../kernels/kernel.js";
 import type { Encode } from "./stopwatch.js";
 
 export interface Launch {

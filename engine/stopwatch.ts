@@ -1,5 +1,5 @@
 /** Timing passes on a drained queue: by timestamp queries where the device has them, by the wall clock beside it. */
-import type { Device } from "../../engine/index.js";
+import type { Device } from "./device.js";
 
 /** One timed submission, in milliseconds. */
 export interface Reading {
