@@ -20,6 +20,7 @@ export const root = dirname(fileURLToPath(import.meta.url));
 export const libraryEntries = [
   "index",
   "engine/index",
+  "engine/autotune",
   "engine/norms",
   "engine/optimizers",
   "engine/planning",

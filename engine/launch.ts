@@ -10,6 +10,10 @@ export interface Launch {
   readonly encode: Encode;
   /** Pipeline creation and the first run, in ms by the wall clock; near the warm time where the pipeline was cached. */
   readonly coldMs: number;
+  /** Encodes one dispatch of another kernel with the same bindings, over the same data. */
+  variant(kernel: Kernel): Promise<Encode>;
+  /** Overwrites a binding. */
+  write(binding: string, data: TypedArray): void;
   /** The bindings that the kernel writes, as they stand now. */
   read(): Promise<Record<string, TypedArray>>;
   destroy(): void;
@@ -41,11 +45,14 @@ export async function launch(
       layout: device.bindGroupLayout(kernel),
       entries: bound.map(({ buffer }, binding) => ({ binding, resource: { buffer } })),
     });
-    const encode: Encode = (pass) => {
-      pass.setPipeline(pipeline);
-      pass.setBindGroup(0, bindGroup);
-      pass.dispatchWorkgroups(...kernel.workgroups);
-    };
+    const encodeWith =
+      (pipeline: GPUComputePipeline, { workgroups }: Kernel): Encode =>
+      (pass) => {
+        pass.setPipeline(pipeline);
+        pass.setBindGroup(0, bindGroup);
+        pass.dispatchWorkgroups(...workgroups);
+      };
+    const encode = encodeWith(pipeline, kernel);
     const encoder = device.gpu.createCommandEncoder({ label: kernel.name });
     const pass = encoder.beginComputePass();
     encode(pass);
@@ -57,6 +64,13 @@ export async function launch(
       kernel,
       encode,
       coldMs,
+      async variant(other) {
+        return encodeWith(await device.pipeline(other, other.name), other);
+      },
+      write(binding, data) {
+        const { buffer } = bound[kernel.bindings.findIndex(({ name }) => name === binding)]!;
+        device.gpu.queue.writeBuffer(buffer, 0, data as GPUAllowSharedBufferSource);
+      },
       async read() {
         const results: Record<string, TypedArray> = {};
         for (const [i, { name, access, dtype }] of kernel.bindings.entries()) {

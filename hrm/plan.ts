@@ -1,5 +1,12 @@
 /** What training needs of a device's memory, and the micro-batch that fits: found by compiling for a device that is none. */
-import { hostTensor, LimitError, sizeOf, type HostTensor } from "../engine/index.js";
+import {
+  hostTensor,
+  LimitError,
+  sizeOf,
+  type HostTensor,
+  type Kernel,
+  type Program,
+} from "../engine/index.js";
 import { planningDevice, type DeviceTraits } from "../engine/planning.js";
 import { bufferSize, isSoftwareAdapter } from "../engine/device.js";
 import { createEvaluator } from "./evaluate.js";
@@ -33,11 +40,8 @@ export interface MemoryNeeds {
   readonly longestDispatch: number;
 }
 
-/**
- * What a run with micro-batches of these rows needs.
- * @throws LimitError where it does not fit the device's limits; ConfigError where they do not divide the batch
- */
-export async function trainingNeeds(options: PlanOptions, microBatch: number): Promise<MemoryNeeds> {
+/** Training and validation as programs on a device that only counts. */
+async function compiled(options: PlanOptions, microBatch: number) {
   const { config, data, validation } = options;
   const device = planningDevice(options.device);
   // Values play no part.
@@ -48,11 +52,33 @@ export async function trainingNeeds(options: PlanOptions, microBatch: number): P
     ]),
   );
   const trainer = await createTrainer({ ...options, device, data, state, microBatch, seed: 0 });
-  const { memory, turns } = trainer;
+  const { memory } = trainer;
   const evaluation = { ...config, batch_size: microBatch };
   const weights = memory.ema ?? memory.weights;
   const evaluator = await createEvaluator({ device, config: evaluation, weights, data: validation });
-  const plans = [...turns.map(([program]) => program), evaluator.program].map(({ plan }) => plan);
+  return { device, trainer, evaluator };
+}
+
+/**
+ * The kernels of a training step with micro-batches of these rows, each as often as it runs, and those of a segment of
+ * validation.
+ * @throws LimitError, ConfigError as {@link trainingNeeds}
+ */
+export async function trainingKernels(options: PlanOptions, microBatch: number): Promise<Kernel[]> {
+  const { trainer, evaluator } = await compiled(options, microBatch);
+  const turns: (readonly [Program, number])[] = [...trainer.turns, [evaluator.program, 1]];
+  return turns.flatMap(([{ plan }, times]) =>
+    Array.from({ length: times }, () => plan.dispatches.map(({ kernel }) => kernel)).flat(),
+  );
+}
+
+/**
+ * What a run with micro-batches of these rows needs.
+ * @throws LimitError where it does not fit the device's limits; ConfigError where they do not divide the batch
+ */
+export async function trainingNeeds(options: PlanOptions, microBatch: number): Promise<MemoryNeeds> {
+  const { device, trainer, evaluator } = await compiled(options, microBatch);
+  const plans = [...trainer.turns.map(([program]) => program), evaluator.program].map(({ plan }) => plan);
   const programs = plans.reduce((sum, { bytes }) => sum + bytes.intermediates + bytes.constants, 0);
   const works = plans.flatMap(({ dispatches }) =>
     dispatches.map(({ kernel }) => kernel.flops + kernel.bytes),

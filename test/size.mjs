@@ -10,6 +10,7 @@ const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const BUDGET = {
   "kernels/index": 20,
   "engine/index": 30,
+  "engine/autotune": 12,
   "engine/norms": 12,
   "engine/optimizers": 12,
   "engine/planning": 12,

@@ -9,6 +9,8 @@ import {
 import { AdapterError } from "../errors.js";
 import { requestAdapter, type DriverSource } from "./dawn.js";
 
+export { readChoices, writeChoices } from "./choice_file.js";
+
 /** An adapter that was found. */
 export interface AdapterListing {
   readonly index: number;

@@ -1,11 +1,11 @@
 /** Unpacks brotli-packed files of an npm package into a per-user cache, safely beside other processes. */
 import { createReadStream, createWriteStream, existsSync } from "node:fs";
-import { chmod, mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { homedir, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { createBrotliDecompress, brotliDecompressSync } from "node:zlib";
+import { cacheFolder } from "./cache_folder.js";
 
 /** A package found on disk. */
 export interface PackageFolder {
@@ -30,34 +30,6 @@ export async function findPackage(name: string): Promise<PackageFolder | null> {
     }
   }
   return null;
-}
-
-/** A folder that only this user writes to: `$XDG_CACHE_HOME`, `~/.cache`, or one in the temporary folder. */
-async function cacheFolder(): Promise<string> {
-  const user = process.getuid?.() ?? 0;
-  const candidates = [
-    process.env["XDG_CACHE_HOME"] && join(process.env["XDG_CACHE_HOME"], "hrm-webgpu"),
-    join(homedir(), ".cache", "hrm-webgpu"),
-    join(tmpdir(), `hrm-webgpu-${user}`),
-  ];
-  let reason: unknown;
-  for (const folder of candidates) {
-    if (!folder) continue;
-    try {
-      await mkdir(folder, { recursive: true, mode: 0o700 });
-      // libraries are loaded from here: another user's folder will not do
-      if ((await stat(folder)).uid !== user && process.getuid) continue;
-      const probe = join(folder, `.probe-${process.pid}`);
-      await writeFile(probe, "");
-      await rm(probe);
-      return folder;
-    } catch (error) {
-      reason = error;
-    }
-  }
-  throw new Error(
-    `no writable cache folder among ${candidates.filter(Boolean).join(", ")}: ${String(reason)}`,
-  );
 }
 
 /** Regular files of a tar archive (ustar names; what these packages need). */

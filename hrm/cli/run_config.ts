@@ -23,6 +23,8 @@ export interface RunConfig {
   readonly microBatch: number | null;
   /** Bytes that training may take; null for no budget. */
   readonly memoryBudget: number | null;
+  /** Kernels are chosen by measurement before the first step. */
+  readonly autotune: boolean;
   /** Files that the puzzles came from; null where the preset made them. */
   readonly data: string | null;
   readonly test: string | null;
@@ -63,6 +65,8 @@ function checked(value: unknown): RunConfig {
   const isCount = (v: unknown): v is number => Number.isSafeInteger(v) && (v as number) >= 0;
   const isCountOrNull = (v: unknown): v is number | null => v === null || isCount(v);
   const isFraction = (v: unknown): v is number => typeof v === "number" && v >= 0 && v <= 1;
+  // Absent in folders of before there was a choice.
+  const isFlagOrAbsent = (v: unknown): v is boolean | undefined => v === undefined || typeof v === "boolean";
   const isObject = (v: unknown): v is Record<string, never> => typeof v === "object" && v !== null;
   return {
     preset: expect("preset", isText, "a preset's name"),
@@ -75,6 +79,7 @@ function checked(value: unknown): RunConfig {
     keep: expect("keep", isCount, "a number of checkpoints"),
     microBatch: expect("microBatch", isCountOrNull, "a number of rows or null"),
     memoryBudget: expect("memoryBudget", isCountOrNull, "a number of bytes or null"),
+    autotune: expect("autotune", isFlagOrAbsent, "true or false") ?? false,
     data: expect("data", isTextOrNull, "a path or null"),
     test: expect("test", isTextOrNull, "a path or null"),
     model: modelConfig(expect("model", isObject, "a model configuration")),

@@ -12,6 +12,7 @@ import { createSession, type Session, type SessionEvent, type SessionSnapshot } 
 import { formatPercent, formatProportion, wilsonInterval } from "../../statistics.js";
 import { ArgumentError, parseArguments, type Command, type Option } from "../arguments.js";
 import { newestCheckpoint } from "../checkpoint_store.js";
+import { chooseKernels } from "../choose_kernels.js";
 import { configure, fieldOptions } from "../configure.js";
 import { follow } from "../follow.js";
 import { watchInterrupt } from "../interrupt.js";
@@ -96,6 +97,11 @@ const options: Readonly<Record<string, Option>> = {
     defaultText: "as many as fit",
   },
   "memory-budget": memoryBudgetOption,
+  autotune: {
+    type: "bool",
+    defaultText: "no",
+    help: "first measure, for about 10 seconds, which variants of the matrix products are fastest here; results are kept for later runs",
+  },
   lr: { type: "float", help: "peak learning rate", defaultText },
   out: {
     type: "string",
@@ -177,6 +183,7 @@ async function newPlan(values: OptionValues): Promise<Plan> {
     keep: (values["keep"] as number | undefined) ?? 3,
     microBatch,
     memoryBudget: budget === undefined ? null : Math.floor(budget * GB),
+    autotune: values["autotune"] === true,
     data: data ?? null,
     test: test ?? null,
     ...{ model, train },
@@ -274,9 +281,7 @@ async function runPlan({ device, plan, folder, json }: Run): Promise<number> {
   try {
     session = await createSession({
       ...{ device, preset, seed: run.seed, stopAfter },
-      ...(resume
-        ? { resume }
-        : { microBatch: run.microBatch ?? ((splits) => fittingMicroBatch(plan, splits, device)) }),
+      ...(resume ? { resume } : { microBatch: (splits) => prepare(plan, splits, device) }),
       ...(run.patience !== null && { patience: run.patience }),
     }).catch(async (error: unknown) => {
       // What never began leaves nothing behind.
@@ -345,6 +350,14 @@ async function runPlan({ device, plan, folder, json }: Run): Promise<number> {
     interruption.dispose();
     session?.destroy();
   }
+}
+
+/** Chooses the micro-batch and, where the run asks for it, kernels; of the micro-batch says what it needs. */
+async function prepare(plan: Plan, splits: PuzzleSplits, device: Device): Promise<number> {
+  const { preset, run } = plan;
+  const microBatch = run.microBatch ?? (await fittingMicroBatch(plan, splits, device));
+  if (run.autotune) await chooseKernels({ device, preset, splits, microBatch });
+  return microBatch;
 }
 
 /** The largest micro-batch that fits the device and the budget; says what it needs, where the batch is not computed at once. */

@@ -1,0 +1,264 @@
+/**
+ * Measured kernel choice: times the variants of the matrix products that programs need, on the device that will run
+ * them, and keeps what wins. `device.choose(report.choices)` then lets programs take them.
+ */
+import { KernelError, type Kernel, type KernelChoices } from "../kernels/kernel.js";
+import { matmul, matmulName, matmulSpec, matmulVariants, type MatmulSpec } from "../kernels/matmul.js";
+import type { Device } from "./device.js";
+import { GpuError } from "./errors.js";
+import { launch, type Launch } from "./launch.js";
+import { createStopwatch, type Encode, type Reading, type Stopwatch } from "./stopwatch.js";
+
+export interface AutotuneOptions {
+  /** What measuring may take, in seconds; it ends with the first variant that is done after that. Default 10. */
+  readonly seconds?: number;
+  /** A variant must be faster than the default by this fraction of its time. Default 0.05. */
+  readonly margin?: number;
+  /** Choices of an earlier report for this device and version; what they name is not measured again. */
+  readonly known?: KernelChoices;
+}
+
+/** A variant that was looked at. */
+export interface MeasuredVariant {
+  readonly variant: string;
+  /** Median of a run in milliseconds; null where it was not timed to the end. */
+  readonly ms: number | null;
+  /** Why it was not: `slower` at first sight, a `wrong result`, or the device's refusal. */
+  readonly refused?: string;
+}
+
+/** A product with the variants that were looked at, the default first. */
+export interface MeasuredProduct {
+  /** The kernel's name without its variant. */
+  readonly kernel: string;
+  readonly chosen: string;
+  /** Time of the default over that of the chosen variant; 1 where the default stays. */
+  readonly gain: number;
+  readonly variants: readonly MeasuredVariant[];
+}
+
+export interface AutotuneReport {
+  /** For every product that was measured or known, the default's name where nothing is faster. */
+  readonly choices: KernelChoices;
+  readonly measured: readonly MeasuredProduct[];
+  /** Products for which no time was left; they keep their default. */
+  readonly unmeasured: readonly string[];
+  readonly seconds: number;
+}
+
+/** How long one timed pass should last: far above the 0.1 ms to which browsers and Dawn round timestamps. */
+const PASS_MS = 10;
+/** Dispatches that a timed pass holds at most. */
+const MOST_REPEATS = 1000;
+/** Timed passes of each variant. */
+const ROUNDS = 5;
+/** A first pass this much slower than the best so far rules a variant out. */
+const HOPELESS = 1.5;
+
+/**
+ * Measures the matrix products among the kernels (`program.plan.dispatches`; one that comes often counts as often),
+ * those with most work first. Inputs are fresh, every variant must agree with the default before it is timed, and what
+ * looks fastest must win a second time, in turns with the default. Time that one product leaves goes to the next.
+ * @throws GpuError, DeviceLostError where the device fails; nothing is chosen then
+ */
+export async function autotune(
+  device: Device,
+  kernels: Iterable<Kernel>,
+  { seconds = 10, margin = 0.05, known = {} }: AutotuneOptions = {},
+): Promise<AutotuneReport> {
+  const start = performance.now();
+  const choices: Record<string, string> = {};
+  const work = new Map<string, number>();
+  for (const { name, flops } of kernels) {
+    const spec = matmulSpec(name);
+    if (spec) work.set(matmulName(spec), (work.get(matmulName(spec)) ?? 0) + flops);
+  }
+  for (const name of [...work.keys()]) {
+    const variant = Object.hasOwn(known, name) ? known[name]! : "";
+    if (!matmulVariants(matmulSpec(name)!, device.capabilities).includes(variant)) continue;
+    choices[name] = variant;
+    work.delete(name);
+  }
+  const products = [...work].sort(([, a], [, b]) => b - a);
+  const total = products.reduce((sum, [, flops]) => sum + flops, 0);
+  const measured: MeasuredProduct[] = [];
+  const unmeasured: string[] = [];
+  const stopwatch = createStopwatch(device);
+  try {
+    let done = 0;
+    for (const [name, flops] of products) {
+      done += flops;
+      const end = start + 1000 * seconds * (done / total);
+      const result =
+        performance.now() < end ? await measure(device, stopwatch, matmulSpec(name)!, { margin, end }) : null;
+      if (result) {
+        measured.push(result);
+        choices[name] = result.chosen;
+      } else unmeasured.push(name);
+    }
+  } finally {
+    stopwatch.destroy();
+  }
+  return { choices, measured, unmeasured, seconds: (performance.now() - start) / 1000 };
+}
+
+interface Candidate {
+  readonly variant: string;
+  readonly encode: Encode;
+  readonly readings: Reading[];
+}
+
+/** Measures the variants of one product; null where the time ends before two were timed. */
+async function measure(
+  device: Device,
+  stopwatch: Stopwatch,
+  spec: Required<MatmulSpec>,
+  { margin, end }: { readonly margin: number; readonly end: number },
+): Promise<MeasuredProduct | null> {
+  const kernel = matmulName(spec);
+  const names = matmulVariants(spec, device.capabilities);
+  const make = (variant: string): Kernel =>
+    matmul(spec, { ...device.capabilities, choices: { [kernel]: variant } });
+  const data = operandsOf(spec);
+  const launched = await launch(device, make(names[0]!), data);
+  try {
+    const expected = (await launched.read())["c"] as Float32Array;
+    const repeats = await repeatsFor(stopwatch, launched.encode);
+    const pass = async ({ encode, readings }: Candidate): Promise<void> => {
+      const reading = await stopwatch.time((encoder) => {
+        for (let i = 0; i < repeats; i++) encode(encoder);
+      });
+      readings.push(reading);
+    };
+    const byDefault: Candidate = { variant: names[0]!, encode: launched.encode, readings: [] };
+    await pass(byDefault);
+    const candidates = [byDefault];
+    const refused: MeasuredVariant[] = [];
+    for (const variant of names.slice(1)) {
+      if (performance.now() >= end) break;
+      const encode = await checked(device, launched, { make, variant, expected, K: spec.K });
+      if (typeof encode === "string") {
+        refused.push({ variant, ms: null, refused: encode });
+        continue;
+      }
+      const candidate: Candidate = { variant, encode, readings: [] };
+      await pass(candidate);
+      const best = Math.min(...candidates.map(medianOf));
+      if (medianOf(candidate) > HOPELESS * best) refused.push({ variant, ms: null, refused: "slower" });
+      else candidates.push(candidate);
+    }
+    if (candidates.length + refused.length < 2) return null;
+    await inTurns(candidates, pass);
+    const times = candidates.map((c): MeasuredVariant => ({ variant: c.variant, ms: medianOf(c) / repeats }));
+    const fastest = candidates.reduce((a, b) => (medianOf(b) < medianOf(a) ? b : a));
+    let gain = medianOf(byDefault) / medianOf(fastest);
+    const wins = () => gain >= 1 / (1 - margin);
+    if (fastest !== byDefault && wins()) {
+      // The best of many looks better than it is: what counts is a second comparison.
+      for (const candidate of [byDefault, fastest]) candidate.readings.length = 0;
+      await inTurns([byDefault, fastest], pass);
+      gain = medianOf(byDefault) / medianOf(fastest);
+    }
+    const chosen = fastest !== byDefault && wins() ? fastest : byDefault;
+    return {
+      kernel,
+      chosen: chosen.variant,
+      gain: chosen === byDefault ? 1 : gain,
+      variants: [...times, ...refused],
+    };
+  } finally {
+    launched.destroy();
+  }
+}
+
+/** Dispatches that make a pass of about {@link PASS_MS}. */
+async function repeatsFor(stopwatch: Stopwatch, encode: Encode): Promise<number> {
+  let repeats = 1;
+  for (;;) {
+    const { gpu, wall } = await stopwatch.time((pass) => {
+      for (let i = 0; i < repeats; i++) encode(pass);
+    });
+    // Too short for the clock: by the wall's, which overestimates.
+    const ms = gpu || wall;
+    const wanted = Math.min(MOST_REPEATS, Math.max(1, Math.ceil((repeats * PASS_MS) / ms)));
+    if (wanted < 2 * repeats) return wanted;
+    repeats = wanted;
+  }
+}
+
+/** Fresh numbers in [-1, 1) for what is read, and poison for c. */
+function operandsOf({ M, N, K, batch }: Required<MatmulSpec>): Record<string, Float32Array> {
+  const random = (n: number): Float32Array => Float32Array.from({ length: n }, () => 2 * Math.random() - 1);
+  return {
+    a: random(batch * M * K),
+    b: random(batch * K * N),
+    bias: random(N),
+    residual: random(batch * M * N),
+    c: poison(batch * M * N),
+  };
+}
+
+const poison = (n: number): Float32Array => new Float32Array(n).fill(NaN);
+
+/** The variant over the same data, or why it is none: it must write every element, and what the default does. */
+async function checked(
+  device: Device,
+  launched: Launch,
+  {
+    make,
+    variant,
+    expected,
+    K,
+  }: { make: (variant: string) => Kernel; variant: string; expected: Float32Array; K: number },
+): Promise<Encode | string> {
+  let encode: Encode;
+  try {
+    encode = await launched.variant(make(variant));
+  } catch (error) {
+    // Limits, or a compiler that gives up: no reason to give up the others.
+    if (error instanceof KernelError || error instanceof GpuError) return error.message;
+    throw error;
+  }
+  launched.write("c", poison(expected.length));
+  const encoder = device.gpu.createCommandEncoder({ label: variant });
+  const pass = encoder.beginComputePass();
+  encode(pass);
+  pass.end();
+  await device.submit(encoder.finish());
+  const { c } = await launched.read();
+  // Two sums of K products below 1 each, a quarter of that on average; their roundings grow with the root of K.
+  const allowed = 2 ** -24 * (8 + 8 * Math.sqrt(K)) * (2 + K / 4);
+  const agrees = expected.every((value, i) => Math.abs(c![i]! - value) <= allowed);
+  return agrees ? encode : "wrong result";
+}
+
+/** Times candidates in turns, there and back (A B, B A, ...), so that drift hits all alike. */
+async function inTurns(
+  candidates: readonly Candidate[],
+  pass: (c: Candidate) => Promise<void>,
+): Promise<void> {
+  for (let round = 0; round < ROUNDS; round++)
+    for (const candidate of round % 2 === 0 ? candidates : [...candidates].reverse()) await pass(candidate);
+}
+
+/** Median of a candidate's passes, in milliseconds: by the GPU's clock where it has one and it never ran backwards. */
+function medianOf({ readings }: Candidate): number {
+  const gpu = readings.every((r) => r.gpu);
+  const sorted = readings.map((r) => (gpu ? r.gpu! : r.wall)).sort((a, b) => a - b);
+  const middle = (sorted.length - 1) / 2;
+  return (sorted[Math.floor(middle)]! + sorted[Math.ceil(middle)]!) / 2;
+}
+
+/**
+ * Under what choices are kept: everything that a device says of itself, and the version of this package, whose variants
+ * may change. Stores are in `hrm-webgpu/node` (a file) and `hrm-webgpu/browser` (IndexedDB).
+ */
+export function choicesKey({ gpu }: Device, version: string): string {
+  const { vendor, architecture, device, description } = gpu.adapterInfo;
+  const { maxComputeWorkgroupStorageSize, maxComputeInvocationsPerWorkgroup } = gpu.limits;
+  return JSON.stringify({
+    ...{ version, vendor, architecture, device, description },
+    features: [...gpu.features].sort(),
+    limits: { maxComputeWorkgroupStorageSize, maxComputeInvocationsPerWorkgroup },
+  });
+}

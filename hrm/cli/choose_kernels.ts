@@ -1,0 +1,51 @@
+/** `--autotune`: kernels for a run chosen by measurement, and kept for later runs on the same device. */
+import { autotune, choicesKey } from "../../engine/autotune.js";
+import type { Device } from "../../engine/index.js";
+import { readChoices, writeChoices } from "../../engine/node/index.js";
+import { trainingKernels } from "../plan.js";
+import type { Preset } from "../presets.js";
+import type { PuzzleSplits } from "../puzzles.js";
+import { VERSION } from "../version.js";
+import { say } from "./shared.js";
+
+/** A run whose kernels are to be chosen. */
+export interface RunToTune {
+  readonly device: Device;
+  readonly preset: Preset;
+  readonly splits: PuzzleSplits;
+  /** Rows of a micro-batch. */
+  readonly microBatch: number;
+}
+
+/** Measures what is not known yet, says what was found, and lets the device take it. */
+export async function chooseKernels({ device, preset, splits, microBatch }: RunToTune): Promise<void> {
+  const { model: config, train, task } = preset;
+  const { train: data, validation } = splits;
+  const options = { device: device.gpu, config, train, data, validation, symmetry: task.symmetry };
+  const kernels = await trainingKernels(options, microBatch);
+  const key = choicesKey(device, VERSION);
+  const { choices: known, warning } = await readChoices(key);
+  if (warning !== null) say(`warning   kernels chosen before: ${warning}`);
+  say("kernels   measuring variants of the matrix products");
+  const { choices, measured, unmeasured, seconds } = await autotune(device, kernels, { known });
+  for (const { kernel, chosen, gain, variants } of measured)
+    say(
+      `          ${kernel}: ${gain === 1 ? `${chosen} stays` : `${chosen} ${gain.toFixed(2)}x as fast as ${variants[0]!.variant}`}, of ${variants.length}`,
+    );
+  const recalled = Object.keys(choices).length - measured.length;
+  const count = (n: number, what: string): string[] => (n > 0 ? [`${n} ${what}`] : []);
+  say(
+    `kernels   ${[
+      `${measured.length} products measured in ${seconds.toFixed(1)} s`,
+      ...count(recalled, "known from before"),
+      ...count(unmeasured.length, "keep their default, as time was up"),
+    ].join(", ")}`,
+  );
+  device.choose(choices);
+  if (measured.length === 0) return;
+  try {
+    await writeChoices(key, choices);
+  } catch (error) {
+    say(`warning   the choices were not kept for later runs: ${(error as Error).message}`);
+  }
+}

@@ -1,0 +1,124 @@
+import { assert } from "chai";
+import { autotune, choicesKey } from "../../engine/autotune.js";
+import { compile, f32, linear, matmul, Device, type Kernel } from "../../engine/index.js";
+import { matmul as matmulKernel, matmulName, matmulSpec, matmulVariants } from "../../kernels/matmul.js";
+import { testDevice } from "../support/device.js";
+
+const SPECS = [
+  { layout: "nt", M: 32, N: 16, K: 12, bias: true },
+  { layout: "nn", M: 64, N: 32, K: 16 },
+] as const;
+const NAMES = SPECS.map(matmulName);
+const LARGE = NAMES[1]!;
+
+async function kernels(): Promise<Kernel[]> {
+  const { capabilities } = await testDevice();
+  return SPECS.map((spec) => matmulKernel(spec, capabilities));
+}
+
+describe("autotune", () => {
+  afterEach(async () => (await testDevice()).choose({}));
+
+  it("measures every variant of a product, and leaves no buffer behind @slow", async () => {
+    const device = await testDevice();
+    const { buffersLive, bytesLive } = device.stats;
+    const [kernel] = await kernels();
+    const report = await autotune(device, [kernel!, kernel!], { seconds: 60 });
+    assert.deepEqual(
+      report.measured.map((p) => p.kernel),
+      [NAMES[0]],
+    );
+    assert.deepEqual(report.unmeasured, []);
+    for (const { kernel, chosen, gain, variants } of report.measured) {
+      const names = matmulVariants(matmulSpec(kernel)!, device.capabilities);
+      assert.sameMembers(
+        variants.map((v) => v.variant),
+        names,
+      );
+      assert.equal(variants[0]!.variant, names[0], "the default comes first");
+      assert.equal(report.choices[kernel], chosen);
+      assert.equal(gain === 1, chosen === names[0]);
+      for (const { variant, ms, refused } of variants) {
+        assert.equal(ms === null, refused !== undefined, variant);
+        if (ms !== null) assert.isAbove(ms, 0);
+        // All of them are right: a variant is left out for its time alone.
+        else assert.equal(refused, "slower");
+      }
+    }
+    assert.deepEqual(
+      { buffersLive: device.stats.buffersLive, bytesLive: device.stats.bytesLive },
+      { buffersLive, bytesLive },
+    );
+  });
+
+  it("gives a device choices that its next programs take, and only those", async () => {
+    const device = await testDevice();
+    const choices = Object.fromEntries(
+      SPECS.map((spec) => [matmulName(spec), matmulVariants(spec, device.capabilities)[1]!]),
+    );
+    const { choices: known, measured } = await autotune(device, await kernels(), { known: choices });
+    assert.deepEqual(measured, [], "what is known is not measured");
+    assert.deepEqual(known, choices);
+    const trace = () =>
+      compile(device, { x: f32(64, 16), w: f32(16, 32), v: f32(8, 16) }, ({ x, w, v }) => ({
+        y: matmul(x, w),
+        z: linear(x, v),
+      }));
+    const before = await trace();
+    device.choose(known);
+    const after = await trace();
+    const kernelOf = (program: typeof after, size: string) =>
+      program.dispatchList().find(({ kernel }) => kernel.includes(size))!;
+    assert.deepInclude(kernelOf(after, LARGE), { kernel: `${LARGE}_${choices[LARGE]}`, chosen: true });
+    assert.deepInclude(kernelOf(before, LARGE), { chosen: false });
+    assert.notEqual(kernelOf(before, LARGE).kernel, kernelOf(after, LARGE).kernel);
+    assert.deepEqual(kernelOf(after, "64x8x16"), kernelOf(before, "64x8x16"));
+    for (const program of [before, after]) program.destroy();
+  });
+
+  it("takes no choice that names no variant here, stops when its time is up, and leaves the smallest for last", async () => {
+    const device = await testDevice();
+    const known = { [NAMES[0]!]: "r9x9", [LARGE]: "toString", toString: "r8x8" };
+    const pipelines = device.stats.pipelinesCreated;
+    const report = await autotune(device, await kernels(), { known, seconds: 0 });
+    assert.deepEqual(report.choices, {});
+    assert.deepEqual(report.unmeasured, [...NAMES].reverse());
+    assert.equal(device.stats.pipelinesCreated, pipelines);
+  });
+
+  it("never chooses a variant with a wrong result, however fast", async () => {
+    const device = await testDevice();
+    const [spec] = SPECS;
+    const [byDefault, second] = matmulVariants(spec, device.capabilities) as [string, string];
+    const named = (variant: string) =>
+      matmulKernel(spec, { ...device.capabilities, choices: { [NAMES[0]!]: variant } });
+    // All but the default compute nothing, which takes no time at all.
+    const idle = new Device(device.gpu);
+    const real = idle.pipeline.bind(idle);
+    const right = new Set([named(byDefault).name]);
+    idle.pipeline = (kernel, context) =>
+      real(
+        right.has(kernel.name)
+          ? kernel
+          : { ...kernel, code: kernel.code.replace(/\bfn main\([^{]*\{/, "$& if (true) { return; }") },
+        context,
+      );
+    const report = await autotune(idle, [named(byDefault)], { seconds: 60 });
+    const { chosen, variants } = report.measured[0]!;
+    assert.equal(chosen, byDefault);
+    assert.include(
+      variants.map((v) => v.variant),
+      second,
+    );
+    for (const { variant, refused } of variants)
+      assert.equal(refused, variant === byDefault ? undefined : "wrong result", variant);
+  });
+
+  it("keeps choices under everything that a device says of itself, and the version", async () => {
+    const device = await testDevice();
+    const key = choicesKey(device, "1.0.0");
+    assert.equal(key, choicesKey(device, "1.0.0"));
+    assert.notEqual(key, choicesKey(device, "1.0.1"));
+    for (const part of [device.gpu.adapterInfo.vendor, ...device.adapter.features]) assert.include(key, part);
+  });
+});
