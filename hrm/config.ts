@@ -30,6 +30,8 @@ export interface HrmConfig {
   readonly expansion: number;
   readonly num_heads: number;
   readonly pos_encodings: "rope" | "learned";
+  /** Ours: learned positions start with this times their official standard deviation; official 1. */
+  readonly pos_init_scale: number;
   readonly rms_norm_eps: number;
   readonly rope_theta: number;
   readonly halt_max_steps: number;
@@ -58,6 +60,7 @@ export const defaultConfig: HrmConfig = {
   expansion: 4,
   num_heads: 8,
   pos_encodings: "rope",
+  pos_init_scale: 1,
   rms_norm_eps: 1e-5,
   rope_theta: 10000,
   halt_max_steps: 16,
@@ -158,6 +161,7 @@ const MODEL_RULES: Record<keyof HrmConfig, Rule> = {
   expansion: positive,
   num_heads: positiveInteger,
   pos_encodings: oneOf("rope", "learned"),
+  pos_init_scale: positive,
   rms_norm_eps: positive,
   rope_theta: positive,
   halt_max_steps: positiveInteger,

@@ -46,7 +46,9 @@ export function parameterSpecs(config: HrmConfig): ParameterSpec[] {
     Array.from({ length: layers }, (_, i) => layer(`inner.${name}.layers.${i}`)).flat();
   return [
     weight(TOKEN_EMBEDDING, [V, D], D ** -0.5),
-    ...(config.pos_encodings === "learned" ? [weight(POSITION_EMBEDDING, [totalLength, D], D ** -0.5)] : []),
+    ...(config.pos_encodings === "learned"
+      ? [weight(POSITION_EMBEDDING, [totalLength, D], config.pos_init_scale * D ** -0.5)]
+      : []),
     ...(config.puzzle_emb_ndim > 0
       ? [
           {

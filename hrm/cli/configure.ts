@@ -40,6 +40,7 @@ export const fieldOptions: Readonly<Record<string, Option>> = {
   H_layers: integer("blocks in the H module"),
   L_layers: integer("blocks in the L module"),
   pos_encodings: choice("positions", "rope", "learned"),
+  pos_init_scale: number("learned positions start with this times their official standard deviation"),
   rope_theta: number("base of the rotary angles"),
   rms_norm_eps: number("added to the mean square in RMSNorm"),
   causal: flag("attend to earlier cells only"),
