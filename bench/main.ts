@@ -73,6 +73,7 @@ async function main(argv: readonly string[]): Promise<number> {
     quick: values.quick,
     variants: values.variants || own !== null,
     budget: values.budget ?? (values.quick ? BUDGET.quick : BUDGET.full),
+    patience: values.patience,
     seed: values.seed ?? Date.now() % 2 ** 31,
     cases,
     steps,
@@ -153,9 +154,9 @@ async function runWithBrowser(
   const here = await nodeEnvironment(flags, options.seed);
   const environment = { ...here, webgpu: "the browser's own", runtime: "Chromium, headless" };
   let adapter: ReportAdapter | null = null;
-  const { filter, quick, variants, budget, seed } = options;
+  const { filter, quick, variants, budget, patience, seed } = options;
   const { browser, outcome } = await runInBrowser(
-    { filter, quick, variants, budget, seed, peers },
+    { filter, quick, variants, budget, patience, seed, peers },
     (message) => {
       if (message.type === "adapter") show(heading((adapter = message.adapter), environment));
       if (message.type === "progress") printing.progress(message.what, message.done);
@@ -192,7 +193,11 @@ function printer({ table }: RunOptions) {
   };
 }
 
-type RunOptions = SuiteOptions & { readonly table: boolean; readonly filter: string };
+type RunOptions = SuiteOptions & {
+  readonly table: boolean;
+  readonly filter: string;
+  readonly patience: number;
+};
 type Show = (text: string) => void;
 
 const ceilingText = (ceilings: Ceilings): string =>

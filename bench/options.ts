@@ -44,6 +44,12 @@ export const options = {
     defaultText: "1.5 with --quick, else 30",
     help: "seconds that one run of anything may take by estimate; longer work is skipped and named",
   },
+  patience: {
+    type: "float",
+    min: 1,
+    default: 180,
+    help: "with --peers: seconds that a library may take for one answer before it is left out and named",
+  },
   seed: { type: "int", min: 0, defaultText: "fresh", help: "repeats the inputs of a run" },
   csv: { type: "bool", default: false, help: "print CSV instead of the table" },
   json: { type: "bool", default: false, help: "print the report as one JSON object as the last line" },

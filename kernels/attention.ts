@@ -31,46 +31,16 @@ export interface AttentionSpec {
   readonly causal?: boolean;
 }
 
-/** Keys that share one rescaling of the online softmax. */
-const KEY_BLOCK = 4;
-
 /** Bindings: qkv [B, S, 3, H, D], o [B, S, H, D], lse [B, H, S] (log-sum-exp of the scaled scores). */
 export function attention(spec: AttentionSpec, capabilities: Capabilities): Kernel {
   const { length, headDim, causal = false } = spec;
-  const layout = layoutOf(spec, capabilities);
+  const layout = layoutOf(spec, capabilities, FORWARD_ELEMENTS);
   const { owned, vectors, type } = layout;
-  const tail = length % KEY_BLOCK;
-  /** Takes `count` keys from position `j` on into the running maximum, sum and output of each owned query. */
-  const block = (count: number): string =>
-    lines(
-      repeat(count, (t) =>
-        lines(
-          `let other${t} = first + (j + ${t}u) * ROW;`,
-          vectorsFrom(layout, `k${t}_`, "qkv", `other${t} + HEADS`),
-          vectorsFrom(layout, `v${t}_`, "qkv", `other${t} + 2u * HEADS`),
-        ),
-      ),
-      repeat(owned, (r) =>
-        lines(
-          repeat(count, (t) => {
-            const score = `(${product(layout, `q${r}_`, `k${t}_`)}) * SCALE`;
-            return `let s${r}_${t} = ${causal ? `select(-1e30, ${score}, j + ${t}u <= i${r})` : score};`;
-          }),
-          `let new_top${r} = max(top${r}, ${largestOf(Array.from({ length: count }, (_, t) => `s${r}_${t}`))});`,
-          `let old${r} = exp(top${r} - new_top${r});`,
-          repeat(count, (t) => `let p${r}_${t} = exp(s${r}_${t} - new_top${r});`),
-          `total${r} = total${r} * old${r} + ${sumOf(count, (t) => `p${r}_${t}`)};`,
-          `top${r} = new_top${r};`,
-          repeat(
-            vectors,
-            (d) =>
-              `acc${r}_${d} = acc${r}_${d} * old${r} + ${sumOf(count, (t) => `p${r}_${t} * v${t}_${d}`)};`,
-          ),
-        ),
-      ),
-    );
+  // Four keys share one rescaling of the online softmax; one key or value at a time is all that lanes hold of them.
+  const each = (body: string): string =>
+    lines("for (var t = 0u; t < count; t++) {", "let other = first + (j + t) * ROW;", body, "}");
   return positionKernel("attention", spec, capabilities, {
-    owned,
+    layout,
     buffers: [
       ["qkv", "read", true],
       ["o", "read_write", true],
@@ -87,12 +57,38 @@ export function attention(spec: AttentionSpec, capabilities: Capabilities): Kern
           `var total${r} = 0.0;`,
         ),
       ),
-      // A causal query skips the blocks behind its own position.
-      `let end = ${causal ? `min(${length - tail}u, i${owned - 1} / ${KEY_BLOCK}u * ${KEY_BLOCK}u + ${KEY_BLOCK}u)` : `${length - tail}u`};`,
-      `for (var j = 0u; j < end; j += ${KEY_BLOCK}u) {`,
-      block(KEY_BLOCK),
+      // A causal query skips the keys behind its own position.
+      `let end = ${causal ? `i${owned - 1} + 1u` : `${length}u`};`,
+      "for (var j = 0u; j < end; j += 4u) {",
+      `let count = ${!causal && length % 4 === 0 ? "4u" : "min(4u, end - j)"};`,
+      repeat(owned, (r) => `var s${r} = vec4f(-1e30);`),
+      each(
+        lines(
+          vectorsFrom(layout, "k_", "qkv", "other + HEADS"),
+          repeat(owned, (r) => {
+            const score = `(${product(layout, `q${r}_`, "k_")}) * SCALE`;
+            return `s${r}[t] = ${causal ? `select(-1e30, ${score}, j + t <= i${r})` : score};`;
+          }),
+        ),
+      ),
+      repeat(owned, (r) =>
+        lines(
+          `let new_top${r} = max(top${r}, max(max(s${r}.x, s${r}.y), max(s${r}.z, s${r}.w)));`,
+          `let old${r} = exp(top${r} - new_top${r});`,
+          // Of keys past the end: exp(-1e30) = 0.
+          `let p${r} = exp(s${r} - new_top${r});`,
+          `total${r} = total${r} * old${r} + p${r}.x + p${r}.y + p${r}.z + p${r}.w;`,
+          `top${r} = new_top${r};`,
+          repeat(vectors, (d) => `acc${r}_${d} *= old${r};`),
+        ),
+      ),
+      each(
+        lines(
+          vectorsFrom(layout, "v_", "qkv", "other + 2u * HEADS"),
+          repeat(owned, (r) => repeat(vectors, (d) => `acc${r}_${d} += p${r}[t] * v_${d};`)),
+        ),
+      ),
       "}",
-      tail > 0 && lines("{", `let j = ${length - tail}u;`, block(tail), "}"),
       repeat(owned, (r) =>
         guardedStore(layout, r, length, [
           repeat(vectors, (d) => `o[out${r} + ${d}u] = acc${r}_${d} / total${r};`),
@@ -106,9 +102,9 @@ export function attention(spec: AttentionSpec, capabilities: Capabilities): Kern
 /** Bindings: o [B, S, H, D], d_o [B, S, H, D], delta [B, H, S]. */
 export function attentionDelta(spec: AttentionSpec, capabilities: Capabilities): Kernel {
   const { headDim } = spec;
-  const layout = layoutOf(spec, capabilities);
+  const layout = layoutOf(spec, capabilities, BACKWARD_ELEMENTS);
   return positionKernel("attention_delta", spec, capabilities, {
-    owned: 1,
+    layout: { ...layout, owned: 1 },
     buffers: [
       ["o", "read", true],
       ["d_o", "read", true],
@@ -127,7 +123,7 @@ export function attentionDelta(spec: AttentionSpec, capabilities: Capabilities):
 /** Bindings: qkv [B, S, 3, H, D], d_o [B, S, H, D], lse [B, H, S], delta [B, H, S], d_qkv [B, S, 3, H, D]. */
 export function attentionBackward(spec: AttentionSpec, capabilities: Capabilities): Kernel {
   const { length, headDim, causal = false } = spec;
-  const layout = layoutOf(spec, capabilities);
+  const layout = layoutOf(spec, capabilities, BACKWARD_ELEMENTS);
   const { owned, vectors, type } = layout;
   const accumulators = (...names: string[]): string =>
     repeat(owned, (r) =>
@@ -135,7 +131,7 @@ export function attentionBackward(spec: AttentionSpec, capabilities: Capabilitie
     );
   const masked = (p: string, condition: string): string => (causal ? `select(0.0, ${p}, ${condition})` : p);
   return positionKernel("attention_backward", spec, capabilities, {
-    owned,
+    layout,
     buffers: [
       ["qkv", "read", true],
       ["d_o", "read", true],
@@ -221,11 +217,12 @@ interface Layout {
   readonly type: string;
 }
 
-/** Elements of head vectors that a SIMD group of a software adapter owns; beyond, kernels compile slowly and spill. */
-const OWNED_ELEMENTS = 128;
+/** Elements of a head vector that a SIMD group of a software adapter owns; beyond, kernels compile slowly and spill. */
+const FORWARD_ELEMENTS = 512;
+const BACKWARD_ELEMENTS = 128;
 
 /** Refuses specs that cannot become a kernel, before any text is unrolled from them. */
-function layoutOf(spec: AttentionSpec, capabilities: Capabilities): Layout {
+function layoutOf(spec: AttentionSpec, capabilities: Capabilities, elements: number): Layout {
   const { batch, length, heads, headDim } = spec;
   const { software, subgroups } = capabilities;
   const name = `attention_b${batch}_s${length}_h${heads}_d${headDim}`;
@@ -233,7 +230,7 @@ function layoutOf(spec: AttentionSpec, capabilities: Capabilities): Layout {
   requireBindable(name, { qkv: 3 * rows(spec) * headDim }, capabilities);
   const width = headDim % 4 === 0 ? 4 : 1;
   const lanes = subgroups?.max ?? 4;
-  const most = software ? Math.max(1, Math.min(4, Math.floor(OWNED_ELEMENTS / lanes / headDim))) : 1;
+  const most = software ? Math.max(1, Math.min(4, Math.floor(elements / lanes / headDim))) : 1;
   return { owned: Math.min(most, length), vectors: headDim / width, width, type: typeName("f32", width) };
 }
 
@@ -247,8 +244,6 @@ const vectorsFrom = ({ vectors }: Layout, prefix: string, buffer: string, at: st
 
 const sumOf = (count: number, term: (i: number) => string): string =>
   Array.from({ length: count }, (_, i) => term(i)).join(" + ");
-
-const largestOf = (values: readonly string[]): string => values.reduce((a, b) => `max(${a}, ${b})`);
 
 /** Dot product of two head vectors. */
 const product = ({ vectors, width }: Layout, a: string, b: string): string =>
@@ -264,7 +259,7 @@ const guardedStore = (
   length % owned === 0 || r === 0 ? lines(stores) : lines(`if (i0 + ${r}u < ${length}u) {`, stores, "}");
 
 interface Parts {
-  readonly owned: number;
+  readonly layout: Layout;
   /** Name, access, and whether it holds head vectors (else one number a position). */
   readonly buffers: readonly (readonly [string, "read" | "read_write", boolean])[];
   /** May use, for each owned position r: `i${r}`, `at${r}` (in qkv), `out${r}` (in o), `index${r}` (in lse). */
@@ -282,9 +277,8 @@ function positionKernel(
   parts: Parts,
 ): Kernel {
   const { batch, length, heads, headDim, causal = false } = spec;
-  const { owned } = parts;
+  const { owned, width, vectors } = parts.layout;
   const name = `${family}${causal ? "_causal" : ""}_b${batch}_s${length}_h${heads}_d${headDim}${owned > 1 ? `_x${owned}` : ""}`;
-  const { width, vectors } = layoutOf(spec, capabilities);
   const bindings = parts.buffers.map(([buffer, access, vector]): ShaderBinding => ({
     name: buffer,
     access,

@@ -9,6 +9,7 @@ export interface Request {
   readonly filter: string;
   readonly variants: boolean;
   readonly budget: number;
+  readonly patience: number;
   readonly seed: number;
   /** Null for the suite alone. */
   readonly peers: {

@@ -55,6 +55,8 @@ export interface NamedPeer {
 export interface PeerOptions {
   readonly quick: boolean;
   readonly budget: number;
+  /** Seconds that a library may take for one answer: opening the work, its first run, or one sample. */
+  readonly patience: number;
   readonly seed: number;
   /** Whether a line is wanted. */
   wants(kernel: string, shape: string): boolean;
@@ -76,9 +78,6 @@ export interface PeerOutcome {
 
 /** Elements compared of each result. */
 const COMPARED = 256;
-
-/** Seconds that a library may take for one answer: a compilation with the first run, or one sample. */
-const PATIENCE = 180;
 
 /** Someone who computes: ours (null) or a peer by name. */
 interface Contestant {
@@ -146,13 +145,13 @@ export async function runPeers(
     const start = performance.now();
     let taken: TakenOn<Work> | null = null;
     try {
-      taken = await within(PATIENCE, open());
+      taken = await within(options.patience, open());
       if (!taken) {
         omit(skipped, { kernel, variant: name, shape, reason: "the library has no such operation" });
         return [];
       }
       const { work } = taken;
-      await within(PATIENCE, (async () => (await work.run(), work.drain()))());
+      await within(options.patience, (async () => (await work.run(), work.drain()))());
       const coldMs = performance.now() - start;
       return [{ peer: name, work, maxError: await taken.check(), coldMs }];
     } catch (error) {
@@ -170,7 +169,7 @@ export async function runPeers(
   ): Promise<void> => {
     const timings = await timeInTurn(
       contestants.map((c) => c.work),
-      { quick: options.quick, patience: PATIENCE },
+      options,
     );
     const measured = contestants.flatMap(({ peer, maxError, coldMs }, i): Result[] => {
       const timing = timings[i]!;
