@@ -23,7 +23,7 @@ export interface MeasuredVariant {
   readonly variant: string;
   /** Median of a run in milliseconds; null where it was not timed to the end. */
   readonly ms: number | null;
-  /** Why it was not: `slower` at first sight, a `wrong result`, or the device's refusal. */
+  /** Why it was not: `slower` than others in a first pass, a `wrong result`, or the device's refusal. */
   readonly refused?: string;
 }
 
@@ -52,8 +52,8 @@ const PASS_MS = 10;
 const MOST_REPEATS = 1000;
 /** Timed passes of each variant. */
 const ROUNDS = 5;
-/** A first pass this much slower than the best so far rules a variant out. */
-const HOPELESS = 1.5;
+/** Variants that are timed in turns with the default: those with the fastest first pass. */
+const FINALISTS = 3;
 
 /**
  * Measures the matrix products among the kernels (`program.plan.dispatches`; one that comes often counts as often),
@@ -132,7 +132,7 @@ async function measure(
     };
     const byDefault: Candidate = { variant: names[0]!, encode: launched.encode, readings: [] };
     await pass(byDefault);
-    const candidates = [byDefault];
+    const others: Candidate[] = [];
     const refused: MeasuredVariant[] = [];
     for (const variant of names.slice(1)) {
       if (performance.now() >= end) break;
@@ -143,21 +143,24 @@ async function measure(
       }
       const candidate: Candidate = { variant, encode, readings: [] };
       await pass(candidate);
-      const best = Math.min(...candidates.map(medianOf));
-      if (medianOf(candidate) > HOPELESS * best) refused.push({ variant, ms: null, refused: "slower" });
-      else candidates.push(candidate);
+      others.push(candidate);
     }
-    if (candidates.length + refused.length < 2) return null;
+    if (others.length + refused.length === 0) return null;
+    others.sort((a, b) => medianOf(a) - medianOf(b));
+    for (const { variant } of others.splice(FINALISTS))
+      refused.push({ variant, ms: null, refused: "slower" });
+    const candidates = [byDefault, ...others];
     await inTurns(candidates, pass);
     const times = candidates.map((c): MeasuredVariant => ({ variant: c.variant, ms: medianOf(c) / repeats }));
     const fastest = candidates.reduce((a, b) => (medianOf(b) < medianOf(a) ? b : a));
     let gain = medianOf(byDefault) / medianOf(fastest);
     const wins = () => gain >= 1 / (1 - margin);
     if (fastest !== byDefault && wins()) {
-      // The best of many looks better than it is: what counts is a second comparison.
+      // The best of many looks better than it is: what counts is a second comparison, pass by pass, as other work on
+      // the machine slows down neighbours alike.
       for (const candidate of [byDefault, fastest]) candidate.readings.length = 0;
       await inTurns([byDefault, fastest], pass);
-      gain = medianOf(byDefault) / medianOf(fastest);
+      gain = median(byDefault.readings.map((r, i) => timeOf(r) / timeOf(fastest.readings[i]!)));
     }
     const chosen = fastest !== byDefault && wins() ? fastest : byDefault;
     return {
@@ -241,10 +244,14 @@ async function inTurns(
     for (const candidate of round % 2 === 0 ? candidates : [...candidates].reverse()) await pass(candidate);
 }
 
-/** Median of a candidate's passes, in milliseconds: by the GPU's clock where it has one and it never ran backwards. */
-function medianOf({ readings }: Candidate): number {
-  const gpu = readings.every((r) => r.gpu);
-  const sorted = readings.map((r) => (gpu ? r.gpu! : r.wall)).sort((a, b) => a - b);
+/** Milliseconds of a pass: by the GPU's clock, where it has one that did not run backwards. */
+const timeOf = ({ gpu, wall }: Reading): number => gpu || wall;
+
+/** Of a candidate's passes, in milliseconds. */
+const medianOf = ({ readings }: Candidate): number => median(readings.map(timeOf));
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
   const middle = (sorted.length - 1) / 2;
   return (sorted[Math.floor(middle)]! + sorted[Math.ceil(middle)]!) / 2;
 }
