@@ -33,6 +33,7 @@ export const libraryEntries = [
   "hrm/plan",
   "hrm/puzzle_data",
   "hrm/official",
+  "engine/browser/index",
   "engine/node/index",
 ];
 

@@ -23,6 +23,7 @@ const BUDGET = {
   "hrm/plan": 45,
   "hrm/puzzle_data": 15,
   "hrm/official": 25,
+  "engine/browser/index": 5,
   "engine/node/index": 30,
 };
 

@@ -1,0 +1,46 @@
+import { assert } from "chai";
+import { readChoices, StoreError, writeChoices } from "../../engine/browser/index.js";
+import { uniform } from "../support/random.js";
+
+/** What a promise is rejected with; null where it is not. */
+const rejection = (promise: Promise<unknown>): Promise<unknown> =>
+  promise.then(
+    () => null,
+    (error: unknown) => error,
+  );
+
+describe("measured choices in IndexedDB", () => {
+  if (typeof indexedDB === "undefined")
+    it("say that there is none in Node", async () => {
+      for (const call of [readChoices("a"), writeChoices("a", {})]) {
+        const error = await rejection(call);
+        assert.instanceOf(error, StoreError);
+        assert.match(error.message, /indexedDB is not defined.* Go on without/);
+      }
+    });
+  else {
+    it("come back as they were kept, for each device by itself, new ones beside old", async () => {
+      const [a, b] = [`a ${uniform()}`, `b ${uniform()}`];
+      assert.deepEqual(await readChoices(a), {});
+      await writeChoices(a, { matmul_nt_1x2x3: "r8x8", matmul_nn_1x2x3: "r4x4" });
+      await writeChoices(b, { matmul_nt_1x2x3: "t32x32x8_r4x4" });
+      await Promise.all([
+        writeChoices(a, { matmul_nn_1x2x3: "r16x8_4N" }),
+        writeChoices(a, { matmul_tn_1x2x3: "r1x1" }),
+      ]);
+      assert.deepEqual(await readChoices(a), {
+        matmul_nt_1x2x3: "r8x8",
+        matmul_nn_1x2x3: "r16x8_4N",
+        matmul_tn_1x2x3: "r1x1",
+      });
+      assert.deepEqual(await readChoices(b), { matmul_nt_1x2x3: "t32x32x8_r4x4" });
+    });
+    it("say what cannot be kept, and keep what was there", async () => {
+      const key = `c ${uniform()}`;
+      await writeChoices(key, { matmul_nt_1x2x3: "r8x8" });
+      const unkeepable = { matmul_nt_1x2x3: (() => "r4x4") as unknown as string };
+      assert.instanceOf(await rejection(writeChoices(key, unkeepable)), StoreError);
+      assert.deepEqual(await readChoices(key), { matmul_nt_1x2x3: "r8x8" });
+    });
+  }
+});
