@@ -128,18 +128,24 @@ const maze7 = {
 const SMALL_DEPARTURES: readonly string[] = [
   "halt-only ACT: rows halt on q_halt > 0, no q_continue is learned, no second forward runs",
   "exploration probability 1.0 (official 0.1)",
-  "learned positions instead of rotary ones, no puzzle embedding",
+  "learned positions instead of rotary ones, at first three times as large as official ones; no puzzle embedding",
   "evaluates and solves with a moving average (EMA) of the weights",
   "SwiGLU inner size rounded to a multiple of 32 (official 256)",
   "a high learning rate, constant to 90% of the plan, then linear to a fifth",
   "random images are drawn for every batch instead of beforehand",
 ];
-const small = { ...tiny, swiglu_multiple: 32, halt_exploration_prob: 1, halt_only: true } as const;
+const small = {
+  ...tiny,
+  swiglu_multiple: 32,
+  pos_init_scale: 3,
+  halt_exploration_prob: 1,
+  halt_only: true,
+} as const;
 const smallTraining = {
   lr_warmup_steps: 50,
   lr_schedule: "linear",
   lr_min_ratio: 0.2,
-  weight_decay: 0.1,
+  weight_decay: 0.3,
   ema_decay: 0.998,
   augment: true,
 } as const;
@@ -213,7 +219,7 @@ const PRESETS: readonly Preset[] = [
     status: { kind: "learning", curve: "docs/curves/sudoku6.json" },
     departures: SMALL_DEPARTURES,
     model: modelConfig({ ...small, ...sizesOf(sudoku6.task), hidden_size: 32 }),
-    train: trainConfig({ ...smallTraining, lr: 3e-3, total_steps: 30000, lr_decay_start: 0.9 }),
+    train: trainConfig({ ...smallTraining, lr: 3e-3, total_steps: 20000, lr_decay_start: 0.9 }),
     stopAt: 0.9,
     evalEvery: 500,
     evalLimit: 256,
