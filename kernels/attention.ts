@@ -102,7 +102,7 @@ export function attention(spec: AttentionSpec, capabilities: Capabilities): Kern
 /** Bindings: o [B, S, H, D], d_o [B, S, H, D], delta [B, H, S]. */
 export function attentionDelta(spec: AttentionSpec, capabilities: Capabilities): Kernel {
   const { headDim } = spec;
-  const layout = layoutOf(spec, capabilities, BACKWARD_ELEMENTS);
+  const layout = layoutOf(spec, capabilities, backwardElements(capabilities));
   return positionKernel("attention_delta", spec, capabilities, {
     layout: { ...layout, owned: 1 },
     buffers: [
@@ -123,7 +123,7 @@ export function attentionDelta(spec: AttentionSpec, capabilities: Capabilities):
 /** Bindings: qkv [B, S, 3, H, D], d_o [B, S, H, D], lse [B, H, S], delta [B, H, S], d_qkv [B, S, 3, H, D]. */
 export function attentionBackward(spec: AttentionSpec, capabilities: Capabilities): Kernel {
   const { length, headDim, causal = false } = spec;
-  const layout = layoutOf(spec, capabilities, BACKWARD_ELEMENTS);
+  const layout = layoutOf(spec, capabilities, backwardElements(capabilities));
   const { owned, vectors, type } = layout;
   const accumulators = (...names: string[]): string =>
     repeat(owned, (r) =>
@@ -217,9 +217,12 @@ interface Layout {
   readonly type: string;
 }
 
-/** Elements of a head vector that a SIMD group of a software adapter owns; beyond, kernels compile slowly and spill. */
+/**
+ * Elements of head vectors that a SIMD group of a software adapter owns at most; beyond, kernels compile slowly and
+ * spill. Groups of eight lanes compile backward for many times as long as those of four.
+ */
 const FORWARD_ELEMENTS = 512;
-const BACKWARD_ELEMENTS = 128;
+const backwardElements = ({ subgroups }: Capabilities): number => ((subgroups?.max ?? 4) > 4 ? 128 : 512);
 
 /** Refuses specs that cannot become a kernel, before any text is unrolled from them. */
 function layoutOf(spec: AttentionSpec, capabilities: Capabilities, elements: number): Layout {
