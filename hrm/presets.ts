@@ -48,7 +48,7 @@ export interface Preset {
 export const SUDOKU4_NOTE =
   "4x4 Sudoku has only 288 solution grids, in two symmetry classes: the test holds unseen puzzles of unseen grids, not unseen structure.";
 
-/** The preset on other puzzles: model sizes follow the task; images are drawn only where it has symmetries. */
+/** The preset on other puzzles: model sizes follow the task; images are drawn only where it has symmetries that no split crosses. */
 export function withPuzzles(
   preset: Preset,
   { task, splitBy, splits }: Pick<Preset, "task" | "splitBy" | "splits">,
@@ -59,7 +59,10 @@ export function withPuzzles(
     splitBy,
     splits,
     model: modelConfig({ ...preset.model, ...sizesOf(task) }),
-    train: { ...preset.train, augment: preset.train.augment && task.symmetry !== null },
+    train: {
+      ...preset.train,
+      augment: preset.train.augment && task.symmetry !== null && splitBy === "class",
+    },
   };
 }
 

@@ -1,10 +1,12 @@
 /** Puzzles from any file or folder that this project reads: one function for all, and one for each format. */
 import type { PuzzleSet } from "./puzzles.js";
-import { findTask, taskOfShape, TASK_NAMES } from "./tasks/registry.js";
+import { MAZE_SIDES } from "./tasks/maze.js";
+import { findTask, taskOfShape } from "./tasks/registry.js";
 import type { Task } from "./tasks/task.js";
 import { firstQuestion, readPuzzleCsv } from "./files/csv.js";
 import { readDataset } from "./files/dataset.js";
 import { FileFormatError } from "./files/file_format_error.js";
+import { foreignProblem, textStart } from "./files/foreign.js";
 import { readPuzzleJsonl } from "./files/jsonl.js";
 import type { FileSource, FolderSource, Source } from "./files/sources.js";
 
@@ -47,7 +49,7 @@ export interface LoadOptions {
 
 /**
  * Reads puzzles: CSV (`.csv`), JSON lines (`.jsonl`, `.ndjson`), or an official data set folder. Without one of these
- * endings, a file that begins with "{" is JSON lines. All or nothing: on an error, nothing has been loaded.
+ * endings, a file that begins with "{" or "[" is taken for JSON lines. All or nothing: on an error, nothing has been loaded.
  * @throws FileFormatError, SourceError
  */
 export async function loadPuzzles(source: Source, options: LoadOptions): Promise<PuzzleData> {
@@ -58,10 +60,11 @@ async function loadFile(source: FileSource, { task: wanted }: LoadOptions): Prom
   const bytes = await source.read();
   const { name } = source;
   const path = name.replace(/[?#].*$/, "");
-  if (bytes[0] === 0x1f && bytes[1] === 0x8b)
-    throw new FileFormatError("puzzles", "compressed with gzip; unpack it first (gzip -d)", { file: name });
-  const jsonl = /\.(jsonl|ndjson)$/i.test(path) || (!/\.csv$/i.test(path) && bytes[0] === 0x7b);
-  if (jsonl) return { format: "jsonl", name, ...readPuzzleJsonl(bytes, wanted, name) };
+  const foreign = foreignProblem(bytes);
+  if (foreign !== null) throw new FileFormatError("puzzles", foreign, { file: name });
+  const json = !/\.csv$/i.test(path) && /^[{[]/.test(textStart(bytes));
+  if (json || /\.(jsonl|ndjson)$/i.test(path))
+    return { format: "jsonl", name, ...readPuzzleJsonl(bytes, wanted, name) };
   const task = wanted ?? taskOfQuestion(firstQuestion(bytes, name), name);
   return { format: "csv", name, task, set: readPuzzleCsv(bytes, task, name) };
 }
@@ -97,14 +100,16 @@ async function loadFolder(source: FolderSource, { task: wanted, split }: LoadOpt
 }
 
 /** The task that a CSV question is of, by its length and characters. */
-function taskOfQuestion(question: string, file: string): Task {
+function taskOfQuestion({ question, line }: { question: string; line: number }, file: string): Task {
   const side = Math.round(Math.sqrt(question.length));
   const name = /^[# SG]+$/.test(question) ? `maze-${side}x${side}` : `sudoku${side}`;
   const task = findTask(name);
   if (task && task.length === question.length) return task;
   throw new FileFormatError(
     "csv",
-    `the first question, ${JSON.stringify(question.slice(0, 40))} of ${question.length} characters, is of no known task; expected ${TASK_NAMES}`,
-    { file },
+    `the first question, ${JSON.stringify(question.slice(0, 40))} of ${question.length} characters, is of no known task; ` +
+      `expected 16, 36 or 81 digits and dots (Sudoku), or the "#", " ", "S" and "G" of an n x n maze, n from ${MAZE_SIDES.min} to ${MAZE_SIDES.max}, spaces at its ends included. ` +
+      "Where the first line is a header, it has to name question and answer",
+    { file, line },
   );
 }

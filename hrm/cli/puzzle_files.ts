@@ -7,7 +7,7 @@ import { loadPuzzles, urlSource, type LoadOptions, type PuzzleData, type Source 
 import type { Scores } from "../evaluate.js";
 import { majorityOfBlanks, type PuzzleSet, type PuzzleSplits } from "../puzzles.js";
 import { formatPercent } from "../statistics.js";
-import { countShared, holdOut, splitPuzzles } from "../tasks/splits.js";
+import { countShared, hasTooFewClasses, holdOut, splitPuzzles } from "../tasks/splits.js";
 import type { Task } from "../tasks/task.js";
 import { ArgumentError } from "./arguments.js";
 import { reasonOf } from "./run_folder.js";
@@ -99,7 +99,7 @@ export async function withFiles(
       : training.format === "official"
         ? await ownTestSet(data, task)
         : null;
-  const { splitBy: by } = preset;
+  const by = hasTooFewClasses(task) ? "solution" : preset.splitBy;
   // What is held out are groups: the images of a puzzle are not asked again and again.
   const groups = set.groups ? set.groups.groupIndices.length - 1 : set.count;
   const count = Math.max(1, Math.min(HELD_OUT_MOST, Math.floor(HELD_OUT_SHARE * groups)));

@@ -1,14 +1,18 @@
 /**
  * Puzzle CSV as the Sudoku-Extreme and Maze-Hard data sets have it: `source,question,answer,rating`, one character a
  * cell. The header is optional: with one, its names find the columns; without, a line is `source,question,answer` and
- * anything, or `question,answer` alone. Spaces belong to the fields; lines of nothing else are skipped.
+ * anything, or `question,answer` alone. Spaces belong to the fields; lines of nothing else are skipped. A quoted field may
+ * hold line breaks; messages then name the line on which its row begins.
  */
 import type { PuzzleRecord, PuzzleSet } from "../puzzles.js";
 import { PuzzleError, type Task } from "../tasks/task.js";
 import { FileFormatError } from "./file_format_error.js";
-import { textLines } from "./text_lines.js";
+import { textLines, type TextLine } from "./text_lines.js";
 
 const FORMAT = "csv";
+
+/** Characters of a row after which a quote that is still open was not meant to be one. */
+const LONGEST_QUOTED = 16384;
 
 /** What columns are called in files that people have; the first name is ours. */
 const QUESTION = ["question", "puzzle", "puzzles", "quiz", "quizzes"];
@@ -42,7 +46,7 @@ export function readPuzzleCsv(bytes: Uint8Array, task: Task, file = "the file"):
         FORMAT,
         cells.length > 0
           ? `the answer does not solve the question: ${task.name} rules are broken at character ${cells.join(", ")}`
-          : `the answer does not solve the question by the rules of ${task.name}`,
+          : `the answer does not solve the question by the rules of ${task.name}: it is not complete, or its path is not a shortest one`,
         { file, line },
       );
     }
@@ -63,9 +67,9 @@ export function readPuzzleCsv(bytes: Uint8Array, task: Task, file = "the file"):
   };
 }
 
-/** The first question of a file, by which its task can be told. @throws FileFormatError */
-export function firstQuestion(bytes: Uint8Array, file = "the file"): string {
-  for (const { question } of questions(bytes, file)) return question;
+/** The first question of a file, by which its task can be told, and its line. @throws FileFormatError */
+export function firstQuestion(bytes: Uint8Array, file = "the file"): { question: string; line: number } {
+  for (const { question, line } of questions(bytes, file)) return { question, line };
   throw new FileFormatError(FORMAT, "no puzzles; expected lines of source,question,answer,rating", { file });
 }
 
@@ -84,9 +88,7 @@ function* questions(
   file: string,
 ): Generator<{ line: number; question: string; answer: string }> {
   let columns: Columns | undefined;
-  for (const { line, text } of textLines(bytes, FORMAT, file)) {
-    if (text.trim() === "") continue;
-    const fields = fieldsOf(text, file, line);
+  for (const { line, fields } of rows(bytes, file)) {
     if (!columns) {
       const names = fields.map((field) => field.trim().toLowerCase());
       const header = names.some((name) => QUESTION.includes(name) || ANSWER.includes(name));
@@ -101,6 +103,23 @@ function* questions(
     }
     yield { line, question: fields[columns.question]!, answer: fields[columns.answer]! };
   }
+}
+
+/** Rows of fields, each with the line on which it begins. */
+function* rows(bytes: Uint8Array, file: string): Generator<{ line: number; fields: string[] }> {
+  /** A row with a quote still open. */
+  let open: TextLine | null = null;
+  const unclosed = (line: number): FileFormatError =>
+    new FileFormatError(FORMAT, "a quoted field has no closing quote", { file, line });
+  for (const next of textLines(bytes, FORMAT, file)) {
+    const row: TextLine = open ? { line: open.line, text: `${open.text}\n${next.text}` } : next;
+    if (row.text.trim() === "") continue;
+    const fields = fieldsOf(row.text, file, row.line);
+    if (!fields && row.text.length > LONGEST_QUOTED) throw unclosed(row.line);
+    open = fields ? null : row;
+    if (fields) yield { line: row.line, fields };
+  }
+  if (open) throw unclosed(open.line);
 }
 
 function columnsOf(names: readonly string[], header: boolean, file: string, line: number): Columns {
@@ -122,8 +141,8 @@ function columnsOf(names: readonly string[], header: boolean, file: string, line
   return columns;
 }
 
-/** Fields of a line; one that begins with a quote ends with one, and doubles those inside. */
-function fieldsOf(text: string, file: string, line: number): string[] {
+/** Fields of a row; one that begins with a quote ends with one, and doubles those inside. Null where a quote is open. */
+function fieldsOf(text: string, file: string, line: number): string[] | null {
   if (!text.includes('"')) return text.split(",");
   const fields: string[] = [];
   for (let at = 0; at <= text.length;) {
@@ -138,8 +157,7 @@ function fieldsOf(text: string, file: string, line: number): string[] {
     let from = at + 1;
     for (;;) {
       const quote = text.indexOf('"', from);
-      if (quote < 0)
-        throw new FileFormatError(FORMAT, `field ${fields.length + 1} has no closing quote`, { file, line });
+      if (quote < 0) return null;
       field += text.slice(from, quote);
       at = quote + 1;
       if (text[at] !== '"') break;

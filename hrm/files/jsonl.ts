@@ -107,10 +107,12 @@ function parsedObject(text: string, fail: Fail): Record<string, unknown> {
   try {
     json = JSON.parse(text);
   } catch (error) {
-    throw fail(`not JSON: ${(error as Error).message}`);
+    throw fail(`not JSON (${(error as Error).message}); expected one whole object a line`);
   }
   if (typeof json !== "object" || json === null || Array.isArray(json))
-    throw fail('expected an object like {"input": [[1, 2]], "label": [[2, 1]]}');
+    throw fail(
+      'expected an object on every line, like {"input": [[1, 2]], "label": [[2, 1]]}, without brackets around them',
+    );
   return json as Record<string, unknown>;
 }
 

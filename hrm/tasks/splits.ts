@@ -10,6 +10,11 @@ import type { Task } from "./task.js";
  */
 export type SplitBy = "solution" | "class";
 
+/** True for 4x4 Sudoku: its grids fall into two symmetry classes, so that splits by class would leave a side nothing. */
+export function hasTooFewClasses({ name }: Pick<Task, "name">): boolean {
+  return name === "sudoku4";
+}
+
 export interface HoldOutOptions {
   readonly by: SplitBy;
   /** Puzzles to hold out; a class that straddles the number is held out whole. */

@@ -7,6 +7,9 @@ const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const Q = "1..4..1221....2.";
 const A = "1234341221434321";
 const task = sudokuTask(4);
+/** The line on which the row of the puzzle begins: here the first with a comma that is no header. */
+const lineOf = (text: string): number =>
+  1 + text.split(/\r\n|\r|\n/).findIndex((line) => line.includes(",") && !/[sS]olution|[aA]nswer/.test(line));
 const wanted = { question: [...task.decode(Q)], answer: [...task.decode(A)] };
 
 describe("puzzle CSV", () => {
@@ -22,6 +25,8 @@ describe("puzzle CSV", () => {
     ["the names of other collections", `quizzes,solutions\n${Q},${A}\n`],
     ["puzzle and solution", `id,puzzle,solution,clues,difficulty\n1,${Q},${A},6,2.2\n`],
     ["quoted names and fields", `"source","question","answer","rating"\r\n"s","${Q}","${A}","0"\r\n`],
+    ["CR alone at the ends of lines", `question,answer\r${Q},${A}\r`],
+    ["a quoted field with line breaks", `source,question,answer\n"a, b\n\n""c"" d",${Q},${A}\n`],
     ["0 for blanks", `s,${Q.replaceAll(".", "0")},${A},0\n`],
   ];
   for (const [what, text] of accepted) {
@@ -30,7 +35,9 @@ describe("puzzle CSV", () => {
       assert.equal(set.count, 1);
       assert.deepEqual([...set.inputs], wanted.question);
       assert.deepEqual([...set.labels], wanted.answer);
-      assert.equal(firstQuestion(bytes(text)).replaceAll("0", "."), Q);
+      const first = firstQuestion(bytes(text));
+      assert.equal(first.question.replaceAll("0", "."), Q);
+      assert.equal(first.line, lineOf(text));
     });
   }
 
@@ -46,8 +53,14 @@ describe("puzzle CSV", () => {
     ["a foreign character", `s,x${Q.slice(1)},${A},0\n`, /question: .*"x" as character 1/, 1],
     ["a missing field", `s,${Q},${A},0\ns,${Q},${A}\n`, /3 fields; expected 4/, 2],
     ["a wrong answer", `s,${Q},${A.replace("12", "21")},0\n`, /does not solve.*character 1, 2/, 1],
-    ["an answer with a hole", `s,${Q},${A.slice(0, 15)}.,0\n`, /does not solve/, 1],
+    ["an answer with a hole", `s,${Q},${A.slice(0, 15)}.,0\n`, /does not solve.*not complete/, 1],
     ["an open quote", `"s,${Q},${A},0\n`, /no closing quote/, 1],
+    [
+      "an open quote before many rows",
+      `s,${Q},${A},0\n"${`s,${Q},${A},0\n`.repeat(1000)}`,
+      /no closing quote/,
+      2,
+    ],
     ["text after a quote", `"s"t,${Q},${A},0\n`, /goes on after its closing quote/, 1],
     ["one column", "hello\n", /expected source,question,answer,rating/, 1],
     ["a header without answers", `question,rating\n${Q},0\n`, /a header that names question and answer/, 1],
@@ -107,7 +120,10 @@ describe("puzzle CSV", () => {
   ] as const) {
     it(`what is written of a ${name} reads back`, () => {
       const { task: kind, records } = make();
-      const odd = records.map((record, i) => ({ ...record, source: `a "quoted", source ${i}` }));
+      const odd = records.map((record, i) => ({
+        ...record,
+        source: `a "quoted", source\non two lines ${i}`,
+      }));
       const set = readPuzzleCsv(bytes(writePuzzleCsv(odd, kind)), kind);
       assert.deepEqual(set, puzzleSet(records, kind.length));
     });

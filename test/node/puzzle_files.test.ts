@@ -16,6 +16,7 @@ import { rejection } from "../support/rejection.js";
 
 const sudoku6 = { task: sudokuTask(6), records: generateSudoku({ size: 6, count: 12, seed: 4 }) };
 const preset = findPreset("sudoku6")!;
+const GRID = '{"input": [[1, 0]], "label": [[1, 2]]}';
 
 describe("--data and --test", () => {
   let folder: string;
@@ -37,6 +38,20 @@ describe("--data and --test", () => {
     await put("six.csv.gz", gzipSync(csv));
     await put("windows.csv", `\ufeff${csv.replaceAll("\n", "\r\n")}\r\n\r\n`);
     await put("bad.csv", csv.replace(/,\d\n$/, "x,0\n"));
+    await put("old-mac.csv", csv.replaceAll("\n", "\r"));
+    await put("mark.jsonlines", `\ufeff\n ${GRID}\n${GRID}\n`);
+    await put("list.json", `[\n${GRID},\n${GRID}\n]`);
+    await put("pretty.json", JSON.stringify(JSON.parse(GRID), null, 2));
+    await put("names.csv", `id,clues,grid\n${csv.split("\n").slice(1).join("\n")}`);
+    await put("trimmed.csv", "x,#S G## ##,#SoG## ##\n\n".replace("## ##", "## #"));
+    await put("six.zip", Uint8Array.of(0x50, 0x4b, 3, 4, 0));
+    await put("six.parquet", "PAR1PAR1");
+    await put("six.csv.zst", Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0));
+    await put("six.csv.xz", Uint8Array.of(0xfd, 0x37, 0x7a, 0x58, 0x5a, 0));
+    await put("six.csv.bz2", "BZh91AY");
+    await put("utf16.csv", new Uint8Array(Buffer.from(`\ufeff${csv}`, "utf16le")));
+    await put("page.csv", "\n<!DOCTYPE html>\n<html></html>\n");
+    await put("array.npy", Uint8Array.of(0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 1, 0));
     for (const size of [4, 9] as const)
       await put(`${size}.csv`, writePuzzleCsv(generateSudoku({ size, count: 2, seed: 1 }), sudokuTask(size)));
     for (const side of [4, 6, 9])
@@ -69,6 +84,8 @@ describe("--data and --test", () => {
     ["9.csv", "sudoku9", 2],
     ["none.ending", "sudoku6", 12],
     ["windows.csv", "sudoku6", 12],
+    ["old-mac.csv", "sudoku6", 12],
+    ["mark.jsonlines", "grid-1x2-v3", 2],
     ["maze4.csv", "maze-4x4", 2],
     ["maze6.csv", "maze-6x6", 2],
     ["maze9.csv", "maze-9x9", 2],
@@ -127,7 +144,25 @@ describe("--data and --test", () => {
 
   const refused: readonly (readonly [what: string, file: string, ...said: string[]])[] = [
     ["a line", "bad.csv", "--data: csv: answer: ", "bad.csv, line 13)"],
+    [
+      "a header without names",
+      "names.csv",
+      'the first question, "clues"',
+      "has to name question and answer",
+      "names.csv, line 1)",
+    ],
+    ["a maze without its spaces", "trimmed.csv", "spaces at its ends included", "trimmed.csv, line 1)"],
     ["a compressed file", "six.csv.gz", "compressed with gzip", "six.csv.gz"],
+    ["Zstandard", "six.csv.zst", "compressed with Zstandard", "zstd -d"],
+    ["xz", "six.csv.xz", "compressed with xz", "xz -d"],
+    ["bzip2", "six.csv.bz2", "compressed with bzip2", "bzip2 -d"],
+    ["an archive", "six.zip", "a zip archive; unpack it first"],
+    ["Parquet", "six.parquet", "a Parquet file; write it as CSV first"],
+    ["UTF-16", "utf16.csv", "UTF-16 text; save it as UTF-8"],
+    ["a web page", "page.csv", "an HTML page; expected the file itself"],
+    ["one array of a data set", "array.npy", "expected its folder"],
+    ["a JSON list", "list.json", "not JSON", "expected one whole object a line", "list.json, line 1)"],
+    ["an object over several lines", "pretty.json", "expected one whole object a line", "line 1)"],
     ["a folder without a data set", ".", "neither dataset.json nor train/dataset.json"],
     ["nothing there", "none.csv", "--data: cannot read", "none.csv", "no such file"],
     ["no data set there", "none/dataset.json", "--data: cannot read", "no such file"],
@@ -140,7 +175,7 @@ describe("--data and --test", () => {
     });
   }
 
-  it("refuses a test file of another task, and too few puzzles to hold any out", async () => {
+  it("refuses a test file of another task, and too few puzzles to hold any out; splits 4x4 by grid", async () => {
     const other = await rejection(withFiles(preset, { data: at("six.csv"), test: at("4.csv") }));
     assert.instanceOf(other, ArgumentError);
     assert.match(
@@ -149,6 +184,10 @@ describe("--data and --test", () => {
     );
     const few = await withFiles(preset, { data: at("one.csv"), test: undefined });
     assert.throws(() => splitsOf(few, 0), ArgumentError, /--data: holdOut: got 1 puzzles.*Give more puzzles/);
+    await put("twelve.csv", writePuzzleCsv(generateSudoku({ size: 4, count: 12, seed: 1 }), sudokuTask(4)));
+    const byGrid = await withFiles(preset, { data: at("twelve.csv"), test: undefined });
+    const { train, test } = splitsOf(byGrid, 0);
+    assert.deepEqual([train.count + 2 * test.count, byGrid.train.augment], [12, false]);
     const none = findPreset("sudoku-extreme-1k")!;
     assert.throws(() => splitsOf(none, 0), ArgumentError, /--data: preset sudoku-extreme-1k: comes without/);
   });

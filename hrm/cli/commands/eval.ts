@@ -36,7 +36,7 @@ const command: Command<typeof options> = {
   options,
 };
 
-/** Rows that run side by side. */
+/** Rows that run side by side, where there are as many puzzles. */
 const BATCH = 64;
 
 /** Runs `hrm eval`. */
@@ -56,7 +56,7 @@ export async function evalCommand(argv: readonly string[]): Promise<number> {
     say(`data      ${origin}`);
     const evaluator = await createEvaluator({
       device,
-      config: { ...checkpoint.config, batch_size: BATCH },
+      config: { ...checkpoint.config, batch_size: Math.min(BATCH, values.limit ?? BATCH, data.count) },
       weights: uploadWeights(device, checkpoint, values.weights),
       data,
       ...(values.segments !== undefined && { segments: values.segments }),
