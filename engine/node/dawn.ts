@@ -3,6 +3,7 @@ import { readdirSync } from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
 import { AdapterError } from "../errors.js";
+import { paceDawn } from "./pace.js";
 import { findPackage, unpackOnce } from "./unpack.js";
 
 /** Where an adapter's driver comes from. */
@@ -16,7 +17,10 @@ let createGpu: CreateGpu | null = null;
 async function loadDawn(): Promise<CreateGpu> {
   if (createGpu) return createGpu;
   try {
-    ({ create: createGpu } = await import("webgpu"));
+    const { create } = await import("webgpu");
+    // Two callers may have been waiting for it.
+    if (!createGpu) paceDawn();
+    createGpu = create;
     return createGpu;
   } catch (cause) {
     const missing = (cause as NodeJS.ErrnoException).code === "ERR_MODULE_NOT_FOUND";
