@@ -65,7 +65,8 @@ function checked(value: unknown): RunConfig {
   const isCount = (v: unknown): v is number => Number.isSafeInteger(v) && (v as number) >= 0;
   const isCountOrNull = (v: unknown): v is number | null => v === null || isCount(v);
   const isFraction = (v: unknown): v is number => typeof v === "number" && v >= 0 && v <= 1;
-  // Absent in folders of before there was a choice.
+  // Absent in folders of before there was a choice, which then was what null or false stands for.
+  const isCountOrAbsent = (v: unknown): v is number | null | undefined => v === undefined || isCountOrNull(v);
   const isFlagOrAbsent = (v: unknown): v is boolean | undefined => v === undefined || typeof v === "boolean";
   const isObject = (v: unknown): v is Record<string, never> => typeof v === "object" && v !== null;
   return {
@@ -77,8 +78,8 @@ function checked(value: unknown): RunConfig {
     evalLimit: expect("evalLimit", isCount, "a number of puzzles"),
     patience: expect("patience", isCountOrNull, "a number of looks or null"),
     keep: expect("keep", isCount, "a number of checkpoints"),
-    microBatch: expect("microBatch", isCountOrNull, "a number of rows or null"),
-    memoryBudget: expect("memoryBudget", isCountOrNull, "a number of bytes or null"),
+    microBatch: expect("microBatch", isCountOrAbsent, "a number of rows or null") ?? null,
+    memoryBudget: expect("memoryBudget", isCountOrAbsent, "a number of bytes or null") ?? null,
     autotune: expect("autotune", isFlagOrAbsent, "true or false") ?? false,
     data: expect("data", isTextOrNull, "a path or null"),
     test: expect("test", isTextOrNull, "a path or null"),

@@ -4,8 +4,10 @@ import { basename, join } from "node:path";
 import { assert } from "chai";
 import { ArgumentError } from "../../hrm/cli/arguments.js";
 import { progressText } from "../../hrm/cli/follow.js";
+import { readRunConfig, RUN_CONFIG_FILE } from "../../hrm/cli/run_config.js";
 import { createRunFolder, OutputError, writeFileSafely } from "../../hrm/cli/run_folder.js";
 import { METRICS_FILE, openRunLog, type MetricsLine } from "../../hrm/cli/run_log.js";
+import { findPreset } from "../../hrm/presets.js";
 import { rejection } from "../support/rejection.js";
 
 describe("run folders", () => {
@@ -21,6 +23,21 @@ describe("run folders", () => {
     const names = made.map((m) => basename(m.folder)).sort();
     assert.deepEqual(names, ["run", "run-2", "run-3", "run-4", "run-5", "run-6", "run-7", "run-8"]);
     assert.equal(made.filter((m) => !m.taken).length, 1);
+  });
+
+  it("reads the configuration of a run from before there were micro-batches, budgets and measured kernels", async () => {
+    const { model, train } = findPreset("sudoku4")!;
+    const old = {
+      ...{ preset: "sudoku4", seed: 3, adapter: "a", stopAt: 0.9, evalEvery: 5, evalLimit: 8 },
+      ...{ patience: null, keep: 3, data: null, test: null, model, train },
+    };
+    await writeFile(join(folder, RUN_CONFIG_FILE), JSON.stringify(old));
+    const absent = { microBatch: null, memoryBudget: null, autotune: false };
+    assert.deepEqual(await readRunConfig(folder), { ...old, ...absent });
+    await writeFile(join(folder, RUN_CONFIG_FILE), JSON.stringify({ ...old, microBatch: "all" }));
+    const error = await rejection(readRunConfig(folder));
+    assert.instanceOf(error, ArgumentError);
+    assert.include(error.message, 'microBatch: got "all"; expected a number of rows or null');
   });
 
   it("names --out where no folder can be made", async () => {
