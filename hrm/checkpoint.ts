@@ -3,14 +3,14 @@
  * (docs/checkpoints.md), sealed with a checksum.
  */
 import { hostTensor, type HostTensor, type Shape } from "../engine/index.js";
-import { modelConfig, trainConfig, type HrmConfig } from "./config.js";
+import { isMicroBatch, modelConfig, trainConfig, type HrmConfig } from "./config.js";
 import { FileFormatError } from "./files/file_format_error.js";
 import type { SafetensorsTensor } from "./files/safetensors.js";
 import { writeSafetensors } from "./files/safetensors.js";
 import { readSealed, seal, UNSEALED } from "./files/seal.js";
 import { parameterSpecs, type StateDict } from "./parameters.js";
 import type { SessionSnapshot } from "./session.js";
-import { PREFIX, snapshotWeights, type Origin } from "./snapshot.js";
+import { MICRO_BATCH, microBatchOf, PREFIX, snapshotWeights, type Origin } from "./snapshot.js";
 import { VERSION } from "./version.js";
 import { shown } from "./shown.js";
 
@@ -131,6 +131,11 @@ export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
   const base = { config, ...origin, step, seed, raw, ema };
   if (metadata["run"] === undefined) return base;
   const record = understood("run", () => runRecord(parsed(metadata["run"]!)));
+  const rows = microBatchOf(record);
+  if (rows !== undefined && !isMicroBatch(rows, config))
+    throw broken(
+      `its micro-batch is ${shown(record.choices[MICRO_BATCH])}; expected a divisor of batch_size (${config.batch_size})`,
+    );
   const isBest = ([name]: readonly [string, unknown]): boolean => name.startsWith(BEST);
   const run: SessionSnapshot = {
     ...record,

@@ -224,3 +224,7 @@ export function trainConfig(given: Partial<TrainConfig>): TrainConfig {
 export const isModelField = (field: string): field is keyof HrmConfig => field in MODEL_RULES;
 /** True for a field of the training configuration. */
 export const isTrainField = (field: string): field is keyof TrainConfig => field in TRAIN_RULES;
+
+/** True for a number of rows that makes up the batch in equal parts. */
+export const isMicroBatch = (rows: number, { batch_size }: Pick<HrmConfig, "batch_size">): boolean =>
+  Number.isInteger(rows) && rows > 0 && batch_size % rows === 0;

@@ -14,10 +14,10 @@ import {
 } from "../engine/index.js";
 import { EngineError } from "../engine/errors.js";
 import type { PuzzleSet } from "./puzzles.js";
-import { writeVariables, type TrainingSnapshot } from "./snapshot.js";
+import { microBatchOf, writeVariables, type TrainingSnapshot } from "./snapshot.js";
 import { nonFinite, type StepResult } from "./step.js";
 import type { Symmetry } from "./tasks/symmetry.js";
-import { microBatchOf, planTraining, trainingVariables } from "./trainer.js";
+import { planTraining, trainingVariables } from "./trainer.js";
 
 /** Training that left the finite numbers: at which step, and in which tensor it began. */
 export class DivergenceError extends EngineError {

@@ -20,7 +20,7 @@ import {
   type Variable,
 } from "../engine/index.js";
 import type { Batch } from "./act.js";
-import { ConfigError, type HrmConfig } from "./config.js";
+import { ConfigError, isMicroBatch, type HrmConfig } from "./config.js";
 import { METRICS } from "./loss.js";
 import { parameterSpecs } from "./parameters.js";
 import {
@@ -48,8 +48,9 @@ export interface MicroBatches {
 }
 
 /** How many micro-batches of `rows` rows make the batch; 1 where `rows` is absent. @throws ConfigError */
-export function microBatchCount({ batch_size: B }: HrmConfig, rows = B): number {
-  if (!(rows > 0 && Number.isInteger(B / rows)))
+export function microBatchCount(config: HrmConfig, rows = config.batch_size): number {
+  const { batch_size: B } = config;
+  if (!isMicroBatch(rows, config))
     throw new ConfigError("micro_batch", rows, `a divisor of batch_size (${B})`);
   return B / rows;
 }

@@ -4,9 +4,9 @@ import { ConfigError } from "./config.js";
 import { createEvaluator, type Scores } from "./evaluate.js";
 import type { Preset } from "./presets.js";
 import type { PuzzleSet, PuzzleSplits } from "./puzzles.js";
-import { createTrainer, microBatchOf, type StepMetrics, type Trainer } from "./trainer.js";
+import { createTrainer, type StepMetrics, type Trainer } from "./trainer.js";
 import { createWeights, initialState, readWeights, type StateDict, type Weights } from "./parameters.js";
-import type { TrainingSnapshot } from "./snapshot.js";
+import { microBatchOf, type TrainingSnapshot } from "./snapshot.js";
 
 /** Mean training metrics over the steps since the last event. */
 export interface TrainingSummary {

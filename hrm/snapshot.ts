@@ -51,6 +51,15 @@ export interface TrainingSnapshot extends RunIdentity {
   readonly state: StateDict;
 }
 
+/** Name under which the choices keep the rows of a micro-batch. */
+export const MICRO_BATCH = "micro-batch";
+
+/** The rows of a micro-batch that a snapshot was computed with; undefined for the whole batch. */
+export function microBatchOf({ choices }: Pick<RunIdentity, "choices">): number | undefined {
+  const rows = choices[MICRO_BATCH];
+  return rows === undefined ? undefined : Number(rows);
+}
+
 /** A snapshot that cannot go on here: what it has, what is expected. */
 export class ResumeError extends EngineError {
   override readonly name = "ResumeError";

@@ -54,6 +54,8 @@ import type { PuzzleSet } from "./puzzles.js";
 import { scheduleTables } from "./schedule.js";
 import {
   fingerprint,
+  MICRO_BATCH,
+  microBatchOf,
   originOf,
   PREFIX,
   readVariables,
@@ -212,15 +214,6 @@ export interface TrainerOptions {
    * was computed on this adapter, driver and build, the device takes over its choices of kernels ({@link Device.choose}).
    */
   readonly resume?: TrainingSnapshot;
-}
-
-/** Name under which a snapshot keeps the rows of a micro-batch. */
-const MICRO_BATCH = "micro-batch";
-
-/** The rows of a micro-batch that a snapshot was computed with; undefined for the whole batch. */
-export function microBatchOf({ choices }: Pick<TrainingSnapshot, "choices">): number | undefined {
-  const rows = choices[MICRO_BATCH];
-  return rows === undefined ? undefined : Number(rows);
 }
 
 /** Everything of a trainer that is on the GPU, and the programs that work on it, yet to be compiled. */

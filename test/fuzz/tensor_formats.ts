@@ -16,8 +16,10 @@ import { DTYPE_BYTES } from "../../hrm/files/safetensors.js";
 import { isSealed, seal } from "../../hrm/files/seal.js";
 import { readZip, writeZip } from "../../hrm/files/zip.js";
 import { openCheckpoint, OFFICIAL_PREFIX } from "../../hrm/official.js";
+import { isMicroBatch } from "../../hrm/config.js";
 import { parameterSpecs } from "../../hrm/parameters.js";
 import type { SessionSnapshot } from "../../hrm/session.js";
+import { microBatchOf } from "../../hrm/snapshot.js";
 import type { HostRandom } from "../../hrm/tasks/index.js";
 import { VERSION } from "../../hrm/version.js";
 import { haltOnly, official } from "../support/tiny.js";
@@ -37,7 +39,10 @@ function assertTensors(tensors: ReadonlyMap<string, SafetensorsTensor>, mostByte
   assert.isAtMost(total, mostBytes);
 }
 
-/** A checkpoint that is accepted has every weight of its configuration, and the same of all that it keeps beside them. */
+/**
+ * A checkpoint that is accepted has every weight of its configuration, the same of all that it keeps beside them, and a
+ * micro-batch that the batch can be made of.
+ */
 function openSoundly(bytes: Uint8Array, given?: Partial<HrmConfig>): void {
   const { checkpoint } = openCheckpoint(bytes, given ? { config: given } : {});
   const { config, raw, ema, run } = checkpoint;
@@ -51,6 +56,9 @@ function openSoundly(bytes: Uint8Array, given?: Partial<HrmConfig>): void {
       );
     }
   }
+  if (!run) return;
+  assert.isTrue(Object.values(run.choices).every((choice) => typeof choice === "string"));
+  assert.isTrue(isMicroBatch(microBatchOf(run) ?? config.batch_size, config));
 }
 
 /** Options that contradict the weights are the user's mistake, which damage can make of good ones. */
@@ -79,8 +87,15 @@ const weights = new Map<string, SafetensorsTensor>(
 );
 const untold: Partial<HrmConfig> = { num_heads: 2, seq_len: 6, H_cycles: 2, L_cycles: 2, halt_max_steps: 3 };
 
+/** What runs record of their plan: none, the rows of a micro-batch, and with them kernels that were measured. */
+const choicesOfRuns: readonly SessionSnapshot["choices"][] = [
+  {},
+  { "micro-batch": "1" },
+  { matmul_nt_18x24x8: "r4x4", matmul_nt_residual_18x8x32: "w32x32k16", "micro-batch": "1" },
+];
+
 /** The state of a run that has looked twice, small but complete. */
-function runState(config: HrmConfig): SessionSnapshot {
+function runState(config: HrmConfig, choices: SessionSnapshot["choices"]): SessionSnapshot {
   const state = new Map([...initialState(config, 1)]);
   for (const [name, value] of initialState(config, 2))
     for (const prefix of ["ema.", "exp_avg.", "exp_avg_sq."]) state.set(prefix + name, value);
@@ -88,15 +103,17 @@ function runState(config: HrmConfig): SessionSnapshot {
   state.set("carry.steps", hostTensor(new Int32Array(config.batch_size), [config.batch_size]));
   return {
     ...{ config, state, train: trainConfig({ ema_decay: 0.9 }), seed: 7, step: 20, fetched: 20 },
-    ...{ data: "8x6:00000000", choices: { attention: "tiled" }, validatedAt: 20, looksSinceBest: 1 },
+    ...{ data: "8x6:00000000", choices, validatedAt: 20, looksSinceBest: 1 },
     origin: { adapter: "a", vendor: "v", architecture: "x", runtime: "Node.js/20", version: VERSION },
     best: { step: 10, exactAccuracy: 0.5, cellAccuracy: 0.75, weights: initialState(config, 4) },
     ended: null,
   };
 }
 
-const runs = [official, haltOnly].map((config) =>
-  encodeCheckpoint(runCheckpoint(runState(config), { task: "grid-1x6-v7", data: "train.jsonl" })),
+const runs = [official, haltOnly].flatMap((config) =>
+  choicesOfRuns.map((choices) =>
+    encodeCheckpoint(runCheckpoint(runState(config, choices), { task: "grid-1x6-v7", data: "train.jsonl" })),
+  ),
 );
 
 const torchFile = writeTorch(weights);

@@ -5,7 +5,7 @@ import { crc32 as zlibCrc32 } from "node:zlib";
 import { assert } from "chai";
 import { decodeCheckpoint, encodeCheckpoint, type Checkpoint } from "../../hrm/checkpoint.js";
 import { newestCheckpoint, NoCheckpointError, storeCheckpoint } from "../../hrm/cli/checkpoint_store.js";
-import { modelConfig } from "../../hrm/config.js";
+import { modelConfig, trainConfig } from "../../hrm/config.js";
 import { crc32 } from "../../hrm/files/crc32.js";
 import {
   FileFormatError,
@@ -15,6 +15,7 @@ import {
 } from "../../hrm/files/index.js";
 import { seal, UNSEALED } from "../../hrm/files/seal.js";
 import { initialState } from "../../hrm/parameters.js";
+import type { SessionSnapshot } from "../../hrm/session.js";
 import { hostRandom } from "../../hrm/tasks/random.js";
 import { VERSION } from "../../hrm/version.js";
 
@@ -34,6 +35,16 @@ const sample = (step: number): Checkpoint => ({
   raw: initialState(config, step),
   ema: null,
 });
+
+/** The same with a run's record, of which only what is not a tensor matters here. */
+const ofRun: Checkpoint = {
+  ...sample(1),
+  run: {
+    ...{ config, state: initialState(config, 1), train: trainConfig({}), seed: 7, step: 1, fetched: 1 },
+    ...{ data: "1x4:00000000", choices: {}, validatedAt: 0, looksSinceBest: 0, best: null, ended: null },
+    origin: { adapter: "a", vendor: "v", architecture: "x", runtime: "r", version: VERSION },
+  },
+};
 
 /** A file's content, to be changed. */
 interface Changeable {
@@ -119,6 +130,17 @@ describe("checkpoint", () => {
       ({ metadata }) => (metadata["vocabulary"] = '["a", "b"]'),
       /its vocabulary has 2 tokens; expected 5/,
     ],
+    ...["x", "0", "-1", "1.5", "Infinity"].map(
+      (rows) =>
+        [
+          `a micro-batch of ${rows}`,
+          ({ metadata }: Changeable) => {
+            const run = JSON.parse(metadata["run"]!) as SessionSnapshot;
+            metadata["run"] = JSON.stringify({ ...run, choices: { ...run.choices, "micro-batch": rows } });
+          },
+          new RegExp(`its micro-batch is "${rows}"; expected a divisor of batch_size`),
+        ] as const,
+    ),
     [
       "a value deeper than the stack",
       ({ metadata }) => (metadata["config"] = `{"H_layers": ${"[".repeat(20_000)}${"]".repeat(20_000)}}`),
@@ -127,7 +149,7 @@ describe("checkpoint", () => {
   ];
   for (const [what, change, said] of lies) {
     it(`refuses ${what} behind a right checksum`, () => {
-      const { tensors, metadata } = readSafetensors(encodeCheckpoint(sample(1)));
+      const { tensors, metadata } = readSafetensors(encodeCheckpoint(ofRun));
       const file = { tensors: new Map(tensors), metadata: { ...metadata, ...UNSEALED } };
       change(file);
       const bytes = seal(writeSafetensors(file.tensors, file.metadata));
