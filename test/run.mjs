@@ -1,11 +1,14 @@
 /**
  * Runs the tests: `node test/run.mjs [node|browser|page] [--fast] [--grep X]`; default all three.
  * GPU suites (test/gpu) run unchanged under Node and in Chromium; test/node is for Node alone; test/page drives the
- * pages in Chromium from Node.
+ * pages in Chromium from Node. As many run at a time as there are cores, up to four: processes that take one file after
+ * another, and one that runs the browser. A file's results are printed when it is through.
  */
+import { fork } from "node:child_process";
 import { createServer } from "node:http";
 import { readdirSync } from "node:fs";
 import { readFile, rm } from "node:fs/promises";
+import { availableParallelism } from "node:os";
 import { dirname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as esbuild from "esbuild";
@@ -18,6 +21,9 @@ const args = process.argv.slice(2);
 const only = args.find((a) => ["node", "browser", "page"].includes(a));
 const fast = args.includes("--fast");
 const grep = args.includes("--grep") ? args[args.indexOf("--grep") + 1] : undefined;
+/** What the titles of the tests in Node's processes match. */
+const pattern = `${fast ? "^(?!.*@slow).*" : ""}${grep ?? ""}`;
+const seed = process.env.TEST_SEED ?? String(Date.now() % 2 ** 31);
 
 const suites = (folder) =>
   readdirSync(join(root, "test", folder))
@@ -26,49 +32,89 @@ const suites = (folder) =>
     .map((f) => `./test/${folder}/${f}`);
 const out = join(root, "build/test");
 
-function bundle(name, files, options) {
-  return esbuild.build({
-    stdin: {
-      contents: files.map((f) => `import ${JSON.stringify(f)};`).join("\n"),
-      resolveDir: root,
-      loader: "ts",
-    },
+const bundle = (options) =>
+  esbuild.build({
     bundle: true,
     format: "esm",
     target: "es2022",
     sourcemap: "inline",
-    outfile: join(out, name),
-    // "sideEffects": false in package.json would drop the bare imports of the suites.
-    ignoreAnnotations: true,
     logLevel: "warning",
     ...options,
   });
+
+/** Every file for Node by itself, and what they share, such as the device, in chunks. */
+const bundleForNode = (files) =>
+  bundle({
+    entryPoints: [...files, "./test/support/random.ts", "./test/support/browser.ts"],
+    platform: "node",
+    packages: "external",
+    splitting: true,
+    outdir: out,
+    outbase: "test",
+  });
+
+const total = { passed: 0, skipped: 0, failed: [] };
+
+function add({ passed, skipped, failed }) {
+  total.passed += passed;
+  total.skipped += skipped;
+  total.failed.push(...failed);
 }
 
-const total = { passed: 0, failed: 0, skipped: 0 };
+/** Files that take minutes go first, so that no core idles at the end. */
+const LONGEST = [
+  "kill_resume",
+  "resume",
+  "cli",
+  "training",
+  "micro_batches",
+  "goldens",
+  "autodiff",
+  "elementwise",
+];
+const rank = (file) => LONGEST.indexOf(file.slice(file.lastIndexOf("/") + 1, -".test.ts".length)) + 1 || 99;
 
-/** Bundles suites and runs them in this process. */
-async function runHere(name, files) {
-  await bundle(name, files, { platform: "node", packages: "external" });
-  const { default: Mocha } = await import("mocha");
-  const mocha = new Mocha({
-    timeout: 120_000,
-    ui: "bdd",
-    reporter: "spec",
-    ...((grep || fast) && { grep: new RegExp(`${fast ? "^(?!.*@slow).*" : ""}${grep ?? ""}`) }),
+/** A process that runs files one at a time; `run` answers when the file is through, also where the process died of it. */
+function startWorker() {
+  const child = fork(join(root, "test/worker.mjs"), [out, pattern], {
+    env: { ...process.env, TEST_SEED: seed },
   });
-  mocha.addFile(join(out, name));
-  await mocha.loadFilesAsync();
-  await new Promise((resolve) => {
-    const runner = mocha.run(() => resolve());
-    count(runner);
-  });
+  const ended = new Promise((resolve) =>
+    child.once("exit", (code, signal) => resolve({ ended: signal ?? `exit code ${code}` })),
+  );
+  // What cannot be sent any more is answered by the end of the process.
+  child.on("error", () => {});
+  const message = () => Promise.race([new Promise((resolve) => child.once("message", resolve)), ended]);
+  const ready = message();
+  return {
+    async run(file) {
+      await ready;
+      const answer = message();
+      child.send(file.replace("./test/", "").replace(/\.ts$/, ".js"));
+      const result = await answer;
+      if (!result.ended) return result;
+      const failed = `${file}: the process that ran it ended with ${result.ended}`;
+      return { ...result, passed: 0, skipped: 0, failed: [failed], printed: `  ✘ ${failed}\n` };
+    },
+    stop: () => child.connected && child.disconnect(),
+  };
 }
 
-function count(runner) {
-  runner.on("pass", () => total.passed++);
-  runner.on("fail", () => total.failed++);
-  runner.on("pending", () => total.skipped++);
+/** Takes jobs from the list until it is empty: test files, and functions that do all by themselves. */
+async function lane(jobs) {
+  let worker = null;
+  for (let job = jobs.shift(); job; job = jobs.shift()) {
+    if (typeof job === "function") {
+      await job();
+      continue;
+    }
+    worker ??= startWorker();
+    const result = await worker.run(job);
+    process.stdout.write(result.printed);
+    add(result);
+    if (result.ended) worker = null;
+  }
+  worker?.stop();
 }
 
 const TYPES = {
@@ -116,7 +162,10 @@ function serve() {
   return new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(server)));
 }
 
+/** The GPU suites in Chromium; prints when it is through where others print meanwhile. */
 async function runBrowser() {
+  const lines = [];
+  const print = only === "browser" ? console.log : (line) => lines.push(line);
   const alias = {
     name: "platform",
     setup: (b) =>
@@ -124,65 +173,76 @@ async function runBrowser() {
         path: join(root, "test/support/platform_browser.ts"),
       })),
   };
-  await bundle("browser.mjs", suites("gpu"), { platform: "browser", plugins: [alias] });
-  const { launchBrowser } = await import("../build/test/launcher.mjs");
+  await bundle({
+    stdin: {
+      contents: suites("gpu")
+        .map((f) => `import ${JSON.stringify(f)};`)
+        .join("\n"),
+      resolveDir: root,
+      loader: "ts",
+    },
+    platform: "browser",
+    plugins: [alias],
+    // "sideEffects": false in package.json would drop the bare imports of the suites.
+    ignoreAnnotations: true,
+    outfile: join(out, "browser.mjs"),
+  });
+  const { launchBrowser } = await import("../build/test/support/browser.js");
   const server = await serve();
   const browser = await launchBrowser();
   try {
     const page = await browser.newPage();
-    console.log(`\nChromium ${await browser.version()}`);
+    print(`\nChromium ${await browser.version()}`);
+    const fail = (title, detail = "") => {
+      total.failed.push(`Chromium: ${title}`);
+      print(`  ✘ ${title}${detail && `\n    ${detail}`}`);
+    };
     const finished = new Promise((resolve) => {
       void page.exposeFunction("report", (kind, title, detail, duration) => {
         if (kind === "end") return resolve();
-        total[{ pass: "passed", fail: "failed", skip: "skipped" }[kind]]++;
-        console.log(
-          `  ${{ pass: "✔", fail: "✘", skip: "-" }[kind]} ${title}${duration > 1000 ? ` (${duration} ms)` : ""}${detail ? `\n    ${detail}` : ""}`,
-        );
+        if (kind === "fail") return fail(title, detail);
+        total[kind === "pass" ? "passed" : "skipped"]++;
+        print(`  ${kind === "pass" ? "✔" : "-"} ${title}${duration > 1000 ? ` (${duration} ms)` : ""}`);
       });
       page.on("pageerror", (error) => {
-        total.failed++;
-        console.log(`  ✘ page error: ${error}`);
+        fail(`page error: ${error}`);
         resolve();
       });
       page.on("console", (message) => {
-        if (message.type() !== "error" || /test error/.test(message.text())) return;
-        total.failed++;
-        console.log(`  ✘ console error: ${message.text()}`);
+        if (message.type() === "error" && !/test error/.test(message.text()))
+          fail(`console error: ${message.text()}`);
       });
       page.on("error", (error) => {
-        total.failed++;
-        console.log(`  ✘ the page crashed: ${error}`);
+        fail(`the page crashed: ${error}`);
         resolve();
       });
       browser.on("disconnected", () => {
-        total.failed++;
-        console.log("  ✘ the browser went away");
+        fail("the browser went away");
         resolve();
       });
     });
-    await page.goto(
-      `http://127.0.0.1:${server.address().port}/${process.env.TEST_SEED ? `?seed=${process.env.TEST_SEED}` : ""}`,
-    );
+    await page.goto(`http://127.0.0.1:${server.address().port}/?seed=${seed}`);
     await finished;
     browser.removeAllListeners("disconnected");
   } finally {
     await browser.close();
     server.close();
+    if (lines.length > 0) console.log(lines.join("\n"));
   }
 }
 
 await rm(out, { recursive: true, force: true });
-await build(["library", "cli"]);
-await bundle("launcher.mjs", [], {
-  platform: "node",
-  packages: "external",
-  stdin: undefined,
-  entryPoints: ["test/support/browser.ts"],
-});
-if (!only || only === "node") await runHere("node.mjs", [...suites("gpu"), ...suites("node")]);
-if ((!only || only === "browser") && !fast) await runBrowser();
-if ((!only || only === "page") && !fast) await runHere("page.mjs", suites("page"));
+const wanted = (kind) => (!only || only === kind) && (kind === "node" || !fast);
+const files = [
+  ...(wanted("page") ? suites("page") : []),
+  ...(wanted("node") ? [...suites("gpu"), ...suites("node")].sort((a, b) => rank(a) - rank(b)) : []),
+];
+await Promise.all([build(["library", "cli"]), bundleForNode(files)]);
+console.log(`test seed ${seed} (TEST_SEED)`);
+const jobs = [...(wanted("browser") ? [runBrowser] : []), ...files];
+await Promise.all(Array.from({ length: Math.min(4, availableParallelism()) }, () => lane(jobs)));
+for (const title of total.failed) console.log(`✘ ${title}`);
 console.log(
-  `${total.passed} passed, ${total.failed} failed${total.skipped ? `, ${total.skipped} skipped` : ""}`,
+  `${total.passed} passed, ${total.failed.length} failed${total.skipped ? `, ${total.skipped} skipped` : ""}`,
 );
-process.exit(total.failed > 0 || total.passed === 0 ? 1 : 0);
+process.exit(total.failed.length > 0 || total.passed === 0 ? 1 : 0);

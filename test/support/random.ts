@@ -4,7 +4,11 @@ import { threefry2x32 } from "../../kernels/random.js";
 import { testSeed } from "./platform.js";
 
 let counter = 0;
-console.log(`test seed ${testSeed} (TEST_SEED)`);
+
+/** Begins the draws again, so that those of a file do not depend on the files before it. */
+export function restartDraws(): void {
+  counter = 0;
+}
 
 /** A uniform number in [0, 1). */
 export function uniform(): number {
