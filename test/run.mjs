@@ -63,14 +63,17 @@ function add({ passed, skipped, failed }) {
 
 /** Files that take minutes go first, so that no core idles at the end. */
 const LONGEST = [
+  "cli",
   "kill_resume",
   "resume",
-  "cli",
-  "training",
-  "micro_batches",
   "goldens",
-  "autodiff",
-  "elementwise",
+  "training",
+  "matmul",
+  "kernels",
+  "micro_batches",
+  "watch",
+  "autotune",
+  "learning",
 ];
 const rank = (file) => LONGEST.indexOf(file.slice(file.lastIndexOf("/") + 1, -".test.ts".length)) + 1 || 99;
 
