@@ -32,40 +32,7 @@ export function holdOut(
   task: Task,
   { by, count, seed }: HoldOutOptions,
 ): { rest: PuzzleSet; held: PuzzleSet } {
-  const groupStarts = set.groups
-    ? Array.from(set.groups.groupIndices, (puzzle) => set.groups!.puzzleIndices[puzzle]!)
-    : Array.from({ length: set.count + 1 }, (_, row) => row);
-  const groups = groupStarts.length - 1;
-  const members = new Map<string, number[]>();
-  for (let group = 0; group < groups; group++) {
-    const key = keyOf(set, groupStarts[group]!, task, by);
-    const known = members.get(key);
-    if (known) known.push(group);
-    else members.set(key, [group]);
-  }
-  // Sorted, so that the draw does not depend on the order of the file.
-  const keys = [...members.keys()].sort();
-  shuffle(hostRandom(seed, `hold out by ${by}`), keys);
-  const held: number[] = [];
-  for (const key of keys) {
-    if (held.length >= count) break;
-    held.push(...members.get(key)!);
-  }
-  if (held.length === groups) {
-    const what = by === "class" ? "symmetry classes" : "solutions";
-    throw new UsageError(
-      `holdOut: got ${groups} puzzles of ${members.size} ${what} and ${count} to hold out; nothing would be left to train on. ` +
-        "Give more puzzles, or a test file of their own.",
-    );
-  }
-  held.sort((a, b) => a - b);
-  return {
-    rest: withoutGroups(set, new Set(held), groupStarts),
-    held: takePuzzles(
-      set,
-      held.flatMap((group) => firstPuzzle(set, group)),
-    ),
-  };
+  return divide({ set, keys: groupKeys(set, task, by) }, { by, count, seed });
 }
 
 /** Three splits of one set: `validation` and `test` puzzles held out, the rest for training. */
@@ -75,9 +42,67 @@ export function splitPuzzles(
   options: { by: SplitBy; validation: number; test: number; seed: number },
 ): PuzzleSplits {
   const { by, seed } = options;
-  const { rest, held: test } = holdOut(set, task, { by, count: options.test, seed });
-  const { rest: train, held: validation } = holdOut(rest, task, { by, count: options.validation, seed });
+  // Canonical forms take their time: each once.
+  const keyed = { set, keys: groupKeys(set, task, by) };
+  const { rest, restKeys, held: test } = divide(keyed, { by, count: options.test, seed });
+  const { rest: train, held: validation } = divide(
+    { set: rest, keys: restKeys },
+    { by, count: options.validation, seed },
+  );
   return { train, validation, test };
+}
+
+/** The row with which each group begins, and the number of rows. */
+function groupStarts({ groups, count }: PuzzleSet): number[] {
+  return groups
+    ? Array.from(groups.groupIndices, (puzzle) => groups.puzzleIndices[puzzle]!)
+    : Array.from({ length: count + 1 }, (_, row) => row);
+}
+
+/** What each group must share with no other side of a split. */
+function groupKeys(set: PuzzleSet, task: Task, by: SplitBy): string[] {
+  return groupStarts(set)
+    .slice(0, -1)
+    .map((row) => keyOf(set, row, task, by));
+}
+
+/** Holds out groups of a set whose keys are known. */
+function divide(
+  { set, keys: keyOfGroup }: { set: PuzzleSet; keys: readonly string[] },
+  { by, count, seed }: HoldOutOptions,
+): { rest: PuzzleSet; restKeys: string[]; held: PuzzleSet } {
+  const groups = keyOfGroup.length;
+  const members = new Map<string, number[]>();
+  keyOfGroup.forEach((key, group) => {
+    const known = members.get(key);
+    if (known) known.push(group);
+    else members.set(key, [group]);
+  });
+  // Sorted, so that the draw does not depend on the order of the file.
+  const keys = [...members.keys()].sort();
+  shuffle(hostRandom(seed, `hold out by ${by}`), keys);
+  const held: number[] = [];
+  for (const key of keys) {
+    if (held.length >= count) break;
+    for (const group of members.get(key)!) held.push(group);
+  }
+  if (held.length === groups) {
+    const what = by === "class" ? "symmetry classes" : "solutions";
+    throw new UsageError(
+      `holdOut: got ${groups} puzzles of ${members.size} ${what} and ${count} to hold out; nothing would be left to train on. ` +
+        "Give more puzzles, or a test file of their own.",
+    );
+  }
+  held.sort((a, b) => a - b);
+  const dropped = new Set(held);
+  return {
+    rest: withoutGroups(set, dropped, groupStarts(set)),
+    restKeys: keyOfGroup.filter((_, group) => !dropped.has(group)),
+    held: takePuzzles(
+      set,
+      held.flatMap((group) => firstPuzzle(set, group)),
+    ),
+  };
 }
 
 /** Number of puzzles in `set` that share a solution or class with one of `other`. */
