@@ -1,5 +1,4 @@
 /** The checkpoint that a command line names: ours, an official PyTorch file, or safetensors of a state dict. */
-import { readFile } from "node:fs/promises";
 import type { Device } from "../../engine/index.js";
 import type { Checkpoint } from "../checkpoint.js";
 import { ConfigError, isModelField, type HrmConfig } from "../config.js";
@@ -13,7 +12,7 @@ import type { Task } from "../tasks/task.js";
 import { ArgumentError, type Option } from "./arguments.js";
 import { readConfigFile } from "./configure.js";
 import { readPuzzles, type PuzzleFile } from "./puzzle_files.js";
-import { reasonOf } from "./run_folder.js";
+import { readInput } from "./read_input.js";
 import { requirePreset, say } from "./shared.js";
 import { shown } from "../shown.js";
 
@@ -21,7 +20,7 @@ import { shown } from "../shown.js";
 export const checkpointOptions = {
   checkpoint: {
     type: "string",
-    help: "file of weights: written by hrm train, by the official PyTorch code, or safetensors made of one",
+    help: "file or address of weights: written by hrm train, by the official PyTorch code, or safetensors made of one",
     placeholder: "file",
   },
   weights: { type: "choice", choices: ["ema", "raw"], default: "ema", help: "moving average or raw weights" },
@@ -65,12 +64,10 @@ const EXPECTED = "expected a file that hrm train or hrm convert wrote, or an off
 export async function loadCheckpoint(choice: CheckpointChoice): Promise<LoadedCheckpoint> {
   const { checkpoint: path } = choice;
   if (path === undefined) throw new ArgumentError(`--checkpoint: got nothing; ${EXPECTED}.`);
-  let bytes: Uint8Array;
-  try {
-    bytes = new Uint8Array(await readFile(path));
-  } catch (error) {
-    throw new ArgumentError(`--checkpoint "${path}": cannot be read (${reasonOf(error)}); ${EXPECTED}.`);
-  }
+  const bytes = await readInput(
+    path,
+    (reason) => new ArgumentError(`--checkpoint "${path}": cannot be read (${reason}); ${EXPECTED}.`),
+  );
   try {
     return await open(bytes, path, choice);
   } catch (error) {

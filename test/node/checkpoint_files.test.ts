@@ -1,7 +1,10 @@
 /** `hrm convert`, and weights of any origin under `hrm eval` and `hrm solve`. */
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
 import { assert } from "chai";
 import { readSafetensors, readTorch, writeTorch, type SafetensorsTensor } from "../../hrm/files/index.js";
 import { initialState } from "../../hrm/index.js";
@@ -74,6 +77,46 @@ describe("checkpoint files on the command line @slow", () => {
         assert.deepEqual([...read.get(name)!.shape], [...shape], name);
         assert.deepEqual(bytesOf(read.get(name)!), bytesOf({ data }), name);
       }
+    }
+  });
+
+  it("reads a checkpoint at an address and by a file: URL as at its path, and says what is not there", async () => {
+    const server = createServer((request, response) => {
+      if (request.url === "/step_7") response.end(writeTorch(tensors));
+      else response.writeHead(404).end();
+    });
+    await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
+    const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    try {
+      const plain = await run(folder, "convert", "step_7", "plain.safetensors");
+      assert.equal(plain.code, 0, plain.stderr);
+      for (const [i, from] of [
+        `${address}/step_7`,
+        String(pathToFileURL(join(folder, "step_7"))),
+      ].entries()) {
+        const { code, stderr } = await run(folder, "convert", from, `same${i}.safetensors`);
+        assert.equal(code, 0, stderr);
+        assert.equal(
+          Buffer.compare(await file(`same${i}.safetensors`), await file("plain.safetensors")),
+          0,
+          from,
+        );
+      }
+      for (const [from, reason] of [
+        [`${address}/none`, "there is no such file (404)"],
+        [`${address}/`, "it is the address of a folder"],
+        ["file:///none", "no such file"],
+      ] as const)
+        for (const args of [
+          ["convert", from, "out.safetensors"],
+          ["eval", "--checkpoint", from],
+        ]) {
+          const { code, stderr } = await run(folder, ...args);
+          assert.equal(code, 2, stderr);
+          assert.include(stderr, reason);
+        }
+    } finally {
+      server.close();
     }
   });
 

@@ -5,6 +5,7 @@ import { readFileSync, existsSync, statSync } from "node:fs";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
 import { assert } from "chai";
 import { ArgumentError } from "../../hrm/cli/arguments.js";
@@ -113,6 +114,16 @@ describe("--data and --test", () => {
       assert.deepEqual([data.task.name, data.set.count], ["sudoku6", count]);
     });
   }
+
+  it("a file: URL reads as its path does", async () => {
+    for (const [file, count] of [
+      ["six.csv", 12],
+      ["official", 8],
+    ] as const) {
+      const data = await readPuzzles(String(pathToFileURL(at(file))), "--data", { split: "train" });
+      assert.equal(data.set.count, count);
+    }
+  });
 
   it("an official folder brings its own test half, at a path and at an address", async () => {
     for (const data of [at("official"), `${address}/official/`]) {

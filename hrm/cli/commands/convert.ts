@@ -1,5 +1,4 @@
 /** `hrm convert`: PyTorch files to safetensors and back, bit for bit. */
-import { readFile } from "node:fs/promises";
 import { basename, extname } from "node:path";
 import { FileFormatError } from "../../files/file_format_error.js";
 import { readSafetensors, writeSafetensors, type SafetensorsTensor } from "../../files/safetensors.js";
@@ -7,7 +6,8 @@ import { isTorch, readTorch, writeTorch } from "../../files/torch.js";
 import { decodeCheckpoint } from "../../checkpoint.js";
 import { isOurs, OFFICIAL_PREFIX } from "../../official.js";
 import { ArgumentError, parseArguments, type Command } from "../arguments.js";
-import { reasonOf, writeFileSafely } from "../run_folder.js";
+import { readInput } from "../read_input.js";
+import { writeFileSafely } from "../run_folder.js";
 import { jsonOption, printJson, show } from "../shared.js";
 
 const options = {
@@ -26,7 +26,11 @@ const command: Command<typeof options> = {
     "Converts between PyTorch files (.pth, .pt, .bin or no suffix) and safetensors; tensors keep their names, types and bits.",
   options,
   positionals: [
-    { name: "input", help: "file to read: torch.save's zip format, or safetensors", required: true },
+    {
+      name: "input",
+      help: "file or address to read: torch.save's zip format, or safetensors",
+      required: true,
+    },
     {
       name: "output",
       help: "file to write; a name ending in .safetensors decides the format",
@@ -49,12 +53,10 @@ export async function convertCommand(argv: readonly string[]): Promise<number> {
     throw new ArgumentError(
       `<output>: got "${to}"; expected a name that ends in .safetensors, .pth, .pt or .bin.`,
     );
-  let bytes: Uint8Array;
-  try {
-    bytes = new Uint8Array(await readFile(from));
-  } catch (error) {
-    throw new ArgumentError(`<input> "${from}" cannot be read (${reasonOf(error)}).`);
-  }
+  const bytes = await readInput(
+    from,
+    (reason) => new ArgumentError(`<input> "${from}" cannot be read (${reason}).`),
+  );
   let tensors: ReadonlyMap<string, SafetensorsTensor>;
   try {
     tensors = readAny(bytes, values.weights);
