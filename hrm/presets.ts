@@ -268,7 +268,7 @@ const PRESETS: readonly Preset[] = [
     name: "sudoku-extreme-1k",
     summary:
       "the official Sudoku-Extreme recipe on 1,000 puzzles of a file, 27 million parameters, for a large GPU",
-    status: { kind: "unproven", tried: "not run here; published 55% exact" },
+    status: { kind: "unproven", tried: "single steps run, not trained here; published 55% exact" },
     departures: ["random images are drawn for every batch instead of 1,000 beforehand"],
     model: modelConfig({ ...official, ...sizesOf(sudokuTask(9)), batch_size: 384 }),
     train: trainConfig({
@@ -286,7 +286,7 @@ const PRESETS: readonly Preset[] = [
     ...puzzlesFromFile("maze-30x30-hard-1k", mazeTask(30)),
     name: "maze-30x30-hard-1k",
     summary: "the official Maze-Hard recipe on 1,000 mazes of a file, 27 million parameters, for a large GPU",
-    status: { kind: "unproven", tried: "not run here; published 74.5% exact" },
+    status: { kind: "unproven", tried: "not trained here; published 74.5% exact" },
     departures: [],
     model: modelConfig({ ...official, ...sizesOf(mazeTask(30)), batch_size: 768 }),
     train: trainConfig({ ...officialTraining, lr: 1e-4, puzzle_emb_lr: 1e-4, total_steps: 26041 }),
