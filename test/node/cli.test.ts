@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { assert } from "chai";
 import { decodeCheckpoint } from "../../hrm/checkpoint.js";
+import { findPreset } from "../../hrm/presets.js";
 import { json, run, start, type Finished } from "../support/command_line.js";
 import { uniform } from "../support/random.js";
 
@@ -40,6 +41,13 @@ describe("the command line", () => {
     };
     for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
     await mkdir(join(folder, "nothing"));
+    await mkdir(join(folder, "moved"));
+    const { model, train } = findPreset("sudoku4")!;
+    const moved = {
+      ...{ preset: "sudoku4", seed: 0, adapter: "a", stopAt: 1, evalEvery: 1, evalLimit: 1, patience: null },
+      ...{ keep: 3, data: "gone.csv", test: null, model, train },
+    };
+    await writeFile(join(folder, "moved/config.json"), JSON.stringify(moved));
   });
   after(() => rm(folder, { recursive: true, force: true }));
 
@@ -88,6 +96,7 @@ describe("the command line", () => {
       ["train --data one.csv --out few", "--data: holdOut: got 1 puzzles", "Give more puzzles"],
       ["train --test bad.csv", "--test: ", "without --data"],
       ["train --resume nothing", '--resume "nothing"', "config.json"],
+      ["train --resume moved", '--resume "moved": --data: cannot read "gone.csv"', "so resume it there"],
       ["train --resume nothing --steps 3", "--steps: got 3 with --resume"],
       ["train --adapter nosuch", '--adapter: No adapter "nosuch"', "found 0: "],
       ["train --out tiny.json", '--out: cannot make a folder in "tiny.json"'],

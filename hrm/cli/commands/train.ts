@@ -217,11 +217,22 @@ async function resumedPlan(values: OptionValues): Promise<Plan> {
   const run = await readRunConfig(folder);
   const { stopAt, evalEvery, evalLimit, model, train } = run;
   const named = requirePreset(run.preset);
-  const base =
-    run.data === null ? named : await withFiles(named, { data: run.data, test: run.test ?? undefined });
+  const base = run.data === null ? named : await withFilesOf(run, folder, run.data);
   const preset = withSplits({ ...base, stopAt, evalEvery, evalLimit, model, train }, run.seed);
   const resume = await lastState(folder);
   return { preset, run, folder, resume, stopAfter: stopAfterOf(values, resume?.step ?? 0) };
+}
+
+/** The run's preset on its files. @throws ArgumentError that says where their names come from */
+async function withFilesOf(run: RunConfig, folder: string, data: string): Promise<Preset> {
+  try {
+    return await withFiles(requirePreset(run.preset), { data, test: run.test ?? undefined });
+  } catch (error) {
+    if (!(error instanceof ArgumentError)) throw error;
+    throw new ArgumentError(
+      `--resume "${folder}": ${error.message} Its ${RUN_CONFIG_FILE} names these puzzles; relative paths start where the run was started, so resume it there.`,
+    );
+  }
 }
 
 /** The state to go on from; null where the run was ended before its first checkpoint. */
