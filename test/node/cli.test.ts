@@ -4,6 +4,8 @@ import { join } from "node:path";
 import { assert } from "chai";
 import { decodeCheckpoint } from "../../hrm/checkpoint.js";
 import { findPreset } from "../../hrm/presets.js";
+import { writePuzzleCsv } from "../../hrm/puzzle_data.js";
+import { generateSudoku, sudokuTask } from "../../hrm/tasks/index.js";
 import { json, run, start, type Finished } from "../support/command_line.js";
 import { uniform } from "../support/random.js";
 
@@ -252,6 +254,19 @@ describe("the command line", () => {
       const scores = json(await run(folder, "eval", "--checkpoint", report["checkpoint"] as string, ...args));
       assert.equal(scores["count"], 10);
       assert.equal(scores["meanSteps"], 3);
+    });
+
+    it("scores the first puzzles of a file as it would a file of these alone, their majority included", async () => {
+      const csv = writePuzzleCsv(generateSudoku({ size: 4, count: 12, seed: 9 }), sudokuTask(4));
+      await writeFile(join(folder, "twelve.csv"), csv);
+      await writeFile(join(folder, "three.csv"), csv.split("\n").slice(0, 4).join("\n"));
+      const scoresOf = async (...args: string[]) =>
+        json(await run(folder, "eval", "--checkpoint", report["checkpoint"] as string, "--json", ...args));
+      const first = await scoresOf("--data", "twelve.csv", "--limit", "3");
+      assert.deepEqual(first, await scoresOf("--data", "three.csv"));
+      const all = await scoresOf("--data", "twelve.csv");
+      assert.equal(all["count"], 12);
+      assert.notEqual(all["majorityBlankAccuracy"], first["majorityBlankAccuracy"]);
     });
 
     it("solves a puzzle from the command line, and shows the grid after each segment", async () => {

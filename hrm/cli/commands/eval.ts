@@ -2,7 +2,7 @@
 import type { Checkpoint } from "../../checkpoint.js";
 import { createEvaluator } from "../../evaluate.js";
 import { findPreset } from "../../presets.js";
-import { majorityOfBlanks, type PuzzleSet } from "../../puzzles.js";
+import { majorityOfBlanks, takePuzzles, type PuzzleSet } from "../../puzzles.js";
 import { formatPercent, formatProportion } from "../../statistics.js";
 import { ArgumentError, parseArguments, type Command } from "../arguments.js";
 import { checkpointOptions, loadCheckpoint, taskOf, uploadWeights } from "../checkpoint_file.js";
@@ -49,28 +49,33 @@ export async function evalCommand(argv: readonly string[]): Promise<number> {
   const { values } = parsed;
   const puzzles = puzzleFile(values);
   const { checkpoint, description } = await loadCheckpoint({ ...values, puzzles });
-  const { data, origin } = await testPuzzles(checkpoint, { puzzles, seed: values.seed });
+  const { data: all, origin } = await testPuzzles(checkpoint, { puzzles, seed: values.seed });
+  const count = Math.min(values.limit ?? all.count, all.count);
+  const data = takePuzzles(
+    all,
+    Array.from({ length: count }, (_, row) => row),
+  );
   const device = await openAnnounced(values.adapter);
   try {
     say(`weights   ${description}`);
     say(`data      ${origin}`);
     const evaluator = await createEvaluator({
       device,
-      config: { ...checkpoint.config, batch_size: Math.min(BATCH, values.limit ?? BATCH, data.count) },
+      config: { ...checkpoint.config, batch_size: Math.min(BATCH, count) },
       weights: uploadWeights(device, checkpoint, values.weights),
       data,
       ...(values.segments !== undefined && { segments: values.segments }),
     });
-    const scores = await evaluator.run(values.limit);
+    const scores = await evaluator.run();
     show(
       `exact ${formatProportion(scores.exact, scores.count)} of ${scores.count} (95% interval); cells ${formatPercent(scores.cellAccuracy)}; ` +
         `${describeBlanks(scores, data)}; q_halt right ${formatPercent(scores.qHaltAccuracy)}; ${scores.meanSteps.toFixed(2)} segments`,
       values,
     );
     if (values.json) {
-      const { count, exactAccuracy, cellAccuracy, blankAccuracy, qHaltAccuracy, meanSteps } = scores;
+      const { exactAccuracy, cellAccuracy, blankAccuracy, qHaltAccuracy, meanSteps } = scores;
       printJson({
-        count,
+        count: scores.count,
         exactAccuracy,
         cellAccuracy,
         blankAccuracy,
