@@ -21,6 +21,7 @@ export const libraryEntries = [
   "index",
   "engine/index",
   "engine/autotune",
+  "engine/mixed_precision",
   "engine/norms",
   "engine/optimizers",
   "engine/planning",

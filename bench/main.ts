@@ -1,5 +1,6 @@
 /** `npm run bench`: the suite under Node. */
 import { readFile } from "node:fs/promises";
+import { useMixedPrecision } from "../engine/mixed_precision.js";
 import { openNodeDevice } from "../engine/node/index.js";
 import { runInBrowser } from "./browser/driver.js";
 import { ArgumentError, parseArguments } from "../hrm/cli/arguments.js";
@@ -64,9 +65,9 @@ async function main(argv: readonly string[]): Promise<number> {
     for (const { kernel, shape } of [...cases, ...steps]) print(`${kernel} ${shape}`);
     return 0;
   }
-  if (values.browser && (own || values.adapter !== undefined))
+  if (values.browser && (own || values.adapter !== undefined || values.precision !== "f32"))
     throw new ArgumentError(
-      "--browser: got --kernel or --adapter beside it; expected neither, since the page runs the suite on the browser's own adapter.",
+      "--browser: got --kernel, --adapter or --precision beside it; expected none, since the page runs the suite on the browser's own adapter.",
     );
   const options: RunOptions = {
     filter: values.filter ?? "",
@@ -81,7 +82,7 @@ async function main(argv: readonly string[]): Promise<number> {
   };
   const report = values.browser
     ? await runWithBrowser(argv, options, values.peers)
-    : await runHere(values.adapter, argv, options, values.peers);
+    : await runHere(values, argv, options);
   if (values.csv) print(csv(report));
   if (before) print(`\n${comparisonRows(before, report).join("\n")}`);
   if (values.json) print(JSON.stringify(report));
@@ -105,15 +106,25 @@ async function loadReport(path: string): Promise<Report> {
   }
 }
 
+interface DeviceValues {
+  readonly adapter?: string | undefined;
+  readonly precision: "f32" | "mixed";
+  readonly peers: boolean;
+}
+
 /** In this process. */
 async function runHere(
-  name: string | undefined,
+  { adapter: name, precision, peers }: DeviceValues,
   flags: readonly string[],
   options: RunOptions,
-  peers: boolean,
 ): Promise<Report> {
-  const device = await openNodeDevice(name === undefined ? {} : { adapter: name });
+  const device = await openNodeDevice({
+    ...(name !== undefined && { adapter: name }),
+    // Dawn offers experimental features only where unsafe ones are allowed.
+    robustness: precision === "f32",
+  });
   try {
+    if (precision === "mixed") await useMixedPrecision(device);
     const environment = await nodeEnvironment(flags, options.seed);
     const adapter = reportAdapter(device);
     const { show, ...printing } = printer(options);

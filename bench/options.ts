@@ -23,6 +23,12 @@ export const options = {
     default: false,
     help: "also time, interleaved, the variants that the engine would not choose here",
   },
+  precision: {
+    type: "choice",
+    choices: ["f32", "mixed"],
+    default: "f32",
+    help: "of matrix products; mixed: f16 operands and f32 sums on subgroup matrices (experimental), with f32 beside it under --variants",
+  },
   kernel: {
     type: "string",
     placeholder: "file.ts",

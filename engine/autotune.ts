@@ -112,7 +112,7 @@ interface Candidate {
 async function measure(
   device: Device,
   stopwatch: Stopwatch,
-  spec: Required<MatmulSpec>,
+  spec: Required<Omit<MatmulSpec, "gradient">>,
   { margin, end }: { readonly margin: number; readonly end: number },
 ): Promise<MeasuredProduct | null> {
   const kernel = matmulName(spec);
@@ -190,7 +190,12 @@ async function repeatsFor(stopwatch: Stopwatch, encode: Encode): Promise<number>
 }
 
 /** Fresh numbers in [-1, 1) for what is read, and poison for c. */
-function operandsOf({ M, N, K, batch }: Required<MatmulSpec>): Record<string, Float32Array> {
+function operandsOf({
+  M,
+  N,
+  K,
+  batch,
+}: Required<Omit<MatmulSpec, "gradient">>): Record<string, Float32Array> {
   const random = (n: number): Float32Array => Float32Array.from({ length: n }, () => 2 * Math.random() - 1);
   return {
     a: random(batch * M * K),

@@ -1,5 +1,5 @@
 /** The GPU as the engine sees it: device, capabilities, counters, and errors that arrive late. */
-import type { Capabilities, Kernel, KernelChoices } from "../kernels/kernel.js";
+import type { Capabilities, Kernel, KernelChoices, MixedPrecision } from "../kernels/kernel.js";
 import { AdapterError, DeviceLostError, GpuError, LimitError } from "./errors.js";
 
 /** Counters that tests and tools read; they only ever describe this device. */
@@ -38,7 +38,12 @@ export interface DeviceOptions {
   maxSubmissionMs?: number;
 }
 
-const USEFUL_FEATURES = ["subgroups", "shader-f16", "timestamp-query"] as const;
+const USEFUL_FEATURES = [
+  "subgroups",
+  "shader-f16",
+  "timestamp-query",
+  "chromium-experimental-subgroup-matrix",
+] as const;
 
 const USEFUL_LIMITS = [
   "maxBufferSize",
@@ -85,7 +90,7 @@ export async function openDevice(options: DeviceOptions = {}): Promise<Device> {
       cause,
     });
   }
-  return new Device(device, options);
+  return new Device(device, options, adapter.info);
 }
 
 /** Dawn's null backend accepts every call and computes nothing: training on it would be a lie. */
@@ -159,6 +164,8 @@ export class Device {
   constructor(
     readonly gpu: GPUDevice,
     { maxInFlight = 8, maxSubmissionMs = 1000 }: Pick<DeviceOptions, "maxInFlight" | "maxSubmissionMs"> = {},
+    /** Of the adapter itself where it is known: Dawn's devices leave out subgroup matrices. */
+    readonly adapterInfo: GPUAdapterInfo = gpu.adapterInfo,
   ) {
     refuseNullAdapter(gpu.adapterInfo);
     this.#capabilities = capabilitiesOf(gpu);
@@ -190,7 +197,7 @@ export class Device {
     });
   }
 
-  /** What kernels may know of it; replaced by {@link Device.choose}. */
+  /** What kernels may know of it; replaced by {@link Device.choose} and {@link Device.multiplyWith}. */
   get capabilities(): Capabilities {
     return this.#capabilities;
   }
@@ -201,6 +208,12 @@ export class Device {
    */
   choose(choices: KernelChoices): void {
     this.#capabilities = { ...this.#capabilities, choices };
+  }
+
+  /** Programs compiled from now on multiply like this; null for f32. See `hrm-webgpu/engine/mixed-precision`. */
+  multiplyWith(mixedPrecision: MixedPrecision | null): void {
+    const { mixedPrecision: _, ...f32 } = this.#capabilities;
+    this.#capabilities = mixedPrecision ? { ...f32, mixedPrecision } : f32;
   }
 
   /** Throws what the GPU reported since the last awaited call, once. */

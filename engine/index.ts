@@ -6,6 +6,7 @@ export {
   type Dtype,
   type Kernel,
   type KernelChoices,
+  type MixedPrecision,
 } from "../kernels/kernel.js";
 export { grad } from "./autodiff.js";
 export {

@@ -33,7 +33,7 @@ export interface RunIdentity {
   /** Which puzzles are trained on; see {@link fingerprint}. */
   readonly data: string;
   readonly origin: Origin;
-  /** Measured choices of the plan (kernel variants, micro-batch), by name. */
+  /** Choices of the plan (kernel variants, micro-batch, precision), by name. */
   readonly choices: Readonly<Record<string, string>>;
 }
 

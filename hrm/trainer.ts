@@ -211,10 +211,14 @@ export interface TrainerOptions {
   readonly microBatch?: number | undefined;
   /**
    * Go on from here, with the same configuration and data; `seed` and `state` then come from the snapshot, and where it
-   * was computed on this adapter, driver and build, the device takes over its choices of kernels ({@link Device.choose}).
+   * was computed on this adapter, driver and build in this precision, the device takes over its choices of kernels
+   * ({@link Device.choose}).
    */
   readonly resume?: TrainingSnapshot;
 }
+
+/** Name under which a snapshot keeps how products were computed, where not in f32. */
+const PRECISION = "precision";
 
 /** Everything of a trainer that is on the GPU, and the programs that work on it, yet to be compiled. */
 export interface TrainingPlan {
@@ -280,10 +284,15 @@ export async function createTrainer(options: TrainerOptions): Promise<Trainer> {
   const rows = options.microBatch ?? (resume && microBatchOf(resume));
   const count = microBatchCount(config, rows);
   const origin = originOf(device);
-  const { [MICRO_BATCH]: _, ...kernels } = resume?.choices ?? {};
+  const { [MICRO_BATCH]: _, [PRECISION]: before, ...kernels } = resume?.choices ?? {};
+  const precision = device.capabilities.mixedPrecision?.name;
   // Elsewhere other variants are faster, and these may not exist.
-  const repeats = resume !== undefined && sameOrigin(resume.origin, origin);
-  const choices = { ...(repeats && kernels), ...(count > 1 && { [MICRO_BATCH]: String(rows) }) };
+  const repeats = resume !== undefined && sameOrigin(resume.origin, origin) && before === precision;
+  const choices = {
+    ...(repeats && kernels),
+    ...(count > 1 && { [MICRO_BATCH]: String(rows) }),
+    ...(precision !== undefined && { [PRECISION]: precision }),
+  };
   const identity = { config, train, data: fingerprint(data), origin };
   const differences = resume ? resumeDifferences(resume, { ...identity, choices }) : [];
   if (repeats) device.choose(kernels);

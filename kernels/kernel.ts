@@ -2,6 +2,7 @@
  * What a kernel is: a value. Every family in this folder is a pure function
  * `family(spec, capabilities) -> Kernel`; nothing here knows of a GPU object.
  */
+import type { NamedVariant, Product } from "./matmul_product.js";
 
 /** Element types of storage buffers. Booleans are `i32` 0 or 1. */
 export type Dtype = "f32" | "i32" | "u32";
@@ -36,6 +37,14 @@ export interface Kernel {
  */
 export type KernelChoices = Readonly<Record<string, string>>;
 
+/** How products are computed where their operands are rounded. */
+export interface MixedPrecision {
+  /** What to, and on what: `f16 16x16x16`. */
+  readonly name: string;
+  /** Takes the place of matmul's own variants; empty for a product that stays f32. */
+  readonly variants: (product: Product) => readonly NamedVariant[];
+}
+
 /** What kernels may know of the device that they are generated for. */
 export interface Capabilities {
   readonly maxComputeWorkgroupsPerDimension: number;
@@ -51,6 +60,8 @@ export interface Capabilities {
    * threads are few: families choose one-thread-does-a-row variants.
    */
   readonly software: boolean;
+  /** Products in mixed precision instead of f32, where the device was told to. */
+  readonly mixedPrecision?: MixedPrecision;
   /** Variants to take instead of those that families choose by themselves. */
   readonly choices?: KernelChoices;
 }

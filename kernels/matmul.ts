@@ -11,7 +11,7 @@
  * of a and b in workgroup memory (`matmul_tiles.ts`, variants `t64x64x8_r4x4`).
  */
 import { KernelError, requireBindable, requirePositive, type Capabilities, type Kernel } from "./kernel.js";
-import type { MatmulLayout, MatmulSpec, Product, Variant } from "./matmul_product.js";
+import type { MatmulLayout, MatmulSpec, NamedVariant, Product } from "./matmul_product.js";
 import { registers, registerTiles } from "./matmul_registers.js";
 import { tiles, workgroupTiles } from "./matmul_tiles.js";
 import { bindingsOf } from "./wgsl.js";
@@ -65,7 +65,7 @@ export function matmulName({ layout, M, N, K, batch = 1, bias, residual }: Matmu
 }
 
 /** The spec of a matmul kernel, by its name with or without a variant; null for names of other kernels. */
-export function matmulSpec(name: string): Required<MatmulSpec> | null {
+export function matmulSpec(name: string): Required<Omit<MatmulSpec, "gradient">> | null {
   const match = /^matmul_(nn|nt|tn)(_bias)?(_residual)?_(?:(\d+)x)??(\d+)x(\d+)x(\d+)(?:_|$)/.exec(name);
   if (!match) return null;
   const [, layout, bias, residual, batch = 1, M, N, K] = match;
@@ -77,18 +77,23 @@ export function matmulSpec(name: string): Required<MatmulSpec> | null {
 }
 
 function productOf(spec: MatmulSpec, capabilities: Capabilities): Product {
-  return { batch: 1, bias: false, residual: false, ...spec, name: matmulName(spec), capabilities };
-}
-
-interface NamedVariant {
-  readonly name: string;
-  readonly build: () => Variant;
+  return {
+    batch: 1,
+    bias: false,
+    residual: false,
+    gradient: null,
+    ...spec,
+    name: matmulName(spec),
+    capabilities,
+  };
 }
 
 /** Candidates of the kind that an adapter is made for, and of the other kind. */
 const CANDIDATES = { own: 10, other: 2 };
 
-function variantsOf(product: Product): NamedVariant[] {
+function variantsOf(product: Product): readonly NamedVariant[] {
+  const others = product.capabilities.mixedPrecision?.variants(product) ?? [];
+  if (others.length > 0) return others;
   const inRegisters = registerTiles(product).map((tile): NamedVariant => ({
     name: `r${tile.rows}x${tile.columns}${tile.along ? `_${tile.lanes}${tile.along}` : ""}`,
     build: () => registers(product, tile),

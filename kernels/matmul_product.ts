@@ -15,6 +15,8 @@ export interface MatmulSpec {
   readonly bias?: boolean;
   /** Add a tensor of c's shape. */
   readonly residual?: boolean;
+  /** The operand that is a gradient: variants that round their operands to f16 scale it. Default none. */
+  readonly gradient?: "a" | "b" | null;
 }
 
 /** A checked spec, as the variants take it. */
@@ -26,6 +28,12 @@ export interface Product extends Required<MatmulSpec> {
 /** What a variant decides. */
 export interface Variant extends Pick<Kernel, "code" | "workgroups"> {
   readonly bindings: readonly ShaderBinding[];
+}
+
+/** A variant by the name that choices give it. */
+export interface NamedVariant {
+  readonly name: string;
+  readonly build: () => Variant;
 }
 
 /** Vector width at which rows of `length` contiguous elements can be bound. */

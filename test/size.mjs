@@ -11,6 +11,7 @@ const BUDGET = {
   "kernels/index": 20,
   "engine/index": 30,
   "engine/autotune": 12,
+  "engine/mixed_precision": 12,
   "engine/norms": 12,
   "engine/optimizers": 12,
   "engine/planning": 12,

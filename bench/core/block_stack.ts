@@ -147,6 +147,12 @@ const CHECKED_SEQUENCES = 2;
 const DIFFERENCE = 1e-4;
 /** f32 through some dozens of roundings a layer, and the central difference's own truncation. */
 export const STACK_TOLERANCE = 1e-4;
+/** The same with products in mixed precision: f16 keeps 11 bits of a number, 2^-11 a rounding. */
+export const MIXED_STEP_TOLERANCE = 1e-2;
+
+/** Tolerance of a step on this device, of which `f32` is that without mixed precision. */
+export const stepTolerance = ({ capabilities }: Device, f32: number): number =>
+  capabilities.mixedPrecision ? MIXED_STEP_TOLERANCE : f32;
 
 /**
  * Loss of the first sequences against float64, and the update's slope along a random direction against a central
@@ -158,6 +164,7 @@ export async function checkBlockStack(
   stack: BlockStack,
   data: BlockStackData,
   { program, weights, labels, share }: BlockStackStep,
+  tolerance = STACK_TOLERANCE,
 ): Promise<number> {
   const reference = blockStackReference(stack, data);
   labels.write(reference.labels);
@@ -166,7 +173,7 @@ export async function checkBlockStack(
   const loss = (await program.read("loss"))[0]!;
   const updated = new Map<string, Float32Array>();
   for (const [name, v] of weights) updated.set(name, (await v.read()) as Float32Array);
-  const error = reference.compare(loss, updated);
+  const error = reference.compare(loss, updated, tolerance);
   for (const [name, v] of weights) v.write(data.weights.get(name)!.data);
   labels.write(data.labels);
   share.write(Float32Array.of(1 / data.labels.length));

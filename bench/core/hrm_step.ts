@@ -59,7 +59,12 @@ export const HRM_TOLERANCE = 1e-4;
  * @returns the relative error
  * @throws WrongResultError
  */
-export async function checkHrmStep(trainer: Trainer, state: StateDict, config: HrmConfig): Promise<number> {
+export async function checkHrmStep(
+  trainer: Trainer,
+  state: StateDict,
+  config: HrmConfig,
+  tolerance = HRM_TOLERANCE,
+): Promise<number> {
   await trainer.run(1);
   const [first] = await trainer.metrics();
   const { carry } = trainer.memory;
@@ -76,9 +81,9 @@ export async function checkHrmStep(trainer: Trainer, state: StateDict, config: H
     expected += known.get(key)!;
   }
   const error = Math.abs(first!.lm_loss - expected) / Math.abs(expected);
-  if (!(error <= HRM_TOLERANCE))
+  if (!(error <= tolerance))
     throw new WrongResultError(
-      `training step: the first loss is ${first!.lm_loss}; expected ${expected} within ${HRM_TOLERANCE * 100}%.`,
+      `training step: the first loss is ${first!.lm_loss}; expected ${expected} within ${tolerance * 100}%.`,
     );
   return error;
 }

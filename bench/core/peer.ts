@@ -7,6 +7,7 @@ import {
   createBlockStack,
   LEARNING_RATE,
   STACK_TOLERANCE,
+  stepTolerance,
   checkBlockStack,
   type BlockStack,
 } from "./block_stack.js";
@@ -230,7 +231,7 @@ export async function runPeers(
     const line: Line = {
       kernel: "block_stack_step",
       shape: blockStackShape(stack),
-      tolerance: STACK_TOLERANCE,
+      tolerance: stepTolerance(device, STACK_TOLERANCE),
       compared: 2,
     };
     if (!options.wants(line.kernel, line.shape) || (options.quick && stack.name !== "tiny64")) continue;
@@ -241,7 +242,7 @@ export async function runPeers(
     const start = performance.now();
     const own = await createBlockStack(device, stack, data);
     try {
-      const maxError = await checkBlockStack(stack, data, own);
+      const maxError = await checkBlockStack(stack, data, own, line.tolerance);
       const work = own.program.plan.dispatches.reduce(
         (sum, { kernel: k }) => ({ flops: sum.flops + k.flops, bytes: sum.bytes + k.bytes }),
         { flops: 0, bytes: 0 },

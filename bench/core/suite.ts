@@ -167,7 +167,7 @@ export async function measureCase(
       ...rates(ceilings, one.launch.kernel, timings[i]!),
       coldMs: one.launch.coldMs,
       maxError: one.maxError,
-      tolerance: benchCase.tolerance,
+      tolerance: one.tolerance,
       compared: one.compared,
     }));
   } finally {

@@ -1,6 +1,7 @@
 /** Timing a whole training step: in one pass, then split per kernel, and what it costs the host. */
 import type { Device } from "../../engine/index.js";
 import { EngineError, KernelError } from "../../engine/index.js";
+import { stepTolerance } from "./block_stack.js";
 import type { Ceilings } from "./ceilings.js";
 import type { StepCase } from "./cases/steps.js";
 import { WrongResultError } from "./kernel_case.js";
@@ -59,7 +60,7 @@ export async function measureStep(
       ceilingFraction: least / timing!.median,
       coldMs,
       maxError,
-      tolerance: step.tolerance,
+      tolerance: stepTolerance(device, step.tolerance),
       compared: step.compared,
       step: {
         dispatches: program.plan.dispatches.length,

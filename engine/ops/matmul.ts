@@ -25,6 +25,8 @@ interface MatmulAttributes {
   readonly M: number;
   readonly N: number;
   readonly K: number;
+  /** The operand that is a gradient. */
+  readonly gradient: "a" | "b" | null;
 }
 
 const matmulOperation: Operation<MatmulAttributes> = {
@@ -38,16 +40,21 @@ const matmulOperation: Operation<MatmulAttributes> = {
   },
   gradient({ attributes: { layout }, inputs: [a, b, bias], gradients: [dc] }) {
     const [da, db] = {
-      nn: () => [product("nt", dc!, b!), product("tn", a!, dc!)],
-      nt: () => [product("nn", dc!, b!), product("tn", dc!, a!)],
-      tn: () => [product("nt", b!, dc!), product("nn", a!, dc!)],
+      nn: () => [product("nt", dc!, b!, { gradient: "a" }), product("tn", a!, dc!, { gradient: "b" })],
+      nt: () => [product("nn", dc!, b!, { gradient: "a" }), product("tn", dc!, a!, { gradient: "a" })],
+      tn: () => [product("nt", b!, dc!, { gradient: "b" }), product("nn", a!, dc!, { gradient: "b" })],
     }[layout]();
     return bias ? [da!, db!, sumTo(dc!, bias.shape)] : [da!, db!];
   },
 };
 
 /** The product in one layout of [batch, rows, columns] or [rows, columns] tensors. */
-function product(layout: Layout, a: Tensor, b: Tensor, bias?: Tensor): Tensor {
+function product(
+  layout: Layout,
+  a: Tensor,
+  b: Tensor,
+  { bias, gradient = null }: { readonly bias?: Tensor; readonly gradient?: "a" | "b" | null } = {},
+): Tensor {
   const [rowsA, columnsA] = a.shape.slice(-2) as [number, number];
   const [rowsB, columnsB] = b.shape.slice(-2) as [number, number];
   const [M, K] = layout === "tn" ? [columnsA, rowsA] : [rowsA, columnsA];
@@ -62,7 +69,7 @@ function product(layout: Layout, a: Tensor, b: Tensor, bias?: Tensor): Tensor {
   return makeTensor(
     matmulOperation,
     inputs,
-    { layout, batch: sizeOf(lead), M, N, K },
+    { layout, batch: sizeOf(lead), M, N, K, gradient },
     [...lead, M, N],
     "f32",
   );
@@ -104,7 +111,7 @@ export function matmul(a: TensorLike, b: TensorLike, options: MatmulOptions = {}
     requireDtype("matmul bias", bias, "f32");
     requireShape("matmul bias", bias, [N]);
   }
-  const c = product(layout, left, y, bias);
+  const c = product(layout, left, y, bias && { bias });
   return unbatched ? reshape(c, [...lead, x.shape.at(-2)!, N]) : c;
 }
 

@@ -6,6 +6,10 @@ import { ArgumentError } from "./arguments.js";
 import { reasonOf } from "./run_folder.js";
 import { shown } from "../shown.js";
 
+/** Precisions of matrix products. */
+export const PRECISIONS = ["f32", "mixed"] as const;
+export type Precision = (typeof PRECISIONS)[number];
+
 /** Everything that decides a run. */
 export interface RunConfig {
   readonly preset: string;
@@ -25,6 +29,8 @@ export interface RunConfig {
   readonly memoryBudget: number | null;
   /** Kernels are chosen by measurement before the first step. */
   readonly autotune: boolean;
+  /** Of matrix products; `mixed` rounds their operands to f16. */
+  readonly precision: Precision;
   /** Files that the puzzles came from; null where the preset made them. */
   readonly data: string | null;
   readonly test: string | null;
@@ -68,6 +74,8 @@ function checked(value: unknown): RunConfig {
   // Absent in folders of before there was a choice, which then was what null or false stands for.
   const isCountOrAbsent = (v: unknown): v is number | null | undefined => v === undefined || isCountOrNull(v);
   const isFlagOrAbsent = (v: unknown): v is boolean | undefined => v === undefined || typeof v === "boolean";
+  const isPrecisionOrAbsent = (v: unknown): v is Precision | undefined =>
+    v === undefined || PRECISIONS.includes(v as Precision);
   const isObject = (v: unknown): v is Record<string, never> => typeof v === "object" && v !== null;
   return {
     preset: expect("preset", isText, "a preset's name"),
@@ -81,6 +89,7 @@ function checked(value: unknown): RunConfig {
     microBatch: expect("microBatch", isCountOrAbsent, "a number of rows or null") ?? null,
     memoryBudget: expect("memoryBudget", isCountOrAbsent, "a number of bytes or null") ?? null,
     autotune: expect("autotune", isFlagOrAbsent, "true or false") ?? false,
+    precision: expect("precision", isPrecisionOrAbsent, `one of ${PRECISIONS.join(", ")}`) ?? "f32",
     data: expect("data", isTextOrNull, "a path or null"),
     test: expect("test", isTextOrNull, "a path or null"),
     model: modelConfig(expect("model", isObject, "a model configuration")),

@@ -152,6 +152,14 @@ describe("the command line", () => {
     assert.deepEqual(await readdir(join(folder, "refused")), []);
   });
 
+  it("refuses mixed precision where the adapter has no subgroup matrices, and leaves no run folder behind", async () => {
+    const args = ["train", "--precision", "mixed", "--adapter", "software", "--out", "mixed"];
+    const { code, stderr } = await run(folder, ...args);
+    assert.equal(code, 1, stderr);
+    assert.match(stderr, /Mixed precision: .* lacks chromium-experimental-subgroup-matrix/);
+    assert.notInclude(await readdir(folder), "mixed");
+  });
+
   it("fails verify where there is nothing to replay, and where a fixture is torn", async () => {
     const nothing = await run(folder, "verify", "nothing", "--json");
     assert.equal(nothing.code, 1);

@@ -25,14 +25,14 @@ describe("run folders", () => {
     assert.equal(made.filter((m) => !m.taken).length, 1);
   });
 
-  it("reads the configuration of a run from before there were micro-batches, budgets and measured kernels", async () => {
+  it("reads the configuration of a run from before there were micro-batches, budgets, measured kernels and precisions", async () => {
     const { model, train } = findPreset("sudoku4")!;
     const old = {
       ...{ preset: "sudoku4", seed: 3, adapter: "a", stopAt: 0.9, evalEvery: 5, evalLimit: 8 },
       ...{ patience: null, keep: 3, data: null, test: null, model, train },
     };
     await writeFile(join(folder, RUN_CONFIG_FILE), JSON.stringify(old));
-    const absent = { microBatch: null, memoryBudget: null, autotune: false };
+    const absent = { microBatch: null, memoryBudget: null, autotune: false, precision: "f32" } as const;
     assert.deepEqual(await readRunConfig(folder), { ...old, ...absent });
     await writeFile(join(folder, RUN_CONFIG_FILE), JSON.stringify({ ...old, microBatch: "all" }));
     const error = await rejection(readRunConfig(folder));

@@ -4,9 +4,9 @@ import { openNodeDevice } from "../../engine/node/index.js";
 import { fixtureFolders } from "./fixtures.mjs";
 import type { Device } from "../../engine/index.js";
 
-/** Opens the adapter named by TEST_ADAPTER, default the software adapter, so that every machine tests the same. */
-export async function openTestDevice(): Promise<Device> {
-  return openNodeDevice({ adapter: process.env["TEST_ADAPTER"] ?? "software" });
+/** Opens the adapter named by TEST_ADAPTER, default the software adapter, so that every machine tests the same; with its experimental features on request. */
+export async function openTestDevice({ experimental = false } = {}): Promise<Device> {
+  return openNodeDevice({ adapter: process.env["TEST_ADAPTER"] ?? "software", robustness: !experimental });
 }
 
 /** A file below ../shared/fixtures; null where it is absent. */

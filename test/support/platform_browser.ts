@@ -1,8 +1,8 @@
 /** The browser's half of the platform. */
 import { openDevice, type Device } from "../../engine/index.js";
 
-/** Opens the page's adapter. */
-export async function openTestDevice(): Promise<Device> {
+/** Opens the page's adapter; experimental features are up to the browser's flags. */
+export async function openTestDevice(_options?: { experimental?: boolean }): Promise<Device> {
   return openDevice();
 }
 

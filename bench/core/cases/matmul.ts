@@ -1,6 +1,12 @@
 /** Matrix products: those of a model's layers and their gradients, squares, skinny and odd ones. */
 import { matmul, type Capabilities, type MatmulSpec } from "../../../kernels/index.js";
-import { sumTolerance, type Alternative, type Expected, type KernelCase } from "../kernel_case.js";
+import {
+  MIXED_TOLERANCE,
+  sumTolerance,
+  type Alternative,
+  type Expected,
+  type KernelCase,
+} from "../kernel_case.js";
 import { MODEL_SHAPES, type ModelShape } from "./shapes.js";
 
 /** A product as a case; the shape reads `<label> <layout> <M>x<N>x<K>`. */
@@ -37,11 +43,19 @@ export function matmulCase(label: string, spec: MatmulSpec, quick: boolean): Ker
   };
 }
 
-/** What the engine chooses, and what it would choose on the other kind of adapter. */
+/** What the engine chooses, the same in f32 where that is something else, and what it would choose on the other kind of adapter. */
 function matmulAlternatives(spec: MatmulSpec, capabilities: Capabilities): Alternative[] {
-  const other = { ...capabilities, software: !capabilities.software };
+  const { mixedPrecision: _, ...f32 } = capabilities;
+  const other = { ...f32, software: !capabilities.software };
+  const kernel = matmul(spec, f32);
+  const rounded = matmul(spec, capabilities);
   return [
-    { variant: "default", kernel: matmul(spec, capabilities) },
+    ...(rounded.name === kernel.name
+      ? [{ variant: "default", kernel }]
+      : [
+          { variant: "default", kernel: rounded, tolerance: MIXED_TOLERANCE + sumTolerance(spec.K) },
+          { variant: "f32", kernel },
+        ]),
     { variant: capabilities.software ? "gpu" : "software", kernel: matmul(spec, other) },
   ];
 }

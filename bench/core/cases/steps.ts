@@ -7,6 +7,7 @@ import {
   checkBlockStack,
   createBlockStack,
   STACK_TOLERANCE,
+  stepTolerance,
   type BlockStack,
 } from "../block_stack.js";
 import { checkHrmStep, createHrmStep, HRM_TOLERANCE, hrmFlops } from "../hrm_step.js";
@@ -25,6 +26,7 @@ export interface StepCase {
   readonly shape: string;
   readonly quick: boolean;
   readonly flops: number;
+  /** On a device whose products are in f32. */
   readonly tolerance: number;
   /** Numbers compared with float64. */
   readonly compared: number;
@@ -52,7 +54,7 @@ function blockStackCase(stack: BlockStack): StepCase {
       const step = await createBlockStack(device, stack, data);
       return {
         program: step.program,
-        check: () => checkBlockStack(stack, data, step),
+        check: () => checkBlockStack(stack, data, step, stepTolerance(device, STACK_TOLERANCE)),
         destroy: () => step.destroy(),
       };
     },
@@ -71,7 +73,7 @@ function hrmCase(name: string, config: HrmConfig, puzzles: number, quick: boolea
       const { trainer, state } = await createHrmStep(device, config, { puzzles, seed });
       return {
         program: trainer.program,
-        check: () => checkHrmStep(trainer, state, config),
+        check: () => checkHrmStep(trainer, state, config, stepTolerance(device, HRM_TOLERANCE)),
         destroy: () => trainer.destroy(),
       };
     },

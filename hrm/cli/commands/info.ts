@@ -17,7 +17,7 @@ export async function infoCommand(argv: readonly string[]): Promise<number> {
     process.stdout.write(parsed.text);
     return 0;
   }
-  const adapters = await listAdapters();
+  const adapters = await listAdapters({ robustness: false });
   for (const a of adapters) {
     const limits = Object.entries(a.limits).map(([name, value]) => `    ${name} ${value}`);
     const lines = [

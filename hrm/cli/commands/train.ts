@@ -2,6 +2,7 @@
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Device } from "../../../engine/index.js";
+import { useMixedPrecision } from "../../../engine/mixed_precision.js";
 import { DivergenceError, findNonFinite } from "../../diagnose.js";
 import { createSolver } from "../../evaluate.js";
 import { microBatchCount } from "../../micro_batches.js";
@@ -19,7 +20,7 @@ import { watchInterrupt } from "../interrupt.js";
 import { describeBlanks, describeSplits, splitsOf, withFiles } from "../puzzle_files.js";
 import { majorityOfBlanks, type PuzzleSplits } from "../../puzzles.js";
 import { formatDuration, wantsColor } from "../render.js";
-import { readRunConfig, RUN_CONFIG_FILE, type RunConfig } from "../run_config.js";
+import { PRECISIONS, readRunConfig, RUN_CONFIG_FILE, type Precision, type RunConfig } from "../run_config.js";
 import { createRunFolder, writeFileSafely } from "../run_folder.js";
 import { openRunLog, scoresLine, trainLine, type RunLog } from "../run_log.js";
 import { BEST_FILE, CHECKPOINT_FOLDER, openRunStore, type RunStore, type SaveOptions } from "../run_store.js";
@@ -102,6 +103,12 @@ const options: Readonly<Record<string, Option>> = {
     defaultText: "no",
     help: "first measure, for about 10 seconds, which variants of the matrix products are fastest here; results are kept for later runs",
   },
+  precision: {
+    type: "choice",
+    choices: PRECISIONS,
+    defaultText: "f32",
+    help: "of matrix products: mixed rounds their operands to f16 and sums in f32, on GPUs with subgroup matrices (experimental)",
+  },
   lr: { type: "float", help: "peak learning rate", defaultText },
   out: {
     type: "string",
@@ -142,6 +149,7 @@ export async function trainCommand(argv: readonly string[]): Promise<number> {
   const plan = values["resume"] === undefined ? await newPlan(values) : await resumedPlan(values);
   const device = await openAnnounced(values["adapter"] as string | undefined);
   try {
+    if (plan.run.precision === "mixed") await announceMixedPrecision(device);
     const folder = plan.folder ?? (await newFolder(values, plan, device));
     announce(plan, folder);
     return await runPlan({ device, plan, folder, json: values["json"] === true });
@@ -184,6 +192,7 @@ async function newPlan(values: OptionValues): Promise<Plan> {
     microBatch,
     memoryBudget: budget === undefined ? null : Math.floor(budget * GB),
     autotune: values["autotune"] === true,
+    precision: (values["precision"] as Precision | undefined) ?? "f32",
     data: data ?? null,
     test: test ?? null,
     ...{ model, train },
@@ -253,6 +262,13 @@ function stopAfterOf(values: OptionValues, step: number): number {
       `--stop-after: got ${stopAfter}; the run is at step ${step} already, so expected more than that.`,
     );
   return stopAfter ?? Infinity;
+}
+
+async function announceMixedPrecision(device: Device): Promise<void> {
+  const { M, N, K } = await useMixedPrecision(device);
+  say(
+    `precision mixed: products of f16 operands with f32 sums on subgroup matrices ${M}x${N}x${K}, which multiplied exactly in a test`,
+  );
 }
 
 /** Makes the run's folder with its configuration. */

@@ -1,0 +1,199 @@
+/** Products of rounded operands on subgroup matrices: on the device's own where it has them, emulated everywhere. */
+import { assert } from "chai";
+import { AdapterError, type Device } from "../../engine/index.js";
+import { SUBGROUP_MATRIX_FEATURE, useMixedPrecision } from "../../engine/mixed_precision.js";
+import { runKernel } from "../../engine/run_kernel.js";
+import { baselineCapabilities, type Capabilities, type Kernel } from "../../kernels/kernel.js";
+import {
+  matmul,
+  matmulName,
+  matmulVariants,
+  type MatmulLayout,
+  type MatmulSpec,
+} from "../../kernels/matmul.js";
+import {
+  GRADIENT_SCALE,
+  matrixVariants,
+  type SubgroupMatrices,
+} from "../../kernels/matmul_subgroup_matrices.js";
+import { createTrainer, type StepMetrics } from "../../hrm/index.js";
+import { testDevice } from "../support/device.js";
+import { openTestDevice } from "../support/platform.js";
+import { assertClose, poisoned, random } from "../support/random.js";
+import { emulated, EMULATED } from "../support/subgroup_matrices.js";
+import { randomPuzzles, official, training } from "../support/tiny.js";
+
+const LAYOUTS: MatmulLayout[] = ["nn", "nt", "tn"];
+
+const mixed = (capabilities: Capabilities, matrices: SubgroupMatrices): Capabilities => ({
+  ...capabilities,
+  mixedPrecision: { name: "test", variants: (product) => matrixVariants(product, matrices) },
+});
+
+/** Relative error of an operand that was rounded to either of its neighbours in f16. */
+const F16_EPS = 2 ** -10;
+
+interface CheckOptions extends Partial<Capabilities> {
+  /** What becomes of each kernel before it runs. */
+  readonly of?: (kernel: Kernel) => Kernel;
+  /** Which of the variants, by their place in the list; all by default. */
+  readonly variants?: readonly number[];
+  /** Relative error of each operand. */
+  readonly rounding?: number;
+  /** Magnitude of the gradient. */
+  readonly size?: number;
+}
+
+/** Runs the variants of a product on poisoned memory and compares each with float64. */
+async function check(
+  device: Device,
+  spec: MatmulSpec,
+  matrices: SubgroupMatrices,
+  { of = (kernel) => kernel, variants, rounding = 0, size = 1, ...limits }: CheckOptions = {},
+): Promise<void> {
+  const { layout, M, N, K, batch = 1, gradient } = spec;
+  const capabilities = mixed({ ...device.capabilities, ...limits }, matrices);
+  const scaled = (data: Float32Array, is: boolean) => (is ? data.map((x) => x * size) : data);
+  const a = scaled(random(batch * M * K), gradient === "a");
+  const b = scaled(random(batch * K * N), gradient === "b");
+  const bias = random(N);
+  const residual = random(batch * M * N);
+  const value = new Float64Array(batch * M * N);
+  const scale = new Float64Array(batch * M * N);
+  for (let i = 0; i < value.length; i++) {
+    const [n, m, g] = [i % N, Math.floor(i / N) % M, Math.floor(i / (N * M))];
+    for (let k = 0; k < K; k++) {
+      const product =
+        a[g * M * K + (layout === "tn" ? k * M + m : m * K + k)]! *
+        b[g * K * N + (layout === "nt" ? n * K + k : k * N + n)]!;
+      value[i]! += product;
+      scale[i]! += Math.abs(product);
+    }
+    if (spec.bias) value[i]! += bias[n]!;
+    if (spec.residual) value[i]! += residual[i]!;
+  }
+  const added = spec.bias || spec.residual ? 1 : 0;
+  const all = matmulVariants(spec, capabilities);
+  const names = variants ? variants.map((v) => all.at(v)!) : all;
+  assert.isNotEmpty(names);
+  for (const name of names) {
+    assert.match(name, /^m\d+x\d+x\d+_\dx\d_f16$/);
+    const kernel = of(matmul(spec, { ...capabilities, choices: { [matmulName(spec)]: name } }));
+    const { c } = await runKernel(device, kernel, { a, b, bias, residual, c: poisoned(batch * M * N) });
+    // Two rounded operands; sums in f32 of products that f32 holds.
+    assertClose(c!, value, (i) => (2 * rounding + 1e-6) * scale[i]! + 1e-6 * added, kernel.name);
+  }
+}
+
+describe("mixed precision", () => {
+  describe("on emulated subgroup matrices", () => {
+    /** The smallest tile, which compiles fastest. */
+    const smallest = [0];
+    LAYOUTS.forEach((layout, l) => {
+      it(`${layout} agrees with float64 past a tile edge`, async () => {
+        const device = await testDevice();
+        await check(device, { layout, M: 12, N: 20, K: 12 }, EMULATED, { of: emulated, variants: smallest });
+        await check(device, { layout, M: 11, N: 9, K: 10 }, EMULATED, { of: emulated, variants: smallest });
+      });
+      it(`${layout} takes a batch, a bias, a residual and a gradient`, async () => {
+        const device = await testDevice();
+        const options = { of: emulated, variants: smallest, maxComputeWorkgroupsPerDimension: 5 };
+        const added = { bias: true, residual: true };
+        await check(device, { layout, M: 9, N: 20, K: 8, batch: 2, ...added }, EMULATED, options);
+        await check(device, { layout, M: 20, N: 7, K: 5, bias: true, gradient: "a" }, EMULATED, options);
+        await check(device, { layout, M: 5, N: 19, K: 6, residual: true, gradient: "b" }, EMULATED, options);
+      });
+      // The largest takes long to compile and differs in nothing but counts.
+      it(`${layout} agrees with float64 in larger tiles @slow`, async () => {
+        const device = await testDevice();
+        const variants = [2 + l];
+        await check(device, { layout, M: 36, N: 31, K: 11 }, EMULATED, { of: emulated, variants });
+      });
+    });
+  });
+
+  it("leaves products that are smaller than one matrix in f32", () => {
+    const capabilities = mixed(baselineCapabilities, { ...EMULATED, M: 16, N: 16, K: 16 });
+    for (const size of [{ M: 15 }, { N: 15 }, { K: 15 }]) {
+      const spec = { layout: "nt", M: 64, N: 64, K: 64, ...size } as const;
+      assert.deepEqual(matmul(spec, capabilities), matmul(spec, baselineCapabilities));
+    }
+  });
+
+  it("offers tiles that the device has the memory and the threads for", () => {
+    const spec = { layout: "nn", M: 4096, N: 4096, K: 64 } as const;
+    const tensorCores = { M: 16, N: 16, K: 16, component: "f16", subgroupSize: 32 } as const;
+    const offered = (limits: Partial<Capabilities>) =>
+      matmulVariants(spec, mixed({ ...baselineCapabilities, ...limits }, tensorCores));
+    assert.equal(offered({ maxComputeWorkgroupStorageSize: 49152 })[0], "m128x128x32_2x2_f16");
+    assert.notInclude(offered({}), "m128x128x32_2x2_f16", "needs more than 16 KB");
+    assert.notInclude(offered({ maxComputeInvocationsPerWorkgroup: 128 }), "m128x128x32_4x2_f16");
+  });
+
+  it("says what a device lacks that cannot", async () => {
+    const device = await testDevice();
+    const without = { ...device, gpu: device.gpu, adapter: { ...device.adapter, features: [] } };
+    await useMixedPrecision(without as unknown as Device).then(
+      () => assert.fail("no error"),
+      (error: unknown) => {
+        assert.instanceOf(error, AdapterError);
+        assert.include((error as Error).message, `lacks ${SUBGROUP_MATRIX_FEATURE}`);
+      },
+    );
+    assert.notProperty(device.capabilities, "mixedPrecision");
+  });
+
+  describe("on the device's subgroup matrices", () => {
+    let device: Device;
+    let matrices: SubgroupMatrices;
+    before(async function () {
+      device = await openTestDevice({ experimental: true });
+      if (device.adapter.features.includes(SUBGROUP_MATRIX_FEATURE))
+        matrices = await useMixedPrecision(device);
+      else {
+        console.log(`      skipped: ${device.adapter.name} has no ${SUBGROUP_MATRIX_FEATURE}`);
+        this.skip();
+      }
+    });
+    after(() => device.destroy());
+
+    for (const layout of LAYOUTS)
+      it(`${layout} agrees with float64 within what rounding allows @slow`, async function () {
+        this.timeout(600_000);
+        const { M, N, K } = matrices;
+        // A CPU takes minutes to compile the larger tiles.
+        const options = { rounding: F16_EPS, ...(device.capabilities.software && { variants: [0] }) };
+        for (const spec of [
+          { layout, M: 2 * M, N: 2 * N, K: 2 * K },
+          { layout, M: 4 * M + 3, N: 4 * N + 5, K: 2 * K + 7, bias: true, residual: true },
+        ])
+          await check(device, spec, matrices, options);
+        const gradient = { layout, M: M + 4, N: N + 4, K: 64, gradient: "a" } as const;
+        // Without the scale, f16 keeps 3 bits of numbers around 2^-21.
+        await check(device, gradient, matrices, { ...options, size: 2 ** -21 });
+        assert.isBelow(2 ** -21 * 8, 2 ** -14, "such numbers are subnormal in f16");
+        assert.isAbove(2 ** -21 * GRADIENT_SCALE, 2 ** -14, "and scaled they are not");
+      });
+
+    it("gives a training step's losses and gradient norm up to rounding @slow", async function () {
+      this.timeout(600_000);
+      const config = { ...official, hidden_size: 4 * matrices.K, num_heads: 2, batch_size: 2 * matrices.M };
+      const data = randomPuzzles(64, config, 3);
+      const steps = async (on: Device): Promise<StepMetrics[]> => {
+        const trainer = await createTrainer({ device: on, config, train: training, data, seed: 5 });
+        try {
+          await trainer.run(3);
+          return await trainer.metrics();
+        } finally {
+          trainer.destroy();
+        }
+      };
+      const rounded = await steps(device);
+      const exact = await steps(await testDevice());
+      rounded.forEach((step, i) => {
+        assert.approximately(step.lm_loss, exact[i]!.lm_loss, 0.02 * exact[i]!.lm_loss);
+        assert.approximately(step.gradientNorm, exact[i]!.gradientNorm, 0.05 * exact[i]!.gradientNorm);
+      });
+    });
+  });
+});
