@@ -233,6 +233,8 @@ function showOmissions({ skipped, refused }: Pick<Report, "skipped" | "refused">
   if (skipped.length > 0) show(`\nskipped:\n${skipped.map(omissionRow).join("\n")}`);
 }
 
+// Unless all of it was done: a process whose promises wait for nothing ends without a word.
+process.exitCode = 1;
 main(process.argv.slice(2)).then(
   (code) => {
     process.exitCode = code;

@@ -7,7 +7,6 @@ import type { TorchGreeting, TorchProcess } from "./core/torch_peer.js";
 export function startTorch(script: string): TorchProcess {
   const python = process.env["PYTHON"] || "python3";
   const child = spawn(python, [script], { stdio: ["pipe", "pipe", "pipe"] });
-  child.unref();
   const waiting: { resolve: (line: unknown) => void; reject: (error: Error) => void }[] = [];
   let errors = "";
   child.stderr.on("data", (text: Buffer) => {

@@ -12,8 +12,12 @@ const EXAMPLE = "bench/examples/rms_norm.ts";
 
 function bench(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
   return new Promise((done) =>
-    execFile(process.execPath, ["build/bench/main.js", ...args], (error, stdout, stderr) =>
-      done({ code: error ? Number(error.code) : 0, stdout, stderr }),
+    // No interpreter has PyTorch here.
+    execFile(
+      process.execPath,
+      ["build/bench/main.js", ...args],
+      { env: { ...process.env, PYTHON: "false" } },
+      (error, stdout, stderr) => done({ code: error ? Number(error.code) : 0, stdout, stderr }),
     ),
   );
 }
@@ -49,6 +53,19 @@ describe("npm run bench @slow", () => {
       assert.match(stderr, message);
       assert.equal(stdout, "");
     }
+  });
+
+  it("runs beside peers that are not there, and says why they are not", async () => {
+    const { code, stdout, stderr } = await bench(
+      ...["--peers", "--quick", "--adapter", "software", "--json"],
+      ...["--filter", "matmul odd nn"],
+    );
+    assert.equal(code, 0, stderr);
+    const report = parseReport(stdout.trimEnd().split("\n").at(-1)!);
+    assert.isNotEmpty(report.results);
+    assert.isTrue(
+      report.skipped.some(({ variant, reason }) => variant === "PyTorch" && reason.includes("false ended")),
+    );
   });
 
   it("checks and times a kernel of the user's beside ours, and compares two runs", async () => {
