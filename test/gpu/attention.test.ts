@@ -139,7 +139,7 @@ const SHAPES = [
 describe("attention", () => {
   for (const { variant, software } of VARIANTS) {
     for (const causal of [false, true]) {
-      it(`agrees with float64, forward and backward, ${causal ? "causal, " : ""}${variant}`, async () => {
+      it(`agrees with float64, forward and backward, ${causal ? "causal, " : ""}${variant}${causal ? " @slow" : ""}`, async () => {
         for (const [batch, length, heads, headDim] of SHAPES)
           await check({ batch, length, heads, headDim, causal }, { software });
       });

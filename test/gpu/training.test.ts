@@ -105,7 +105,7 @@ describe("training", () => {
       }
     });
 
-    it(`comes to the same bits when the GPU's draws are recorded and injected (${name})`, async () => {
+    it(`comes to the same bits when the GPU's draws are recorded and injected (${name})${name === "official" ? " @slow" : ""}`, async () => {
       const device = await testDevice();
       const trainer = await trainerOf(device, config, 3);
       const puzzles = uploadPuzzles(device, randomPuzzles(23, config, 5), "recorded");
