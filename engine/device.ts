@@ -38,12 +38,10 @@ export interface DeviceOptions {
   maxSubmissionMs?: number;
 }
 
-const USEFUL_FEATURES = [
-  "subgroups",
-  "shader-f16",
-  "timestamp-query",
-  "chromium-experimental-subgroup-matrix",
-] as const;
+/** The feature behind which browsers and Dawn keep subgroup matrices; its name may change. */
+export const SUBGROUP_MATRIX_FEATURE = "chromium-experimental-subgroup-matrix";
+
+const USEFUL_FEATURES = ["subgroups", "shader-f16", "timestamp-query", SUBGROUP_MATRIX_FEATURE] as const;
 
 const USEFUL_LIMITS = [
   "maxBufferSize",

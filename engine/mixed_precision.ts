@@ -3,18 +3,15 @@
  * cores). Everything else stays f32: weights and their averages, moments, norms, softmax and losses (Micikevicius et
  * al. 2018).
  */
-import type { MatmulLayout } from "../kernels/matmul.js";
-import { matmul } from "../kernels/matmul.js";
+import { matmul, type MatmulLayout } from "../kernels/matmul.js";
 import { matrixVariants, type SubgroupMatrices } from "../kernels/matmul_subgroup_matrices.js";
 import type { Capabilities } from "../kernels/kernel.js";
-import type { Device } from "./device.js";
+import { SUBGROUP_MATRIX_FEATURE, type Device } from "./device.js";
 import { AdapterError } from "./errors.js";
 import { runKernel } from "./run_kernel.js";
 
+export { SUBGROUP_MATRIX_FEATURE };
 export type { SubgroupMatrices } from "../kernels/matmul_subgroup_matrices.js";
-
-/** The WebGPU feature behind which browsers and Dawn keep subgroup matrices; its name may change. */
-export const SUBGROUP_MATRIX_FEATURE = "chromium-experimental-subgroup-matrix";
 
 /** As `GPUAdapterInfo.subgroupMatrixConfigs` lists them. */
 interface MatrixConfig {

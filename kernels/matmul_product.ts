@@ -36,6 +36,9 @@ export interface NamedVariant {
   readonly build: () => Variant;
 }
 
+/** Workgroups of large tiles below which smaller tiles fill a GPU better. */
+export const ENOUGH_WORKGROUPS = 128;
+
 /** Vector width at which rows of `length` contiguous elements can be bound. */
 export function widthOf(length: number): 1 | 4 {
   return length % 4 === 0 ? 4 : 1;

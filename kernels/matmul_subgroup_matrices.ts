@@ -5,6 +5,7 @@
 import { KernelError } from "./kernel.js";
 import {
   addends,
+  ENOUGH_WORKGROUPS,
   inVectors,
   productBindings,
   widthOf,
@@ -43,8 +44,6 @@ const TILES: readonly MatrixTile[] = [
   { rows: 2, columns: 2, subgroupRows: 2, subgroupColumns: 2, depth: 2 },
   { rows: 1, columns: 1, subgroupRows: 2, subgroupColumns: 2, depth: 2 },
 ];
-/** Workgroups of large tiles below which smaller tiles fill a GPU better. */
-const ENOUGH_WORKGROUPS = 128;
 /** Elements between the staged rows' ends and the next row, which spread rows over the banks of the memory. */
 const PADDING = 8;
 

@@ -1,6 +1,7 @@
 /** Matmul made for GPUs: tiles of a and b are staged in workgroup memory, a block of c to a thread. */
 import {
   addends,
+  ENOUGH_WORKGROUPS,
   inVectors,
   productBindings,
   widthOf,
@@ -29,8 +30,6 @@ const TILES: readonly WorkgroupTile[] = [
   { rows: 128, columns: 128, depth: 8, threadRows: 8, threadColumns: 8 },
   { rows: 128, columns: 128, depth: 16, threadRows: 8, threadColumns: 8 },
 ];
-/** Workgroups of large tiles below which smaller tiles fill a GPU better. */
-const ENOUGH_WORKGROUPS = 128;
 
 const threadsOf = ({ rows, columns, threadRows, threadColumns }: WorkgroupTile): number =>
   (rows / threadRows) * (columns / threadColumns);
