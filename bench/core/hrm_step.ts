@@ -8,6 +8,7 @@ import {
   trainConfig,
   type HrmConfig,
   type StateDict,
+  type StepMetrics,
   type Trainer,
 } from "../../hrm/index.js";
 import { crossEntropy64, layer64, linear64, type LayerWeights } from "./float64.js";
@@ -25,6 +26,9 @@ export function hrmFlops(config: HrmConfig): number {
   return forward + backward + second;
 }
 
+/** At its full learning rate from the first step, whose update is then large enough to be compared. */
+export const HRM_TRAINING = trainConfig({ total_steps: 100_000, lr: 1e-4, lr_warmup_steps: 0 });
+
 /** Puzzles of random tokens; training on them teaches nothing, which takes as long. */
 export async function createHrmStep(
   device: Device,
@@ -37,7 +41,7 @@ export async function createHrmStep(
   const trainer = await createTrainer({
     device,
     config,
-    train: trainConfig({ total_steps: 100_000, lr: 1e-4 }),
+    train: HRM_TRAINING,
     data: {
       count: puzzles,
       length: config.seq_len,
@@ -54,9 +58,18 @@ export async function createHrmStep(
 /** f32 through every layer of a segment, one loss out. */
 export const HRM_TOLERANCE = 1e-4;
 
+/** What a first step computed, and from what. */
+export interface FirstStep {
+  readonly metrics: StepMetrics;
+  /** [B, S] */
+  readonly inputs: Int32Array;
+  readonly labels: Int32Array;
+  /** Relative error of the language-model loss. */
+  readonly error: number;
+}
+
 /**
  * Runs the first step and compares its language-model loss with float64.
- * @returns the relative error
  * @throws WrongResultError
  */
 export async function checkHrmStep(
@@ -64,11 +77,12 @@ export async function checkHrmStep(
   state: StateDict,
   config: HrmConfig,
   tolerance = HRM_TOLERANCE,
-): Promise<number> {
+): Promise<FirstStep> {
   await trainer.run(1);
-  const [first] = await trainer.metrics();
+  const metrics = (await trainer.metrics())[0]!;
   const { carry } = trainer.memory;
-  const [inputs, labels] = [await carry.inputs.read(), await carry.labels.read()];
+  const inputs = (await carry.inputs.read()) as Int32Array;
+  const labels = (await carry.labels.read()) as Int32Array;
   const { batch_size: B, seq_len: S } = config;
   // Equal rows have equal losses.
   const known = new Map<string, number>();
@@ -80,12 +94,12 @@ export async function checkHrmStep(
     if (!known.has(key)) known.set(key, loss64(config, state, row, answer));
     expected += known.get(key)!;
   }
-  const error = Math.abs(first!.lm_loss - expected) / Math.abs(expected);
+  const error = Math.abs(metrics.lm_loss - expected) / Math.abs(expected);
   if (!(error <= tolerance))
     throw new WrongResultError(
-      `training step: the first loss is ${first!.lm_loss}; expected ${expected} within ${tolerance * 100}%.`,
+      `training step: the first loss is ${metrics.lm_loss}; expected ${expected} within ${tolerance * 100}%.`,
     );
-  return error;
+  return { metrics, inputs, labels, error };
 }
 
 /** Mean cross entropy of one puzzle after the first segment, from the initial states. */

@@ -1,6 +1,6 @@
 /** Whole training steps: of a plain block stack, which peers can run too, and of HRM. */
 import type { Device, Program } from "../../../engine/index.js";
-import { modelConfig, type HrmConfig } from "../../../hrm/index.js";
+import { derive, modelConfig, type HrmConfig } from "../../../hrm/index.js";
 import {
   blockStackData,
   blockStackFlops,
@@ -61,10 +61,23 @@ function blockStackCase(stack: BlockStack): StepCase {
   };
 }
 
-function hrmCase(name: string, config: HrmConfig, puzzles: number, quick: boolean): StepCase {
+/** A training step of HRM, on so many different puzzles. */
+export interface HrmStep {
+  readonly shape: string;
+  readonly config: HrmConfig;
+  readonly puzzles: number;
+  readonly quick: boolean;
+}
+
+function hrmStep(name: string, config: HrmConfig, puzzles: number, quick: boolean): HrmStep {
+  const { hidden_size: D, batch_size: B } = config;
+  return { shape: `${name} D${D} S${derive(config).totalLength} B${B}`, config, puzzles, quick };
+}
+
+function hrmCase({ shape, config, puzzles, quick }: HrmStep): StepCase {
   return {
     kernel: "training_step",
-    shape: `${name} D${config.hidden_size} S${config.seq_len + (config.puzzle_emb_ndim > 0 ? 1 : 0)} B${config.batch_size}`,
+    shape,
     quick,
     flops: hrmFlops(config),
     tolerance: HRM_TOLERANCE,
@@ -73,7 +86,9 @@ function hrmCase(name: string, config: HrmConfig, puzzles: number, quick: boolea
       const { trainer, state } = await createHrmStep(device, config, { puzzles, seed });
       return {
         program: trainer.program,
-        check: () => checkHrmStep(trainer, state, config, stepTolerance(device, HRM_TOLERANCE)),
+        async check() {
+          return (await checkHrmStep(trainer, state, config, stepTolerance(device, HRM_TOLERANCE))).error;
+        },
         destroy: () => trainer.destroy(),
       };
     },
@@ -105,18 +120,23 @@ const small = {
 } as const;
 const official = { puzzle_emb_ndim: 512, num_puzzle_identifiers: 1 } as const;
 
-/** Every training step. `tiny32` is halt-only as its preset is; the others run the second forward. */
-export const trainingSteps: readonly StepCase[] = [
-  ...BLOCK_STACKS.map(blockStackCase),
-  hrmCase(
+/** `tiny32` is halt-only as its preset is; the others run the second forward. */
+export const HRM_STEPS: readonly HrmStep[] = [
+  hrmStep(
     "tiny32",
     modelConfig({ ...tiny, hidden_size: 32, swiglu_multiple: 32, halt_only: true }),
     16,
     true,
   ),
-  hrmCase("tiny64", modelConfig({ ...tiny, hidden_size: 64 }), 16, true),
-  hrmCase("small", modelConfig(small), 2, true),
-  hrmCase("official/8", modelConfig({ ...official, batch_size: 8 }), 1, false),
-  hrmCase("official/32", modelConfig({ ...official, batch_size: 32 }), 1, false),
-  hrmCase("official", modelConfig(official), 1, true),
+  hrmStep("tiny64", modelConfig({ ...tiny, hidden_size: 64 }), 16, true),
+  hrmStep("small", modelConfig(small), 2, true),
+  hrmStep("official/8", modelConfig({ ...official, batch_size: 8 }), 1, false),
+  hrmStep("official/32", modelConfig({ ...official, batch_size: 32 }), 1, false),
+  hrmStep("official", modelConfig(official), 1, true),
+];
+
+/** Every training step. */
+export const trainingSteps: readonly StepCase[] = [
+  ...BLOCK_STACKS.map(blockStackCase),
+  ...HRM_STEPS.map(hrmCase),
 ];
