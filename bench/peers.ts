@@ -15,7 +15,10 @@ const folder = join(dirname(fileURLToPath(import.meta.url)), "../../bench/peers"
 
 /** Opens every peer on an adapter of the same driver as `device`; those that cannot say why. */
 export async function openPeers(device: Device): Promise<NamedPeer[]> {
-  return [...(await openLibraries(device)), ...(await openTorch(startTorch(join(folder, "torch_peer.py"))))];
+  return [
+    ...(await openLibraries(device)),
+    ...(await openTorch(startTorch(join(folder, "torch_peer.py"), { files: true }))),
+  ];
 }
 
 async function openLibraries(device: Device): Promise<NamedPeer[]> {

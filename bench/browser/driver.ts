@@ -38,7 +38,7 @@ export async function runInBrowser(
   const folder = await mkdtemp(join(tmpdir(), "bench-page-"));
   const installed = peers && existsSync(join(peerFolder, "node_modules"));
   await bundle(folder, installed);
-  const torch = peers ? startTorch(join(peerFolder, "torch_peer.py")) : null;
+  const torch = peers ? startTorch(join(peerFolder, "torch_peer.py"), { files: false }) : null;
   const request: Request = {
     ...options,
     peers: torch && {

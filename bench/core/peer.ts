@@ -1,5 +1,6 @@
 /** Other libraries on the same adapter, shapes and data: checked against the same reference, timed in turn with ours. */
-import type { Device } from "../../engine/index.js";
+import type { Device, Program } from "../../engine/index.js";
+import type { HrmConfig, StateDict, StepMetrics, TrainConfig } from "../../hrm/index.js";
 import {
   blockStackData,
   blockStackFlops,
@@ -12,13 +13,15 @@ import {
   type BlockStack,
 } from "./block_stack.js";
 import type { Ceilings } from "./ceilings.js";
-import { BLOCK_STACKS, blockStackShape } from "./cases/steps.js";
+import { BLOCK_STACKS, blockStackShape, HRM_STEPS } from "./cases/steps.js";
+import { createHrmStep, hrmFlops, HRM_TOLERANCE, HRM_TRAINING } from "./hrm_step.js";
+import { checkPeerSteps, referenceSteps } from "./peer_hrm.js";
 import { check, prepare, WrongResultError, type Buffers } from "./kernel_case.js";
 import { SHARED_CASES, type SharedCase, type Sizes } from "./peer_cases.js";
 import { timeInTurn, within, type PeerWork } from "./peer_timing.js";
 import { randomSource } from "./random.js";
 import type { Omission, PeerResult, Result } from "./report.js";
-import { estimateSeconds, rates } from "./roofline.js";
+import { estimateSeconds, rates, type Work } from "./roofline.js";
 
 export interface PeerOperation extends PeerWork {
   /** The result of the last run. */
@@ -34,6 +37,14 @@ export interface PeerStep extends PeerWork {
   weights(): Promise<Record<string, ArrayLike<number>>>;
 }
 
+/** What HRM's step is compared by. */
+export type HrmMetrics = Pick<StepMetrics, "lm_loss" | "q_halt_loss" | "gradientNorm">;
+
+export interface PeerHrmStep extends PeerWork {
+  /** Of the last run. */
+  metrics(): Promise<HrmMetrics>;
+}
+
 /** An opened library. */
 export interface Peer {
   /** Absent where only whole steps are asked for; null for an operation that the library does not have. */
@@ -43,8 +54,15 @@ export interface Peer {
     spec: BlockStack & { learningRate: number },
     data: { x: Float32Array; labels: Int32Array; weights: Record<string, unknown> },
   ): PeerStep | Promise<PeerStep>;
-  /** Of loss and slope of a step, where the library computes it with another precision than f32. */
+  /** Absent where the library is not asked for it. */
+  hrmStep?(
+    spec: { config: HrmConfig; train: TrainConfig },
+    data: { state: StateDict; inputs: Int32Array; labels: Int32Array },
+  ): PeerHrmStep | Promise<PeerHrmStep>;
+  /** Of what a step is compared by, where the library computes it with another precision than f32. */
   readonly stepTolerance?: number;
+  /** Largest relative error of a number that the library rounds to its precision, where that is not f32. */
+  readonly rounding?: number;
 }
 
 /** A library with its version, or why it is not here. */
@@ -214,7 +232,8 @@ export async function runPeers(
           return (
             work && {
               work,
-              check: async () => compare(shared, data.inputs, await work.read(), randomSource(options.seed)),
+              check: async () =>
+                compare(shared, data.inputs, await work.read(), randomSource(options.seed), peer),
             }
           );
         });
@@ -243,10 +262,6 @@ export async function runPeers(
     const own = await createBlockStack(device, stack, data);
     try {
       const maxError = await checkBlockStack(stack, data, own, line.tolerance);
-      const work = own.program.plan.dispatches.reduce(
-        (sum, { kernel: k }) => ({ flops: sum.flops + k.flops, bytes: sum.bytes + k.bytes }),
-        { flops: 0, bytes: 0 },
-      );
       contestants.push({
         peer: null,
         maxError,
@@ -281,14 +296,60 @@ export async function runPeers(
         });
         contestants.push(...taken);
       }
-      await publish(line, work, contestants);
+      await publish(line, planned(own.program), contestants);
     } finally {
       for (const { work } of contestants) work.dispose();
       own.destroy();
     }
   }
+
+  const trained = opened.filter(({ peer }) => !!peer.hrmStep);
+  for (const { shape, config, puzzles } of trained.length > 0 ? HRM_STEPS : []) {
+    const line: Line = {
+      kernel: "training_step",
+      shape,
+      tolerance: stepTolerance(device, HRM_TOLERANCE),
+      compared: 1,
+    };
+    if (!options.wants(line.kernel, shape) || (options.quick && !shape.startsWith("tiny64"))) continue;
+    if (!begins(line, hrmFlops(config))) continue;
+    const contestants: Contestant[] = [];
+    const start = performance.now();
+    const { trainer, state } = await createHrmStep(device, config, { puzzles, seed: options.seed });
+    try {
+      const { program } = trainer;
+      const { error, reference } = await referenceSteps(trainer, state, config, line.tolerance);
+      contestants.push({
+        peer: null,
+        maxError: error,
+        coldMs: performance.now() - start,
+        work: { run: () => program.run(), drain: () => device.idle(), dispose: () => undefined },
+      });
+      for (const { name, peer } of trained) {
+        const taken = await takeOn(line, name, async () => {
+          const step = await peer.hrmStep!({ config, train: HRM_TRAINING }, { state, ...reference });
+          return {
+            work: step,
+            check: () => checkPeerSteps(step, reference, Math.max(peer.stepTolerance ?? 0, line.tolerance)),
+          };
+        });
+        contestants.push(...taken);
+      }
+      await publish(line, planned(program), contestants);
+    } finally {
+      for (const { work } of contestants) work.dispose();
+      trainer.destroy();
+    }
+  }
   return { results, peers: peerResults, skipped, refused };
 }
+
+/** Operations and bytes of all kernels of a program. */
+const planned = ({ plan }: Program): Work =>
+  plan.dispatches.reduce(
+    (sum, { kernel: k }) => ({ flops: sum.flops + k.flops, bytes: sum.bytes + k.bytes }),
+    { flops: 0, bytes: 0 },
+  );
 
 const tooLong = (flops: number, seconds: number, budget: number): string =>
   `${(flops / 1e9).toPrecision(3)} GFLOP: about ${seconds.toPrecision(2)} s a run here for ours, budget ${budget} s`;
@@ -323,22 +384,23 @@ function ownWork(device: Device, encode: (pass: GPUComputePassEncoder) => void):
 }
 
 function compare(
-  { ours, output }: SharedCase,
+  { ours, output, spec }: SharedCase,
   inputs: Buffers,
   values: ArrayLike<number>,
   random: ReturnType<typeof randomSource>,
+  { rounding = 0 }: Peer,
 ): number {
   const length = ours.outputs[output]!;
   if (values.length !== length) throw new WrongResultError(`${values.length} elements instead of ${length}.`);
+  const tolerance = ours.tolerance * PEER_TOLERANCE + roundedTolerance(rounding, Number(spec["K"]));
   let maxError = 0;
   for (const i of [0, length - 1, ...random.integers(COMPARED - 2, 0, length)]) {
     const { value, scale } = ours.expected(inputs, output, i);
     const difference = Math.abs(values[i]! - value);
     const error = difference === 0 ? 0 : difference / scale;
-    if (!(error <= ours.tolerance * PEER_TOLERANCE))
-      throw new WrongResultError(
-        `element ${i} is ${values[i]}; expected ${value} within ${ours.tolerance * PEER_TOLERANCE * scale}.`,
-      );
+    const allowed = tolerance * scale + rounding * Math.abs(value);
+    if (!(difference <= allowed))
+      throw new WrongResultError(`element ${i} is ${values[i]}; expected ${value} within ${allowed}.`);
     maxError = Math.max(maxError, error);
   }
   return maxError;
@@ -346,3 +408,10 @@ function compare(
 
 /** Peers may round more than ours do: they are asked for a right result, not for our accuracy. */
 const PEER_TOLERANCE = 8;
+
+/**
+ * Of a sum of `terms` products of two operands that were rounded, and the sum to the same precision after it, which is not
+ * counted here: errors of one sign would reach twice the rounding; as they come, they average out.
+ */
+const roundedTolerance = (rounding: number, terms: number): number =>
+  rounding === 0 ? 0 : 2 * rounding * Math.min(1, 8 / Math.sqrt(terms));

@@ -101,6 +101,9 @@ export const SHARED_CASES: readonly (SharedCase & { readonly quick: boolean })[]
   { ...matmulShared("odd nn 257x263x271"), quick: true },
   { ...matmulShared("official/32 qkv nt 2624x1536x512"), quick: false },
   { ...matmulShared("square nn 4096x4096x4096"), quick: false },
+  ...["qkv nt 31488x1536x512", "qkv dX nn 31488x512x1536", "qkv dW tn 1536x512x31488"]
+    .concat(["gate_up nt 31488x3072x512", "down nt 31488x512x1536"])
+    .map((shape) => ({ ...matmulShared(`official ${shape}`), quick: false })),
   { ...attentionShared("tiny64 B16 S16 H4 D16"), quick: true },
   { ...attentionShared("small B32 S81 H4 D32"), quick: true },
   { ...rowShared("rms_norm_residual", "small 2592x128", "rms_norm_residual", "y"), quick: true },

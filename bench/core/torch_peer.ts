@@ -1,40 +1,71 @@
 /** PyTorch as a peer, in requests to a process that computes. */
-import type { NamedPeer, Peer, PeerStep } from "./peer.js";
+import type { HrmMetrics, NamedPeer, Peer, PeerHrmStep, PeerStep } from "./peer.js";
 
 /** What the process says of itself. */
 export interface TorchGreeting {
   readonly version: string;
-  /** Ways of computing that this machine has; bf16 of 8 bits of mantissa has a tolerance of its own. */
-  readonly modes: readonly {
-    readonly name: string;
-    readonly stepTolerance?: number;
-    readonly matmul: boolean;
-  }[];
+  /** Ways of computing that this machine has; bf16 of 8 bits has tolerances of its own. */
+  readonly modes: readonly ({ readonly name: string; readonly matmul: boolean } & Pick<
+    Peer,
+    "stepTolerance" | "rounding"
+  >)[];
 }
 
-type Packed = {
-  readonly data: string;
-  readonly shape: readonly number[];
-  readonly dtype: "float32" | "int32";
-};
+/** Numbers on their way: in base64, or in a file that whoever reads it removes. */
+type Packed = { readonly data: string } | { readonly file: string };
 
-/** A typed array as base64 of its bytes, little-endian. */
-function packed(data: Float32Array | Int32Array, shape: readonly number[]): Packed {
-  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-  const pieces: string[] = [];
-  // As many arguments as every engine takes.
-  for (let i = 0; i < bytes.length; i += 8192)
-    pieces.push(String.fromCharCode(...bytes.subarray(i, i + 8192)));
-  return { data: btoa(pieces.join("")), shape, dtype: data instanceof Int32Array ? "int32" : "float32" };
+/** Files that both sides read. */
+export interface TorchFiles {
+  /** @returns the path */
+  write(bytes: Uint8Array): Promise<string>;
+  /** Reads and removes. */
+  take(path: string): Promise<Uint8Array>;
 }
-
-const unpacked = (text: string): Float32Array =>
-  new Float32Array(Uint8Array.from(atob(text), (character) => character.charCodeAt(0)).buffer);
 
 /** The process, or the way to it. */
 export interface TorchProcess {
   readonly greeting: Promise<TorchGreeting>;
+  /** Absent where only lines pass. */
+  readonly files?: TorchFiles;
   ask<T = unknown>(request: Record<string, unknown>): Promise<T>;
+}
+
+/** A typed array with its shape, little-endian. */
+async function pack(
+  { files }: TorchProcess,
+  data: Float32Array | Int32Array,
+  shape: readonly number[],
+): Promise<Packed & { readonly shape: readonly number[]; readonly dtype: "float32" | "int32" }> {
+  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  const dtype = data instanceof Int32Array ? "int32" : "float32";
+  return { ...(files ? { file: await files.write(bytes) } : { data: base64(bytes) }), shape, dtype };
+}
+
+function base64(bytes: Uint8Array): string {
+  const pieces: string[] = [];
+  // As many arguments as every engine takes.
+  for (let i = 0; i < bytes.length; i += 8192)
+    pieces.push(String.fromCharCode(...bytes.subarray(i, i + 8192)));
+  return btoa(pieces.join(""));
+}
+
+async function unpack({ files }: TorchProcess, packed: Packed): Promise<Float32Array> {
+  const bytes =
+    "file" in packed
+      ? await files!.take(packed.file)
+      : Uint8Array.from(atob(packed.data), (character) => character.charCodeAt(0));
+  return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
+}
+
+/** Tensors by name, one after the other. */
+async function packAll(
+  process: TorchProcess,
+  tensors: Iterable<readonly [string, { readonly data: unknown; readonly shape: readonly number[] }]>,
+): Promise<Record<string, unknown>> {
+  const packed: Record<string, unknown> = {};
+  for (const [name, { data, shape }] of tensors)
+    packed[name] = await pack(process, data as Float32Array, shape);
+  return packed;
 }
 
 /** One peer for each way in which PyTorch computes here, or the reason why there is none. */
@@ -42,24 +73,28 @@ export async function openTorch(process: TorchProcess): Promise<NamedPeer[]> {
   const greeting = await process.greeting.catch((error: Error) => error);
   if (greeting instanceof Error)
     return [{ name: "PyTorch", peer: { reason: greeting.message.slice(0, 200) } }];
-  return greeting.modes.map(({ name, stepTolerance, matmul }) => ({
+  return greeting.modes.map(({ name, matmul, ...precision }) => ({
     name: `PyTorch ${greeting.version} ${name}`,
     peer: {
-      ...(stepTolerance !== undefined && { stepTolerance }),
+      ...precision,
       ...(matmul && { operation: (kind, spec, data) => openMatmul(process, name, kind, spec, data) }),
       step: (spec, data) => openStep(process, name, spec, data),
+      hrmStep: (spec, data) => openHrmStep(process, name, spec, data),
     } satisfies Peer,
   }));
 }
 
-/** What every work has: runs are queued, so only `drain` is waited for. */
+/** What every work has: a run is answered once it is queued, and `drain` when all is done. */
 function work(process: TorchProcess, id: number) {
   const pending: Promise<unknown>[] = [];
   const ask = <T>(method: string, more: Record<string, unknown> = {}): Promise<T> =>
     process.ask<T>({ do: method, id, ...more });
   return {
     ask,
-    run: async (): Promise<void> => void (await ask("run")),
+    run: async (): Promise<void> => {
+      if (pending.length > 0) await Promise.all(pending.splice(0));
+      await ask("run");
+    },
     drain: async (): Promise<void> => {
       await Promise.all(pending.splice(0));
       await ask("drain");
@@ -83,11 +118,11 @@ async function openMatmul(
     do: "matmul",
     mode,
     layout,
-    a: packed(data["a"] as Float32Array, layout === "tn" ? [K, M] : [M, K]),
-    b: packed(data["b"] as Float32Array, layout === "nt" ? [N, K] : [K, N]),
+    a: await pack(process, data["a"] as Float32Array, layout === "tn" ? [K, M] : [M, K]),
+    b: await pack(process, data["b"] as Float32Array, layout === "nt" ? [N, K] : [K, N]),
   });
   const { ask, later: _, ...rest } = work(process, id);
-  return { ...rest, read: async () => unpacked((await ask<{ data: string }>("read")).data) };
+  return { ...rest, read: async () => unpack(process, (await ask<{ c: Packed }>("read")).c) };
 }
 
 async function openStep(
@@ -102,19 +137,44 @@ async function openStep(
     do: "step",
     mode,
     spec,
-    x: packed(data.x, [batch, length, width]),
-    labels: packed(data.labels, [batch, length]),
-    weights: Object.fromEntries(weights.map(([name, w]) => [name, packed(w.data, w.shape)])),
+    x: await pack(process, data.x, [batch, length, width]),
+    labels: await pack(process, data.labels, [batch, length]),
+    weights: await packAll(process, weights),
   });
   const { ask, later, ...rest } = work(process, id);
+  const setLabels = async (labels: Int32Array): Promise<unknown> =>
+    ask("labels", { labels: await pack(process, labels, [batch, length]) });
   return {
     ...rest,
-    setLabels: (labels) => later(ask("labels", { labels: packed(labels, [batch, length]) })),
+    setLabels: (labels) => later(setLabels(labels)),
     setWeights: () => later(ask("reset")),
     loss: async () => (await ask<{ loss: number }>("loss")).loss,
     async weights() {
-      const answer = await ask<{ weights: Record<string, string> }>("weights");
-      return Object.fromEntries(Object.entries(answer.weights).map(([name, text]) => [name, unpacked(text)]));
+      const answer = await ask<{ weights: Record<string, Packed> }>("weights");
+      const entries = Object.entries(answer.weights).map(
+        async ([name, packed]) => [name, await unpack(process, packed)] as const,
+      );
+      return Object.fromEntries(await Promise.all(entries));
     },
   };
+}
+
+async function openHrmStep(
+  process: TorchProcess,
+  mode: string,
+  { config, train }: Parameters<NonNullable<Peer["hrmStep"]>>[0],
+  { state, inputs, labels }: Parameters<NonNullable<Peer["hrmStep"]>>[1],
+): Promise<PeerHrmStep> {
+  const batch = [config.batch_size, config.seq_len];
+  const { id } = await process.ask<{ id: number }>({
+    do: "hrm",
+    mode,
+    config,
+    train,
+    inputs: await pack(process, inputs, batch),
+    labels: await pack(process, labels, batch),
+    weights: await packAll(process, state),
+  });
+  const { ask, later: _, ...rest } = work(process, id);
+  return { ...rest, metrics: () => ask<HrmMetrics>("metrics") };
 }

@@ -1,43 +1,66 @@
 """PyTorch beside the benchmark: reads one JSON object a line, answers one; bench/torch.ts writes and reads them.
 
-The first line names the version and the ways of computing that this machine has: eager fp32 (TF32 off) on the CPU; on a CUDA
-machine eager fp32 and bf16 (the step compiled, weights and update in fp32) there instead. The step is the one of
-bench/core/block_stack.ts. A request that fails is answered by its error.
+The first line names the version and the ways of computing that this machine has: eager fp32 on the CPU; on a CUDA machine there
+instead eager fp32 (TF32 off), eager bf16, and bf16 with the steps compiled. Of a step in bf16, weights and update stay fp32. Numbers
+come in base64, or in a file that is removed once it is read; they go in files where the command line names a folder for them. A request
+that fails is answered by its error.
 """
 
 import base64
 import ctypes
+import gc
+import itertools
 import json
+import os
 import sys
 import warnings
 
 warnings.filterwarnings("ignore")
+sys.dont_write_bytecode = True
+# Whatever libraries print goes to stderr.
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
 try:
     import torch
     import torch.nn.functional as F
-except ImportError:
-    sys.exit("PyTorch is not installed")
+    from torch_hrm import HrmStep
+except ImportError as error:
+    sys.exit("PyTorch is not installed" if error.name == "torch" else str(error))
 
 EPS = 1e-5
-# bf16 keeps 8 bits of a number: 2**-9 a rounding, some dozens of them, against the whole gradient's length.
-BF16_TOLERANCE = 3e-2
+# bf16 keeps 8 bits of a number: at most 2**-8 a rounding, some dozens of them, against the whole loss or gradient's length.
+BF16 = {"dtype": torch.bfloat16, "stepTolerance": 5e-2, "rounding": 2**-8}
 torch.backends.cuda.matmul.allow_tf32 = False
 cuda = torch.cuda.is_available()
 DEVICE = "cuda" if cuda else "cpu"
+FP32 = {"dtype": torch.float32, "matmul": cuda}
 if cuda:
-    MODES = [{"name": "CUDA fp32", "matmul": True}, {"name": "CUDA bf16", "matmul": False, "stepTolerance": BF16_TOLERANCE}]
+    MODES = {"CUDA fp32": FP32, "CUDA bf16": {**BF16, "matmul": True}, "CUDA bf16 compiled": {**BF16, "matmul": False, "compiled": True}}
 else:
-    MODES = [{"name": f"CPU fp32, {torch.get_num_threads()} threads", "matmul": False}]
+    MODES = {f"CPU fp32, {torch.get_num_threads()} threads": FP32}
+FOLDER = sys.argv[1] if len(sys.argv) > 1 else None
+files = itertools.count()
 
 
 def tensor(packed):
-    flat = torch.frombuffer(bytearray(base64.b64decode(packed["data"])), dtype=getattr(torch, packed["dtype"]))
-    return flat.reshape(packed["shape"]).to(DEVICE)
+    if "file" in packed:
+        with open(packed["file"], "rb") as file:
+            data = bytearray(file.read())
+        os.remove(packed["file"])
+    else:
+        data = bytearray(base64.b64decode(packed["data"]))
+    return torch.frombuffer(data, dtype=getattr(torch, packed["dtype"])).reshape(packed["shape"]).to(DEVICE)
 
 
 def packed(t):
     t = t.detach().float().contiguous().cpu()
-    return base64.b64encode(ctypes.string_at(t.data_ptr(), t.numel() * 4)).decode()
+    data = ctypes.string_at(t.data_ptr(), t.numel() * 4)
+    if FOLDER is None:
+        return {"data": base64.b64encode(data).decode()}
+    path = os.path.join(FOLDER, f"answer{next(files)}")
+    with open(path, "wb") as file:
+        file.write(data)
+    return {"file": path}
 
 
 def drain():
@@ -47,7 +70,8 @@ def drain():
 
 class Matmul:
     def __init__(self, request):
-        a, b = tensor(request["a"]), tensor(request["b"])
+        dtype = MODES[request["mode"]]["dtype"]
+        a, b = tensor(request["a"]).to(dtype), tensor(request["b"]).to(dtype)
         self.a = a.T if request["layout"] == "tn" else a
         self.b = b.T if request["layout"] == "nt" else b
 
@@ -55,7 +79,16 @@ class Matmul:
         self.c = self.a @ self.b
 
     def read(self, _):
-        return {"data": packed(self.c)}
+        return {"c": packed(self.c)}
+
+
+def compiler(mode):
+    """What makes a function ready to be called: torch.compile, or nothing."""
+    if not mode.get("compiled"):
+        return lambda f: f
+    # Work has its own shapes, and only so many are compiled for one function.
+    torch._dynamo.reset()
+    return lambda f: torch.compile(f, fullgraph=True, dynamic=False)
 
 
 def rms(x):
@@ -79,10 +112,11 @@ def stack(x, labels, weights, heads, layers):
 class Step:
     def __init__(self, request):
         self.spec = request["spec"]
-        self.bf16 = request["mode"] == "CUDA bf16"
+        mode = MODES[request["mode"]]
+        self.bf16 = mode["dtype"] == torch.bfloat16
         self.start = {name: tensor(w) for name, w in request["weights"].items()}
         self.x = tensor(request["x"])
-        self.forward = torch.compile(stack) if self.bf16 else stack
+        self.forward = compiler(mode)(stack)
         self.labels(request)
         self.reset(None)
 
@@ -107,11 +141,18 @@ class Step:
         return {"weights": {name: packed(w) for name, w in self.w.items()}}
 
 
+def hrm_step(request):
+    mode = MODES[request["mode"]]
+    weights = {name: tensor(w) for name, w in request["weights"].items()}
+    inputs, labels = tensor(request["inputs"]).long(), tensor(request["labels"]).long()
+    return HrmStep(request["config"], request["train"], weights, inputs, labels, mode["dtype"], compiler(mode))
+
+
 works = {}
 
 
 def answer(request):
-    kinds = {"matmul": Matmul, "step": Step}
+    kinds = {"matmul": Matmul, "step": Step, "hrm": hrm_step}
     if request["do"] in kinds:
         number = max(works, default=0) + 1
         works[number] = kinds[request["do"]](request)
@@ -121,13 +162,22 @@ def answer(request):
         return {}
     if request["do"] == "dispose":
         del works[request["id"]]
+        gc.collect()
+        # Others compute on the device too.
+        torch.cuda.empty_cache()
         return {}
     return getattr(works[request["id"]], request["do"])(request) or {}
 
 
-print(json.dumps({"version": torch.__version__, "modes": MODES}), flush=True)
+def write(message):
+    print(json.dumps(message, allow_nan=False), file=answers, flush=True)
+
+
+told = ("matmul", "stepTolerance", "rounding")
+modes = [{"name": name, **{key: mode[key] for key in told if key in mode}} for name, mode in MODES.items()]
+write({"version": torch.__version__, "modes": modes})
 for line in sys.stdin:
     try:
-        print(json.dumps(answer(json.loads(line))), flush=True)
+        write(answer(json.loads(line)))
     except Exception as error:
-        print(json.dumps({"error": f"{type(error).__name__}: {error}"[:300]}), flush=True)
+        write({"error": f"{type(error).__name__}: {error}"[:300]})
