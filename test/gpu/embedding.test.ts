@@ -2,8 +2,8 @@ import { assert } from "chai";
 import type { TypedArray } from "../../engine/run_kernel.js";
 import { gatherRows, scatterAddRows, type EmbeddingSpec } from "../../kernels/embedding.js";
 import { baselineCapabilities, type Capabilities, type Dtype } from "../../kernels/kernel.js";
-import { VARIANTS, assertExact, runPoisoned } from "../support/kernels.js";
-import { random, randomIntegers } from "../support/random.js";
+import { EPS, VARIANTS, assertExact, runPoisoned } from "../support/kernels.js";
+import { assertClose, random, randomIntegers } from "../support/random.js";
 
 /** Indices with repeats, some below 0 and some past the table, as many as there are rows for. */
 function someIndices({ rows, tableRows }: EmbeddingSpec): Int32Array {
@@ -36,23 +36,49 @@ async function checkGather(spec: EmbeddingSpec, dtype: Dtype, capabilities: Part
   assertExact(results["y"]!, expected, kernel.name);
 }
 
+async function scatter(
+  spec: EmbeddingSpec,
+  capabilities: Partial<Capabilities>,
+  dy: Float32Array,
+  indices: Int32Array,
+) {
+  const make = (c: Capabilities) => scatterAddRows(spec, c);
+  const sizes = { d_table: spec.tableRows * spec.size };
+  const { kernel, results } = await runPoisoned(make, capabilities, { dy, indices }, sizes);
+  return { name: kernel.name, table: results["d_table"]! };
+}
+
 async function checkScatter(spec: EmbeddingSpec, capabilities: Partial<Capabilities>) {
   const { rows, size, tableRows } = spec;
   const dy = random(rows * size);
   const indices = someIndices(spec);
-  const { kernel, results } = await runPoisoned(
-    (c) => scatterAddRows(spec, c),
-    capabilities,
-    { dy, indices },
-    { d_table: tableRows * size },
-  );
+  const { name, table } = await scatter(spec, capabilities, dy, indices);
   // Sums of f32 in ascending order of the rows: any other order would round differently somewhere.
   const expected = new Float32Array(tableRows * size);
   indices.forEach((index, n) => {
     if (index < 0 || index >= tableRows) return;
     for (let c = 0; c < size; c++) expected[index * size + c]! += dy[n * size + c]!;
   });
-  assertExact(results["d_table"]!, expected, kernel.name);
+  assertExact(table, expected, name);
+}
+
+/** Against float64, with the table's last row left empty: zeros to the bit. */
+async function checkShared(spec: EmbeddingSpec, changed: Partial<Capabilities> = {}) {
+  const { rows, size, tableRows } = spec;
+  const dy = random(rows * size);
+  const indices = someIndices(spec).map((index) => (index === tableRows - 1 ? 0 : index));
+  const exact = new Float64Array(tableRows * size);
+  const scale = new Float64Array(tableRows * size);
+  indices.forEach((index, n) => {
+    if (index < 0 || index >= tableRows) return;
+    for (let c = 0; c < size; c++) {
+      exact[index * size + c]! += dy[n * size + c]!;
+      scale[index * size + c]! += Math.abs(dy[n * size + c]!);
+    }
+  });
+  const { name, table } = await scatter(spec, { software: false, ...changed }, dy, indices);
+  assert.match(name, /_shared$/);
+  assertClose(table, exact, (i) => EPS * rows * scale[i]!, name);
 }
 
 /** N, D, V: ones, primes, scalar and vector rows, and both sides of the workgroups of 16 and 64 threads. */
@@ -64,10 +90,20 @@ const SHAPES = [
   [16, 4, 16],
   [15, 3, 5],
   [13, 8, 11],
-  [65, 4, 3],
-  [64, 2, 65],
+  [63, 4, 3],
+  [33, 2, 65],
   [63, 3, 21],
   [5, 20, 17],
+] as const;
+
+/**
+ * N, D, V around the 64 threads that share an element, the 512 rows that they look at in one go, and the 4 vectors of
+ * a workgroup.
+ */
+const SHARED = [
+  [65, 3, 3],
+  [512, 5, 2],
+  [1025, 20, 4],
 ] as const;
 
 describe("embedding", () => {
@@ -81,6 +117,7 @@ describe("embedding", () => {
     it(`adds rows to a table in ascending order ${variant}`, async () => {
       for (const [rows, size, tableRows] of SHAPES)
         await checkScatter({ rows, size, tableRows }, { software });
+      if (!software) return;
       // Long sums, whose order shows.
       await checkScatter({ rows: 500, size: 3, tableRows: 2 }, { software });
       await checkScatter({ rows: 500, size: 4, tableRows: 2 }, { software });
@@ -92,6 +129,19 @@ describe("embedding", () => {
       await checkScatter({ rows: 5, size: 1, tableRows: count }, limits);
     });
   }
+
+  it("shares the elements of small tables among the threads of a GPU", async () => {
+    for (const [rows, size, tableRows] of SHARED) await checkShared({ rows, size, tableRows });
+    await checkShared({ rows: 64, size: 8, tableRows: 7 }, { maxComputeWorkgroupsPerDimension: 3 });
+  });
+
+  it("leaves few rows and large tables to a thread an element", () => {
+    const name = (rows: number, tableRows: number) =>
+      scatterAddRows({ rows, size: 4, tableRows }, baselineCapabilities).name;
+    assert.match(name(64, 131071), /_shared$/);
+    assert.notMatch(name(63, 131071), /_shared$/);
+    assert.notMatch(name(64, 131072), /_shared$/);
+  });
 
   it("counts the work", () => {
     const spec = { rows: 5, size: 8, tableRows: 3 };

@@ -101,6 +101,7 @@ const TABLES = [
   { rows: 1, size: 1, tableRows: 1 },
   { rows: 65, size: 3, tableRows: 7 },
   { rows: 33, size: 16, tableRows: 70 },
+  { rows: 600, size: 20, tableRows: 3 },
 ];
 const ADAM = [1, 65, 260].flatMap((count) =>
   [false, true].map((ema) => ({ count, beta1: 0.9, beta2: 0.95, weightDecay: 0.1, ema })),
