@@ -7,9 +7,24 @@
  *   ds_ij = p_ij (d_o_i v_j - delta_i) / sqrt(D);  d_q_i = sum_j ds_ij k_j;  d_k_i = sum_j ds_ji q_j;  d_v_i = sum_j p_ji d_o_j
  *
  * Queries, keys and values are packed: qkv [B, S, 3, H, D]. A thread owns one position of one head, or several
- * neighbouring ones on a software adapter, where each load then serves all of them.
+ * neighbouring ones on a software adapter, where each load then serves all of them. GPUs with subgroups take the variants of
+ * attention_quads.ts.
  */
-import { requireBindable, requirePositive, type Capabilities, type Kernel } from "./kernel.js";
+import {
+  attentionBackwardQuads,
+  attentionDeltaQuads,
+  attentionQuads,
+  quadsApply,
+} from "./attention_quads.js";
+import {
+  backwardWork,
+  deltaWork,
+  forwardWork,
+  nameOf,
+  requireAttention,
+  type AttentionSpec,
+} from "./attention_spec.js";
+import type { Capabilities, Kernel } from "./kernel.js";
 import {
   bindingsOf,
   linearThreads,
@@ -21,19 +36,13 @@ import {
   type ShaderBinding,
 } from "./wgsl.js";
 
-export interface AttentionSpec {
-  readonly batch: number;
-  /** S: positions. */
-  readonly length: number;
-  readonly heads: number;
-  readonly headDim: number;
-  /** Position i sees positions up to i only. */
-  readonly causal?: boolean;
-}
+export type { AttentionSpec } from "./attention_spec.js";
 
 /** Bindings: qkv [B, S, 3, H, D], o [B, S, H, D], lse [B, H, S] (log-sum-exp of the scaled scores). */
 export function attention(spec: AttentionSpec, capabilities: Capabilities): Kernel {
-  const { length, headDim, causal = false } = spec;
+  requireAttention(spec, capabilities);
+  if (quadsApply(spec, capabilities)) return attentionQuads(spec, capabilities);
+  const { length, causal = false } = spec;
   const layout = layoutOf(spec, capabilities, FORWARD_ELEMENTS);
   const { owned, vectors, type } = layout;
   // Four keys share one rescaling of the online softmax; one key or value at a time is all that lanes hold of them.
@@ -46,8 +55,7 @@ export function attention(spec: AttentionSpec, capabilities: Capabilities): Kern
       ["o", "read_write", true],
       ["lse", "read_write", false],
     ],
-    flops: 4 * pairs(spec) * headDim,
-    moved: 4 * rows(spec) * headDim + rows(spec),
+    work: forwardWork(spec),
     body: lines(
       repeat(owned, (r) =>
         lines(
@@ -101,7 +109,8 @@ export function attention(spec: AttentionSpec, capabilities: Capabilities): Kern
 
 /** Bindings: o [B, S, H, D], d_o [B, S, H, D], delta [B, H, S]. */
 export function attentionDelta(spec: AttentionSpec, capabilities: Capabilities): Kernel {
-  const { headDim } = spec;
+  requireAttention(spec, capabilities);
+  if (quadsApply(spec, capabilities)) return attentionDeltaQuads(spec, capabilities);
   const layout = layoutOf(spec, capabilities, backwardElements(capabilities));
   return positionKernel("attention_delta", spec, capabilities, {
     layout: { ...layout, owned: 1 },
@@ -110,8 +119,7 @@ export function attentionDelta(spec: AttentionSpec, capabilities: Capabilities):
       ["d_o", "read", true],
       ["delta", "read_write", false],
     ],
-    flops: 2 * rows(spec) * headDim,
-    moved: rows(spec) * (2 * headDim + 1),
+    work: deltaWork(spec),
     body: lines(
       vectorsFrom(layout, "o_", "o", "out0"),
       vectorsFrom(layout, "g_", "d_o", "out0"),
@@ -122,7 +130,9 @@ export function attentionDelta(spec: AttentionSpec, capabilities: Capabilities):
 
 /** Bindings: qkv [B, S, 3, H, D], d_o [B, S, H, D], lse [B, H, S], delta [B, H, S], d_qkv [B, S, 3, H, D]. */
 export function attentionBackward(spec: AttentionSpec, capabilities: Capabilities): Kernel {
-  const { length, headDim, causal = false } = spec;
+  requireAttention(spec, capabilities);
+  if (quadsApply(spec, capabilities)) return attentionBackwardQuads(spec, capabilities);
+  const { length, causal = false } = spec;
   const layout = layoutOf(spec, capabilities, backwardElements(capabilities));
   const { owned, vectors, type } = layout;
   const accumulators = (...names: string[]): string =>
@@ -139,8 +149,7 @@ export function attentionBackward(spec: AttentionSpec, capabilities: Capabilitie
       ["delta", "read", false],
       ["d_qkv", "read_write", true],
     ],
-    flops: 10 * pairs(spec) * headDim,
-    moved: 7 * rows(spec) * headDim + 2 * rows(spec),
+    work: backwardWork(spec),
     body: lines(
       // The owned positions as queries of every key j.
       "{",
@@ -224,22 +233,16 @@ interface Layout {
 const FORWARD_ELEMENTS = 512;
 const backwardElements = ({ subgroups }: Capabilities): number => ((subgroups?.max ?? 4) > 4 ? 128 : 512);
 
-/** Refuses specs that cannot become a kernel, before any text is unrolled from them. */
-function layoutOf(spec: AttentionSpec, capabilities: Capabilities, elements: number): Layout {
-  const { batch, length, heads, headDim } = spec;
-  const { software, subgroups } = capabilities;
-  const name = `attention_b${batch}_s${length}_h${heads}_d${headDim}`;
-  requirePositive(name, { batch, length, heads, headDim });
-  requireBindable(name, { qkv: 3 * rows(spec) * headDim }, capabilities);
+function layoutOf(
+  { length, headDim }: AttentionSpec,
+  { software, subgroups }: Capabilities,
+  elements: number,
+): Layout {
   const width = headDim % 4 === 0 ? 4 : 1;
   const lanes = subgroups?.max ?? 4;
   const most = software ? Math.max(1, Math.min(4, Math.floor(elements / lanes / headDim))) : 1;
   return { owned: Math.min(most, length), vectors: headDim / width, width, type: typeName("f32", width) };
 }
-
-const rows = ({ batch, heads, length }: AttentionSpec): number => batch * heads * length;
-const pairs = (spec: AttentionSpec): number =>
-  (rows(spec) * (spec.causal ? spec.length + 1 : 2 * spec.length)) / 2;
 
 /** Loads a head vector into `${prefix}0`, `${prefix}1`, ... */
 const vectorsFrom = ({ vectors }: Layout, prefix: string, buffer: string, at: string): string =>
@@ -267,9 +270,7 @@ interface Parts {
   readonly buffers: readonly (readonly [string, "read" | "read_write", boolean])[];
   /** May use, for each owned position r: `i${r}`, `at${r}` (in qkv), `out${r}` (in o), `index${r}` (in lse). */
   readonly body: string;
-  readonly flops: number;
-  /** Elements read and written at least. */
-  readonly moved: number;
+  readonly work: Pick<Kernel, "flops" | "bytes">;
 }
 
 /** A thread per `owned` positions of a (batch, head), with the offsets that the bodies above use. */
@@ -279,9 +280,9 @@ function positionKernel(
   capabilities: Capabilities,
   parts: Parts,
 ): Kernel {
-  const { batch, length, heads, headDim, causal = false } = spec;
+  const { batch, length, heads, headDim } = spec;
   const { owned, width, vectors } = parts.layout;
-  const name = `${family}${causal ? "_causal" : ""}_b${batch}_s${length}_h${heads}_d${headDim}${owned > 1 ? `_x${owned}` : ""}`;
+  const name = `${nameOf(family, spec)}${owned > 1 ? `_x${owned}` : ""}`;
   const bindings = parts.buffers.map(([buffer, access, vector]): ShaderBinding => ({
     name: buffer,
     access,
@@ -324,7 +325,6 @@ function positionKernel(
     code,
     bindings: bindingsOf(bindings),
     workgroups,
-    flops: parts.flops,
-    bytes: 4 * parts.moved,
+    ...parts.work,
   };
 }

@@ -1,7 +1,8 @@
 import { assert } from "chai";
 import { attention, attentionBackward, attentionDelta, type AttentionSpec } from "../../kernels/attention.js";
 import { baselineCapabilities, type Capabilities } from "../../kernels/kernel.js";
-import { EPS, TINY, VARIANTS, assertRefused, logError, runPoisoned } from "../support/kernels.js";
+import { testDevice } from "../support/device.js";
+import { EPS, TINY, assertRefused, logError, runPoisoned } from "../support/kernels.js";
 import { assertClose, largest, random } from "../support/random.js";
 
 /** float64 attention, forward and backward, with the magnitudes that f32 rounding errors scale with. */
@@ -77,7 +78,11 @@ function reference(spec: AttentionSpec, qkv: Float32Array, dO: Float32Array) {
   return { o, oScale, lse, delta, deltaScale, d, dScale, allowed: EPS * roundings };
 }
 
-async function check(spec: AttentionSpec, capabilities: Partial<Capabilities>, amplitude = 1): Promise<void> {
+async function check(
+  spec: AttentionSpec,
+  capabilities: Partial<Capabilities>,
+  amplitude = 1,
+): Promise<readonly string[]> {
   const { batch, length, heads, headDim } = spec;
   const rows = batch * length * heads;
   const qkv = random(3 * rows * headDim, -amplitude, amplitude);
@@ -121,7 +126,14 @@ async function check(spec: AttentionSpec, capabilities: Partial<Capabilities>, a
     (i) => factor * exact.dScale[i]! + flushed,
     backward.kernel.name,
   );
+  return [name, made.kernel.name, backward.kernel.name];
 }
+
+/** A thread to one or several positions; GPUs take it where they have no subgroups. */
+const VARIANTS = [
+  { variant: "for software adapters", capabilities: { software: true } },
+  { variant: "for GPUs", capabilities: { software: false, subgroups: null } },
+] as const;
 
 /** B, S, H, D: ones, primes, scalar and vector heads, and both sides of the 16- and 64-thread workgroups. */
 const SHAPES = [
@@ -136,29 +148,88 @@ const SHAPES = [
   [1, 13, 5, 7],
 ] as const;
 
+/** B, S, H, D for quads: blocks and tiles full and not, one and several of a head, one to four 4-vectors a lane. */
+const QUAD_SHAPES = [
+  [2, 5, 3, 16],
+  [1, 17, 1, 32],
+] as const;
+/** Those that software adapters take seconds to compile. */
+const LARGE_QUADS: readonly AttentionSpec[] = [
+  { batch: 1, length: 1, heads: 1, headDim: 16 },
+  { batch: 1, length: 16, heads: 2, headDim: 32 },
+  { batch: 1, length: 82, heads: 2, headDim: 16 },
+  { batch: 2, length: 83, heads: 1, headDim: 32, causal: true },
+  { batch: 1, length: 82, heads: 1, headDim: 64 },
+  { batch: 1, length: 225, heads: 1, headDim: 48, causal: true },
+];
+
 describe("attention", () => {
-  for (const { variant, software } of VARIANTS) {
+  for (const { variant, capabilities } of VARIANTS) {
+    const { software } = capabilities;
     for (const causal of [false, true]) {
       it(`agrees with float64, forward and backward, ${causal ? "causal, " : ""}${variant}${causal ? " @slow" : ""}`, async () => {
         for (const [batch, length, heads, headDim] of SHAPES)
-          await check({ batch, length, heads, headDim, causal }, { software });
+          await check({ batch, length, heads, headDim, causal }, capabilities);
       });
     }
     it(`stands scores in the hundreds ${variant}`, async () => {
-      await check({ batch: 1, length: 19, heads: 2, headDim: 8 }, { software }, 12);
-      await check({ batch: 1, length: 19, heads: 2, headDim: 8, causal: true }, { software }, 12);
+      await check({ batch: 1, length: 19, heads: 2, headDim: 8 }, capabilities, 12);
+      await check({ batch: 1, length: 19, heads: 2, headDim: 8, causal: true }, capabilities, 12);
     });
     it(`folds dispatches past the limit ${variant}`, async () => {
       await check(
         { batch: 2, length: 37, heads: 3, headDim: 4 },
-        { software, maxComputeWorkgroupsPerDimension: software ? 5 : 3 },
+        { ...capabilities, maxComputeWorkgroupsPerDimension: software ? 5 : 3 },
       );
     });
     it(`agrees with float64 at a long sequence ${variant} @slow`, async () => {
       // The widest heads take a software adapter seconds to compile; there, two positions a thread are the edge.
-      await check({ batch: 1, length: 225, heads: 2, headDim: software ? 16 : 64 }, { software });
+      await check({ batch: 1, length: 225, heads: 2, headDim: software ? 16 : 64 }, capabilities);
     });
   }
+
+  describe("by quads of a subgroup", () => {
+    /** With the device's own subgroups. */
+    async function checkQuads(spec: AttentionSpec, changed: Partial<Capabilities> = {}, amplitude = 1) {
+      for (const name of await check(spec, { software: false, ...changed }, amplitude))
+        assert.match(name, /_quads/);
+    }
+    before(async function () {
+      if (!(await testDevice()).capabilities.subgroups) this.skip();
+    });
+    for (const causal of [false, true]) {
+      it(`agrees with float64, forward and backward${causal ? ", causal @slow" : ""}`, async () => {
+        for (const [batch, length, heads, headDim] of QUAD_SHAPES)
+          await checkQuads({ batch, length, heads, headDim, causal });
+      });
+    }
+    it("agrees with float64 in large kernels @slow", async () => {
+      for (const spec of LARGE_QUADS) await checkQuads(spec);
+    });
+    it("stands scores in the hundreds, causal, and folds dispatches past the limit", async () => {
+      await checkQuads(
+        { batch: 2, length: 19, heads: 2, headDim: 16, causal: true },
+        { maxComputeWorkgroupsPerDimension: 3 },
+        12,
+      );
+    });
+  });
+
+  it("takes quads on GPUs with subgroups for heads that they divide", () => {
+    const named = (changed: Partial<Capabilities>, headDim = 64) =>
+      attention(
+        { batch: 1, length: 82, heads: 1, headDim },
+        { ...baselineCapabilities, subgroups: { min: 32, max: 32 }, ...changed },
+      ).name;
+    assert.equal(named({}), "attention_b1_s82_h1_d64_quads_x3");
+    for (const other of [
+      named({ software: true }),
+      named({ subgroups: null }),
+      named({ subgroups: { min: 2, max: 32 } }),
+      named({}, 8),
+    ])
+      assert.notMatch(other, /quads/);
+  });
 
   it("counts the work", () => {
     const spec = { batch: 2, length: 5, heads: 3, headDim: 8 };

@@ -71,6 +71,7 @@ const ATTENTION = [
   { batch: 2, length: 19, heads: 3, headDim: 8, causal: true },
   { batch: 1, length: 16, heads: 2, headDim: 5, causal: true },
   { batch: 1, length: 900, heads: 8, headDim: 64 },
+  { batch: 1, length: 17, heads: 2, headDim: 32, causal: true },
 ];
 const attentionElements = ({ batch, length, heads, headDim }: (typeof ATTENTION)[number]): number =>
   3 * batch * length * heads * headDim;

@@ -6,14 +6,23 @@ import {
   rope,
   ropeTables,
   type AttentionSpec,
+  type Capabilities,
+  type Kernel,
 } from "../../../kernels/index.js";
 import {
   FUNCTION_TOLERANCE,
   sumTolerance,
   type Buffers,
   type Expected,
+  type Alternative,
   type KernelCase,
 } from "../kernel_case.js";
+import {
+  attentionBackwardQuads,
+  attentionDeltaQuads,
+  attentionQuads,
+  quadsApply,
+} from "../../../kernels/attention_quads.js";
 import { MODEL_SHAPES } from "./shapes.js";
 
 interface Shape extends AttentionSpec {
@@ -36,6 +45,26 @@ function dot(n: number, a: (d: number) => number, b: (d: number) => number): num
   return total;
 }
 
+/** The default and, where it works by quads, those of other numbers of positions, and a thread a position. */
+function alternatives(
+  spec: AttentionSpec,
+  capabilities: Capabilities,
+  make: (spec: AttentionSpec, capabilities: Capabilities) => Kernel,
+  byQuads: (spec: AttentionSpec, capabilities: Capabilities, most?: number) => Kernel,
+): readonly Alternative[] {
+  const chosen = { variant: "default", kernel: make(spec, capabilities) };
+  if (!quadsApply(spec, capabilities)) return [chosen];
+  const quads = [1, 2, 3, 4].map((most) => byQuads(spec, capabilities, most));
+  const others = quads.filter(
+    ({ code }, i) => code !== chosen.kernel.code && quads.findIndex((kernel) => kernel.code === code) === i,
+  );
+  return [
+    chosen,
+    ...others.map((kernel) => ({ variant: kernel.name.replace(/^.*_(quads.*)$/, "$1"), kernel })),
+    { variant: "threads", kernel: make(spec, { ...capabilities, subgroups: null }) },
+  ];
+}
+
 function forwardCase(shape: Shape): KernelCase {
   const { batch, length, heads, headDim } = shape;
   const rows = batch * heads * length;
@@ -44,7 +73,7 @@ function forwardCase(shape: Shape): KernelCase {
     shape: label(shape),
     quick: shape.quick,
     flops: 4 * rows * length * headDim,
-    alternatives: (capabilities) => [{ variant: "default", kernel: attention(shape, capabilities) }],
+    alternatives: (capabilities) => alternatives(shape, capabilities, attention, attentionQuads),
     inputs: (random) => ({ qkv: random.floats(3 * rows * headDim, -1.5, 1.5) }),
     outputs: { o: rows * headDim, lse: rows },
     expected({ qkv }, binding, index): Expected {
@@ -89,7 +118,7 @@ function deltaCase(shape: Shape): KernelCase {
     shape: label(shape),
     quick: false,
     flops: 2 * rows * headDim,
-    alternatives: (capabilities) => [{ variant: "default", kernel: attentionDelta(shape, capabilities) }],
+    alternatives: (capabilities) => alternatives(shape, capabilities, attentionDelta, attentionDeltaQuads),
     inputs: (random) => ({ o: random.floats(rows * headDim), d_o: random.floats(rows * headDim) }),
     outputs: { delta: rows },
     expected({ o, d_o }, _binding, index): Expected {
@@ -115,7 +144,8 @@ function backwardCase(shape: Shape): KernelCase {
     shape: label(shape),
     quick: shape.quick,
     flops: 14 * rows * length * headDim,
-    alternatives: (capabilities) => [{ variant: "default", kernel: attentionBackward(shape, capabilities) }],
+    alternatives: (capabilities) =>
+      alternatives(shape, capabilities, attentionBackward, attentionBackwardQuads),
     // The log-sum-exp near that of such scores keeps probabilities near 1 / S.
     inputs: (random) => ({
       qkv: random.floats(3 * rows * headDim, -1.5, 1.5),

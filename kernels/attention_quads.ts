@@ -1,0 +1,429 @@
+/**
+ * Attention made for GPUs: the four lanes of a quad share a head vector, and keys and values (of backward's second
+ * pass: queries and output gradients) are staged in workgroup memory, so that each load from there serves all the
+ * positions that a quad owns. The formulas and their sources are in attention.ts; scores are in units of log 2 here,
+ * since exp2 is the function that GPUs have.
+ *
+ * Lane `part` of a quad holds the 4-vectors part, part + 4, ... of a head vector. Quads are taken to be four neighbours
+ * by local index, as in all workgroups of one dimension on the implementations of WebGPU that there are. Positions past
+ * the end compute along as the last one and are not stored, so that control flow is uniform.
+ */
+import { backwardWork, deltaWork, forwardWork, nameOf, rows, type AttentionSpec } from "./attention_spec.js";
+import type { Capabilities, Kernel } from "./kernel.js";
+import { bindingsOf, linearDispatch, lines, literal, repeat, shader, type ShaderBinding } from "./wgsl.js";
+
+/** True where quads can share head vectors on this device. */
+export function quadsApply({ headDim }: AttentionSpec, { software, subgroups }: Capabilities): boolean {
+  return !software && subgroups !== null && subgroups.min >= 4 && headDim % 16 === 0 && headDim <= 256;
+}
+
+/** Numbers of head vectors that a thread keeps in registers: of q and o forward, of k, v and their gradients backward. */
+const FORWARD_NUMBERS = 96;
+const BACKWARD_NUMBERS = 128;
+
+/** As `attention`; a quad owns `most` positions or fewer. */
+export function attentionQuads(
+  spec: AttentionSpec,
+  capabilities: Capabilities,
+  most = FORWARD_NUMBERS / (spec.headDim / 2),
+): Kernel {
+  const { length, headDim, causal = false } = spec;
+  const layout = layoutOf(spec, most);
+  const { owned, vectors, tile } = layout;
+  const masked = causal || length % 4 !== 0;
+  return quadKernel("attention", spec, capabilities, {
+    layout,
+    buffers: [
+      ["qkv", "read", 4],
+      ["o", "read_write", 4],
+      ["lse", "read_write", 1],
+    ],
+    sum: "vec4f",
+    work: forwardWork(spec),
+    body: lines(
+      ownedPositions(layout, length),
+      repeat(owned, (r) =>
+        lines(
+          ownedVector(layout, `q${r}_`, `qkv[at${r}`, " * SCALE"),
+          accumulator(layout, `acc${r}_`),
+          `var top${r} = -1e30;`,
+          `var total${r} = 0.0;`,
+        ),
+      ),
+      `for (var base = 0u; base < ${endOf(spec, layout)}; base += ${tile}u) {`,
+      staged(layout, length, [
+        "qkv[first + position * ROW + HEADS",
+        "qkv[first + position * ROW + 2u * HEADS",
+      ]),
+      // Four keys share one rescaling of the online softmax; tiles are whole fours.
+      "for (var j = 0u; j < count; j += 4u) {",
+      repeat(4, (t) =>
+        lines(
+          stagedVector(layout, `k${t}_`, "tile_a", `j + ${t}u`),
+          repeat(owned, (r) => `let s${r}_${t} = ${product(layout, `q${r}_`, `k${t}_`)};`),
+        ),
+      ),
+      masked && "let key = base + j + vec4u(0u, 1u, 2u, 3u);",
+      repeat(owned, (r) => {
+        const sums = `quad_sum(vec4f(s${r}_0, s${r}_1, s${r}_2, s${r}_3))`;
+        const seen = causal ? `key <= vec4u(i${r})` : `key < vec4u(${length}u)`;
+        return lines(
+          `let s${r} = ${masked ? `select(vec4f(-1e30), ${sums}, ${seen})` : sums};`,
+          `let new_top${r} = max(top${r}, max(max(s${r}.x, s${r}.y), max(s${r}.z, s${r}.w)));`,
+          `let old${r} = exp2(top${r} - new_top${r});`,
+          `let p${r} = exp2(s${r} - new_top${r});`,
+          `total${r} = total${r} * old${r} + p${r}.x + p${r}.y + p${r}.z + p${r}.w;`,
+          `top${r} = new_top${r};`,
+          repeat(vectors, (v) => `acc${r}_${v} *= old${r};`),
+        );
+      }),
+      repeat(4, (t) =>
+        lines(
+          stagedVector(layout, `v${t}_`, "tile_b", `j + ${t}u`),
+          repeat(owned, (r) => addProduct(layout, `acc${r}_`, `p${r}.${"xyzw"[t]}`, `v${t}_`)),
+        ),
+      ),
+      "}",
+      "}",
+      repeat(owned, (r) =>
+        storedIfInside(layout, r, length, [
+          repeat(vectors, (v) => `o[out${r} + ${4 * v}u] = acc${r}_${v} / total${r};`),
+          `if (part == 0u) { lse[head + c${r}] = (top${r} + log2(total${r})) * ${literal(Math.LN2)}; }`,
+        ]),
+      ),
+    ),
+    scale: Math.LOG2E / Math.sqrt(headDim),
+  });
+}
+
+/** As `attentionDelta`: a quad reads a position of a head whole. */
+export function attentionDeltaQuads(spec: AttentionSpec, capabilities: Capabilities): Kernel {
+  const { heads, length, headDim } = spec;
+  const name = `${nameOf("attention_delta", spec)}_quads`;
+  const vectors = headDim / 16;
+  const bindings: ShaderBinding[] = [
+    { name: "o", access: "read", dtype: "f32", width: 4 },
+    { name: "d_o", access: "read", dtype: "f32", width: 4 },
+    { name: "delta", access: "read_write", dtype: "f32" },
+  ];
+  const workgroupSize = 128;
+  const { workgroups, group } = linearDispatch(
+    name,
+    Math.ceil((4 * rows(spec)) / workgroupSize),
+    capabilities,
+  );
+  const code = shader({
+    directives: "enable subgroups;",
+    bindings,
+    workgroupSize,
+    declarations: sums("f32"),
+    body: lines(
+      "let part = lane % 4u;",
+      `let place = ${group} * ${workgroupSize / 4}u + lane / 4u;`,
+      `let row = min(place, ${rows(spec) - 1}u);`,
+      `let at = row * ${headDim / 4}u + part;`,
+      repeat(vectors, (v) => `let o_${v} = o[at + ${4 * v}u]; let g_${v} = d_o[at + ${4 * v}u];`),
+      `let sum = quad_sum(${product({ vectors }, "o_", "g_")});`,
+      `let s = row / ${heads}u % ${length}u;`,
+      `let b = row / ${heads * length}u;`,
+      `if (part == 0u && place == row) { delta[(b * ${heads}u + row % ${heads}u) * ${length}u + s] = sum; }`,
+    ),
+  });
+  return { name, code, bindings: bindingsOf(bindings), workgroups, ...deltaWork(spec) };
+}
+
+/** As `attentionBackward`: even workgroups take their positions as queries, odd ones as keys and values. */
+export function attentionBackwardQuads(
+  spec: AttentionSpec,
+  capabilities: Capabilities,
+  most = BACKWARD_NUMBERS / spec.headDim,
+): Kernel {
+  const { length, headDim, causal = false } = spec;
+  const layout = layoutOf(spec, most);
+  const { owned, vectors, tile, positions } = layout;
+  const [query, key] = ["qkv[first + position * ROW", "qkv[first + position * ROW + HEADS"];
+  const [value, slope] = ["qkv[first + position * ROW + 2u * HEADS", "d_o[first_out + position * HEADS"];
+  /** Probability and score gradient, but for the scale, of each owned position and staged position j. */
+  const pair = (r: number, lse: string, delta: string, seen: string): string =>
+    lines(
+      `let sums${r} = quad_sum(vec2f(${product(layout, `a${r}_`, "x_")}, ${product(layout, `b${r}_`, "y_")}));`,
+      `let whole${r} = exp2(sums${r}.x - ${lse});`,
+      `let p${r} = ${causal ? `select(0.0, whole${r}, ${seen})` : `whole${r}`};`,
+      `let ds${r} = p${r} * (sums${r}.y - ${delta});`,
+    );
+  const eachStaged = (body: string): string =>
+    lines(
+      "for (var j = 0u; j < count; j++) {",
+      stagedVector(layout, "x_", "tile_a", "j"),
+      stagedVector(layout, "y_", "tile_b", "j"),
+      body,
+      "}",
+    );
+  const asQueries = lines(
+    repeat(owned, (r) =>
+      lines(
+        ownedVector(layout, `a${r}_`, `qkv[at${r}`, " * SCALE"),
+        ownedVector(layout, `b${r}_`, `d_o[out${r}`),
+        `let lse${r} = lse[head + c${r}] * ${literal(Math.LOG2E)};`,
+        `let delta${r} = delta[head + c${r}];`,
+        accumulator(layout, `d_q${r}_`),
+      ),
+    ),
+    `for (var base = 0u; base < ${endOf(spec, layout)}; base += ${tile}u) {`,
+    staged(layout, length, [key, value]),
+    eachStaged(
+      repeat(owned, (r) =>
+        lines(
+          pair(r, `lse${r}`, `delta${r}`, `base + j <= i${r}`),
+          addProduct(layout, `d_q${r}_`, `ds${r}`, "x_"),
+        ),
+      ),
+    ),
+    "}",
+    repeat(owned, (r) =>
+      storedIfInside(
+        layout,
+        r,
+        length,
+        repeat(vectors, (v) => `d_qkv[at${r} + ${4 * v}u] = d_q${r}_${v} * ROOT;`),
+      ),
+    ),
+  );
+  const asKeys = lines(
+    repeat(owned, (r) =>
+      lines(
+        ownedVector(layout, `a${r}_`, `qkv[at${r} + HEADS`, " * SCALE"),
+        ownedVector(layout, `b${r}_`, `qkv[at${r} + 2u * HEADS`),
+        accumulator(layout, `d_k${r}_`),
+        accumulator(layout, `d_v${r}_`),
+      ),
+    ),
+    // Queries before the block do not see its keys where causal.
+    `for (var base = ${causal ? `block * ${positions}u / ${tile}u * ${tile}u` : "0u"}; base < ${length}u; base += ${tile}u) {`,
+    staged(
+      layout,
+      length,
+      [query, slope],
+      lines(
+        `for (var item = lane; item < count; item += ${layout.threads}u) {`,
+        `tile_rows[item] = vec2f(lse[head + base + item] * ${literal(Math.LOG2E)}, delta[head + base + item]);`,
+        "}",
+      ),
+    ),
+    eachStaged(
+      lines(
+        "let row = tile_rows[j];",
+        repeat(owned, (r) =>
+          lines(
+            pair(r, "row.x", "row.y", `base + j >= i${r}`),
+            addProduct(layout, `d_k${r}_`, `ds${r}`, "x_"),
+            addProduct(layout, `d_v${r}_`, `p${r}`, "y_"),
+          ),
+        ),
+      ),
+    ),
+    "}",
+    repeat(owned, (r) =>
+      storedIfInside(layout, r, length, [
+        repeat(vectors, (v) => `d_qkv[at${r} + HEADS + ${4 * v}u] = d_k${r}_${v} * ROOT;`),
+        repeat(vectors, (v) => `d_qkv[at${r} + 2u * HEADS + ${4 * v}u] = d_v${r}_${v};`),
+      ]),
+    ),
+  );
+  return quadKernel("attention_backward", spec, capabilities, {
+    layout,
+    passes: 2,
+    buffers: [
+      ["qkv", "read", 4],
+      ["d_o", "read", 4],
+      ["lse", "read", 1],
+      ["delta", "read", 1],
+      ["d_qkv", "read_write", 4],
+    ],
+    declarations: lines(
+      `var<workgroup> tile_rows: array<vec2f, ${tile}>; // log-sum-exp and delta of staged queries`,
+      `const ROOT = ${literal(1 / Math.sqrt(headDim))};`,
+    ),
+    sum: "vec2f",
+    work: backwardWork(spec),
+    body: lines(
+      ownedPositions(layout, length),
+      "if (group % 2u == 0u) {",
+      asQueries,
+      "} else {",
+      asKeys,
+      "}",
+    ),
+    scale: Math.LOG2E / Math.sqrt(headDim),
+  });
+}
+
+/** How positions and head vectors are divided. */
+interface Layout {
+  /** 4-vectors of a head vector in each lane of a quad. */
+  readonly vectors: number;
+  /** Positions to a quad, as far apart as the workgroup has quads. */
+  readonly owned: number;
+  readonly threads: number;
+  /** Positions to a workgroup, which are of one head: a block. */
+  readonly positions: number;
+  /** Blocks of a head. */
+  readonly blocks: number;
+  /** Positions that are staged at a time. */
+  readonly tile: number;
+}
+
+/** Bytes of workgroup memory that every device has. */
+const STAGED_BYTES = 16384;
+
+/** The layout with the fewest instructions: threads past the end cost as much as others. */
+function layoutOf({ length, headDim }: AttentionSpec, most: number): Layout {
+  // Two vectors and two numbers of each staged position; tiles of one size as far as whole fours allow.
+  const room = Math.floor(STAGED_BYTES / (8 * headDim + 8));
+  const tiles = Math.ceil(length / (4 * Math.floor(room / 4)));
+  const tile = 4 * Math.ceil(length / tiles / 4);
+  const found: (Layout & { cost: number })[] = [];
+  for (let owned = 1; owned <= Math.max(1, Math.min(4, most)); owned++)
+    for (const threads of [128, 96, 64, 32]) {
+      const positions = (owned * threads) / 4;
+      const blocks = Math.ceil(length / positions);
+      // A thread's products, sums over the quad and exponentials for a staged position; its loads; staging.
+      const cost = blocks * (threads * (owned * (headDim / 2 + 16) + headDim / 2) + 3 * headDim);
+      found.push({ vectors: headDim / 16, owned, threads, positions, blocks, tile, cost });
+    }
+  return found.reduce((best, other) => (other.cost < best.cost ? other : best));
+}
+
+/** Positions i of the quad, c clamped, with their offsets in qkv and o. */
+const ownedPositions = ({ owned, threads, positions }: Layout, length: number): string =>
+  repeat(owned, (r) =>
+    lines(
+      `let i${r} = block * ${positions}u + quad + ${(r * threads) / 4}u;`,
+      `let c${r} = ${length % positions === 0 ? `i${r}` : `min(i${r}, ${length - 1}u)`};`,
+      `let at${r} = first + c${r} * ROW + part;`,
+      `let out${r} = first_out + c${r} * HEADS + part;`,
+    ),
+  );
+
+/** Where the keys end that a block's queries see. */
+const endOf = ({ length, causal }: AttentionSpec, { positions }: Layout): string =>
+  causal ? `min((block + 1u) * ${positions}u, ${length}u)` : `${length}u`;
+
+/** The quad's share of a vector in a buffer: `from` is the buffer, an opening bracket and the place. */
+const ownedVector = ({ vectors }: Layout, name: string, from: string, scaled = ""): string =>
+  repeat(vectors, (v) => `let ${name}${v} = ${from} + ${4 * v}u]${scaled};`);
+
+const accumulator = ({ vectors }: Layout, name: string): string =>
+  repeat(vectors, (v) => `var ${name}${v} = vec4f();`);
+
+const stagedVector = ({ vectors }: Layout, name: string, tile: string, at: string): string =>
+  repeat(vectors, (v) => `let ${name}${v} = ${tile}[${at}][${v}][part];`);
+
+/** A lane's share of the dot product of two head vectors. */
+const product = ({ vectors }: Pick<Layout, "vectors">, a: string, b: string): string =>
+  Array.from({ length: vectors }).reduce<string>((sum, _, v) => `dot_add(${a}${v}, ${b}${v}, ${sum})`, "0.0");
+
+const addProduct = ({ vectors }: Layout, sum: string, factor: string, vector: string): string =>
+  repeat(vectors, (v) => `${sum}${v} = fma(vec4f(${factor}), ${vector}${v}, ${sum}${v});`);
+
+/** Stages the vectors of `count` positions from `base` on; `sources` as in {@link ownedVector}, of a `position`. */
+function staged(
+  { vectors, threads, tile }: Layout,
+  length: number,
+  sources: readonly [string, string],
+  more?: string,
+): string {
+  // Neighbouring lanes read neighbouring addresses.
+  return lines(
+    "workgroupBarrier();",
+    `let count = ${length % tile === 0 ? `${tile}u` : `min(${tile}u, ${length}u - base)`};`,
+    `for (var item = lane; item < count * ${4 * vectors}u; item += ${threads}u) {`,
+    `let slot = item / ${4 * vectors}u;`,
+    `let element = item % ${4 * vectors}u;`,
+    "let position = base + slot;",
+    ["tile_a", "tile_b"].map(
+      (to, s) => `${to}[slot][element / 4u][element % 4u] = ${sources[s]} + element];`,
+    ),
+    "}",
+    more,
+    "workgroupBarrier();",
+  );
+}
+
+const storedIfInside = (
+  { positions }: Layout,
+  r: number,
+  length: number,
+  stores: string | string[],
+): string => (length % positions === 0 ? lines(stores) : lines(`if (i${r} < ${length}u) {`, stores, "}"));
+
+/** Functions that dot products are made of; lanes of a quad get the same sum to the bit. */
+const sums = (type: "f32" | "vec2f" | "vec4f"): string =>
+  lines(
+    "fn dot_add(a: vec4f, b: vec4f, sum: f32) -> f32 {",
+    "return fma(a.w, b.w, fma(a.z, b.z, fma(a.y, b.y, fma(a.x, b.x, sum))));",
+    "}",
+    `fn quad_sum(x: ${type}) -> ${type} {`,
+    "let pair = x + quadSwapX(x);",
+    "return pair + quadSwapY(pair);",
+    "}",
+  );
+
+interface Parts {
+  readonly layout: Layout;
+  /** Workgroups to a block. */
+  readonly passes?: number;
+  /** Name, access and width. */
+  readonly buffers: readonly (readonly [string, "read" | "read_write", 1 | 4])[];
+  readonly declarations?: string;
+  /** What is summed over quads at a time. */
+  readonly sum: "vec2f" | "vec4f";
+  readonly scale: number;
+  readonly body: string;
+  readonly work: Pick<Kernel, "flops" | "bytes">;
+}
+
+/** A workgroup, or one for each pass, per block of a (batch, head), with the offsets that the bodies above use. */
+function quadKernel(family: string, spec: AttentionSpec, capabilities: Capabilities, parts: Parts): Kernel {
+  const { batch, length, heads, headDim } = spec;
+  const { layout, passes = 1 } = parts;
+  const { vectors, owned, threads, blocks, tile } = layout;
+  const name = `${nameOf(family, spec)}_quads_x${owned}`;
+  const bindings = parts.buffers.map(([buffer, access, width]): ShaderBinding => ({
+    name: buffer,
+    access,
+    dtype: "f32",
+    width,
+  }));
+  const count = batch * heads * blocks * passes;
+  const { workgroups, group } = linearDispatch(name, count, capabilities);
+  const code = shader({
+    directives: "enable subgroups;",
+    bindings,
+    workgroupSize: threads,
+    declarations: lines(
+      `const HEADS = ${(heads * headDim) / 4}u; // vectors from q to k to v, and between positions of o`,
+      `const ROW = ${(3 * heads * headDim) / 4}u; // vectors between positions of qkv`,
+      `const SCALE = ${literal(parts.scale)};`,
+      ...["a", "b"].map(
+        (t) => `var<workgroup> tile_${t}: array<array<array<vec4f, 4>, ${vectors}>, ${tile}>;`,
+      ),
+      parts.declarations,
+      sums(parts.sum),
+    ),
+    body: lines(
+      `let group = ${group};`,
+      `if (group >= ${count}u) { return; }`,
+      "let part = lane % 4u;",
+      "let quad = lane / 4u;",
+      `let block = group / ${passes}u % ${blocks}u;`,
+      `let h = group / ${passes * blocks}u % ${heads}u;`,
+      `let b = group / ${passes * blocks * heads}u;`,
+      `let head = (b * ${heads}u + h) * ${length}u;`,
+      `let first = b * ${length}u * ROW + h * ${headDim / 4}u;`,
+      `let first_out = b * ${length}u * HEADS + h * ${headDim / 4}u;`,
+      parts.body,
+    ),
+  });
+  return { name, code, bindings: bindingsOf(bindings), workgroups, ...parts.work };
+}

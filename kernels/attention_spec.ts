@@ -1,0 +1,55 @@
+/** What an attention is, and how much work it is: the part that all of its variants share. */
+import { requireBindable, requirePositive, type Capabilities } from "./kernel.js";
+
+export interface AttentionSpec {
+  readonly batch: number;
+  /** S: positions. */
+  readonly length: number;
+  readonly heads: number;
+  readonly headDim: number;
+  /** Position i sees positions up to i only. */
+  readonly causal?: boolean;
+}
+
+/** Refuses specs that cannot become a kernel, before any text is unrolled from them. */
+export function requireAttention(spec: AttentionSpec, capabilities: Capabilities): void {
+  const { batch, length, heads, headDim } = spec;
+  const name = `attention_b${batch}_s${length}_h${heads}_d${headDim}`;
+  requirePositive(name, { batch, length, heads, headDim });
+  requireBindable(name, { qkv: 3 * rows(spec) * headDim }, capabilities);
+}
+
+/** Positions of all heads. */
+export const rows = ({ batch, heads, length }: AttentionSpec): number => batch * heads * length;
+
+/** Pairs of a query and a key that it sees. */
+const pairs = (spec: AttentionSpec): number =>
+  (rows(spec) * (spec.causal ? spec.length + 1 : 2 * spec.length)) / 2;
+
+interface Work {
+  readonly flops: number;
+  readonly bytes: number;
+}
+
+/** qkv to o and the log-sum-exp: scores, and the values' sums. */
+export const forwardWork = (spec: AttentionSpec): Work => ({
+  flops: 4 * pairs(spec) * spec.headDim,
+  bytes: 4 * (4 * rows(spec) * spec.headDim + rows(spec)),
+});
+
+export const deltaWork = (spec: AttentionSpec): Work => ({
+  flops: 2 * rows(spec) * spec.headDim,
+  bytes: 4 * rows(spec) * (2 * spec.headDim + 1),
+});
+
+/** Scores, slopes and three gradients: five products of D multiply-adds a pair. */
+export const backwardWork = (spec: AttentionSpec): Work => ({
+  flops: 10 * pairs(spec) * spec.headDim,
+  bytes: 4 * (7 * rows(spec) * spec.headDim + 2 * rows(spec)),
+});
+
+/** `attention_backward_causal_b2_s19_h3_d8` */
+export const nameOf = (
+  family: string,
+  { batch, length, heads, headDim, causal = false }: AttentionSpec,
+): string => `${family}${causal ? "_causal" : ""}_b${batch}_s${length}_h${heads}_d${headDim}`;
