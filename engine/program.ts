@@ -93,11 +93,16 @@ export class Program {
    * with parts.
    */
   encode(pass: GPUComputePassEncoder, first = 0, end = this.parts.dispatches.length, part = 0): void {
+    const { dispatches } = this.parts;
     let current: GPUComputePipeline | null = null;
-    for (const { kernel, pipeline, bindGroups } of this.parts.dispatches.slice(first, end)) {
+    for (let i = first; i < end; i++) {
+      const { kernel, pipeline, bindGroups } = dispatches[i]!;
+      const { workgroups } = kernel;
       if (pipeline !== current) pass.setPipeline((current = pipeline));
       pass.setBindGroup(0, bindGroups[part % bindGroups.length]);
-      pass.dispatchWorkgroups(...kernel.workgroups);
+      // Every argument is converted on its way into the addon or browser.
+      if (workgroups[1] === 1 && workgroups[2] === 1) pass.dispatchWorkgroups(workgroups[0]);
+      else pass.dispatchWorkgroups(...workgroups);
     }
   }
 

@@ -330,8 +330,10 @@ export async function createTrainer(options: TrainerOptions): Promise<Trainer> {
     },
     async run(steps) {
       const wanted = Math.min(steps, train.total_steps - submitted);
-      for (let left = wanted; left > 0; left -= stepsPerSubmit) {
-        const rounds = Math.min(left, stepsPerSubmit);
+      // One step first: a fast GPU that was waited for begins while the others are encoded.
+      let rounds = 1;
+      for (let left = wanted; left > 0; left -= rounds, rounds = stepsPerSubmit) {
+        rounds = Math.min(left, rounds);
         submitted += rounds;
         await runInTurn(turns, rounds);
       }

@@ -80,82 +80,56 @@ export function scatterAddRows(spec: EmbeddingSpec, capabilities: Capabilities):
     { name: "indices", access: "read", dtype: "i32" },
     { name: "d_table", access: "read_write", dtype: "f32", width },
   ];
-  const { code, workgroups } = shared
-    ? scatterShared(name, spec, bindings, vectors, capabilities)
-    : scatterAlone(name, spec, bindings, vectors, workgroupSize, capabilities);
+  const type = typeName("f32", width);
+  const add = (to: string, n: string): string =>
+    `if (indices[${n}] == row) { ${to} dy[${n} * ${vectors}u + column]; }`;
   const bytes = 4 * (rows + rows * size + tableRows * size);
-  return { name, code, bindings: bindingsOf(bindings), workgroups, flops: rows * size, bytes };
-}
-
-function scatterAlone(
-  name: string,
-  { rows, tableRows }: EmbeddingSpec,
-  bindings: readonly ShaderBinding[],
-  vectors: number,
-  workgroupSize: number,
-  capabilities: Capabilities,
-): Pick<Kernel, "code" | "workgroups"> {
-  const { workgroups, prologue } = linearThreads(name, tableRows * vectors, workgroupSize, capabilities);
-  const body = lines(
-    prologue,
-    `let row = i32(index / ${vectors}u);`,
-    `let column = index % ${vectors}u;`,
-    `var total = ${typeName("f32", bindings[0]!.width)}();`,
-    `for (var n = 0u; n < ${rows}u; n++) {`,
-    `if (indices[n] == row) { total += dy[n * ${vectors}u + column]; }`,
-    "}",
-    "d_table[index] = total;",
-  );
-  return { code: shader({ bindings, workgroupSize, body }), workgroups };
-}
-
-function scatterShared(
-  name: string,
-  { rows, tableRows }: EmbeddingSpec,
-  bindings: readonly ShaderBinding[],
-  vectors: number,
-  capabilities: Capabilities,
-): Pick<Kernel, "code" | "workgroups"> {
-  const type = typeName("f32", bindings[0]!.width);
+  const kernel = { name, bindings: bindingsOf(bindings), flops: rows * size, bytes };
+  if (!shared) {
+    const { workgroups, prologue } = linearThreads(name, tableRows * vectors, workgroupSize, capabilities);
+    const body = lines(
+      prologue,
+      `let row = i32(index / ${vectors}u);`,
+      `let column = index % ${vectors}u;`,
+      `var total = ${type}();`,
+      `for (var n = 0u; n < ${rows}u; n++) {`,
+      add("total +=", "n"),
+      "}",
+      "d_table[index] = total;",
+    );
+    return { ...kernel, code: shader({ bindings, workgroupSize, body }), workgroups };
+  }
   const blocks = Math.ceil(vectors / COLUMNS);
-  const { workgroups, group } = linearDispatch(name, tableRows * blocks, capabilities);
+  const lanes = SHARERS * COLUMNS;
   const step = SHARERS * AHEAD;
-  const whole = rows - (rows % step);
+  const { workgroups, group } = linearDispatch(name, tableRows * blocks, capabilities);
   const body = lines(
     `let group = ${group};`,
     `if (group >= ${tableRows * blocks}u) { return; }`,
     `let row = i32(group / ${blocks}u);`,
     `let column = group % ${blocks}u * ${COLUMNS}u + lane % ${COLUMNS}u;`,
     `let inside = column < ${vectors}u;`,
-    `let first = lane / ${COLUMNS}u;`,
     `var total = ${type}();`,
     "if (inside) {",
-    whole > 0 && [
-      `for (var n = first; n < ${whole}u; n += ${step}u) {`,
-      repeat(AHEAD, (i) => `var d${i} = ${type}();`),
-      repeat(AHEAD, (i) => {
-        const at = `(n + ${i * SHARERS}u)`;
-        return `if (indices[${at}] == row) { d${i} = dy[${at} * ${vectors}u + column]; }`;
-      }),
-      repeat(AHEAD, (i) => `total += d${i};`),
-      "}",
-    ],
-    whole < rows && [
-      `for (var n = ${whole}u + first; n < ${rows}u; n += ${SHARERS}u) {`,
-      `if (indices[n] == row) { total += dy[n * ${vectors}u + column]; }`,
-      "}",
-    ],
+    `var n = lane / ${COLUMNS}u;`,
+    `for (; n < ${rows - (rows % step)}u; n += ${step}u) {`,
+    repeat(AHEAD, (i) => `var d${i} = ${type}();`),
+    repeat(AHEAD, (i) => add(`d${i} =`, `(n + ${i * SHARERS}u)`)),
+    repeat(AHEAD, (i) => `total += d${i};`),
+    "}",
+    `for (; n < ${rows}u; n += ${SHARERS}u) {`,
+    add("total +=", "n"),
+    "}",
     "}",
     "partial[lane] = total;",
-    `for (var half = ${(SHARERS * COLUMNS) / 2}u; half >= ${COLUMNS}u; half /= 2u) {`,
+    `for (var half = ${lanes / 2}u; half >= ${COLUMNS}u; half /= 2u) {`,
     "workgroupBarrier();",
     "if (lane < half) { partial[lane] += partial[lane + half]; }",
     "}",
     `if (lane < ${COLUMNS}u && inside) { d_table[u32(row) * ${vectors}u + column] = partial[lane]; }`,
   );
-  const workgroupSize = SHARERS * COLUMNS;
-  const declarations = `var<workgroup> partial: array<${type}, ${workgroupSize}>;`;
-  return { code: shader({ bindings, workgroupSize, declarations, body }), workgroups };
+  const declarations = `var<workgroup> partial: array<${type}, ${lanes}>;`;
+  return { ...kernel, code: shader({ bindings, workgroupSize: lanes, declarations, body }), workgroups };
 }
 
 function prepare(name: string, { rows, size, tableRows }: EmbeddingSpec, capabilities: Capabilities) {
