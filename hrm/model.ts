@@ -13,7 +13,6 @@ import {
   mul,
   reshape,
   rmsNorm,
-  rope,
   scalar,
   slice,
   sqrt,
@@ -68,9 +67,8 @@ function layer(model: Model, prefix: string, h: Tensor): Tensor {
   const { config, parameters, rotary } = model;
   const { num_heads: heads, rms_norm_eps: eps, causal } = config;
   const qkv = linear(h, parameters(`${prefix}.self_attn.qkv_proj.weight`));
-  const rotated = rotary ? rope(qkv, rotary.cos, rotary.sin, { heads }) : qkv;
   const attended = linear(
-    attention(rotated, { heads, causal }),
+    attention(qkv, { heads, causal, rope: rotary }),
     parameters(`${prefix}.self_attn.o_proj.weight`),
   );
   const mixed = rmsNorm(attended, { residual: h, eps });

@@ -15,6 +15,7 @@ import {
   attentionDeltaQuads,
   attentionQuads,
   quadsApply,
+  quadsTurn,
 } from "./attention_quads.js";
 import {
   backwardWork,
@@ -24,7 +25,7 @@ import {
   requireAttention,
   type AttentionSpec,
 } from "./attention_spec.js";
-import type { Capabilities, Kernel } from "./kernel.js";
+import { KernelError, type Capabilities, type Kernel } from "./kernel.js";
 import {
   bindingsOf,
   linearThreads,
@@ -38,9 +39,13 @@ import {
 
 export type { AttentionSpec } from "./attention_spec.js";
 
-/** Bindings: qkv [B, S, 3, H, D], o [B, S, H, D], lse [B, H, S] (log-sum-exp of the scaled scores). */
+/**
+ * Bindings: qkv [B, S, 3, H, D], o [B, S, H, D], lse [B, H, S] (log-sum-exp of the scaled scores); with rope also
+ * cos_table [S, D] and sin_table [S, D].
+ */
 export function attention(spec: AttentionSpec, capabilities: Capabilities): Kernel {
   requireAttention(spec, capabilities);
+  requireTurns(spec, capabilities);
   if (quadsApply(spec, capabilities)) return attentionQuads(spec, capabilities);
   const { length, causal = false } = spec;
   const layout = layoutOf(spec, capabilities, FORWARD_ELEMENTS);
@@ -128,9 +133,13 @@ export function attentionDelta(spec: AttentionSpec, capabilities: Capabilities):
   });
 }
 
-/** Bindings: qkv [B, S, 3, H, D], d_o [B, S, H, D], lse [B, H, S], delta [B, H, S], d_qkv [B, S, 3, H, D]. */
+/**
+ * Bindings: qkv [B, S, 3, H, D], d_o [B, S, H, D], lse [B, H, S], delta [B, H, S], d_qkv [B, S, 3, H, D]; with rope also
+ * cos_table [S, D] and sin_table [S, D].
+ */
 export function attentionBackward(spec: AttentionSpec, capabilities: Capabilities): Kernel {
   requireAttention(spec, capabilities);
+  requireTurns(spec, capabilities);
   if (quadsApply(spec, capabilities)) return attentionBackwardQuads(spec, capabilities);
   const { length, causal = false } = spec;
   const layout = layoutOf(spec, capabilities, backwardElements(capabilities));
@@ -214,6 +223,16 @@ export function attentionBackward(spec: AttentionSpec, capabilities: Capabilitie
       "}",
     ),
   });
+}
+
+function requireTurns(spec: AttentionSpec, capabilities: Capabilities): void {
+  if (spec.rope && !quadsTurn(spec, capabilities))
+    throw new KernelError(
+      nameOf("attention", spec),
+      `rope with head size ${spec.headDim}`,
+      "a GPU with subgroups of four, and heads divisible by 32",
+      "Turn queries and keys by the rope kernel first.",
+    );
 }
 
 /** How a thread holds head vectors. */

@@ -2,7 +2,7 @@
  * Attention made for GPUs: the four lanes of a quad share a head vector, and keys and values (of backward's second
  * pass: queries and output gradients) are staged in workgroup memory, so that each load from there serves all the
  * positions that a quad owns. The formulas and their sources are in attention.ts; scores are in units of log 2 here,
- * since exp2 is the function that GPUs have.
+ * since exp2 is the function that GPUs have. With rope, queries and keys are turned as in rope.ts when they are loaded.
  *
  * Lane `part` of a quad holds the 4-vectors part, part + 4, ... of a head vector. Quads are taken to be four neighbours
  * by local index, as in all workgroups of one dimension on the implementations of WebGPU that there are. Positions past
@@ -17,6 +17,11 @@ export function quadsApply({ headDim }: AttentionSpec, { software, subgroups }: 
   return !software && subgroups !== null && subgroups.min >= 4 && headDim % 16 === 0 && headDim <= 256;
 }
 
+/** True where they can also turn queries and keys: both halves of a head vector lie in the same lanes. */
+export function quadsTurn(spec: AttentionSpec, capabilities: Capabilities): boolean {
+  return quadsApply(spec, capabilities) && spec.headDim % 32 === 0;
+}
+
 /** Numbers of head vectors that a thread keeps in registers: of q and o forward, of k, v and their gradients backward. */
 const FORWARD_NUMBERS = 96;
 const BACKWARD_NUMBERS = 128;
@@ -27,8 +32,9 @@ export function attentionQuads(
   capabilities: Capabilities,
   most = FORWARD_NUMBERS / (spec.headDim / 2),
 ): Kernel {
-  const { length, headDim, causal = false } = spec;
+  const { length, headDim, causal = false, rope = false } = spec;
   const layout = layoutOf(spec, most);
+  const turn = (r: number) => rope && `turn${r}`;
   const { owned, vectors, tile } = layout;
   const masked = causal || length % 4 !== 0;
   return quadKernel("attention", spec, capabilities, {
@@ -41,20 +47,17 @@ export function attentionQuads(
     sum: "vec4f",
     work: forwardWork(spec),
     body: lines(
-      ownedPositions(layout, length),
+      ownedPositions(layout, spec),
       repeat(owned, (r) =>
         lines(
-          ownedVector(layout, `q${r}_`, `qkv[at${r}`, " * SCALE"),
+          ownedVector(layout, `q${r}_`, `qkv[at${r}`, turn(r), " * SCALE"),
           accumulator(layout, `acc${r}_`),
           `var top${r} = -1e30;`,
           `var total${r} = 0.0;`,
         ),
       ),
       `for (var base = 0u; base < ${endOf(spec, layout)}; base += ${tile}u) {`,
-      staged(layout, length, [
-        "qkv[first + position * ROW + HEADS",
-        "qkv[first + position * ROW + 2u * HEADS",
-      ]),
+      staged(layout, spec, ["qkv[first + position * ROW + HEADS", "qkv[first + position * ROW + 2u * HEADS"]),
       // Four keys share one rescaling of the online softmax; tiles are whole fours.
       "for (var j = 0u; j < count; j += 4u) {",
       repeat(4, (t) =>
@@ -87,7 +90,8 @@ export function attentionQuads(
       "}",
       repeat(owned, (r) =>
         storedIfInside(layout, r, length, [
-          repeat(vectors, (v) => `o[out${r} + ${4 * v}u] = acc${r}_${v} / total${r};`),
+          `let inverse${r} = 1.0 / total${r};`,
+          repeat(vectors, (v) => `o[out${r} + ${4 * v}u] = acc${r}_${v} * inverse${r};`),
           `if (part == 0u) { lse[head + c${r}] = (top${r} + log2(total${r})) * ${literal(Math.LN2)}; }`,
         ]),
       ),
@@ -138,8 +142,9 @@ export function attentionBackwardQuads(
   capabilities: Capabilities,
   most = BACKWARD_NUMBERS / spec.headDim,
 ): Kernel {
-  const { length, headDim, causal = false } = spec;
+  const { length, headDim, causal = false, rope = false } = spec;
   const layout = layoutOf(spec, most);
+  const turn = (r: number) => rope && `turn${r}`;
   const { owned, vectors, tile, positions } = layout;
   const [query, key] = ["qkv[first + position * ROW", "qkv[first + position * ROW + HEADS"];
   const [value, slope] = ["qkv[first + position * ROW + 2u * HEADS", "d_o[first_out + position * HEADS"];
@@ -162,7 +167,7 @@ export function attentionBackwardQuads(
   const asQueries = lines(
     repeat(owned, (r) =>
       lines(
-        ownedVector(layout, `a${r}_`, `qkv[at${r}`, " * SCALE"),
+        ownedVector(layout, `a${r}_`, `qkv[at${r}`, turn(r), " * SCALE"),
         ownedVector(layout, `b${r}_`, `d_o[out${r}`),
         `let lse${r} = lse[head + c${r}] * ${literal(Math.LOG2E)};`,
         `let delta${r} = delta[head + c${r}];`,
@@ -170,7 +175,7 @@ export function attentionBackwardQuads(
       ),
     ),
     `for (var base = 0u; base < ${endOf(spec, layout)}; base += ${tile}u) {`,
-    staged(layout, length, [key, value]),
+    staged(layout, spec, [key, value]),
     eachStaged(
       repeat(owned, (r) =>
         lines(
@@ -181,18 +186,13 @@ export function attentionBackwardQuads(
     ),
     "}",
     repeat(owned, (r) =>
-      storedIfInside(
-        layout,
-        r,
-        length,
-        repeat(vectors, (v) => `d_qkv[at${r} + ${4 * v}u] = d_q${r}_${v} * ROOT;`),
-      ),
+      storedIfInside(layout, r, length, storedGradient(layout, `d_q${r}_`, `at${r}`, turn(r))),
     ),
   );
   const asKeys = lines(
     repeat(owned, (r) =>
       lines(
-        ownedVector(layout, `a${r}_`, `qkv[at${r} + HEADS`, " * SCALE"),
+        ownedVector(layout, `a${r}_`, `qkv[at${r} + HEADS`, turn(r), " * SCALE"),
         ownedVector(layout, `b${r}_`, `qkv[at${r} + 2u * HEADS`),
         accumulator(layout, `d_k${r}_`),
         accumulator(layout, `d_v${r}_`),
@@ -202,7 +202,7 @@ export function attentionBackwardQuads(
     `for (var base = ${causal ? `block * ${positions}u / ${tile}u * ${tile}u` : "0u"}; base < ${length}u; base += ${tile}u) {`,
     staged(
       layout,
-      length,
+      spec,
       [query, slope],
       lines(
         `for (var item = lane; item < count; item += ${layout.threads}u) {`,
@@ -225,7 +225,7 @@ export function attentionBackwardQuads(
     "}",
     repeat(owned, (r) =>
       storedIfInside(layout, r, length, [
-        repeat(vectors, (v) => `d_qkv[at${r} + HEADS + ${4 * v}u] = d_k${r}_${v} * ROOT;`),
+        storedGradient(layout, `d_k${r}_`, `at${r} + HEADS`, turn(r)),
         repeat(vectors, (v) => `d_qkv[at${r} + 2u * HEADS + ${4 * v}u] = d_v${r}_${v};`),
       ]),
     ),
@@ -246,14 +246,7 @@ export function attentionBackwardQuads(
     ),
     sum: "vec2f",
     work: backwardWork(spec),
-    body: lines(
-      ownedPositions(layout, length),
-      "if (group % 2u == 0u) {",
-      asQueries,
-      "} else {",
-      asKeys,
-      "}",
-    ),
+    body: lines(ownedPositions(layout, spec), "if (group % 2u == 0u) {", asQueries, "} else {", asKeys, "}"),
     scale: Math.LOG2E / Math.sqrt(headDim),
   });
 }
@@ -295,13 +288,17 @@ function layoutOf({ length, headDim }: AttentionSpec, most: number): Layout {
 }
 
 /** Positions i of the quad, c clamped, with their offsets in qkv and o. */
-const ownedPositions = ({ owned, threads, positions }: Layout, length: number): string =>
+const ownedPositions = (
+  { owned, threads, positions, vectors }: Layout,
+  { length, rope }: AttentionSpec,
+): string =>
   repeat(owned, (r) =>
     lines(
       `let i${r} = block * ${positions}u + quad + ${(r * threads) / 4}u;`,
       `let c${r} = ${length % positions === 0 ? `i${r}` : `min(i${r}, ${length - 1}u)`};`,
       `let at${r} = first + c${r} * ROW + part;`,
       `let out${r} = first_out + c${r} * HEADS + part;`,
+      rope && `let turn${r} = c${r} * ${4 * vectors}u + part;`,
     ),
   );
 
@@ -309,9 +306,30 @@ const ownedPositions = ({ owned, threads, positions }: Layout, length: number): 
 const endOf = ({ length, causal }: AttentionSpec, { positions }: Layout): string =>
   causal ? `min((block + 1u) * ${positions}u, ${length}u)` : `${length}u`;
 
-/** The quad's share of a vector in a buffer: `from` is the buffer, an opening bracket and the place. */
-const ownedVector = ({ vectors }: Layout, name: string, from: string, scaled = ""): string =>
-  repeat(vectors, (v) => `let ${name}${v} = ${from} + ${4 * v}u]${scaled};`);
+/** The lane's share of a vector in a buffer: `from` is the buffer, an opening bracket and the place. */
+const ownedVector = (
+  { vectors }: Layout,
+  name: string,
+  from: string,
+  turn: string | false = false,
+  scaled = "",
+): string =>
+  repeat(vectors, (v) => {
+    const at = (u: number): string => `${from} + ${4 * u}u]`;
+    const u = (v + vectors / 2) % vectors;
+    const [cos, sin] = [`cos_table[${turn} + ${4 * v}u]`, `sin_table[${turn} + ${4 * v}u]`];
+    const value = turn ? `(${at(v)} * ${cos} ${v < u ? "-" : "+"} ${at(u)} * ${sin})` : at(v);
+    return `let ${name}${v} = ${value}${scaled};`;
+  });
+
+/** Stores the gradient of a scaled vector, turned back. */
+const storedGradient = ({ vectors }: Layout, name: string, to: string, turn: string | false): string =>
+  repeat(vectors, (v) => {
+    const u = (v + vectors / 2) % vectors;
+    const [cos, sin] = [`cos_table[${turn} + ${4 * v}u]`, `sin_table[${turn} + ${4 * u}u]`];
+    const value = turn ? `(${name}${v} * ${cos} ${v < u ? "+" : "-"} ${name}${u} * ${sin})` : `${name}${v}`;
+    return `d_qkv[${to} + ${4 * v}u] = ${value} * ROOT;`;
+  });
 
 const accumulator = ({ vectors }: Layout, name: string): string =>
   repeat(vectors, (v) => `var ${name}${v} = vec4f();`);
@@ -326,24 +344,35 @@ const product = ({ vectors }: Pick<Layout, "vectors">, a: string, b: string): st
 const addProduct = ({ vectors }: Layout, sum: string, factor: string, vector: string): string =>
   repeat(vectors, (v) => `${sum}${v} = fma(vec4f(${factor}), ${vector}${v}, ${sum}${v});`);
 
-/** Stages the vectors of `count` positions from `base` on; `sources` as in {@link ownedVector}, of a `position`. */
+/**
+ * Stages the vectors of `count` positions from `base` on; `sources` as in {@link ownedVector}, of a `position`. The
+ * first are queries or keys.
+ */
 function staged(
   { vectors, threads, tile }: Layout,
-  length: number,
-  sources: readonly [string, string],
+  { length, rope }: AttentionSpec,
+  [first, second]: readonly [string, string],
   more?: string,
 ): string {
-  // Neighbouring lanes read neighbouring addresses.
+  const size = 4 * vectors;
+  const to = (name: string): string => `${name}[slot][element / 4u][element % 4u]`;
   return lines(
     "workgroupBarrier();",
     `let count = ${length % tile === 0 ? `${tile}u` : `min(${tile}u, ${length}u - base)`};`,
-    `for (var item = lane; item < count * ${4 * vectors}u; item += ${threads}u) {`,
-    `let slot = item / ${4 * vectors}u;`,
-    `let element = item % ${4 * vectors}u;`,
+    // Neighbouring lanes read neighbouring addresses.
+    `for (var item = lane; item < count * ${size}u; item += ${threads}u) {`,
+    `let slot = item / ${size}u;`,
+    `let element = item % ${size}u;`,
     "let position = base + slot;",
-    ["tile_a", "tile_b"].map(
-      (to, s) => `${to}[slot][element / 4u][element % 4u] = ${sources[s]} + element];`,
-    ),
+    rope
+      ? [
+          `let turn = position * ${size}u + element;`,
+          `let sine = select(sin_table[turn], -sin_table[turn], element < ${size / 2}u);`,
+          `let partner = ${first} + (element + ${size / 2}u) % ${size}u];`,
+          `${to("tile_a")} = ${first} + element] * cos_table[turn] + partner * sine;`,
+        ]
+      : `${to("tile_a")} = ${first} + element];`,
+    `${to("tile_b")} = ${second} + element];`,
     "}",
     more,
     "workgroupBarrier();",
@@ -389,7 +418,12 @@ function quadKernel(family: string, spec: AttentionSpec, capabilities: Capabilit
   const { layout, passes = 1 } = parts;
   const { vectors, owned, threads, blocks, tile } = layout;
   const name = `${nameOf(family, spec)}_quads_x${owned}`;
-  const bindings = parts.buffers.map(([buffer, access, width]): ShaderBinding => ({
+  const tables = [
+    ["cos_table", "read", 4],
+    ["sin_table", "read", 4],
+  ] as const;
+  const buffers = [...parts.buffers, ...(spec.rope ? tables : [])];
+  const bindings = buffers.map(([buffer, access, width]): ShaderBinding => ({
     name: buffer,
     access,
     dtype: "f32",

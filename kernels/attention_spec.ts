@@ -9,6 +9,8 @@ export interface AttentionSpec {
   readonly headDim: number;
   /** Position i sees positions up to i only. */
   readonly causal?: boolean;
+  /** Queries and keys are turned as rope.ts does as they are read, and their gradients back as they are written. */
+  readonly rope?: boolean;
 }
 
 /** Refuses specs that cannot become a kernel, before any text is unrolled from them. */
@@ -31,10 +33,16 @@ interface Work {
   readonly bytes: number;
 }
 
+/** Two vectors of every position turned, and the tables. */
+const turns = (spec: AttentionSpec): { flops: number; elements: number } =>
+  spec.rope
+    ? { flops: 6 * rows(spec) * spec.headDim, elements: 2 * spec.length * spec.headDim }
+    : { flops: 0, elements: 0 };
+
 /** qkv to o and the log-sum-exp: scores, and the values' sums. */
 export const forwardWork = (spec: AttentionSpec): Work => ({
-  flops: 4 * pairs(spec) * spec.headDim,
-  bytes: 4 * (4 * rows(spec) * spec.headDim + rows(spec)),
+  flops: 4 * pairs(spec) * spec.headDim + turns(spec).flops,
+  bytes: 4 * (4 * rows(spec) * spec.headDim + rows(spec) + turns(spec).elements),
 });
 
 export const deltaWork = (spec: AttentionSpec): Work => ({
@@ -44,12 +52,13 @@ export const deltaWork = (spec: AttentionSpec): Work => ({
 
 /** Scores, slopes and three gradients: five products of D multiply-adds a pair. */
 export const backwardWork = (spec: AttentionSpec): Work => ({
-  flops: 10 * pairs(spec) * spec.headDim,
-  bytes: 4 * (7 * rows(spec) * spec.headDim + 2 * rows(spec)),
+  flops: 10 * pairs(spec) * spec.headDim + 2 * turns(spec).flops,
+  bytes: 4 * (7 * rows(spec) * spec.headDim + 2 * rows(spec) + turns(spec).elements),
 });
 
 /** `attention_backward_causal_b2_s19_h3_d8` */
 export const nameOf = (
   family: string,
-  { batch, length, heads, headDim, causal = false }: AttentionSpec,
-): string => `${family}${causal ? "_causal" : ""}_b${batch}_s${length}_h${heads}_d${headDim}`;
+  { batch, length, heads, headDim, causal = false, rope = false }: AttentionSpec,
+): string =>
+  `${family}${causal ? "_causal" : ""}${rope ? "_rope" : ""}_b${batch}_s${length}_h${heads}_d${headDim}`;

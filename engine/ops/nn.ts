@@ -1,5 +1,6 @@
 /** The blocks of a transformer: normalisation, gated activation, attention, rotary positions, losses. */
 import { attention as attentionKernel, attentionBackward, attentionDelta } from "../../kernels/attention.js";
+import { quadsTurn } from "../../kernels/attention_quads.js";
 import { crossEntropy as crossEntropyKernel, crossEntropyBackward } from "../../kernels/cross_entropy.js";
 import { rmsNorm as rmsNormKernel, rmsNormBackward } from "../../kernels/rms_norm.js";
 import { rope as ropeKernel } from "../../kernels/rope.js";
@@ -12,7 +13,10 @@ import {
   requireDtype,
   requireShape,
   sizeOf,
+  type LowerContext,
+  type Lowering,
   type Operation,
+  type Place,
   type Tensor,
   type TensorLike,
 } from "../tensor.js";
@@ -101,29 +105,71 @@ interface AttentionAttributes {
   readonly causal: boolean;
 }
 
+/** A dispatch that turns packed qkv by rope, or back. */
+const turning = (
+  { attributes, capabilities }: Pick<LowerContext<AttentionAttributes>, "attributes" | "capabilities">,
+  inverse: boolean,
+  [from, ...tables]: readonly Place[],
+  to: Place,
+): Lowering["dispatches"][number] => ({
+  kernel: ropeKernel({ ...attributes, inverse }, capabilities),
+  bind: [from!, ...tables, to],
+});
+
+/** Inputs: qkv, and with rope its tables of cosines and sines. Kernels that do not turn by themselves read a turned copy. */
 const attentionOperation: Operation<AttentionAttributes> = {
   name: "attention",
-  lower({ attributes, capabilities }) {
-    const kernel = attentionKernel(attributes, capabilities);
-    return { dispatches: [{ kernel, bind: [{ input: 0 }, { output: 0 }, { output: 1 }] }] };
+  lower(context) {
+    const { attributes, inputs, capabilities } = context;
+    const rope = inputs.length > 1;
+    const tables = rope ? [{ input: 1 }, { input: 2 }] : [];
+    const results = [{ output: 0 }, { output: 1 }];
+    if (!rope || quadsTurn(attributes, capabilities)) {
+      const kernel = attentionKernel({ ...attributes, rope }, capabilities);
+      return { dispatches: [{ kernel, bind: [{ input: 0 }, ...results, ...tables] }] };
+    }
+    const turned = { temporary: 0 };
+    return {
+      temporaries: [4 * sizeOf(inputs[0]!.shape)],
+      dispatches: [
+        turning(context, false, [{ input: 0 }, ...tables], turned),
+        { kernel: attentionKernel(attributes, capabilities), bind: [turned, ...results] },
+      ],
+    };
   },
-  gradient({ attributes, inputs: [qkv], outputs: [o, lse], gradients: [dO] }) {
-    return [makeTensor(attentionGradient, [qkv!, o!, lse!, dO!], attributes, qkv!.shape, "f32")];
+  gradient({ attributes, inputs: [qkv, ...tables], outputs: [o, lse], gradients: [dO] }) {
+    const inputs = [qkv!, o!, lse!, dO!, ...tables];
+    return [makeTensor(attentionGradient, inputs, attributes, qkv!.shape, "f32"), ...tables.map(() => null)];
   },
 };
 
+/** Inputs: qkv, o, log-sum-exp, d_o, and with rope its tables. */
 const attentionGradient: Operation<AttentionAttributes> = {
   name: "attentionGradient",
-  lower({ attributes, inputs, capabilities }) {
-    const delta = { temporary: 0 };
+  lower(context) {
+    const { attributes, inputs, capabilities } = context;
+    const rope = inputs.length > 4;
+    const tables = rope ? [{ input: 4 }, { input: 5 }] : [];
+    const [delta, turned, dTurned] = [{ temporary: 0 }, { temporary: 1 }, { temporary: 2 }];
+    const [deltaBytes, bytes] = [4 * sizeOf(inputs[2]!.shape), 4 * sizeOf(inputs[0]!.shape)];
+    const first = {
+      kernel: attentionDelta(attributes, capabilities),
+      bind: [{ input: 1 }, { input: 3 }, delta],
+    };
+    const others = [{ input: 3 }, { input: 2 }, delta];
+    if (!rope || quadsTurn(attributes, capabilities)) {
+      const kernel = attentionBackward({ ...attributes, rope }, capabilities);
+      const bind = [{ input: 0 }, ...others, { output: 0 }, ...tables];
+      return { temporaries: [deltaBytes], dispatches: [first, { kernel, bind }] };
+    }
+    // Turning once more costs less than a turned copy kept from the forward pass on.
     return {
-      temporaries: [4 * sizeOf(inputs[2]!.shape)],
+      temporaries: [deltaBytes, bytes, bytes],
       dispatches: [
-        { kernel: attentionDelta(attributes, capabilities), bind: [{ input: 1 }, { input: 3 }, delta] },
-        {
-          kernel: attentionBackward(attributes, capabilities),
-          bind: [{ input: 0 }, { input: 3 }, { input: 2 }, delta, { output: 0 }],
-        },
+        first,
+        turning(context, false, [{ input: 0 }, ...tables], turned),
+        { kernel: attentionBackward(attributes, capabilities), bind: [turned, ...others, dTurned] },
+        turning(context, true, [dTurned, ...tables], { output: 0 }),
       ],
     };
   },
@@ -144,18 +190,35 @@ function packedShape(
   return { batch: batch!, length: length!, heads, headDim };
 }
 
+/** Tables of rotary positions. */
+export interface RopeTensors {
+  /** [S, D] */
+  readonly cos: TensorLike;
+  /** [S, D] */
+  readonly sin: TensorLike;
+}
+
+/** The tables as tensors, checked. */
+function tablesOf({ cos, sin }: RopeTensors, length: number, headDim: number): readonly Tensor[] {
+  const tables = [asTensor(cos), asTensor(sin)];
+  for (const table of tables) requireShape("rope table", table, [length, headDim]);
+  return tables;
+}
+
 /**
  * Scaled dot-product attention (Vaswani et al. 2017, eq. 1) of packed qkv [B, S, 3 H D] (q, k, v thirds, heads
- * inside); gives [B, S, H D]. Scale 1 / sqrt(D). No S x S matrix is stored, forward or backward.
+ * inside); gives [B, S, H D]. Scale 1 / sqrt(D). No S x S matrix is stored, forward or backward. With `rope`, of
+ * `rope(qkv, cos, sin)`, which GPUs with subgroups compute on the way.
  */
 export function attention(
   qkv: TensorLike,
-  { heads, causal = false }: { heads: number; causal?: boolean },
+  { heads, causal = false, rope }: { heads: number; causal?: boolean; rope?: RopeTensors | null },
 ): Tensor {
   const input = asTensor(qkv);
   const shape = packedShape("attention", input, heads);
   const { batch, length, headDim } = shape;
-  return makeNode(attentionOperation, [input], { ...shape, causal }, [
+  const tables = rope ? tablesOf(rope, length, headDim) : [];
+  return makeNode(attentionOperation, [input, ...tables], { ...shape, causal }, [
     { shape: [batch, length, heads * headDim], dtype: "f32" },
     { shape: [batch, heads, length], dtype: "f32" },
   ]).outputs[0]!;
@@ -202,8 +265,7 @@ export function rope(
 ): Tensor {
   const input = asTensor(qkv);
   const shape = packedShape("rope", input, heads);
-  const tables = [asTensor(cos), asTensor(sin)];
-  for (const table of tables) requireShape("rope table", table, [shape.length, shape.headDim]);
+  const tables = tablesOf({ cos, sin }, shape.length, shape.headDim);
   return makeTensor(ropeOperation, [input, ...tables], { ...shape, inverse: false }, input.shape, "f32");
 }
 

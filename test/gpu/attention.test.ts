@@ -1,12 +1,14 @@
 import { assert } from "chai";
 import { attention, attentionBackward, attentionDelta, type AttentionSpec } from "../../kernels/attention.js";
 import { baselineCapabilities, type Capabilities } from "../../kernels/kernel.js";
+import { attention as attend, compile, f32, grad, mul, rope, sum, type Tensor } from "../../engine/index.js";
 import { testDevice } from "../support/device.js";
-import { EPS, TINY, assertRefused, logError, runPoisoned } from "../support/kernels.js";
+import { EPS, TINY, assertExact, assertRefused, logError, runPoisoned } from "../support/kernels.js";
 import { assertClose, largest, random } from "../support/random.js";
+import { turned } from "../support/rope.js";
 
 /** float64 attention, forward and backward, with the magnitudes that f32 rounding errors scale with. */
-function reference(spec: AttentionSpec, qkv: Float32Array, dO: Float32Array) {
+function reference(spec: AttentionSpec, qkv: Float32Array | Float64Array, dO: Float32Array) {
   const { batch: B, length: S, heads: H, headDim: D, causal = false } = spec;
   const o = new Float64Array(B * S * H * D);
   const oScale = new Float64Array(o.length);
@@ -87,11 +89,21 @@ async function check(
   const rows = batch * length * heads;
   const qkv = random(3 * rows * headDim, -amplitude, amplitude);
   const dO = random(rows * headDim);
-  const exact = reference(spec, qkv, dO);
+  // Any tables will do: unlike those of RoPE, these tell the two halves apart.
+  const tables = { cos: random(length * headDim), sin: random(length * headDim) };
+  const turning = spec.rope ? { cos_table: tables.cos, sin_table: tables.sin } : {};
+  const exact = reference(spec, spec.rope ? turned({ ...spec, inverse: false }, qkv, tables) : qkv, dO);
+  if (spec.rope) {
+    const half = (i: number) => (i % headDim < headDim / 2 ? headDim / 2 : -headDim / 2);
+    exact.d = turned({ ...spec, inverse: true }, exact.d, tables);
+    exact.dScale = Float64Array.from(exact.dScale, (scale, i) => scale + exact.dScale[i + half(i)]!);
+    // Turned numbers are sums that may cancel.
+    exact.allowed *= 4;
+  }
   const forward = await runPoisoned(
     (c) => attention(spec, c),
     capabilities,
-    { qkv },
+    { qkv, ...turning },
     { o: rows * headDim, lse: rows },
   );
   const { name } = forward.kernel;
@@ -115,7 +127,7 @@ async function check(
   const backward = await runPoisoned(
     (c) => attentionBackward(spec, c),
     capabilities,
-    { qkv, d_o: dO, lse, delta },
+    { qkv, d_o: dO, lse, delta, ...turning },
     { d_qkv: qkv.length },
   );
   // Every probability inherits what lse is off by.
@@ -159,7 +171,7 @@ const LARGE_QUADS: readonly AttentionSpec[] = [
   { batch: 1, length: 16, heads: 2, headDim: 32 },
   { batch: 1, length: 82, heads: 2, headDim: 16 },
   { batch: 2, length: 83, heads: 1, headDim: 32, causal: true },
-  { batch: 1, length: 82, heads: 1, headDim: 64 },
+  { batch: 1, length: 82, heads: 1, headDim: 64, rope: true },
   { batch: 1, length: 225, heads: 1, headDim: 48, causal: true },
 ];
 
@@ -203,6 +215,9 @@ describe("attention", () => {
           await checkQuads({ batch, length, heads, headDim, causal });
       });
     }
+    it("turns queries and keys, and their gradients back", async () => {
+      await checkQuads({ batch: 2, length: 9, heads: 2, headDim: 32, rope: true });
+    });
     it("agrees with float64 in large kernels @slow", async () => {
       for (const spec of LARGE_QUADS) await checkQuads(spec);
     });
@@ -231,6 +246,42 @@ describe("attention", () => {
       assert.notMatch(other, /quads/);
   });
 
+  it("with rope is attention of what rope turned, with the same gradient", async () => {
+    const device = await testDevice();
+    const data = { x: random(2 * 2 * 192), dO: random(2 * 2 * 64), cos: random(2 * 32), sin: random(2 * 32) };
+    for (const software of [true, false]) {
+      // Quads turn by themselves; elsewhere there is the rope kernel before and after.
+      Object.defineProperty(device, "capabilities", {
+        configurable: true,
+        value: { ...device.capabilities, software },
+      });
+      try {
+        const program = await compile(
+          device,
+          { x: f32(2, 2, 192), dO: f32(2, 2, 64), cos: f32(2, 32), sin: f32(2, 32) },
+          ({ x, dO, cos, sin }) => {
+            const fused = attend(x, { heads: 2, rope: { cos, sin } });
+            const separate = attend(rope(x, cos, sin, { heads: 2 }), { heads: 2 });
+            const gradient = (o: Tensor) => grad(sum(mul(o, dO)), x);
+            return { fused, separate, d_fused: gradient(fused), d_separate: gradient(separate) };
+          },
+        );
+        await program.run(data);
+        for (const d of ["", "d_"]) {
+          const separate = await program.read(`${d}separate` as "separate");
+          const fused = await program.read(`${d}fused` as "fused");
+          if (software) assertExact(fused, separate, `${d}fused`);
+          else assertClose(fused, separate, 200 * EPS * largest(separate), `${d}fused`);
+        }
+        const turns = program.plan.dispatches.filter(({ kernel }) => kernel.name.startsWith("rope"));
+        assert.lengthOf(turns, software || !device.capabilities.subgroups ? 5 : 2);
+        program.destroy();
+      } finally {
+        Reflect.deleteProperty(device, "capabilities");
+      }
+    }
+  });
+
   it("counts the work", () => {
     const spec = { batch: 2, length: 5, heads: 3, headDim: 8 };
     const all = 2 * 3 * 5 * 5;
@@ -242,6 +293,17 @@ describe("attention", () => {
     // Scores, slopes and three gradients: five products of D multiply-adds a pair.
     assert.equal(attentionBackward(spec, baselineCapabilities).flops, 10 * 8 * all);
     assert.equal(attentionBackward(spec, baselineCapabilities).bytes, 4 * (7 * elements + 60));
+    // Queries and keys are turned forward, and backward once more and back: two products and a sum an element.
+    const quads = { ...baselineCapabilities, subgroups: { min: 4, max: 4 } };
+    const [still, turns] = [false, true].map((rope) => ({ ...spec, headDim: 32, rope }));
+    for (const [make, times] of [
+      [attention, 1],
+      [attentionBackward, 2],
+    ] as const) {
+      const [without, kernel] = [make(still!, quads), make(turns!, quads)];
+      assert.equal(kernel.flops - without.flops, times * 3 * 2 * 4 * elements);
+      assert.equal(kernel.bytes - without.bytes, 4 * 2 * 5 * 32);
+    }
     assert.equal(attentionDelta(spec, baselineCapabilities).flops, 2 * elements);
     assert.equal(attentionDelta(spec, baselineCapabilities).bytes, 4 * (2 * elements + 30));
   });
@@ -250,5 +312,7 @@ describe("attention", () => {
     const spec = { batch: 1, length: 2, heads: 1, headDim: 4 };
     for (const make of [attention, attentionDelta, attentionBackward])
       assertRefused(() => make({ ...spec, headDim: 0 }, baselineCapabilities), /headDim = 0/);
+    for (const make of [attention, attentionBackward])
+      assertRefused(() => make({ ...spec, rope: true }, baselineCapabilities), /rope with head size 4/);
   });
 });

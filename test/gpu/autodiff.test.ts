@@ -211,6 +211,14 @@ const ROWS: readonly Row[] = [
   ["causal attention", { x: [1, 6, 12] }, ({ x }) => attention(x!, { heads: 1, causal: true })],
   ["attention of one position", { x: [2, 1, 12] }, ({ x }) => attention(x!, { heads: 1 })],
   [
+    "attention with rope",
+    { x: [2, 3, 24] },
+    ({ x }) => {
+      const { cos, sin } = ropeTables({ length: 3, headDim: 4, theta: 10 });
+      return attention(x!, { heads: 2, rope: { cos: constant(cos, [3, 4]), sin: constant(sin, [3, 4]) } });
+    },
+  ],
+  [
     "rope",
     { x: [2, 3, 24] },
     ({ x }) => {

@@ -3,28 +3,9 @@ import { baselineCapabilities, type Capabilities } from "../../kernels/kernel.js
 import { rope, ropeTables, type RopeSpec } from "../../kernels/rope.js";
 import { EPS, VARIANTS, assertRefused, runPoisoned } from "../support/kernels.js";
 import { assertClose, largest, random } from "../support/random.js";
+import { turned, type Tables } from "../support/rope.js";
 
 type Shape = Omit<RopeSpec, "inverse">;
-
-/** y = x cos + rotate_half(x) sin on q and k in float64, or the transpose of that; v as it is. */
-function reference({ length: S, heads: H, headDim: D, inverse }: RopeSpec, x: Float32Array, tables: Tables) {
-  const half = D / 2;
-  const y = new Float64Array(x.length);
-  for (let i = 0; i < x.length; i++) {
-    const d = i % D;
-    const third = Math.floor(i / (D * H)) % 3;
-    const t = (Math.floor(i / (D * H * 3)) % S) * D + d;
-    const [partner, sign] = d < half ? [half, -1] : [-half, 1];
-    // The transpose takes the partner's sine and the opposite sign.
-    y[i] =
-      third === 2
-        ? x[i]!
-        : x[i]! * tables.cos[t]! +
-          (inverse ? -sign * tables.sin[t + partner]! : sign * tables.sin[t]!) * x[i + partner]!;
-  }
-  return y;
-}
-type Tables = ReturnType<typeof ropeTables>;
 
 async function turn(spec: RopeSpec, x: Float32Array, tables: Tables, capabilities: Partial<Capabilities>) {
   const { kernel, results } = await runPoisoned(
@@ -34,7 +15,7 @@ async function turn(spec: RopeSpec, x: Float32Array, tables: Tables, capabilitie
     { y: x.length },
   );
   // Two products of at most the amplitude, and their sum.
-  assertClose(results["y"]!, reference(spec, x, tables), 4 * EPS * largest(x), kernel.name);
+  assertClose(results["y"]!, turned(spec, x, tables), 4 * EPS * largest(x), kernel.name);
   return results["y"] as Float32Array;
 }
 

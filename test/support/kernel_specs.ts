@@ -29,9 +29,12 @@ import {
   sumSquares,
   swiglu,
   swigluBackward,
+  type AttentionSpec,
   type ElementwiseSpec,
   type MatmulSpec,
 } from "../../kernels/index.js";
+
+import { quadsTurn } from "../../kernels/attention_quads.js";
 
 export interface Case {
   /** Elements of the largest buffer that it binds. */
@@ -65,17 +68,22 @@ function family<Spec extends object>(
 
 const product = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 
-const ATTENTION = [
+const ATTENTION: readonly AttentionSpec[] = [
   { batch: 1, length: 1, heads: 1, headDim: 1 },
   { batch: 2, length: 19, heads: 3, headDim: 8 },
   { batch: 2, length: 19, heads: 3, headDim: 8, causal: true },
   { batch: 1, length: 16, heads: 2, headDim: 5, causal: true },
   { batch: 1, length: 900, heads: 8, headDim: 64 },
-  { batch: 1, length: 17, heads: 2, headDim: 32, causal: true },
+  { batch: 1, length: 17, heads: 2, headDim: 32, causal: true, rope: true },
 ];
-const attentionElements = ({ batch, length, heads, headDim }: (typeof ATTENTION)[number]): number =>
+const attentionElements = ({ batch, length, heads, headDim }: AttentionSpec): number =>
   3 * batch * length * heads * headDim;
 const ATTENTION_SIZES = ["batch", "length", "heads", "headDim"] as const;
+/** With rope only where the kernel can. */
+const turning =
+  (make: typeof attention): typeof attention =>
+  (spec, capabilities) =>
+    make({ ...spec, rope: spec.rope === true && quadsTurn(spec, capabilities) }, capabilities);
 
 const ROPE = [
   { batch: 1, length: 1, heads: 1, headDim: 2 },
@@ -213,8 +221,8 @@ export const FAMILIES: readonly Family[] = [
     ({ M, N, K, batch = 1 }) => batch * Math.max(M * N, M * K, K * N),
     [...MATMUL, ...MATMUL_VARIANTS],
   ),
-  family("attention", attention, ATTENTION_SIZES, attentionElements, ATTENTION),
-  family("attentionBackward", attentionBackward, ATTENTION_SIZES, attentionElements, ATTENTION),
+  family("attention", turning(attention), ATTENTION_SIZES, attentionElements, ATTENTION),
+  family("attentionBackward", turning(attentionBackward), ATTENTION_SIZES, attentionElements, ATTENTION),
   family("attentionDelta", attentionDelta, ATTENTION_SIZES, attentionElements, ATTENTION),
   family(
     "rope",
