@@ -31,7 +31,9 @@ const LANES = 256;
 export function reduce(spec: ReduceSpec, capabilities: Capabilities): Kernel {
   const { outer, size, inner, op, dtype } = spec;
   const outputs = outer * inner;
-  const few = capabilities.software ? outputs <= 8 && size >= 16384 : outputs <= 4096 && size >= 1024;
+  const few = capabilities.software
+    ? outputs <= 8 && size >= 16384
+    : outputs <= 4096 && size >= (outputs <= 256 ? 128 : 1024);
   const name = `reduce_${op}_${dtype}_${outer}x${size}x${inner}_${few ? "group" : "thread"}`;
   requirePositive(name, { outer, size, inner });
   requireBindable(name, { x: outputs * size }, capabilities);
