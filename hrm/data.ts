@@ -133,7 +133,8 @@ export function destroyPuzzles({ inputs, labels, identifiers, structure }: GpuPu
 
 function gather(data: GpuPuzzles, rows: Tensor, images: Images | null): Batch {
   const { count, length } = data;
-  const indices = add(mul(reshape(rows, [rows.size, 1]), length), images?.source ?? position([length]));
+  const source = images?.source ?? remainder(position([rows.size, length]), length);
+  const indices = add(mul(reshape(rows, [rows.size, 1]), length), source);
   const take = ({ table, bits }: PackedTable): Tensor =>
     takePacked(table, indices, { elements: count * length, bits });
   const [inputs, labels] = [take(data.inputs), take(data.labels)];

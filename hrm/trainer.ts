@@ -10,6 +10,7 @@ import {
   compile,
   concat,
   constant,
+  div,
   equal,
   hostTensor,
   position,
@@ -254,7 +255,7 @@ export function planTraining(
     const norm = reshape(gradientNorm(gradients), [1]);
     const lost = bitAnd(nonFinite(add(sum(metrics), norm)), equal(first, 0));
     assign(first, where(lost, cast(add(done, 1), "f32"), first));
-    const row = reshape(equal(position([RING]), remainder(cast(done, "i32"), RING)), [RING, 1]);
+    const row = equal(div(position([RING, COLUMNS]), COLUMNS), remainder(cast(done, "i32"), RING));
     assign(ring, where(row, concat([metrics, norm, first], 0), ring));
   };
   const draw = () => ({

@@ -1,10 +1,10 @@
 /** From a graph to units of execution: views vanish, chains of elementwise operations become one unit. */
 import type { Node, Shape, Tensor } from "../tensor.js";
-import { sameShape } from "../tensor.js";
+import { sameShape, sizeOf } from "../tensor.js";
 
 /**
  * Nodes that run as one: a single operation, one with the addition of a residual after it, or elementwise
- * operations over one shape.
+ * operations over one shape and what broadcasts to it.
  */
 export interface Unit {
   /** In topological order. */
@@ -36,6 +36,9 @@ export function reachableNodes(tensors: readonly Tensor[]): Node[] {
   }
   return [...seen].sort((a, b) => a.id - b.id);
 }
+
+/** Elements for each of which a value that broadcasts to them is rather computed again than dispatched once. */
+const FEW_ELEMENTS = 4096;
 
 /**
  * Groups nodes into units and orders them so that every unit comes after what it reads.
@@ -92,6 +95,20 @@ export function fuse(nodes: readonly Node[], kept: ReadonlySet<Tensor>, maxBuffe
     return inputs.size + outputsOf(group, consumers, kept).length;
   };
 
+  /** True if nobody but `into` needs the group, as it stands, and no member depends on where in its own shape an element is. */
+  const repeatable = (group: ReadonlySet<Node>, into: ReadonlySet<Node>): boolean =>
+    [...group].every(
+      (n) =>
+        n.operation.elementwise !== "position" &&
+        !kept.has(n.outputs[0]!) &&
+        consumers
+          .get(n)!
+          .every(
+            (c) =>
+              group.has(c) || (into.has(c) && c.inputs.every((t) => t.node === n || rootOf(t).node !== n)),
+          ),
+    );
+
   for (const node of computed) {
     if (!node.operation.elementwise) continue;
     const shape = node.outputs[0]!.shape;
@@ -99,7 +116,8 @@ export function fuse(nodes: readonly Node[], kept: ReadonlySet<Tensor>, maxBuffe
       const producer = rootOf(input).node;
       const [mine, theirs] = [groupOf.get(node)!, groupOf.get(producer)];
       if (!theirs || theirs === mine || !producer.operation.elementwise) continue;
-      if (!sameShape(input.shape, shape) || !sameShape(producer.outputs[0]!.shape, shape)) continue;
+      const same = sameShape(input.shape, shape) && sameShape(producer.outputs[0]!.shape, shape);
+      if (!same && !(sizeOf(shape) <= FEW_ELEMENTS && repeatable(theirs, mine))) continue;
       if (reaches(inputsOutside(mine, theirs), theirs) || reaches(inputsOutside(theirs, mine), mine))
         continue;
       const merged = new Set([...theirs, ...mine]);
@@ -170,7 +188,7 @@ function ordered(computed: readonly Node[], groupOf: ReadonlyMap<Node, Set<Node>
   return units;
 }
 
-/** Shape that an elementwise unit runs over. */
+/** Shape that an elementwise unit runs over; what broadcasts to it comes before. */
 export function unitShape(unit: Unit): Shape {
-  return unit.nodes[0]!.outputs[0]!.shape;
+  return unit.nodes.at(-1)!.outputs[0]!.shape;
 }

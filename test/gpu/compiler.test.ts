@@ -1,6 +1,7 @@
 import { assert } from "chai";
 import {
   add,
+  cast,
   compile,
   constant,
   exp,
@@ -9,6 +10,7 @@ import {
   mul,
   neg,
   plan,
+  position,
   reshape,
   scale,
   sigmoid,
@@ -58,6 +60,54 @@ describe("fusion", () => {
     assert.equal(kernels(through), 1);
     const stops = planOf({ x: f32(2, 6) }, ({ x }) => ({ y: exp(reshape(neg(x), [3, 4])) }));
     assert.equal(kernels(stops), 2);
+  });
+
+  it("repeats what broadcasts to few elements, where nobody else needs it", async () => {
+    const shapes = { x: f32(4, 1), y: f32(4, 4), z: f32(4) };
+    const repeated = planOf(shapes, ({ x, y, z }) => ({ r: mul(add(exp(neg(x)), y), sigmoid(z)) }));
+    assert.equal(kernels(repeated), 1);
+    const bodies: Record<string, ProgramBody<typeof shapes>> = {
+      "an output": ({ x, y }) => {
+        const e = exp(x);
+        return { e, r: add(e, y) };
+      },
+      "needed elsewhere": ({ x, y }) => {
+        const e = exp(x);
+        return { r: add(e, y), s: matmul(y, e) };
+      },
+      "also read through a view": ({ z }) => {
+        const e = exp(z);
+        return { r: sub(reshape(e, [4, 1]), e) };
+      },
+      "a position": ({ y }) => ({ r: add(cast(position([4]), "f32"), y) }),
+    };
+    for (const [what, body] of Object.entries(bodies)) assert.isAbove(kernels(planOf(shapes, body)), 1, what);
+    const many = planOf({ x: f32(65, 1), y: f32(65, 64) }, ({ x, y }) => ({ r: add(exp(x), y) }));
+    assert.equal(kernels(many), 2);
+
+    const data = { x: random(4), y: random(16), z: random(4) };
+    const program = await compile(await testDevice(), shapes, ({ x, y, z }) => ({
+      r: mul(add(exp(neg(x)), y), sigmoid(z)),
+      s: sub(reshape(exp(z), [4, 1]), exp(z)),
+    }));
+    await program.run(data);
+    const [r, s] = [await program.read("r"), await program.read("s")];
+    program.destroy();
+    const at = (i: number) => [data.x[i >> 2]!, data.y[i]!, data.z[i >> 2]!, data.z[i & 3]!] as const;
+    const expected = (of: (...values: readonly number[]) => number) =>
+      Array.from({ length: 16 }, (_, i) => of(...at(i)));
+    assertClose(
+      r,
+      expected((x, y, _, z) => (Math.exp(-x) + y) / (1 + Math.exp(-z))),
+      () => 1e-5,
+      "r",
+    );
+    assertClose(
+      s,
+      expected((_x, _y, row, column) => Math.exp(row) - Math.exp(column)),
+      () => 1e-5,
+      "s",
+    );
   });
 
   it("does not merge what would have to run before and after something else", () => {
