@@ -195,6 +195,7 @@ function operandsOf({
   N,
   K,
   batch,
+  splits,
 }: Required<Omit<MatmulSpec, "gradient">>): Record<string, Float32Array> {
   const random = (n: number): Float32Array => Float32Array.from({ length: n }, () => 2 * Math.random() - 1);
   return {
@@ -202,7 +203,7 @@ function operandsOf({
     b: random(batch * K * N),
     bias: random(N),
     residual: random(batch * M * N),
-    c: poison(batch * M * N),
+    c: poison(batch * splits * M * N),
   };
 }
 

@@ -1,5 +1,5 @@
 /** The GPU as the engine sees it: device, capabilities, counters, and errors that arrive late. */
-import type { Capabilities, Kernel, KernelChoices, MixedPrecision } from "../kernels/kernel.js";
+import type { Capabilities, GpuKernels, Kernel, KernelChoices, MixedPrecision } from "../kernels/kernel.js";
 import { AdapterError, DeviceLostError, GpuError, LimitError } from "./errors.js";
 
 /** Counters that tests and tools read; they only ever describe this device. */
@@ -59,7 +59,9 @@ const USEFUL_LIMITS = [
  * @throws AdapterError where there is no WebGPU, no adapter, or only a null adapter.
  */
 export async function openDevice(options: DeviceOptions = {}): Promise<Device> {
-  if (options.device) return new Device(options.device, options);
+  const open = async (device: GPUDevice, info: GPUAdapterInfo): Promise<Device> =>
+    new Device(device, options, info, await loadGpuKernels(info));
+  if (options.device) return open(options.device, options.device.adapterInfo);
   const gpu = options.gpu ?? (globalThis.navigator as Navigator | undefined)?.gpu;
   if (!gpu && !options.adapter) {
     throw new AdapterError(
@@ -88,7 +90,12 @@ export async function openDevice(options: DeviceOptions = {}): Promise<Device> {
       cause,
     });
   }
-  return new Device(device, options, adapter.info);
+  return open(device, adapter.info);
+}
+
+/** The kernels made for GPUs, where this is one. */
+export async function loadGpuKernels(info: GPUAdapterInfo): Promise<GpuKernels | undefined> {
+  return isSoftwareAdapter(info) ? undefined : (await import("../kernels/gpu/index.js")).gpuKernels;
 }
 
 /** Dawn's null backend accepts every call and computes nothing: training on it would be a lie. */
@@ -101,10 +108,19 @@ export function refuseNullAdapter(info: GPUAdapterInfo): void {
   }
 }
 
+/** `SwiftShader Device (Subzero)`; of GPUs also the model, which Dawn's description, the driver's, leaves out. */
+export function adapterTitle(info: GPUAdapterInfo): string {
+  const { description, device, architecture, vendor } = info;
+  const title = description || device || architecture || vendor;
+  return description && device && !description.includes(device) && !isSoftwareAdapter(info)
+    ? `${device}, ${description}`
+    : title;
+}
+
 function describeAdapter(info: GPUAdapterInfo): string {
-  const parts = [info.description, info.device, info.architecture, info.vendor].filter(Boolean);
-  return parts[0]
-    ? `${parts[0]}${info.vendor && parts[0] !== info.vendor ? ` [${info.vendor}]` : ""}`
+  const title = adapterTitle(info);
+  return title
+    ? `${title}${info.vendor && title !== info.vendor ? ` [${info.vendor}]` : ""}`
     : "unnamed adapter";
 }
 
@@ -164,9 +180,11 @@ export class Device {
     { maxInFlight = 8, maxSubmissionMs = 1000 }: Pick<DeviceOptions, "maxInFlight" | "maxSubmissionMs"> = {},
     /** Of the adapter itself where it is known: Dawn's devices leave out subgroup matrices. */
     readonly adapterInfo: GPUAdapterInfo = gpu.adapterInfo,
+    /** See {@link loadGpuKernels}. */
+    gpuKernels?: GpuKernels,
   ) {
     refuseNullAdapter(gpu.adapterInfo);
-    this.#capabilities = capabilitiesOf(gpu);
+    this.#capabilities = { ...capabilitiesOf(gpu), ...(gpuKernels && { gpu: gpuKernels }) };
     this.#maxInFlight = maxInFlight;
     this.#maxSubmissionMs = maxSubmissionMs;
     this.#speed = 10 * this.#leastSpeed;

@@ -1,5 +1,5 @@
 /** Planning without a GPU: a device that compiles programs and counts their memory, and computes nothing. */
-import { Device } from "./device.js";
+import { Device, loadGpuKernels } from "./device.js";
 
 /** What decides how programs are compiled: of a `GPUDevice`, or made up. */
 export type DeviceTraits = Pick<GPUDevice, "limits" | "features" | "adapterInfo">;
@@ -29,7 +29,7 @@ export const defaultTraits = {
  * A device that refuses what a real one of these traits refuses and counts what it would hold in `stats`, without
  * holding anything. Variables, `compile` and `destroy` work; nothing runs, and what is read is never there.
  */
-export function planningDevice({ limits, features, adapterInfo }: DeviceTraits): Device {
+export async function planningDevice({ limits, features, adapterInfo }: DeviceTraits): Promise<Device> {
   const nothing = (): object => ({});
   const gpu = {
     limits,
@@ -52,5 +52,5 @@ export function planningDevice({ limits, features, adapterInfo }: DeviceTraits):
       ].map((name) => [name, nothing]),
     ),
   };
-  return new Device(gpu as unknown as GPUDevice);
+  return new Device(gpu as unknown as GPUDevice, {}, adapterInfo, await loadGpuKernels(adapterInfo));
 }

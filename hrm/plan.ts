@@ -43,7 +43,7 @@ export interface MemoryNeeds {
 /** Training and validation as programs on a device that only counts. */
 async function compiled(options: PlanOptions, microBatch: number) {
   const { config, data, validation } = options;
-  const device = planningDevice(options.device);
+  const device = await planningDevice(options.device);
   // Values play no part.
   const state = new Map(
     parameterSpecs(config).map(({ name, shape }): [string, HostTensor] => [

@@ -8,20 +8,15 @@
  *
  * Queries, keys and values are packed: qkv [B, S, 3, H, D]. A thread owns one position of one head, or several
  * neighbouring ones on a software adapter, where each load then serves all of them. GPUs with subgroups take the variants of
- * attention_quads.ts.
+ * gpu/attention_quads.ts.
  */
-import {
-  attentionBackwardQuads,
-  attentionDeltaQuads,
-  attentionQuads,
-  quadsApply,
-  quadsTurn,
-} from "./attention_quads.js";
 import {
   backwardWork,
   deltaWork,
   forwardWork,
   nameOf,
+  quadsApply,
+  quadsTurn,
   requireAttention,
   type AttentionSpec,
 } from "./attention_spec.js";
@@ -46,7 +41,7 @@ export type { AttentionSpec } from "./attention_spec.js";
 export function attention(spec: AttentionSpec, capabilities: Capabilities): Kernel {
   requireAttention(spec, capabilities);
   requireTurns(spec, capabilities);
-  if (quadsApply(spec, capabilities)) return attentionQuads(spec, capabilities);
+  if (quadsApply(spec, capabilities)) return capabilities.gpu!.attention(spec, capabilities);
   const { length, causal = false } = spec;
   const layout = layoutOf(spec, capabilities, FORWARD_ELEMENTS);
   const { owned, vectors, type } = layout;
@@ -115,7 +110,7 @@ export function attention(spec: AttentionSpec, capabilities: Capabilities): Kern
 /** Bindings: o [B, S, H, D], d_o [B, S, H, D], delta [B, H, S]. */
 export function attentionDelta(spec: AttentionSpec, capabilities: Capabilities): Kernel {
   requireAttention(spec, capabilities);
-  if (quadsApply(spec, capabilities)) return attentionDeltaQuads(spec, capabilities);
+  if (quadsApply(spec, capabilities)) return capabilities.gpu!.attentionDelta(spec, capabilities);
   const layout = layoutOf(spec, capabilities, backwardElements(capabilities));
   return positionKernel("attention_delta", spec, capabilities, {
     layout: { ...layout, owned: 1 },
@@ -140,7 +135,7 @@ export function attentionDelta(spec: AttentionSpec, capabilities: Capabilities):
 export function attentionBackward(spec: AttentionSpec, capabilities: Capabilities): Kernel {
   requireAttention(spec, capabilities);
   requireTurns(spec, capabilities);
-  if (quadsApply(spec, capabilities)) return attentionBackwardQuads(spec, capabilities);
+  if (quadsApply(spec, capabilities)) return capabilities.gpu!.attentionBackward(spec, capabilities);
   const { length, causal = false } = spec;
   const layout = layoutOf(spec, capabilities, backwardElements(capabilities));
   const { owned, vectors, type } = layout;

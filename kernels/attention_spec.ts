@@ -62,3 +62,14 @@ export const nameOf = (
   { batch, length, heads, headDim, causal = false, rope = false }: AttentionSpec,
 ): string =>
   `${family}${causal ? "_causal" : ""}${rope ? "_rope" : ""}_b${batch}_s${length}_h${heads}_d${headDim}`;
+
+/** True where the quads of subgroups can share head vectors: `gpu/attention_quads.ts`. */
+export function quadsApply({ headDim }: AttentionSpec, { software, subgroups, gpu }: Capabilities): boolean {
+  const quads = !software && gpu !== undefined && subgroups !== null && subgroups.min >= 4;
+  return quads && headDim % 16 === 0 && headDim <= 256;
+}
+
+/** True where they can also turn queries and keys: both halves of a head vector lie in the same lanes. */
+export function quadsTurn(spec: AttentionSpec, capabilities: Capabilities): boolean {
+  return quadsApply(spec, capabilities) && spec.headDim % 32 === 0;
+}

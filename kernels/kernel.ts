@@ -2,7 +2,8 @@
  * What a kernel is: a value. Every family in this folder is a pure function
  * `family(spec, capabilities) -> Kernel`; nothing here knows of a GPU object.
  */
-import type { NamedVariant, Product } from "./matmul_product.js";
+import type { AttentionSpec } from "./attention_spec.js";
+import type { MatmulSpec, NamedVariant, Product } from "./matmul_product.js";
 
 /** Element types of storage buffers. Booleans are `i32` 0 or 1. */
 export type Dtype = "f32" | "i32" | "u32";
@@ -45,6 +46,20 @@ export interface MixedPrecision {
   readonly variants: (product: Product) => readonly NamedVariant[];
 }
 
+/** Families' variants for GPUs; see kernels/gpu. */
+export interface GpuKernels {
+  /** Of a matrix product, the default first. */
+  readonly matmul: (product: Product) => readonly NamedVariant[];
+  /** Shares into which k of a product is split; 1 for none. */
+  readonly matmulSplits: (spec: MatmulSpec) => number;
+  /** Adds the shares up, with bias and residual. */
+  readonly matmulSum: (spec: MatmulSpec, capabilities: Capabilities) => Kernel;
+  /** Where `quadsApply` (attention_spec.ts) says so. */
+  readonly attention: (spec: AttentionSpec, capabilities: Capabilities) => Kernel;
+  readonly attentionDelta: (spec: AttentionSpec, capabilities: Capabilities) => Kernel;
+  readonly attentionBackward: (spec: AttentionSpec, capabilities: Capabilities) => Kernel;
+}
+
 /** What kernels may know of the device that they are generated for. */
 export interface Capabilities {
   readonly maxComputeWorkgroupsPerDimension: number;
@@ -60,6 +75,8 @@ export interface Capabilities {
    * threads are few: families choose one-thread-does-a-row variants.
    */
   readonly software: boolean;
+  /** Present on GPUs, for which they are loaded as a device is opened; else families make do with what they have. */
+  readonly gpu?: GpuKernels;
   /** Products in mixed precision instead of f32, where the device was told to. */
   readonly mixedPrecision?: MixedPrecision;
   /** Variants to take instead of those that families choose by themselves. */

@@ -5,15 +5,20 @@
  *   nt: c = a b^T    a [M, K], b [N, K]        (Y = X W^T)
  *   tn: c = a^T b    a [K, M], b [K, N]        (dW = dY^T X)
  *
- * A bias [N] and a residual [M, N] may be added as c is written. Every element of c sums over k in ascending
- * order by one thread, in every variant. A software adapter, which pays for memory accesses and barriers, keeps a
+ * A bias [N] and a residual [M, N] may be added as c is written. Every element of c, or of each share of k, sums over k
+ * in ascending order by one thread, in every variant. A software adapter, which pays for memory accesses and barriers, keeps a
  * tile of c in the variables of each thread (`matmul_registers.ts`, variants `r8x8`, `r16x8_4N`); a GPU stages tiles
- * of a and b in workgroup memory (`matmul_tiles.ts`, variants `t64x64x8_r4x4`).
+ * of a and b in workgroup memory (`gpu/matmul_tiles.ts`, variants `t64x64x8_r4x4`).
  */
 import { KernelError, requireBindable, requirePositive, type Capabilities, type Kernel } from "./kernel.js";
-import type { MatmulLayout, MatmulSpec, NamedVariant, Product } from "./matmul_product.js";
+import {
+  shareOf,
+  type MatmulLayout,
+  type MatmulSpec,
+  type NamedVariant,
+  type Product,
+} from "./matmul_product.js";
 import { registers, registerTiles } from "./matmul_registers.js";
-import { tiles, workgroupTiles } from "./matmul_tiles.js";
 import { bindingsOf } from "./wgsl.js";
 
 export type { MatmulLayout, MatmulSpec } from "./matmul_product.js";
@@ -25,9 +30,15 @@ export type { MatmulLayout, MatmulSpec } from "./matmul_product.js";
  */
 export function matmul(spec: MatmulSpec, capabilities: Capabilities): Kernel {
   const product = productOf(spec, capabilities);
-  const { name, M, N, K, batch, bias, residual } = product;
-  requirePositive(name, { M, N, K, batch });
-  requireBindable(name, { a: batch * M * K, b: batch * K * N, c: batch * M * N }, capabilities);
+  const { name, M, N, K, batch, splits, bias, residual } = product;
+  requirePositive(name, { M, N, K, batch, splits });
+  if (splits > 1 && (batch > 1 || bias || residual || Math.ceil(K / shareOf(product)) !== splits))
+    throw new KernelError(
+      name,
+      `${splits} splits`,
+      "as many as have work, without a batch, bias or residual",
+    );
+  requireBindable(name, { a: batch * M * K, b: batch * K * N, c: batch * splits * M * N }, capabilities);
   const variants = variantsOf(product);
   const wanted = capabilities.choices?.[name];
   const variant = wanted === undefined ? variants[0]! : variants.find((v) => v.name === wanted);
@@ -45,7 +56,7 @@ export function matmul(spec: MatmulSpec, capabilities: Capabilities): Kernel {
     bindings: bindingsOf(bindings),
     workgroups,
     flops: batch * M * N * (2 * K + (bias ? 1 : 0) + (residual ? 1 : 0)),
-    bytes: 4 * (batch * (M * K + K * N + M * N * (residual ? 2 : 1)) + (bias ? N : 0)),
+    bytes: 4 * (batch * (M * K + K * N + M * N * (residual ? 2 : splits)) + (bias ? N : 0)),
     ...(wanted !== undefined && { choice: [name, wanted] as const }),
   };
 }
@@ -59,19 +70,20 @@ export function matmulVariants(spec: MatmulSpec, capabilities: Capabilities): st
 }
 
 /** Name of a matmul without its variant: the key of `Capabilities.choices`. */
-export function matmulName({ layout, M, N, K, batch = 1, bias, residual }: MatmulSpec): string {
+export function matmulName({ layout, M, N, K, batch = 1, splits = 1, bias, residual }: MatmulSpec): string {
   const epilogue = `${bias ? "_bias" : ""}${residual ? "_residual" : ""}`;
-  return `matmul_${layout}${epilogue}_${batch > 1 ? `${batch}x` : ""}${M}x${N}x${K}`;
+  return `matmul_${layout}${epilogue}${splits > 1 ? `_split${splits}` : ""}_${batch > 1 ? `${batch}x` : ""}${M}x${N}x${K}`;
 }
 
 /** The spec of a matmul kernel, by its name with or without a variant; null for names of other kernels. */
 export function matmulSpec(name: string): Required<Omit<MatmulSpec, "gradient">> | null {
-  const match = /^matmul_(nn|nt|tn)(_bias)?(_residual)?_(?:(\d+)x)??(\d+)x(\d+)x(\d+)(?:_|$)/.exec(name);
+  const match =
+    /^matmul_(nn|nt|tn)(_bias)?(_residual)?(?:_split(\d+))?_(?:(\d+)x)??(\d+)x(\d+)x(\d+)(?:_|$)/.exec(name);
   if (!match) return null;
-  const [, layout, bias, residual, batch = 1, M, N, K] = match;
+  const [, layout, bias, residual, splits = 1, batch = 1, M, N, K] = match;
   return {
     layout: layout as MatmulLayout,
-    ...{ M: Number(M), N: Number(N), K: Number(K), batch: Number(batch) },
+    ...{ M: Number(M), N: Number(N), K: Number(K), batch: Number(batch), splits: Number(splits) },
     ...{ bias: bias !== undefined, residual: residual !== undefined },
   };
 }
@@ -79,6 +91,7 @@ export function matmulSpec(name: string): Required<Omit<MatmulSpec, "gradient">>
 function productOf(spec: MatmulSpec, capabilities: Capabilities): Product {
   return {
     batch: 1,
+    splits: 1,
     bias: false,
     residual: false,
     gradient: null,
@@ -94,14 +107,11 @@ const CANDIDATES = { own: 10, other: 2 };
 function variantsOf(product: Product): readonly NamedVariant[] {
   const others = product.capabilities.mixedPrecision?.variants(product) ?? [];
   if (others.length > 0) return others;
-  const inRegisters = registerTiles(product).map((tile): NamedVariant => ({
+  const inRegisters = (product.splits > 1 ? [] : registerTiles(product)).map((tile): NamedVariant => ({
     name: `r${tile.rows}x${tile.columns}${tile.along ? `_${tile.lanes}${tile.along}` : ""}`,
     build: () => registers(product, tile),
   }));
-  const inWorkgroups = workgroupTiles(product).map((tile): NamedVariant => ({
-    name: `t${tile.rows}x${tile.columns}x${tile.depth}_r${tile.threadRows}x${tile.threadColumns}`,
-    build: () => tiles(product, tile),
-  }));
+  const inWorkgroups = product.capabilities.gpu?.matmul(product) ?? [];
   const [own, other] = product.capabilities.software
     ? [inRegisters, inWorkgroups]
     : [inWorkgroups, inRegisters];

@@ -1,6 +1,6 @@
 /** What the variants of matmul share: the spec, the bindings and the epilogue. */
 import type { Capabilities, Kernel } from "./kernel.js";
-import type { ShaderBinding } from "./wgsl.js";
+import { lines, type ShaderBinding } from "./wgsl.js";
 
 export type MatmulLayout = "nn" | "nt" | "tn";
 
@@ -15,6 +15,11 @@ export interface MatmulSpec {
   readonly bias?: boolean;
   /** Add a tensor of c's shape. */
   readonly residual?: boolean;
+  /**
+   * Shares of k that are summed apart, for products of few elements and long sums (split-K): c then has this leading
+   * dimension, and {@link matmulSum} adds the shares up. Not with a batch, a bias or a residual. Default 1.
+   */
+  readonly splits?: number;
   /** The operand that is a gradient: variants that round their operands to f16 scale it. Default none. */
   readonly gradient?: "a" | "b" | null;
 }
@@ -37,7 +42,44 @@ export interface NamedVariant {
 }
 
 /** Workgroups of large tiles below which smaller tiles fill a GPU better. */
-export const ENOUGH_WORKGROUPS = 128;
+export const ENOUGH_WORKGROUPS = 120;
+
+/** Steps along k that every tile is a divisor of; shares of k are multiples of it. */
+const SHARE = 64;
+
+/** Steps along k in each share but the last, which may be shorter. */
+export function shareOf({ K, splits }: Pick<Required<MatmulSpec>, "K" | "splits">): number {
+  return splits === 1 ? K : Math.ceil(K / splits / SHARE) * SHARE;
+}
+
+/**
+ * How a workgroup finds its tile of c, and with it: `n0`, `m0`, `c_slice` (which [M, N] of c), `ab_slice` (which [M, K]
+ * of a and [K, N] of b), where k begins (`k0`) and ends (`k_end`).
+ */
+export function tilePlace(
+  product: Product,
+  { rows, columns }: { readonly rows: number; readonly columns: number },
+): { count: number; prologue: (group: string) => string } {
+  const { M, N, K, batch, splits } = product;
+  const tilesM = Math.ceil(M / rows);
+  const tilesN = Math.ceil(N / columns);
+  const count = tilesM * tilesN * batch * splits;
+  const share = shareOf(product);
+  return {
+    count,
+    prologue: (group) =>
+      lines(
+        `let group = ${group};`,
+        `if (group >= ${count}u) { return; }`,
+        `let n0 = (group % ${tilesN}u) * ${columns}u;`,
+        `let m0 = (group / ${tilesN}u % ${tilesM}u) * ${rows}u;`,
+        `let c_slice = group / ${tilesN * tilesM}u;`,
+        `let ab_slice = ${splits === 1 ? "c_slice" : "0u"};`,
+        `var k0 = ${splits === 1 ? "0u" : `c_slice * ${share}u`};`,
+        `let k_end = ${splits === 1 ? `${K}u` : `min(k0 + ${share}u, ${K}u)`};`,
+      ),
+  };
+}
 
 /** Vector width at which rows of `length` contiguous elements can be bound. */
 export function widthOf(length: number): 1 | 4 {
@@ -45,7 +87,12 @@ export function widthOf(length: number): 1 | 4 {
 }
 
 /** The bindings, with the vector width of each operand. */
-export function productBindings({ bias, residual }: Product, a: 1 | 4, b: 1 | 4, c: 1 | 4): ShaderBinding[] {
+export function productBindings(
+  { bias, residual }: Pick<Product, "bias" | "residual">,
+  a: 1 | 4,
+  b: 1 | 4,
+  c: 1 | 4,
+): ShaderBinding[] {
   const read = (name: string, width: 1 | 4): ShaderBinding => ({ name, access: "read", dtype: "f32", width });
   return [
     read("a", a),
@@ -62,6 +109,10 @@ export function inVectors(n: string, width: 1 | 4): string {
 }
 
 /** What the epilogue adds to a sum that goes to `c[at]`, in column `n` (both counted in vectors). */
-export function addends({ bias, residual }: Product, at: string, n: string): string {
+export function addends(
+  { bias, residual }: Pick<Product, "bias" | "residual">,
+  at: string,
+  n: string,
+): string {
   return `${bias ? ` + bias[${n}]` : ""}${residual ? ` + residual[${at}]` : ""}`;
 }

@@ -8,6 +8,7 @@ import {
   ENOUGH_WORKGROUPS,
   inVectors,
   productBindings,
+  tilePlace,
   widthOf,
   type NamedVariant,
   type Product,
@@ -37,11 +38,12 @@ interface MatrixTile {
   readonly depth: number;
 }
 
+/** By what was fastest on an NVIDIA H200, see docs/performance.md. */
 const TILES: readonly MatrixTile[] = [
   { rows: 4, columns: 4, subgroupRows: 2, subgroupColumns: 2, depth: 2 },
-  { rows: 2, columns: 4, subgroupRows: 2, subgroupColumns: 2, depth: 2 },
-  { rows: 2, columns: 4, subgroupRows: 4, subgroupColumns: 2, depth: 2 },
-  { rows: 2, columns: 2, subgroupRows: 2, subgroupColumns: 2, depth: 2 },
+  { rows: 4, columns: 4, subgroupRows: 2, subgroupColumns: 4, depth: 2 },
+  { rows: 4, columns: 2, subgroupRows: 2, subgroupColumns: 4, depth: 4 },
+  { rows: 2, columns: 2, subgroupRows: 2, subgroupColumns: 2, depth: 4 },
   { rows: 1, columns: 1, subgroupRows: 2, subgroupColumns: 2, depth: 2 },
 ];
 /** Elements between the staged rows' ends and the next row, which spread rows over the banks of the memory. */
@@ -56,33 +58,36 @@ export const GRADIENT_SCALE = 2 ** 12;
 
 /** Tiles that this device allows, the default first; none for products that are smaller than one matrix. */
 export function matrixVariants(product: Product, matrices: SubgroupMatrices): NamedVariant[] {
-  const { M, N, K, batch, capabilities } = product;
+  const { M, N, K, batch, splits, capabilities } = product;
   if (M < matrices.M || N < matrices.N || K < matrices.K) return [];
   const { maxComputeInvocationsPerWorkgroup: threads, maxComputeWorkgroupStorageSize: bytes } = capabilities;
   const allowed = TILES.filter((tile) => {
-    const { threads: wanted, stagedA, stagedB, scratch } = layoutOf(product, matrices, tile);
+    const { threads: wanted, staged, scratch } = layoutOf(product, matrices, tile);
     const componentBytes = matrices.component === "f16" ? 2 : 4;
-    return wanted <= threads && componentBytes * (stagedA + stagedB) + 4 * scratch <= bytes;
+    return wanted <= threads && 4 * componentBytes * staged + 4 * scratch <= bytes;
   });
   const enough = (tile: MatrixTile) => {
     const { rows, columns } = layoutOf(product, matrices, tile);
-    return Math.ceil(M / rows) * Math.ceil(N / columns) * batch >= ENOUGH_WORKGROUPS;
+    return Math.ceil(M / rows) * Math.ceil(N / columns) * batch * splits >= ENOUGH_WORKGROUPS;
   };
   // Compiling a large tile for a CPU takes longer than it saves.
   const first = capabilities.software ? -1 : allowed.findIndex(enough);
   const preferred = allowed.at(first);
   const ordered = preferred ? [preferred, ...allowed.filter((tile) => tile !== preferred)] : [];
-  return ordered.map((tile) => {
-    const { rows, columns, depth } = layoutOf(product, matrices, tile);
-    const subgroups = `${tile.subgroupRows}x${tile.subgroupColumns}`;
-    return {
-      name: `m${rows}x${columns}x${depth}_${subgroups}_${matrices.component}`,
-      build: () => build(product, matrices, tile),
-    };
-  });
+  return ordered.map((tile) => ({
+    name: matrixTileName(product, matrices, tile),
+    build: () => build(product, matrices, tile),
+  }));
 }
 
-function layoutOf({ layout }: Product, matrices: SubgroupMatrices, tile: MatrixTile) {
+function matrixTileName(product: Product, matrices: SubgroupMatrices, tile: MatrixTile): string {
+  const { rows, columns, depth } = layoutOf(product, matrices, tile);
+  const subgroups = `${tile.subgroupRows}x${tile.subgroupColumns}`;
+  return `m${rows}x${columns}x${depth}_${subgroups}_${matrices.component}`;
+}
+
+/** Sizes of a tile; what is staged is counted in quads, 4 neighbours in memory. */
+function layoutOf({ layout, M, N, bias }: Product, matrices: SubgroupMatrices, tile: MatrixTile) {
   const rows = tile.rows * tile.subgroupRows * matrices.M;
   const columns = tile.columns * tile.subgroupColumns * matrices.N;
   const depth = tile.depth * matrices.K;
@@ -90,39 +95,41 @@ function layoutOf({ layout }: Product, matrices: SubgroupMatrices, tile: MatrixT
   // Staged as it lies in memory: rows of k, or rows of m (or n).
   const alongKA = layout !== "tn";
   const alongKB = layout === "nt";
-  const strideA = (alongKA ? depth : rows) + PADDING;
-  const strideB = (alongKB ? depth : columns) + PADDING;
+  const strideA = ((alongKA ? depth : rows) + PADDING) / 4;
+  const strideB = ((alongKB ? depth : columns) + PADDING) / 4;
+  const stagedA = strideA * (alongKA ? rows : depth);
+  const stagedB = strideB * (alongKB ? columns : depth);
+  /** Whole tiles go to c as matrices; others, and a bias, element by element. */
+  const whole = M % rows === 0 && N % columns === 0 && N % 4 === 0 && !bias;
   return {
-    ...{ rows, columns, depth, alongKA, alongKB, strideA, strideB },
-    stagedA: strideA * (alongKA ? rows : depth),
-    stagedB: strideB * (alongKB ? columns : depth),
-    scratch: subgroups * matrices.M * matrices.N,
+    ...{ rows, columns, depth, alongKA, alongKB, strideA, strideB, stagedA, whole },
+    staged: stagedA + stagedB,
+    scratch: whole ? 0 : subgroups * matrices.M * matrices.N,
     threads: subgroups * matrices.subgroupSize,
   };
 }
 
 function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile): Variant {
-  const { name, layout, M, N, K, batch, gradient, capabilities } = product;
+  const { name, layout, M, N, K, gradient, residual, capabilities } = product;
   const { component, subgroupSize } = matrices;
-  const { rows, columns, depth, alongKA, alongKB, strideA, strideB, stagedA, stagedB, scratch, threads } =
-    layoutOf(product, matrices, tile);
+  const layoutOfTile = layoutOf(product, matrices, tile);
+  const { rows, columns, depth, alongKA, alongKB, strideA, strideB, stagedA, staged } = layoutOfTile;
+  const { scratch, threads, whole } = layoutOfTile;
   if (matrices.M % 4 || matrices.N % 4 || matrices.K % 4)
     throw new KernelError(
       name,
       `subgroup matrices of ${matrices.M}x${matrices.N}x${matrices.K}`,
       "multiples of 4",
     );
-  const tilesM = Math.ceil(M / rows);
-  const tilesN = Math.ceil(N / columns);
-  const count = tilesM * tilesN * batch;
+  const { count, prologue } = tilePlace(product, layoutOfTile);
   const { workgroups, group } = linearDispatch(name, count, capabilities);
   const widthA = widthOf(layout === "tn" ? M : K);
   const widthB = widthOf(layout === "nt" ? K : N);
   const widthC = widthOf(N);
   const bindings = productBindings(product, widthA, widthB, widthC);
 
-  /** Stages a tile quad by quad, each 4 neighbours in memory, zero outside the matrix. */
-  const stage = (matrix: "a" | "b") => {
+  /** A thread's share of a tile: quad `next` of it, from memory to `next`, then to the tile. */
+  const share = (matrix: "a" | "b") => {
     const [alongK, size, extent, width, stride] =
       matrix === "a" ? [alongKA, M, rows, widthA, strideA] : [alongKB, N, columns, widthB, strideB];
     const first = matrix === "a" ? "m0" : "n0";
@@ -130,40 +137,99 @@ function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile): 
       ? [depth, first, size, "k0", K, extent]
       : [extent, "k0", K, first, size, depth];
     const quads = length / 4;
-    const at = `(batch * ${outerLimit}u + outer) * ${innerLimit / width}u + ${width === 4 ? "inner / 4u" : "inner"}`;
+    const items = outerExtent * quads;
+    const at = `(ab_slice * ${outerLimit}u + outer) * ${innerLimit / width}u + ${width === 4 ? "inner / 4u" : "inner"}`;
     const scaled = gradient === matrix && component === "f16" ? ` * ${literal(GRADIENT_SCALE)}` : "";
-    return lines(
-      `for (var item = lane; item < ${outerExtent * quads}u; item += ${threads}u) {`,
-      `let quad = item % ${quads}u;`,
-      `let row = item / ${quads}u;`,
-      `let outer = ${outerStart} + row;`,
-      `let inner = ${innerStart} + quad * 4u;`,
-      "var value = vec4f();",
-      `if (outer < ${outerLimit}u) {`,
-      width === 4
-        ? `if (inner < ${innerLimit}u) { value = ${matrix}[${at}]; }`
-        : repeat(
-            4,
-            (q) => `if (inner + ${q}u < ${innerLimit}u) { value.${"xyzw"[q]} = ${matrix}[${at} + ${q}u]; }`,
+    const guard = (condition: string, needed: boolean, body: string) =>
+      needed ? `if (${condition}) { ${body} }` : body;
+    const raggedOuter = outerLimit % outerExtent !== 0;
+    const raggedInner = innerLimit % length !== 0;
+    // Where threads are a whole number of rows, a thread's quads lie below each other.
+    const below = threads % quads === 0;
+    const each = (body: (next: string) => string) =>
+      repeat(Math.ceil(items / threads), (p) => {
+        const inside = (p + 1) * threads <= items;
+        return lines(
+          "{",
+          !inside && `if (lane + ${p * threads}u < ${items}u) {`,
+          below
+            ? [`let quad = lane % ${quads}u;`, `let row = lane / ${quads}u + ${(p * threads) / quads}u;`]
+            : [
+                `let item = lane + ${p * threads}u;`,
+                `let quad = item % ${quads}u;`,
+                `let row = item / ${quads}u;`,
+              ],
+          body(`next_${matrix}${p}`),
+          !inside && "}",
+          "}",
+        );
+      });
+    return {
+      declare: repeat(Math.ceil(items / threads), (p) => `var next_${matrix}${p} = vec4f();`),
+      load: each((next) =>
+        lines(
+          `let outer = ${outerStart} + row;`,
+          `let inner = ${innerStart} + quad * 4u;`,
+          (raggedOuter || raggedInner) && `${next} = vec4f();`,
+          guard(
+            `outer < ${outerLimit}u`,
+            raggedOuter,
+            width === 4
+              ? guard(`inner < ${innerLimit}u`, raggedInner, `${next} = ${matrix}[${at}];`)
+              : repeat(4, (q) =>
+                  guard(
+                    `inner + ${q}u < ${innerLimit}u`,
+                    raggedInner,
+                    `${next}.${"xyzw"[q]} = ${matrix}[${at} + ${q}u];`,
+                  ),
+                ),
           ),
-      "}",
-      `let rounded = vec4<${component}>(value${scaled});`,
-      repeat(4, (q) => `tile_${matrix}[row * ${stride}u + quad * 4u + ${q}u] = rounded.${"xyzw"[q]};`),
-      "}",
-    );
+        ),
+      ),
+      stage: each(
+        (next) =>
+          `tile[${matrix === "a" ? 0 : stagedA}u + row * ${stride}u + quad] = vec4<${component}>(${next}${scaled});`,
+      ),
+    };
   };
+  const a = share("a");
+  const b = share("b");
+  const load = lines(a.load, b.load);
+  const stage = lines(a.stage, b.stage);
   const left = `subgroup_matrix_left<${component}, ${matrices.K}, ${matrices.M}>`;
   const right = `subgroup_matrix_right<${component}, ${matrices.N}, ${matrices.K}>`;
   const result = `subgroup_matrix_result<f32, ${matrices.N}, ${matrices.M}>`;
-  const offset = (alongK: boolean, stride: number, i: string, k: number) =>
-    alongK ? `(${i}) * ${stride}u + ${k}u` : `${k * stride}u + ${i}`;
+  // Offsets and strides count the elements of the array, which are quads.
+  const offset = (alongK: boolean, stride: number, start: number, i: string, k: number) =>
+    `${start}u + ` + (alongK ? `(${i}) * ${stride}u + ${k / 4}u` : `${k * stride}u + (${i}) / 4u`);
   const eachResult = (text: (i: number, j: number) => string) =>
     repeat(tile.rows, (i) => repeat(tile.columns, (j) => text(i, j)));
-  const unscaled = gradient && component === "f16" ? ` * ${literal(1 / GRADIENT_SCALE)}` : "";
+  const scaled = gradient !== null && component === "f16";
+  const multiply = repeat(tile.depth, (d) =>
+    lines(
+      repeat(
+        tile.rows,
+        (i) =>
+          `let a${d}_${i} = subgroupMatrixLoad<${left}, ${alongKA ? "row" : "col"}_major>(&tile, ${offset(alongKA, strideA, 0, `first_row + ${i * matrices.M}u`, d * matrices.K)}, ${strideA}u);`,
+      ),
+      repeat(
+        tile.columns,
+        (j) =>
+          `let b${d}_${j} = subgroupMatrixLoad<${right}, ${alongKB ? "col" : "row"}_major>(&tile, ${offset(alongKB, strideB, stagedA, `first_column + ${j * matrices.N}u`, d * matrices.K)}, ${strideB}u);`,
+      ),
+      eachResult(
+        (i, j) => `c${i}_${j} = subgroupMatrixMultiplyAccumulate(a${d}_${i}, b${d}_${j}, c${i}_${j});`,
+      ),
+    ),
+  );
+  const at = (i: number, j: number) => `corner + ${(i * matrices.M * N + j * matrices.N) / 4}u, ${N / 4}u`;
+  const storeMatrix = (i: number, j: number) =>
+    `subgroupMatrixStore<row_major>(&c, corner + ${(i * matrices.M * N + j * matrices.N) / 4}u, ${scaled ? `subgroupMatrixScalarMultiply(c${i}_${j}, ${literal(1 / GRADIENT_SCALE)})` : `c${i}_${j}`}, ${N / 4}u);`;
+  const unscaled = scaled ? ` * ${literal(1 / GRADIENT_SCALE)}` : "";
   const quadsOfResult = (matrices.M * matrices.N) / 4;
-  const store = (i: number, j: number) => {
+  const storeElements = (i: number, j: number) => {
     const element = (q: number) => `scratch[corner + item * 4u + ${q}u]`;
-    const at = `(batch * ${M}u + row) * ${N / widthC}u + ${inVectors("column", widthC)}`;
+    const at = `(c_slice * ${M}u + row) * ${N / widthC}u + ${inVectors("column", widthC)}`;
     return lines(
       `subgroupMatrixStore<row_major>(&scratch, corner, c${i}_${j}, ${matrices.N}u);`,
       "workgroupBarrier();",
@@ -183,42 +249,39 @@ function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile): 
       "workgroupBarrier();",
     );
   };
+  const corner = whole
+    ? `let corner = ((c_slice * ${M}u + m0 + first_row) * ${N}u + n0 + first_column) / 4u;`
+    : `let corner = subgroup * ${matrices.M * matrices.N}u;`;
+  // A residual is where the sums begin.
+  const start = (i: number, j: number) =>
+    whole && residual
+      ? scaled
+        ? `subgroupMatrixScalarMultiply(subgroupMatrixLoad<${result}, row_major>(&residual, ${at(i, j)}), ${literal(GRADIENT_SCALE)})`
+        : `subgroupMatrixLoad<${result}, row_major>(&residual, ${at(i, j)})`
+      : `${result}()`;
   const body = lines(
-    `let group = ${group};`,
-    `if (group >= ${count}u) { return; }`,
-    `let n0 = (group % ${tilesN}u) * ${columns}u;`,
-    `let m0 = (group / ${tilesN}u % ${tilesM}u) * ${rows}u;`,
-    `let batch = group / ${tilesN * tilesM}u;`,
-    `let thread = lane % ${subgroupSize}u;`,
+    prologue(group),
     `let subgroup = lane / ${subgroupSize}u;`,
+    !whole && `let thread = lane % ${subgroupSize}u;`,
     `let first_row = subgroup / ${tile.subgroupColumns}u * ${tile.rows * matrices.M}u;`,
     `let first_column = subgroup % ${tile.subgroupColumns}u * ${tile.columns * matrices.N}u;`,
-    eachResult((i, j) => `var c${i}_${j} = ${result}();`),
-    `for (var k0 = 0u; k0 < ${K}u; k0 += ${depth}u) {`,
-    stage("a"),
-    stage("b"),
+    corner,
+    eachResult((i, j) => `var c${i}_${j} = ${start(i, j)};`),
+    a.declare,
+    b.declare,
+    load,
+    "loop {",
+    stage,
     "workgroupBarrier();",
-    repeat(tile.depth, (d) =>
-      lines(
-        repeat(
-          tile.rows,
-          (i) =>
-            `let a${d}_${i} = subgroupMatrixLoad<${left}, ${alongKA ? "row" : "col"}_major>(&tile_a, ${offset(alongKA, strideA, `first_row + ${i * matrices.M}u`, d * matrices.K)}, ${strideA}u);`,
-        ),
-        repeat(
-          tile.columns,
-          (j) =>
-            `let b${d}_${j} = subgroupMatrixLoad<${right}, ${alongKB ? "col" : "row"}_major>(&tile_b, ${offset(alongKB, strideB, `first_column + ${j * matrices.N}u`, d * matrices.K)}, ${strideB}u);`,
-        ),
-        eachResult(
-          (i, j) => `c${i}_${j} = subgroupMatrixMultiplyAccumulate(a${d}_${i}, b${d}_${j}, c${i}_${j});`,
-        ),
-      ),
-    ),
+    `k0 += ${depth}u;`,
+    "if (k0 < k_end) {",
+    load,
+    "}",
+    multiply,
+    "if (k0 >= k_end) { break; }",
     "workgroupBarrier();",
     "}",
-    `let corner = subgroup * ${matrices.M * matrices.N}u;`,
-    eachResult(store),
+    eachResult(whole ? storeMatrix : storeElements),
   );
   const code = shader({
     bindings,
@@ -231,9 +294,8 @@ function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile): 
       "diagnostic(off, chromium.subgroup_matrix_uniformity);",
     ),
     declarations: lines(
-      `var<workgroup> tile_a: array<${component}, ${stagedA}>;`,
-      `var<workgroup> tile_b: array<${component}, ${stagedB}>;`,
-      `var<workgroup> scratch: array<f32, ${scratch}>;`,
+      `var<workgroup> tile: array<vec4<${component}>, ${staged}>;`,
+      !whole && `var<workgroup> scratch: array<f32, ${scratch}>;`,
     ),
     body,
   });

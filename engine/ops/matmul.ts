@@ -33,10 +33,24 @@ const matmulOperation: Operation<MatmulAttributes> = {
   name: "matmul",
   addsResidual: true,
   lower({ attributes, inputs, capabilities, residual = false }) {
-    const bias = inputs.length === 3;
-    const kernel = matmulKernel({ ...attributes, bias, residual }, capabilities);
+    const spec = { ...attributes, bias: inputs.length === 3, residual };
     const read = Array.from({ length: inputs.length + (residual ? 1 : 0) }, (_, input) => ({ input }));
-    return { dispatches: [{ kernel, bind: [...read, { output: 0 }] }] };
+    const { gpu } = capabilities;
+    const splits = gpu?.matmulSplits(spec) ?? 1;
+    if (!gpu || splits === 1)
+      return { dispatches: [{ kernel: matmulKernel(spec, capabilities), bind: [...read, { output: 0 }] }] };
+    const parts = { temporary: 0 };
+    const [a, b, ...addends] = read;
+    return {
+      temporaries: [4 * splits * attributes.M * attributes.N],
+      dispatches: [
+        { kernel: matmulKernel({ ...attributes, splits }, capabilities), bind: [a!, b!, parts] },
+        {
+          kernel: gpu.matmulSum({ ...spec, splits }, capabilities),
+          bind: [parts, ...addends, { output: 0 }],
+        },
+      ],
+    };
   },
   gradient({ attributes: { layout }, inputs: [a, b, bias], gradients: [dc] }) {
     const [da, db] = {

@@ -1,5 +1,6 @@
 import { assert } from "chai";
 import { attention, attentionBackward, attentionDelta, type AttentionSpec } from "../../kernels/attention.js";
+import { gpuKernels } from "../../kernels/gpu/index.js";
 import { baselineCapabilities, type Capabilities } from "../../kernels/kernel.js";
 import { attention as attend, compile, f32, grad, mul, rope, sum, type Tensor } from "../../engine/index.js";
 import { testDevice } from "../support/device.js";
@@ -234,7 +235,7 @@ describe("attention", () => {
     const named = (changed: Partial<Capabilities>, headDim = 64) =>
       attention(
         { batch: 1, length: 82, heads: 1, headDim },
-        { ...baselineCapabilities, subgroups: { min: 32, max: 32 }, ...changed },
+        { ...baselineCapabilities, gpu: gpuKernels, subgroups: { min: 32, max: 32 }, ...changed },
       ).name;
     assert.equal(named({}), "attention_b1_s82_h1_d64_quads_x3");
     for (const other of [
@@ -253,7 +254,7 @@ describe("attention", () => {
       // Quads turn by themselves; elsewhere there is the rope kernel before and after.
       Object.defineProperty(device, "capabilities", {
         configurable: true,
-        value: { ...device.capabilities, software },
+        value: { ...device.capabilities, software, gpu: gpuKernels },
       });
       try {
         const program = await compile(
@@ -294,7 +295,7 @@ describe("attention", () => {
     assert.equal(attentionBackward(spec, baselineCapabilities).flops, 10 * 8 * all);
     assert.equal(attentionBackward(spec, baselineCapabilities).bytes, 4 * (7 * elements + 60));
     // Queries and keys are turned forward, and backward once more and back: two products and a sum an element.
-    const quads = { ...baselineCapabilities, subgroups: { min: 4, max: 4 } };
+    const quads = { ...baselineCapabilities, gpu: gpuKernels, subgroups: { min: 4, max: 4 } };
     const [still, turns] = [false, true].map((rope) => ({ ...spec, headDim: 32, rope }));
     for (const [make, times] of [
       [attention, 1],

@@ -95,6 +95,13 @@ describe("mixed precision", () => {
         await check(device, { layout, M: 12, N: 20, K: 12 }, EMULATED, { of: emulated, variants: smallest });
         await check(device, { layout, M: 11, N: 9, K: 10 }, EMULATED, { of: emulated, variants: smallest });
       });
+      it(`${layout} stores whole tiles as matrices`, async () => {
+        const device = await testDevice();
+        const options = { of: emulated, variants: smallest };
+        await check(device, { layout, M: 16, N: 24, K: 20 }, EMULATED, options);
+        const added = { residual: true, gradient: "b" } as const;
+        await check(device, { layout, M: 8, N: 16, K: 7, batch: 2, ...added }, EMULATED, options);
+      });
       it(`${layout} takes a batch, a bias, a residual and a gradient`, async () => {
         const device = await testDevice();
         const options = { of: emulated, variants: smallest, maxComputeWorkgroupsPerDimension: 5 };
@@ -127,7 +134,7 @@ describe("mixed precision", () => {
       matmulVariants(spec, mixed({ ...baselineCapabilities, ...limits }, tensorCores));
     assert.equal(offered({ maxComputeWorkgroupStorageSize: 49152 })[0], "m128x128x32_2x2_f16");
     assert.notInclude(offered({}), "m128x128x32_2x2_f16", "needs more than 16 KB");
-    assert.notInclude(offered({ maxComputeInvocationsPerWorkgroup: 128 }), "m128x128x32_4x2_f16");
+    assert.notInclude(offered({ maxComputeInvocationsPerWorkgroup: 128 }), "m128x256x32_2x4_f16");
   });
 
   it("says what a device lacks that cannot", async () => {
@@ -164,7 +171,7 @@ describe("mixed precision", () => {
         // A CPU takes minutes to compile the larger tiles.
         const options = { rounding: F16_EPS, ...(device.capabilities.software && { variants: [0] }) };
         for (const spec of [
-          { layout, M: 2 * M, N: 2 * N, K: 2 * K },
+          { layout, M: 2 * M, N: 2 * N, K: 2 * K, residual: true },
           { layout, M: 4 * M + 3, N: 4 * N + 5, K: 2 * K + 7, bias: true, residual: true },
         ])
           await check(device, spec, matrices, options);

@@ -34,7 +34,7 @@ import {
   type MatmulSpec,
 } from "../../kernels/index.js";
 
-import { quadsTurn } from "../../kernels/attention_quads.js";
+import { quadsTurn } from "../../kernels/attention_spec.js";
 
 export interface Case {
   /** Elements of the largest buffer that it binds. */

@@ -21,8 +21,8 @@ import {
   attentionBackwardQuads,
   attentionDeltaQuads,
   attentionQuads,
-  quadsApply,
-} from "../../../kernels/attention_quads.js";
+} from "../../../kernels/gpu/attention_quads.js";
+import { quadsApply } from "../../../kernels/attention_spec.js";
 import { MODEL_SHAPES } from "./shapes.js";
 
 interface Shape extends AttentionSpec {

@@ -1,4 +1,5 @@
 /** Matrix products: those of a model's layers and their gradients, squares, skinny and odd ones. */
+import { gpuKernels } from "../../../kernels/gpu/index.js";
 import { matmul, type Capabilities, type MatmulSpec } from "../../../kernels/index.js";
 import {
   MIXED_TOLERANCE,
@@ -46,7 +47,7 @@ export function matmulCase(label: string, spec: MatmulSpec, quick: boolean): Ker
 /** What the engine chooses, the same in f32 where that is something else, and what it would choose on the other kind of adapter. */
 function matmulAlternatives(spec: MatmulSpec, capabilities: Capabilities): Alternative[] {
   const { mixedPrecision: _, ...f32 } = capabilities;
-  const other = { ...f32, software: !capabilities.software };
+  const other = { ...f32, software: !capabilities.software, gpu: gpuKernels };
   const kernel = matmul(spec, f32);
   const rounded = matmul(spec, capabilities);
   return [

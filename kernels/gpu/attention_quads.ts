@@ -8,19 +8,9 @@
  * by local index, as in all workgroups of one dimension on the implementations of WebGPU that there are. Positions past
  * the end compute along as the last one and are not stored, so that control flow is uniform.
  */
-import { backwardWork, deltaWork, forwardWork, nameOf, rows, type AttentionSpec } from "./attention_spec.js";
-import type { Capabilities, Kernel } from "./kernel.js";
-import { bindingsOf, linearDispatch, lines, literal, repeat, shader, type ShaderBinding } from "./wgsl.js";
-
-/** True where quads can share head vectors on this device. */
-export function quadsApply({ headDim }: AttentionSpec, { software, subgroups }: Capabilities): boolean {
-  return !software && subgroups !== null && subgroups.min >= 4 && headDim % 16 === 0 && headDim <= 256;
-}
-
-/** True where they can also turn queries and keys: both halves of a head vector lie in the same lanes. */
-export function quadsTurn(spec: AttentionSpec, capabilities: Capabilities): boolean {
-  return quadsApply(spec, capabilities) && spec.headDim % 32 === 0;
-}
+import { backwardWork, deltaWork, forwardWork, nameOf, rows, type AttentionSpec } from "../attention_spec.js";
+import type { Capabilities, Kernel } from "../kernel.js";
+import { bindingsOf, linearDispatch, lines, literal, repeat, shader, type ShaderBinding } from "../wgsl.js";
 
 /** Numbers of head vectors that a thread keeps in registers: of q and o forward, of k, v and their gradients backward. */
 const FORWARD_NUMBERS = 96;

@@ -1,0 +1,14 @@
+/** Kernels made for GPUs, in a module of their own: devices that compute on the CPU never load it. */
+import type { GpuKernels } from "../kernel.js";
+import { attentionBackwardQuads, attentionDeltaQuads, attentionQuads } from "./attention_quads.js";
+import { matmulSplits, matmulSum } from "./matmul_split.js";
+import { tileVariants } from "./matmul_tiles.js";
+
+export const gpuKernels: GpuKernels = {
+  matmul: tileVariants,
+  matmulSplits,
+  matmulSum,
+  attention: (spec, capabilities) => attentionQuads(spec, capabilities),
+  attentionDelta: attentionDeltaQuads,
+  attentionBackward: (spec, capabilities) => attentionBackwardQuads(spec, capabilities),
+};

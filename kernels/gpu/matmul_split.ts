@@ -1,0 +1,57 @@
+/** Products of few elements and long sums: into how many shares k is split, and the sum of the shares with the epilogue. */
+import { requireBindable, requirePositive, type Capabilities, type Kernel } from "../kernel.js";
+import {
+  addends,
+  ENOUGH_WORKGROUPS,
+  productBindings,
+  shareOf,
+  widthOf,
+  type MatmulSpec,
+} from "../matmul_product.js";
+import { bindingsOf, linearThreads, lines, repeat, shader } from "../wgsl.js";
+
+const WORKGROUP = 64;
+/** Steps along k below which a share costs more than it saves, and shares at most, as all of them are stored. */
+const LEAST_SHARE = 1024;
+const MOST_SPLITS = 32;
+
+/**
+ * Shares of k into which the engine splits this product: 1 but where c has too few tiles to occupy a GPU and k is long.
+ */
+export function matmulSplits({ M, N, K, batch = 1 }: MatmulSpec): number {
+  if (batch > 1) return 1;
+  const tiles = Math.ceil(M / 128) * Math.ceil(N / 128);
+  const wanted = Math.min((2 * ENOUGH_WORKGROUPS) / tiles, K / LEAST_SHARE, MOST_SPLITS);
+  // Shares are rounded up, after which fewer may be enough.
+  return wanted < 2 ? 1 : Math.ceil(K / shareOf({ K, splits: Math.floor(wanted) }));
+}
+
+/** Bindings: parts [splits, M, N], (bias [N]), (residual [M, N]), c [M, N]; shares are added in ascending order. */
+export function matmulSum(
+  { M, N, splits = 1, bias = false, residual = false }: MatmulSpec,
+  capabilities: Capabilities,
+): Kernel {
+  const epilogue = `${bias ? "_bias" : ""}${residual ? "_residual" : ""}`;
+  const name = `matmul_sum${epilogue}_${splits}x${M}x${N}`;
+  requirePositive(name, { M, N, splits });
+  requireBindable(name, { parts: splits * M * N }, capabilities);
+  const width = widthOf(N);
+  const size = (M * N) / width;
+  const [, , ...others] = productBindings({ bias, residual }, width, width, width);
+  const bindings = [{ name: "parts", access: "read", dtype: "f32", width } as const, ...others];
+  const { workgroups, prologue } = linearThreads(name, size, WORKGROUP, capabilities);
+  const body = lines(
+    prologue,
+    "var sum = parts[index];",
+    repeat(splits - 1, (i) => `sum += parts[index + ${(i + 1) * size}u];`),
+    `c[index] = sum${addends({ bias, residual }, "index", `index % ${N / width}u`)};`,
+  );
+  return {
+    name,
+    code: shader({ bindings, workgroupSize: WORKGROUP, body }),
+    bindings: bindingsOf(bindings),
+    workgroups,
+    flops: M * N * (splits - 1 + (bias ? 1 : 0) + (residual ? 1 : 0)),
+    bytes: 4 * (M * N * (splits + (residual ? 2 : 1)) + (bias ? N : 0)),
+  };
+}

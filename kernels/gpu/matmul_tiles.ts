@@ -1,0 +1,266 @@
+/**
+ * Matmul made for GPUs: tiles of a and b are staged in workgroup memory, a block of c to a thread. The next tiles are
+ * on their way from memory while the present ones are multiplied.
+ */
+import {
+  addends,
+  ENOUGH_WORKGROUPS,
+  inVectors,
+  productBindings,
+  tilePlace,
+  widthOf,
+  type NamedVariant,
+  type Product,
+  type Variant,
+} from "../matmul_product.js";
+import { linearDispatch, lines, repeat, shader } from "../wgsl.js";
+
+/** What a workgroup and each of its threads computes. */
+interface WorkgroupTile {
+  /** Elements of c to a workgroup. */
+  readonly rows: number;
+  readonly columns: number;
+  /** Steps along k that are staged at a time, a multiple of 4. */
+  readonly depth: number;
+  /** Elements of c to a thread: blocks of 4x4, as far apart as the tile has threads. */
+  readonly threadRows: 4 | 8;
+  readonly threadColumns: 4 | 8;
+}
+
+/** By what was fastest on an NVIDIA H200, see docs/performance.md. */
+const LARGE = {
+  alongK: [
+    { rows: 128, columns: 256, depth: 8, threadRows: 8, threadColumns: 8 },
+    { rows: 128, columns: 128, depth: 8, threadRows: 8, threadColumns: 8 },
+    { rows: 64, columns: 128, depth: 8, threadRows: 8, threadColumns: 8 },
+  ],
+  across: [
+    { rows: 64, columns: 128, depth: 32, threadRows: 8, threadColumns: 8 },
+    { rows: 64, columns: 128, depth: 8, threadRows: 8, threadColumns: 8 },
+    { rows: 128, columns: 64, depth: 8, threadRows: 8, threadColumns: 4 },
+  ],
+} satisfies Record<string, readonly WorkgroupTile[]>;
+const SMALL: readonly WorkgroupTile[] = [
+  { rows: 64, columns: 64, depth: 16, threadRows: 8, threadColumns: 8 },
+  { rows: 64, columns: 64, depth: 16, threadRows: 4, threadColumns: 4 },
+  { rows: 32, columns: 32, depth: 16, threadRows: 4, threadColumns: 4 },
+];
+
+const threadsOf = ({ rows, columns, threadRows, threadColumns }: WorkgroupTile): number =>
+  (rows / threadRows) * (columns / threadColumns);
+
+/** Tiles that this device allows; the first is the default: the largest that leaves no processor idle, else 32x32. */
+function workgroupTiles({ layout, M, N, batch, splits, capabilities }: Product): WorkgroupTile[] {
+  const { maxComputeInvocationsPerWorkgroup: threads, maxComputeWorkgroupStorageSize: bytes } = capabilities;
+  const allowed = [...LARGE[layout === "nt" ? "alongK" : "across"], ...SMALL].filter(
+    (tile) => threadsOf(tile) <= threads && 4 * (tile.rows + tile.columns) * tile.depth <= bytes,
+  );
+  const enough = ({ rows, columns }: WorkgroupTile): boolean =>
+    M > rows / 2 &&
+    N > columns / 2 &&
+    Math.ceil(M / rows) * Math.ceil(N / columns) * batch * splits >= ENOUGH_WORKGROUPS;
+  const first = allowed.find(enough) ?? allowed.at(-1)!;
+  return [first, ...allowed.filter((tile) => tile !== first)];
+}
+
+/** Variants of a product in tiles that this device allows, the default first. */
+export function tileVariants(product: Product): NamedVariant[] {
+  return workgroupTiles(product).map((tile) => ({
+    name: `t${tile.rows}x${tile.columns}x${tile.depth}_r${tile.threadRows}x${tile.threadColumns}`,
+    build: () => tiles(product, tile),
+  }));
+}
+
+/** Builds the variant with this tile. */
+function tiles(product: Product, tile: WorkgroupTile): Variant {
+  const { name, layout, M, N, K, capabilities } = product;
+  const { rows, columns, depth, threadRows, threadColumns } = tile;
+  const threads = threadsOf(tile);
+  const threadsM = rows / threadRows;
+  const threadsN = columns / threadColumns;
+  const { count, prologue } = tilePlace(product, tile);
+  const { workgroups, group } = linearDispatch(name, count, capabilities);
+  const alongKA = layout !== "tn";
+  const alongKB = layout === "nt";
+  const widthA = widthOf(alongKA ? K : M);
+  const widthB = widthOf(alongKB ? K : N);
+  const widthC = widthOf(N);
+  /** Tiles are staged as 4 neighbours along M (or N), called a quad, for each k. */
+  const quadsA = rows / 4;
+  const quadsB = columns / 4;
+  const stagedA = quadsA * depth;
+  const staged = stagedA + quadsB * depth;
+  /** A thread moves blocks: a quad at four k. */
+  const blocksA = stagedA / 4;
+  const blocks = staged / 4;
+  const perThread = Math.ceil(blocks / threads);
+  const components = "xyzw";
+
+  /** Loads block `item` of a matrix into four quads; zero outside the matrix. */
+  const load = (matrix: "a" | "b", next: string) => {
+    const [alongK, size, extent, width, first, quads] =
+      matrix === "a"
+        ? ([alongKA, M, rows, widthA, "m0", quadsA] as const)
+        : ([alongKB, N, columns, widthB, "n0", quadsB] as const);
+    const base = `ab_slice * ${(size * K) / width}u`;
+    const guard = (condition: string, needed: boolean, body: string) =>
+      needed ? `if (${condition}) { ${body} }` : body;
+    const ragged = size % extent !== 0;
+    const raggedK = K % depth !== 0;
+    // Neighbouring lanes read neighbouring addresses, and write quads that lie in different banks.
+    const place = alongK
+      ? [`let deep = item % 2u + item / ${2 * quads}u * 2u;`, `let quad = item / 2u % ${quads}u;`]
+      : [`let deep = item / ${quads}u;`, `let quad = item % ${quads}u;`];
+    const rowsOfFour = (q: number): string => {
+      if (alongK) {
+        const at = (k: string) => `${base} + (i + ${q}u) * ${K / width}u + ${k}`;
+        return guard(
+          `i + ${q}u < ${size}u`,
+          ragged,
+          width === 4
+            ? guard(`k < ${K}u`, raggedK, `line${q} = ${matrix}[${at("k / 4u")}];`)
+            : repeat(4, (j) =>
+                guard(
+                  `k + ${j}u < ${K}u`,
+                  raggedK,
+                  `line${q}.${components[j]} = ${matrix}[${at(`k + ${j}u`)}];`,
+                ),
+              ),
+        );
+      }
+      const at = (i: string) => `${base} + (k + ${q}u) * ${size / width}u + ${i}`;
+      return guard(
+        `k + ${q}u < ${K}u`,
+        raggedK,
+        width === 4
+          ? guard(`i < ${size}u`, ragged, `line${q} = ${matrix}[${at("i / 4u")}];`)
+          : repeat(4, (j) =>
+              guard(
+                `i + ${j}u < ${size}u`,
+                ragged,
+                `line${q}.${components[j]} = ${matrix}[${at(`i + ${j}u`)}];`,
+              ),
+            ),
+      );
+    };
+    return lines(
+      ...place,
+      `let k = k0 + deep * 4u;`,
+      `let i = ${first} + quad * 4u;`,
+      repeat(4, (q) => `var line${q} = vec4f();`),
+      repeat(4, rowsOfFour),
+      repeat(4, (q) =>
+        alongK
+          ? `${next}_${q} = vec4f(${[0, 1, 2, 3].map((j) => `line${j}.${components[q]}`).join(", ")});`
+          : `${next}_${q} = line${q};`,
+      ),
+    );
+  };
+  /** Where block `item` of a matrix goes; quads of odd fours of k are swapped, which spreads them over the banks. */
+  const stage = (matrix: "a" | "b", next: string) => {
+    const [alongK, quads, offset] =
+      matrix === "a" ? ([alongKA, quadsA, 0] as const) : ([alongKB, quadsB, stagedA] as const);
+    return lines(
+      alongK
+        ? [`let deep = item % 2u + item / ${2 * quads}u * 2u;`, `let quad = item / 2u % ${quads}u;`]
+        : [`let deep = item / ${quads}u;`, `let quad = item % ${quads}u;`],
+      `let at = ${offset}u + deep * ${4 * quads}u + (quad ^ (deep % 2u * 4u));`,
+      repeat(4, (q) => `tile[at + ${q * quads}u] = ${next}_${q};`),
+    );
+  };
+  const eachBlock = (body: (matrix: "a" | "b", next: string) => string): string =>
+    repeat(perThread, (p) => {
+      const first = p * threads;
+      const last = Math.min(blocks, first + threads);
+      const own = (matrix: "a" | "b"): string =>
+        lines(
+          `let item = lane + ${first}u${matrix === "b" ? ` - ${blocksA}u` : ""};`,
+          body(matrix, `next${p}`),
+        );
+      const inner =
+        last <= blocksA
+          ? lines("{", own("a"), "}")
+          : first >= blocksA
+            ? lines("{", own("b"), "}")
+            : lines(`if (lane < ${blocksA - first}u) {`, own("a"), "} else {", own("b"), "}");
+      return last - first < threads ? lines(`if (lane < ${last - first}u) {`, inner, "}") : inner;
+    });
+  const bindings = productBindings(product, widthA, widthB, widthC);
+  /** Row `r` of a thread, and the first column of its quad `j`, counted from the thread's first. */
+  const rowAt = (r: number) => 4 * threadsM * (r >> 2) + (r & 3);
+  const columnAt = (j: number) => 4 * threadsN * j;
+  const eachQuad = (text: (j: number) => string) => repeat(threadColumns / 4, text);
+  const multiply = lines(
+    `for (var deep = 0u; deep < ${depth / 4}u; deep++) {`,
+    "let swap = deep % 2u * 4u;",
+    `let at_a = deep * ${4 * quadsA}u;`,
+    `let at_b = ${stagedA}u + deep * ${4 * quadsB}u;`,
+    repeat(4, (q) =>
+      lines(
+        "{",
+        repeat(
+          threadRows / 4,
+          (i) => `let left${i} = tile[at_a + ${q * quadsA}u + ((row + ${i * threadsM}u) ^ swap)];`,
+        ),
+        eachQuad(
+          (j) => `let right${j} = tile[at_b + ${q * quadsB}u + ((column + ${j * threadsN}u) ^ swap)];`,
+        ),
+        repeat(threadRows, (r) =>
+          eachQuad(
+            (j) => `c${r}_${j} = fma(vec4f(left${r >> 2}.${components[r & 3]}), right${j}, c${r}_${j});`,
+          ),
+        ),
+        "}",
+      ),
+    ),
+    "}",
+  );
+  // A subgroup of 32 covers a block of 4 x 8 threads, which reads fewest different quads.
+  const blocked = threadsN % 8 === 0 && threadsM % 4 === 0;
+  const body = lines(
+    prologue(group),
+    blocked
+      ? [
+          `let column = lane / 32u % ${threadsN / 8}u * 8u + lane % 8u;`,
+          `let row = lane / ${4 * threadsN}u * 4u + lane / 8u % 4u;`,
+        ]
+      : [`let column = lane % ${threadsN}u;`, `let row = lane / ${threadsN}u;`],
+    repeat(threadRows, (r) => eachQuad((j) => `var c${r}_${j} = vec4f();`)),
+    repeat(perThread, (p) => repeat(4, (q) => `var next${p}_${q} = vec4f();`)),
+    eachBlock(load),
+    "loop {",
+    eachBlock(stage),
+    "workgroupBarrier();",
+    `k0 += ${depth}u;`,
+    "if (k0 < k_end) {",
+    eachBlock(load),
+    "}",
+    multiply,
+    "if (k0 >= k_end) { break; }",
+    "workgroupBarrier();",
+    "}",
+    "let m = m0 + row * 4u;",
+    "let n = n0 + column * 4u;",
+    `let c_row = (c_slice * ${M}u + m) * ${N / widthC}u + ${inVectors("n", widthC)};`,
+    repeat(threadRows, (r) =>
+      lines(
+        `if (m + ${rowAt(r)}u < ${M}u) {`,
+        eachQuad((j) => {
+          const first = columnAt(j);
+          const at = (q: number) => `c_row + ${(rowAt(r) * N + first) / widthC + q}u`;
+          const column = `${inVectors("n", widthC)} + ${first / widthC}u`;
+          return widthC === 4
+            ? `if (n + ${first}u < ${N}u) { c[${at(0)}] = c${r}_${j}${addends(product, at(0), column)}; }`
+            : repeat(
+                4,
+                (q) =>
+                  `if (n + ${first + q}u < ${N}u) { c[${at(q)}] = c${r}_${j}.${components[q]}${addends(product, at(q), `n + ${first + q}u`)}; }`,
+              );
+        }),
+        "}",
+      ),
+    ),
+  );
+  const declarations = `var<workgroup> tile: array<vec4f, ${staged}>;`;
+  return { code: shader({ bindings, workgroupSize: threads, declarations, body }), bindings, workgroups };
+}
