@@ -65,9 +65,10 @@ async function main(argv: readonly string[]): Promise<number> {
     for (const { kernel, shape } of [...cases, ...steps]) print(`${kernel} ${shape}`);
     return 0;
   }
-  if (values.browser && (own || values.adapter !== undefined || values.precision !== "f32"))
+  const forNode = own || values.adapter !== undefined || values.precision !== "f32" || values.unchecked;
+  if (values.browser && forNode)
     throw new ArgumentError(
-      "--browser: got --kernel, --adapter or --precision beside it; expected none, since the page runs the suite on the browser's own adapter.",
+      "--browser: got --kernel, --adapter, --precision or --unchecked beside it; expected none, since the page runs the suite on the browser's own adapter.",
     );
   const options: RunOptions = {
     filter: values.filter ?? "",
@@ -109,19 +110,20 @@ async function loadReport(path: string): Promise<Report> {
 interface DeviceValues {
   readonly adapter?: string | undefined;
   readonly precision: "f32" | "mixed";
+  readonly unchecked: boolean;
   readonly peers: boolean;
 }
 
 /** In this process. */
 async function runHere(
-  { adapter: name, precision, peers }: DeviceValues,
+  { adapter: name, precision, unchecked, peers }: DeviceValues,
   flags: readonly string[],
   options: RunOptions,
 ): Promise<Report> {
   const device = await openNodeDevice({
     ...(name !== undefined && { adapter: name }),
     // Dawn offers experimental features only where unsafe ones are allowed.
-    robustness: precision === "f32",
+    robustness: precision === "f32" && !unchecked,
   });
   try {
     if (precision === "mixed") await useMixedPrecision(device);

@@ -29,6 +29,11 @@ export const options = {
     default: "f32",
     help: "of matrix products; mixed: f16 operands and f32 sums on subgroup matrices (experimental), with f32 beside it under --variants",
   },
+  unchecked: {
+    type: "bool",
+    default: false,
+    help: "under Node: without the bounds checks that Dawn adds to shaders, as `hrm train` runs; mixed precision always does",
+  },
   kernel: {
     type: "string",
     placeholder: "file.ts",

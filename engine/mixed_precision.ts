@@ -27,7 +27,7 @@ export function subgroupMatrices({ adapterInfo, adapter, capabilities }: Device)
   const lacks = (what: string): AdapterError =>
     new AdapterError(
       `Mixed precision: ${adapter.name} lacks ${what}; expected a device with ${SUBGROUP_MATRIX_FEATURE}, shader-f16 and ` +
-        "f16 matrices with f32 results. Train in f32 here; Chrome offers the feature with the flag --enable-unsafe-webgpu, Dawn with allow_unsafe_apis.",
+        "f16 matrices with f32 results. Train in f32 here; Chrome offers the feature with the flag --enable-unsafe-webgpu, Dawn with allow_unsafe_apis; both offer f16 on NVIDIA GPUs with vulkan_enable_f16_on_nvidia.",
     );
   if (!adapter.features.includes(SUBGROUP_MATRIX_FEATURE)) throw lacks(SUBGROUP_MATRIX_FEATURE);
   if (!capabilities.shaderF16) throw lacks("shader-f16");

@@ -1,5 +1,6 @@
 /** WebGPU in Node through Dawn: a real GPU where there is one, else a software adapter from the system or from npm. */
 import {
+  adapterTitle,
   isSoftwareAdapter,
   openDevice,
   refuseNullAdapter,
@@ -32,8 +33,9 @@ export interface NodeDeviceOptions extends Pick<DeviceOptions, "maxInFlight" | "
   /** `gpu`, `software`, an index of {@link listAdapters}, or part of an adapter's name. */
   readonly adapter?: string;
   /**
-   * False turns off the bounds checks that Dawn adds to shaders: about a third faster on software adapters. Only for
-   * shaders you trust; default true.
+   * False turns off the bounds checks that Dawn adds to shaders: about a third faster on software adapters. It also
+   * offers experimental features, and f16 on NVIDIA GPUs, which Dawn holds back. Only for shaders you trust; default
+   * true.
    */
   readonly robustness?: boolean;
 }
@@ -45,14 +47,16 @@ interface Found {
   readonly software: boolean;
 }
 
+/** Dawn's toggles of a device without bounds checks. */
+const UNCHECKED = ["disable_robustness", "allow_unsafe_apis", "vulkan_enable_f16_on_nvidia"];
+
 async function findAdapters({ robustness = true }: NodeDeviceOptions): Promise<Found[]> {
-  const flags = robustness ? [] : ["enable-dawn-features=disable_robustness,allow_unsafe_apis"];
+  const flags = robustness ? [] : [`enable-dawn-features=${UNCHECKED.join()}`];
   const found: Found[] = [];
   const add = async (source: DriverSource, options: GPURequestAdapterOptions): Promise<void> => {
     const adapter = await requestAdapter(source, flags, options);
     if (!adapter) return;
-    const name =
-      adapter.info.description || adapter.info.device || adapter.info.architecture || adapter.info.vendor;
+    const name = adapterTitle(adapter.info);
     try {
       refuseNullAdapter(adapter.info);
     } catch {
