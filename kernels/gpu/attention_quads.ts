@@ -1,8 +1,9 @@
 /**
  * Attention made for GPUs: the four lanes of a quad share a head vector, and keys and values (of backward's second
  * pass: queries and output gradients) are staged in workgroup memory, so that each load from there serves all the
- * positions that a quad owns. The formulas and their sources are in attention.ts; scores are in units of log 2 here,
- * since exp2 is the function that GPUs have. With rope, queries and keys are turned as in rope.ts when they are loaded.
+ * positions that a quad owns. The formulas and their sources are in attention.ts; queries are
+ * scaled when they are loaded, in every pass, so that backward finds the scores of forward to the bit. With rope, queries
+ * and keys are turned as in rope.ts when they are loaded.
  *
  * Lane `part` of a quad holds the 4-vectors part, part + 4, ... of a head vector. Quads are taken to be four neighbours
  * by local index, as in all workgroups of one dimension on the implementations of WebGPU that there are. Positions past
@@ -22,7 +23,7 @@ export function attentionQuads(
   capabilities: Capabilities,
   most = FORWARD_NUMBERS / (spec.headDim / 2),
 ): Kernel {
-  const { length, headDim, causal = false, rope = false } = spec;
+  const { length, causal = false, rope = false } = spec;
   const layout = layoutOf(spec, most);
   const turn = (r: number) => rope && `turn${r}`;
   const { owned, vectors, tile } = layout;
@@ -63,8 +64,8 @@ export function attentionQuads(
         return lines(
           `let s${r} = ${masked ? `select(vec4f(-1e30), ${sums}, ${seen})` : sums};`,
           `let new_top${r} = max(top${r}, max(max(s${r}.x, s${r}.y), max(s${r}.z, s${r}.w)));`,
-          `let old${r} = exp2(top${r} - new_top${r});`,
-          `let p${r} = exp2(s${r} - new_top${r});`,
+          `let old${r} = exp(top${r} - new_top${r});`,
+          `let p${r} = exp(s${r} - new_top${r});`,
           `total${r} = total${r} * old${r} + p${r}.x + p${r}.y + p${r}.z + p${r}.w;`,
           `top${r} = new_top${r};`,
           repeat(vectors, (v) => `acc${r}_${v} *= old${r};`),
@@ -82,11 +83,10 @@ export function attentionQuads(
         storedIfInside(layout, r, length, [
           `let inverse${r} = 1.0 / total${r};`,
           repeat(vectors, (v) => `o[out${r} + ${4 * v}u] = acc${r}_${v} * inverse${r};`),
-          `if (part == 0u) { lse[head + c${r}] = (top${r} + log2(total${r})) * ${literal(Math.LN2)}; }`,
+          `if (part == 0u) { lse[head + c${r}] = top${r} + log(total${r}); }`,
         ]),
       ),
     ),
-    scale: Math.LOG2E / Math.sqrt(headDim),
   });
 }
 
@@ -132,7 +132,7 @@ export function attentionBackwardQuads(
   capabilities: Capabilities,
   most = BACKWARD_NUMBERS / spec.headDim,
 ): Kernel {
-  const { length, headDim, causal = false, rope = false } = spec;
+  const { length, causal = false, rope = false } = spec;
   const layout = layoutOf(spec, most);
   const turn = (r: number) => rope && `turn${r}`;
   const { owned, vectors, tile, positions } = layout;
@@ -142,7 +142,7 @@ export function attentionBackwardQuads(
   const pair = (r: number, lse: string, delta: string, seen: string): string =>
     lines(
       `let sums${r} = quad_sum(vec2f(${product(layout, `a${r}_`, "x_")}, ${product(layout, `b${r}_`, "y_")}));`,
-      `let whole${r} = exp2(sums${r}.x - ${lse});`,
+      `let whole${r} = exp(sums${r}.x - ${lse});`,
       `let p${r} = ${causal ? `select(0.0, whole${r}, ${seen})` : `whole${r}`};`,
       `let ds${r} = p${r} * (sums${r}.y - ${delta});`,
     );
@@ -159,7 +159,7 @@ export function attentionBackwardQuads(
       lines(
         ownedVector(layout, `a${r}_`, `qkv[at${r}`, turn(r), " * SCALE"),
         ownedVector(layout, `b${r}_`, `d_o[out${r}`),
-        `let lse${r} = lse[head + c${r}] * ${literal(Math.LOG2E)};`,
+        `let lse${r} = lse[head + c${r}];`,
         `let delta${r} = delta[head + c${r}];`,
         accumulator(layout, `d_q${r}_`),
       ),
@@ -176,13 +176,13 @@ export function attentionBackwardQuads(
     ),
     "}",
     repeat(owned, (r) =>
-      storedIfInside(layout, r, length, storedGradient(layout, `d_q${r}_`, `at${r}`, turn(r))),
+      storedIfInside(layout, r, length, storedGradient(layout, `d_q${r}_`, `at${r}`, turn(r), " * SCALE")),
     ),
   );
   const asKeys = lines(
     repeat(owned, (r) =>
       lines(
-        ownedVector(layout, `a${r}_`, `qkv[at${r} + HEADS`, turn(r), " * SCALE"),
+        ownedVector(layout, `a${r}_`, `qkv[at${r} + HEADS`, turn(r)),
         ownedVector(layout, `b${r}_`, `qkv[at${r} + 2u * HEADS`),
         accumulator(layout, `d_k${r}_`),
         accumulator(layout, `d_v${r}_`),
@@ -194,9 +194,10 @@ export function attentionBackwardQuads(
       layout,
       spec,
       [query, slope],
+      " * SCALE",
       lines(
         `for (var item = lane; item < count; item += ${layout.threads}u) {`,
-        `tile_rows[item] = vec2f(lse[head + base + item] * ${literal(Math.LOG2E)}, delta[head + base + item]);`,
+        `tile_rows[item] = vec2f(lse[head + base + item], delta[head + base + item]);`,
         "}",
       ),
     ),
@@ -230,14 +231,10 @@ export function attentionBackwardQuads(
       ["delta", "read", 1],
       ["d_qkv", "read_write", 4],
     ],
-    declarations: lines(
-      `var<workgroup> tile_rows: array<vec2f, ${tile}>; // log-sum-exp and delta of staged queries`,
-      `const ROOT = ${literal(1 / Math.sqrt(headDim))};`,
-    ),
+    declarations: `var<workgroup> tile_rows: array<vec2f, ${tile}>; // log-sum-exp and delta of staged queries`,
     sum: "vec2f",
     work: backwardWork(spec),
     body: lines(ownedPositions(layout, spec), "if (group % 2u == 0u) {", asQueries, "} else {", asKeys, "}"),
-    scale: Math.LOG2E / Math.sqrt(headDim),
   });
 }
 
@@ -312,13 +309,19 @@ const ownedVector = (
     return `let ${name}${v} = ${value}${scaled};`;
   });
 
-/** Stores the gradient of a scaled vector, turned back. */
-const storedGradient = ({ vectors }: Layout, name: string, to: string, turn: string | false): string =>
+/** Stores a gradient, turned back. */
+const storedGradient = (
+  { vectors }: Layout,
+  name: string,
+  to: string,
+  turn: string | false,
+  scaled = "",
+): string =>
   repeat(vectors, (v) => {
     const u = (v + vectors / 2) % vectors;
     const [cos, sin] = [`cos_table[${turn} + ${4 * v}u]`, `sin_table[${turn} + ${4 * u}u]`];
     const value = turn ? `(${name}${v} * ${cos} ${v < u ? "+" : "-"} ${name}${u} * ${sin})` : `${name}${v}`;
-    return `d_qkv[${to} + ${4 * v}u] = ${value} * ROOT;`;
+    return `d_qkv[${to} + ${4 * v}u] = ${value}${scaled};`;
   });
 
 const accumulator = ({ vectors }: Layout, name: string): string =>
@@ -336,12 +339,13 @@ const addProduct = ({ vectors }: Layout, sum: string, factor: string, vector: st
 
 /**
  * Stages the vectors of `count` positions from `base` on; `sources` as in {@link ownedVector}, of a `position`. The
- * first are queries or keys.
+ * first are queries, `scaled`, or keys.
  */
 function staged(
   { vectors, threads, tile }: Layout,
   { length, rope }: AttentionSpec,
   [first, second]: readonly [string, string],
+  scaled = "",
   more?: string,
 ): string {
   const size = 4 * vectors;
@@ -359,9 +363,9 @@ function staged(
           `let turn = position * ${size}u + element;`,
           `let sine = select(sin_table[turn], -sin_table[turn], element < ${size / 2}u);`,
           `let partner = ${first} + (element + ${size / 2}u) % ${size}u];`,
-          `${to("tile_a")} = ${first} + element] * cos_table[turn] + partner * sine;`,
+          `${to("tile_a")} = (${first} + element] * cos_table[turn] + partner * sine)${scaled};`,
         ]
-      : `${to("tile_a")} = ${first} + element];`,
+      : `${to("tile_a")} = ${first} + element]${scaled};`,
     `${to("tile_b")} = ${second} + element];`,
     "}",
     more,
@@ -397,7 +401,6 @@ interface Parts {
   readonly declarations?: string;
   /** What is summed over quads at a time. */
   readonly sum: "vec2f" | "vec4f";
-  readonly scale: number;
   readonly body: string;
   readonly work: Pick<Kernel, "flops" | "bytes">;
 }
@@ -428,7 +431,7 @@ function quadKernel(family: string, spec: AttentionSpec, capabilities: Capabilit
     declarations: lines(
       `const HEADS = ${(heads * headDim) / 4}u; // vectors from q to k to v, and between positions of o`,
       `const ROW = ${(3 * heads * headDim) / 4}u; // vectors between positions of qkv`,
-      `const SCALE = ${literal(parts.scale)};`,
+      `const SCALE = ${literal(1 / Math.sqrt(headDim))};`,
       ...["a", "b"].map(
         (t) => `var<workgroup> tile_${t}: array<array<array<vec4f, 4>, ${vectors}>, ${tile}>;`,
       ),

@@ -219,6 +219,22 @@ describe("attention", () => {
     it("turns queries and keys, and their gradients back", async () => {
       await checkQuads({ batch: 2, length: 9, heads: 2, headDim: 32, rope: true });
     });
+    it("finds the scores of forward to the bit: the only probability of a position by itself is 1", async () => {
+      const spec = { batch: 1, length: 1, heads: 5, headDim: 32 };
+      const size = 5 * 32;
+      const changed = { software: false };
+      const qkv = random(3 * size, -12, 12);
+      const dO = random(size);
+      const make = (family: typeof attention) => (c: Capabilities) => family(spec, c);
+      const forward = await runPoisoned(make(attention), changed, { qkv }, { o: size, lse: 5 });
+      const backward = await runPoisoned(
+        make(attentionBackward),
+        changed,
+        { qkv, d_o: dO, lse: forward.results["lse"]!, delta: new Float32Array(5) },
+        { d_qkv: 3 * size },
+      );
+      assertExact(backward.results["d_qkv"]!.subarray(2 * size), dO, `${backward.kernel.name} d_v`);
+    });
     it("agrees with float64 in large kernels @slow", async () => {
       for (const spec of LARGE_QUADS) await checkQuads(spec);
     });
