@@ -164,7 +164,9 @@ export function elementwise(spec: ElementwiseSpec, capabilities: Capabilities): 
       declarations: lines(
         `fn sigmoid(x: ${t}) -> ${t} {`,
         "let e = exp(-abs(x));",
-        `return select(e, ${t}(1.0), x >= ${t}(0.0)) / (1.0 + e);`,
+        `let y = select(e, ${t}(1.0), x >= ${t}(0.0)) / (1.0 + e);`,
+        // Zero below -104 anyway. A compiler that sees y - target would else round y and the difference at once.
+        `return select(y, ${t}(0.0), x < ${t}(-104.0));`,
         "}",
       ),
     }),

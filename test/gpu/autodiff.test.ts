@@ -337,11 +337,16 @@ describe("autodiff", () => {
 
   it("is exactly zero where a target is the sigmoid of its logit", async () => {
     const device = await testDevice();
-    const step = await compile(device, { x: f32(64) }, ({ x }) => ({
-      g: grad(sum(bceWithLogits(x, stopGradient(sigmoid(x)))), x),
-    }));
-    await step.run({ x: random(64, -20, 20) });
-    assert.deepEqual([...(await step.read("g"))], Array<number>(64).fill(0));
+    const step = await compile(device, { x: f32(64), stored: f32(64) }, ({ x, stored }) => {
+      const towards = (target: Tensor) => grad(sum(bceWithLogits(x, stopGradient(target))), x);
+      return { target: sigmoid(x), g: towards(sigmoid(x)), g_stored: towards(stored) };
+    });
+    const x = random(64, -20, 20);
+    await step.run({ x, stored: x });
+    const stored = (await step.read("target")) as Float32Array;
+    await step.run({ x, stored });
+    for (const g of ["g", "g_stored"] as const)
+      assert.deepEqual([...(await step.read(g))], Array<number>(64).fill(0), g);
     step.destroy();
   });
 
