@@ -6,8 +6,9 @@
  * and keys are turned as in rope.ts when they are loaded.
  *
  * Lane `part` of a quad holds the 4-vectors part, part + 4, ... of a head vector. Quads are taken to be four neighbours
- * by local index, as in all workgroups of one dimension on the implementations of WebGPU that there are. Positions past
- * the end compute along as the last one and are not stored, so that control flow is uniform.
+ * by local index, as in all workgroups of one dimension on the implementations of WebGPU that there are; forward gives
+ * NaN where they are not, and backward with it. Positions past the end compute along as the last one and are not stored,
+ * so that control flow is uniform.
  */
 import { backwardWork, deltaWork, forwardWork, nameOf, rows, type AttentionSpec } from "../attention_spec.js";
 import type { Capabilities, Kernel } from "../kernel.js";
@@ -38,6 +39,8 @@ export function attentionQuads(
     sum: "vec4f",
     work: forwardWork(spec),
     body: lines(
+      // Lanes in another order would add up parts of different positions: NaN instead, which training stops at and names.
+      "let stray = bitcast<f32>(select(0u, 0x7fc00000u, quadBroadcast(lane, 0u) + part != lane));",
       ownedPositions(layout, spec),
       repeat(owned, (r) =>
         lines(
@@ -81,9 +84,9 @@ export function attentionQuads(
       "}",
       repeat(owned, (r) =>
         storedIfInside(layout, r, length, [
-          `let inverse${r} = 1.0 / total${r};`,
+          `let inverse${r} = 1.0 / total${r} + stray;`,
           repeat(vectors, (v) => `o[out${r} + ${4 * v}u] = acc${r}_${v} * inverse${r};`),
-          `if (part == 0u) { lse[head + c${r}] = top${r} + log(total${r}); }`,
+          `if (part == 0u) { lse[head + c${r}] = top${r} + log(total${r}) + stray; }`,
         ]),
       ),
     ),

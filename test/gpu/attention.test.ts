@@ -1,5 +1,6 @@
 import { assert } from "chai";
 import { attention, attentionBackward, attentionDelta, type AttentionSpec } from "../../kernels/attention.js";
+import { runKernel } from "../../engine/run_kernel.js";
 import { gpuKernels } from "../../kernels/gpu/index.js";
 import { baselineCapabilities, type Capabilities } from "../../kernels/kernel.js";
 import { attention as attend, compile, f32, grad, mul, rope, sum, type Tensor } from "../../engine/index.js";
@@ -234,6 +235,17 @@ describe("attention", () => {
         { d_qkv: 3 * size },
       );
       assertExact(backward.results["d_qkv"]!.subarray(2 * size), dO, `${backward.kernel.name} d_v`);
+    });
+    it("gives nothing but NaN where the lanes of quads are not neighbours", async () => {
+      const device = await testDevice();
+      const spec = { batch: 1, length: 3, heads: 1, headDim: 16 };
+      const kernel = attention(spec, { ...device.capabilities, software: false, gpu: gpuKernels });
+      const code = kernel.code.replace("quadBroadcast(lane, 0u)", "quadBroadcast(lane, 1u)");
+      assert.notEqual(code, kernel.code);
+      const [o, lse] = [new Float32Array(48), new Float32Array(3)];
+      const results = await runKernel(device, { ...kernel, code }, { qkv: random(3 * 48), o, lse });
+      for (const name of ["o", "lse"])
+        assert.isTrue([...(results[name] as Float32Array)].every(Number.isNaN), `${name} is NaN everywhere`);
     });
     for (const spec of LARGE_QUADS)
       it(`agrees with float64 in large kernels: ${spec.length} positions, heads of ${spec.headDim} @slow`, async () => {
