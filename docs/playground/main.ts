@@ -8,6 +8,7 @@ import { ACCEPTED, type Command, type Failure, type Phase, type Report } from ".
 import {
   acceptsField,
   formatPlace,
+  isProducts,
   playgroundPresets,
   presetRun,
   readPlace,
@@ -29,6 +30,7 @@ const fields = {
   lr: element("lr", HTMLSelectElement),
   batch: element("batch", HTMLSelectElement),
   seed: element("seed", HTMLInputElement),
+  products: element("products", HTMLSelectElement),
 };
 const LEARNING_RATES = [0.0005, 0.001, 0.002, 0.004, 0.006, 0.01];
 const BATCH_SIZES = [8, 16, 32, 64];
@@ -107,7 +109,8 @@ function showConfig(): void {
   options(fields.preset, playgroundPresets);
   options(fields.lr, withOwn(LEARNING_RATES, run.lr));
   options(fields.batch, withOwn(BATCH_SIZES, run.batch));
-  for (const name of ["preset", "lr", "batch", "seed"] as const) fields[name].value = String(run[name]);
+  for (const name of ["preset", "lr", "batch", "seed", "products"] as const)
+    fields[name].value = String(run[name]);
   area("steps").textContent = `of ${count(run.steps)}`;
   showSummary(null);
   const notes = [
@@ -184,6 +187,7 @@ function status(): string {
   if (pending === "pause") return "Pausing after the steps under way…";
   switch (phase) {
     case "preparing":
+      if (run.products === "measured") return "Measuring and compiling kernels, for about ten seconds…";
       return pending === "start" ? "Starts as soon as the kernels are compiled…" : "Compiling kernels…";
     case "ready":
       return "Ready. Press start to train.";
@@ -309,7 +313,7 @@ function receive(report: Report): void {
       return enter(report.phase);
     case "adapter": {
       const chip = area("adapter");
-      chip.textContent = `Adapter: ${report.name}`;
+      chip.textContent = [`Adapter: ${report.name}`, report.products].filter(Boolean).join("; ");
       chip.classList.toggle("software", report.software);
       chip.hidden = false;
       const notice = area("notice");
@@ -415,6 +419,10 @@ for (const name of ["lr", "batch", "seed"] as const) {
     else fields[name].value = String(run[name]);
   });
 }
+fields.products.addEventListener("change", () => {
+  const { value } = fields.products;
+  if (isProducts(value)) configure({ ...run, products: value });
+});
 window.addEventListener("hashchange", () => {
   const place = readPlace(location.hash);
   puzzle = place.puzzle;

@@ -50,7 +50,13 @@ export interface Failure {
 /** What the worker tells. */
 export type Report =
   | { readonly type: "phase"; readonly phase: Phase }
-  | { readonly type: "adapter"; readonly name: string; readonly software: boolean }
+  /** `products` tells which kernels multiply matrices, once that is known and where it is not the usual ones. */
+  | {
+      readonly type: "adapter";
+      readonly name: string;
+      readonly software: boolean;
+      readonly products: string;
+    }
   /** Sizes of the run being prepared. */
   | {
       readonly type: "run";

@@ -10,6 +10,9 @@ export function offeredPreset(name: string): Preset | undefined {
   return (playgroundPresets as readonly string[]).includes(name) ? findPreset(name) : undefined;
 }
 
+/** How matrix products are computed: in f32 by default kernels, by those measured to be fastest here, or from f16 operands. */
+export const PRODUCTS = ["f32", "measured", "mixed"] as const;
+
 /** All that decides a run. */
 export interface RunConfig {
   readonly preset: string;
@@ -22,6 +25,7 @@ export interface RunConfig {
   readonly steps: number;
   /** Validation exact accuracy that ends training, a fraction. */
   readonly target: number;
+  readonly products: (typeof PRODUCTS)[number];
 }
 
 /** A run as its preset has it. */
@@ -34,6 +38,7 @@ export function presetRun(name: string): RunConfig {
     batch: model.batch_size,
     steps: train.total_steps,
     target: stopAt,
+    products: "f32",
   };
 }
 
@@ -47,7 +52,7 @@ const whole = (low: number, high: number): Field => ({
   expected: `a whole number from ${low} to ${high}`,
 });
 
-const FIELDS: Readonly<Record<Exclude<keyof RunConfig, "preset">, Field>> = {
+const FIELDS: Readonly<Record<Exclude<keyof RunConfig, "preset" | "products">, Field>> = {
   seed: whole(0, 2 ** 32 - 1),
   lr: { accepts: (v) => v > 0 && v <= 1, expected: "a number above 0, at most 1" },
   batch: whole(1, 1024),
@@ -83,10 +88,13 @@ export function readPlace(hash: string): Place {
     return undefined;
   };
   for (const name of fieldNames) run[name] = read(name, FIELDS[name]) ?? run[name];
+  const products = given.get("products");
+  if (isProducts(products)) run.products = products;
+  else if (products !== undefined) problems.push(`products=${products}: expected ${PRODUCTS.join(", ")}.`);
   const puzzle = read("puzzle", whole(0, 2 ** 31)) ?? 0;
   for (const name of given.keys())
-    if (name !== "preset" && name !== "puzzle" && !Object.hasOwn(FIELDS, name))
-      problems.push(`${name}: expected preset, puzzle, ${fieldNames.join(", ")}.`);
+    if (!["preset", "puzzle", "products"].includes(name) && !Object.hasOwn(FIELDS, name))
+      problems.push(`${name}: expected preset, puzzle, products, ${fieldNames.join(", ")}.`);
   return { run: run as unknown as RunConfig, puzzle, problems };
 }
 
@@ -96,8 +104,13 @@ export function formatPlace({ run, puzzle }: Pick<Place, "run" | "puzzle">): str
   const entries = fieldNames
     .filter((name) => name === "seed" || run[name] !== usual[name])
     .map((name): [string, string] => [name, String(run[name])]);
+  if (run.products !== usual.products) entries.push(["products", run.products]);
   if (puzzle !== 0) entries.push(["puzzle", String(puzzle)]);
   return `#${new URLSearchParams([["preset", run.preset], ...entries]).toString()}`;
+}
+
+export function isProducts(value: string | undefined): value is RunConfig["products"] {
+  return (PRODUCTS as readonly (string | undefined)[]).includes(value);
 }
 
 /** Whether a field may have a value, as the page's inputs ask. */

@@ -1,5 +1,5 @@
 /** The module worker: it owns the device and the run, and does one thing at a time, in the order of protocol.ts. */
-import { EngineError, openDevice, type Device } from "../../engine/index.js";
+import { AdapterError, EngineError, openDevice, type Device } from "../../engine/index.js";
 import { encodeCheckpoint, runCheckpoint } from "../../hrm/checkpoint.js";
 import { ConfigError } from "../../hrm/config.js";
 import { createSolver, type Solver } from "../../hrm/evaluate.js";
@@ -7,6 +7,7 @@ import { countParameters } from "../../hrm/parameters.js";
 import type { Preset } from "../../hrm/presets.js";
 import { createSession, type Session, type SessionEvent } from "../../hrm/session.js";
 import { ACCEPTED, type Command, type Failure, type Phase, type Report } from "./protocol.js";
+import { chooseProducts } from "./products.js";
 import { configuredPreset, type RunConfig } from "./run_config.js";
 
 /** Steps between two reports: few enough to look alive and to pause soon, many enough not to wait for read-backs. */
@@ -114,8 +115,16 @@ async function prepare(config: RunConfig): Promise<Run> {
     void device.lost.then(fail);
   }
   const { name, software } = device.adapter;
-  report({ type: "adapter", name, software });
+  report({ type: "adapter", name, software, products: "" });
   const preset = configuredPreset(config);
+  try {
+    const products = await chooseProducts(device, config, preset);
+    report({ type: "adapter", name, software, products });
+  } catch (error) {
+    // It is the run that cannot be, not the device.
+    if (error instanceof AdapterError) throw new RunFailure("config", error.message);
+    throw error;
+  }
   const stepsPerEvent = STEPS_PER_EVENT[software ? "software" : "hardware"];
   const session = await createSession({ device, preset, seed: config.seed, stepsPerEvent });
   const { train, validation, test } = session.splits;

@@ -23,7 +23,8 @@ describe("playground address", () => {
       usual,
       { ...usual, seed: 4294967295 },
       { ...usual, seed: 7, lr: 1e-7, batch: 3, steps: 17, target: 0.123 },
-      { ...presetRun("sudoku4-official"), lr: 0.5 },
+      { ...presetRun("sudoku4-official"), lr: 0.5, products: "measured" },
+      { ...usual, products: "mixed" },
     ];
     for (const run of runs)
       for (const puzzle of [0, 1023])
@@ -44,6 +45,7 @@ describe("playground address", () => {
       ["target=97", "target=97"],
       ["puzzle=x", "puzzle=x"],
       ["preset=chess", "preset=chess"],
+      ["products=f64", "products=f64"],
       ["__proto__=1", "__proto__"],
       ["toString=1", "toString"],
       ["sed=3", "sed"],

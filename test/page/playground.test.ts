@@ -207,6 +207,20 @@ describe("playground", function () {
   });
 
   // Last: this browser has no GPU process afterwards.
+  it("says what products of f16 operands lack here, and trains in f32 once that is chosen", async () => {
+    const page = await openPage();
+    await page.goto(`${address}#products=mixed`);
+    await untilPhase(page, "failed");
+    expect(await text(page, "#alert h2")).to.equal("This configuration cannot be");
+    expect(await text(page, "#alert p")).to.match(/^Mixed precision: .* lacks /);
+    await page.select("#products", "f32");
+    await untilPhase(page, "ready");
+    expect(await page.$eval("#alert", (found) => found.checkVisibility())).to.equal(false);
+    expect(await page.evaluate(() => location.hash)).to.equal("#preset=sudoku4&seed=0");
+    expect(complaints).to.deep.equal([]);
+    await page.close();
+  });
+
   it("says that the GPU went away, and starts over as far as the browser lets it", async () => {
     const page = await openPage();
     await page.goto(address);
