@@ -12,6 +12,7 @@ const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 /** KB (1,000 bytes) by entry point. */
 const BUDGET = {
   "kernels/index": 20,
+  "kernels/gpu/index": 8,
   "engine/index": 30,
   "engine/autotune": 12,
   "engine/mixed_precision": 12,

@@ -20,28 +20,30 @@ interface WorkgroupTile {
   /** Elements of c to a workgroup. */
   readonly rows: number;
   readonly columns: number;
-  /** Steps along k that are staged at a time, a multiple of 4. */
+  /** Steps along k that are staged at a time, a multiple of 8. */
   readonly depth: number;
   /** Elements of c to a thread: blocks of 4x4, as far apart as the tile has threads. */
   readonly threadRows: 4 | 8;
   readonly threadColumns: 4 | 8;
 }
 
-/** By what was fastest on an NVIDIA H200, see docs/performance.md. */
+/** What was fastest on an NVIDIA H200, see docs/performance.md: where operands lie along k, and else. */
 const LARGE = {
   alongK: [
     { rows: 128, columns: 256, depth: 8, threadRows: 8, threadColumns: 8 },
     { rows: 128, columns: 128, depth: 8, threadRows: 8, threadColumns: 8 },
     { rows: 64, columns: 128, depth: 8, threadRows: 8, threadColumns: 8 },
+    { rows: 64, columns: 64, depth: 16, threadRows: 8, threadColumns: 8 },
   ],
   across: [
     { rows: 64, columns: 128, depth: 32, threadRows: 8, threadColumns: 8 },
     { rows: 64, columns: 128, depth: 8, threadRows: 8, threadColumns: 8 },
     { rows: 128, columns: 64, depth: 8, threadRows: 8, threadColumns: 4 },
+    { rows: 64, columns: 64, depth: 16, threadRows: 8, threadColumns: 8 },
   ],
 } satisfies Record<string, readonly WorkgroupTile[]>;
-const SMALL: readonly WorkgroupTile[] = [
-  { rows: 64, columns: 64, depth: 16, threadRows: 8, threadColumns: 8 },
+/** Blocks of 4x4 a thread, whose sums every GPU keeps in registers. */
+const PORTABLE: readonly WorkgroupTile[] = [
   { rows: 64, columns: 64, depth: 16, threadRows: 4, threadColumns: 4 },
   { rows: 32, columns: 32, depth: 16, threadRows: 4, threadColumns: 4 },
 ];
@@ -49,17 +51,27 @@ const SMALL: readonly WorkgroupTile[] = [
 const threadsOf = ({ rows, columns, threadRows, threadColumns }: WorkgroupTile): number =>
   (rows / threadRows) * (columns / threadColumns);
 
-/** Tiles that this device allows; the first is the default: the largest that leaves no processor idle, else 32x32. */
+/**
+ * Tiles that this device allows. The first is the default: the largest that leaves no processor idle, of the large ones
+ * only on GPUs like the one they were measured on, whose subgroups are all of 32 and which have 48 KB of workgroup memory.
+ */
 function workgroupTiles({ layout, M, N, batch, splits, capabilities }: Product): WorkgroupTile[] {
-  const { maxComputeInvocationsPerWorkgroup: threads, maxComputeWorkgroupStorageSize: bytes } = capabilities;
-  const allowed = [...LARGE[layout === "nt" ? "alongK" : "across"], ...SMALL].filter(
+  const {
+    maxComputeInvocationsPerWorkgroup: threads,
+    maxComputeWorkgroupStorageSize: bytes,
+    subgroups,
+  } = capabilities;
+  const large = LARGE[layout === "nt" ? "alongK" : "across"];
+  const measured = subgroups?.min === 32 && subgroups.max === 32 && bytes >= 49152;
+  const allowed = (measured ? [...large, ...PORTABLE] : [...PORTABLE, ...large]).filter(
     (tile) => threadsOf(tile) <= threads && 4 * (tile.rows + tile.columns) * tile.depth <= bytes,
   );
   const enough = ({ rows, columns }: WorkgroupTile): boolean =>
     M > rows / 2 &&
     N > columns / 2 &&
     Math.ceil(M / rows) * Math.ceil(N / columns) * batch * splits >= ENOUGH_WORKGROUPS;
-  const first = allowed.find(enough) ?? allowed.at(-1)!;
+  const candidates = measured ? allowed : allowed.filter((tile) => PORTABLE.includes(tile));
+  const first = candidates.find(enough) ?? candidates.at(-1)!;
   return [first, ...allowed.filter((tile) => tile !== first)];
 }
 

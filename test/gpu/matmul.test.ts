@@ -212,14 +212,18 @@ describe("matmul", () => {
       assert.isNull(matmulSpec(other), other);
   });
 
-  it("uses larger tiles where there are enough of them @slow", async () => {
-    for (const [spec, tile] of [
-      [{ layout: "nn", M: 65, N: 35, K: 9, batch: 64 }, "t64x64"],
-      [{ layout: "nt", M: 68, N: 68, K: 7, batch: 128 }, "t128x128"],
-      [{ layout: "tn", M: 36, N: 68, K: 12, batch: 128 }, "t64x128"],
+  it("uses larger tiles where there are enough of them, and the largest on GPUs like that they were measured on @slow", async () => {
+    const measured = { subgroups: { min: 32, max: 32 }, maxComputeWorkgroupStorageSize: 49152 };
+    for (const [spec, portable, large] of [
+      [{ layout: "nn", M: 65, N: 35, K: 9, batch: 64 }, "t64x64x16_r4x4", "t64x64x16_r8x8"],
+      [{ layout: "nt", M: 68, N: 68, K: 7, batch: 128 }, "t64x64x16_r4x4", "t128x128x8_r8x8"],
+      [{ layout: "tn", M: 36, N: 68, K: 12, batch: 128 }, "t64x64x16_r4x4", "t64x128x32_r8x8"],
+      [{ layout: "nt", M: 31, N: 33, K: 8 }, "t32x32x16_r4x4", "t32x32x16_r4x4"],
     ] as const) {
-      assert.include(matmul(spec, GPU).name, tile);
-      await check(spec, { software: false });
+      assert.equal(matmul(spec, GPU).name, `${matmulName(spec)}_${portable}`);
+      const chosen = matmul(spec, { ...GPU, ...measured }).name;
+      assert.equal(chosen, `${matmulName(spec)}_${large}`);
+      await check(spec, { software: false, choices: { [matmulName(spec)]: large } });
     }
   });
 
