@@ -153,7 +153,7 @@ describe("evaluation", () => {
     assert.equal(device.stats.bytesLive, before);
   });
 
-  it("looks at the first puzzles only where there is a limit, and submits all before it reads", async () => {
+  it("looks at the first puzzles only where there is a limit, and submits all before it reads @slow", async () => {
     const device = await testDevice();
     const set = randomPuzzles(13, official, 3);
     const trainer = await createTrainer({ device, config: official, train: training, data: set, seed: 2 });

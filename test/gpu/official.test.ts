@@ -58,7 +58,7 @@ describe("official checkpoints", () => {
     });
   }
 
-  it("the fp32 one reproduces the golden evaluation logits, its sizes read from shapes", async function () {
+  it("the fp32 one reproduces the golden evaluation logits, its sizes read from shapes @slow", async function () {
     const bytes = await sample(this, "fp32_cpu");
     const { model } = fixtureConfig(await readJson(fromSmall, "config.json"));
     const { num_heads, H_cycles, L_cycles, halt_max_steps, seq_len, batch_size } = model;

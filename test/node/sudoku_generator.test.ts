@@ -117,7 +117,8 @@ describe("sudoku generator", () => {
     [9, "any", [28, 40], 4],
   ];
   for (const [size, difficulty, givens, count] of rows) {
-    it(`${size}x${size} ${difficulty}: one solution, ${givens.join(" to ")} givens, and as hard as it says`, () => {
+    const slow = size === 9 && difficulty === "hard" ? " @slow" : "";
+    it(`${size}x${size} ${difficulty}: one solution, ${givens.join(" to ")} givens, and as hard as it says${slow}`, () => {
       const seed = random.below(2 ** 32);
       const task = sudokuTask(size);
       const records = generateSudoku({ size, count, seed, difficulty, givens });
