@@ -81,6 +81,10 @@ export function tilePlace(
   };
 }
 
+/** A statement under a condition, where one is needed. */
+export const guarded = (condition: string, needed: boolean, statement: string): string =>
+  needed ? `if (${condition}) { ${statement} }` : statement;
+
 /** Vector width at which rows of `length` contiguous elements can be bound. */
 export function widthOf(length: number): 1 | 4 {
   return length % 4 === 0 ? 4 : 1;

@@ -6,6 +6,7 @@ import { KernelError } from "./kernel.js";
 import {
   addends,
   ENOUGH_WORKGROUPS,
+  guarded,
   inVectors,
   productBindings,
   tilePlace,
@@ -140,8 +141,6 @@ function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile): 
     const items = outerExtent * quads;
     const at = `(ab_slice * ${outerLimit}u + outer) * ${innerLimit / width}u + ${width === 4 ? "inner / 4u" : "inner"}`;
     const scaled = gradient === matrix && component === "f16" ? ` * ${literal(GRADIENT_SCALE)}` : "";
-    const guard = (condition: string, needed: boolean, body: string) =>
-      needed ? `if (${condition}) { ${body} }` : body;
     const raggedOuter = outerLimit % outerExtent !== 0;
     const raggedInner = innerLimit % length !== 0;
     // Where threads are a whole number of rows, a thread's quads lie below each other.
@@ -171,13 +170,13 @@ function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile): 
           `let outer = ${outerStart} + row;`,
           `let inner = ${innerStart} + quad * 4u;`,
           (raggedOuter || raggedInner) && `${next} = vec4f();`,
-          guard(
+          guarded(
             `outer < ${outerLimit}u`,
             raggedOuter,
             width === 4
-              ? guard(`inner < ${innerLimit}u`, raggedInner, `${next} = ${matrix}[${at}];`)
+              ? guarded(`inner < ${innerLimit}u`, raggedInner, `${next} = ${matrix}[${at}];`)
               : repeat(4, (q) =>
-                  guard(
+                  guarded(
                     `inner + ${q}u < ${innerLimit}u`,
                     raggedInner,
                     `${next}.${"xyzw"[q]} = ${matrix}[${at} + ${q}u];`,
@@ -222,9 +221,9 @@ function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile): 
       ),
     ),
   );
-  const at = (i: number, j: number) => `corner + ${(i * matrices.M * N + j * matrices.N) / 4}u, ${N / 4}u`;
+  const at = (i: number, j: number) => `corner + ${(i * matrices.M * N + j * matrices.N) / 4}u`;
   const storeMatrix = (i: number, j: number) =>
-    `subgroupMatrixStore<row_major>(&c, corner + ${(i * matrices.M * N + j * matrices.N) / 4}u, ${scaled ? `subgroupMatrixScalarMultiply(c${i}_${j}, ${literal(1 / GRADIENT_SCALE)})` : `c${i}_${j}`}, ${N / 4}u);`;
+    `subgroupMatrixStore<row_major>(&c, ${at(i, j)}, ${scaled ? `subgroupMatrixScalarMultiply(c${i}_${j}, ${literal(1 / GRADIENT_SCALE)})` : `c${i}_${j}`}, ${N / 4}u);`;
   const unscaled = scaled ? ` * ${literal(1 / GRADIENT_SCALE)}` : "";
   const quadsOfResult = (matrices.M * matrices.N) / 4;
   const storeElements = (i: number, j: number) => {
@@ -256,8 +255,8 @@ function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile): 
   const start = (i: number, j: number) =>
     whole && residual
       ? scaled
-        ? `subgroupMatrixScalarMultiply(subgroupMatrixLoad<${result}, row_major>(&residual, ${at(i, j)}), ${literal(GRADIENT_SCALE)})`
-        : `subgroupMatrixLoad<${result}, row_major>(&residual, ${at(i, j)})`
+        ? `subgroupMatrixScalarMultiply(subgroupMatrixLoad<${result}, row_major>(&residual, ${at(i, j)}, ${N / 4}u), ${literal(GRADIENT_SCALE)})`
+        : `subgroupMatrixLoad<${result}, row_major>(&residual, ${at(i, j)}, ${N / 4}u)`
       : `${result}()`;
   const body = lines(
     prologue(group),

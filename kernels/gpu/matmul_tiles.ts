@@ -5,6 +5,7 @@
 import {
   addends,
   ENOUGH_WORKGROUPS,
+  guarded,
   inVectors,
   productBindings,
   tilePlace,
@@ -108,55 +109,39 @@ function tiles(product: Product, tile: WorkgroupTile): Variant {
   const perThread = Math.ceil(blocks / threads);
   const components = "xyzw";
 
+  /** Where block `item` of a tile lies: neighbouring lanes read neighbouring addresses, and write to different banks. */
+  const place = (alongK: boolean, quads: number): string =>
+    alongK
+      ? lines(`let deep = item % 2u + item / ${2 * quads}u * 2u;`, `let quad = item / 2u % ${quads}u;`)
+      : lines(`let deep = item / ${quads}u;`, `let quad = item % ${quads}u;`);
   /** Loads block `item` of a matrix into four quads; zero outside the matrix. */
   const load = (matrix: "a" | "b", next: string) => {
     const [alongK, size, extent, width, first, quads] =
       matrix === "a"
         ? ([alongKA, M, rows, widthA, "m0", quadsA] as const)
         : ([alongKB, N, columns, widthB, "n0", quadsB] as const);
-    const base = `ab_slice * ${(size * K) / width}u`;
-    const guard = (condition: string, needed: boolean, body: string) =>
-      needed ? `if (${condition}) { ${body} }` : body;
-    const ragged = size % extent !== 0;
-    const raggedK = K % depth !== 0;
-    // Neighbouring lanes read neighbouring addresses, and write quads that lie in different banks.
-    const place = alongK
-      ? [`let deep = item % 2u + item / ${2 * quads}u * 2u;`, `let quad = item / 2u % ${quads}u;`]
-      : [`let deep = item / ${quads}u;`, `let quad = item % ${quads}u;`];
+    const k = { name: "k", limit: K, ragged: K % depth !== 0 };
+    const i = { name: "i", limit: size, ragged: size % extent !== 0 };
+    // Lines of the matrix, and places along them.
+    const [outer, inner] = alongK ? [i, k] : [k, i];
     const rowsOfFour = (q: number): string => {
-      if (alongK) {
-        const at = (k: string) => `${base} + (i + ${q}u) * ${K / width}u + ${k}`;
-        return guard(
-          `i + ${q}u < ${size}u`,
-          ragged,
-          width === 4
-            ? guard(`k < ${K}u`, raggedK, `line${q} = ${matrix}[${at("k / 4u")}];`)
-            : repeat(4, (j) =>
-                guard(
-                  `k + ${j}u < ${K}u`,
-                  raggedK,
-                  `line${q}.${components[j]} = ${matrix}[${at(`k + ${j}u`)}];`,
-                ),
-              ),
-        );
-      }
-      const at = (i: string) => `${base} + (k + ${q}u) * ${size / width}u + ${i}`;
-      return guard(
-        `k + ${q}u < ${K}u`,
-        raggedK,
+      const at = (place: string) =>
+        `${matrix}[ab_slice * ${(size * K) / width}u + (${outer.name} + ${q}u) * ${inner.limit / width}u + ${place}]`;
+      const inside = (place: string, statement: string) =>
+        guarded(`${place} < ${inner.limit}u`, inner.ragged, statement);
+      return guarded(
+        `${outer.name} + ${q}u < ${outer.limit}u`,
+        outer.ragged,
         width === 4
-          ? guard(`i < ${size}u`, ragged, `line${q} = ${matrix}[${at("i / 4u")}];`)
-          : repeat(4, (j) =>
-              guard(
-                `i + ${j}u < ${size}u`,
-                ragged,
-                `line${q}.${components[j]} = ${matrix}[${at(`i + ${j}u`)}];`,
-              ),
-            ),
+          ? inside(inner.name, `line${q} = ${at(`${inner.name} / 4u`)};`)
+          : repeat(4, (j) => {
+              const place = `${inner.name} + ${j}u`;
+              return inside(place, `line${q}.${components[j]} = ${at(place)};`);
+            }),
       );
     };
     return lines(
-      ...place,
+      place(alongK, quads),
       `let k = k0 + deep * 4u;`,
       `let i = ${first} + quad * 4u;`,
       repeat(4, (q) => `var line${q} = vec4f();`),
@@ -173,9 +158,7 @@ function tiles(product: Product, tile: WorkgroupTile): Variant {
     const [alongK, quads, offset] =
       matrix === "a" ? ([alongKA, quadsA, 0] as const) : ([alongKB, quadsB, stagedA] as const);
     return lines(
-      alongK
-        ? [`let deep = item % 2u + item / ${2 * quads}u * 2u;`, `let quad = item / 2u % ${quads}u;`]
-        : [`let deep = item / ${quads}u;`, `let quad = item % ${quads}u;`],
+      place(alongK, quads),
       `let at = ${offset}u + deep * ${4 * quads}u + (quad ^ (deep % 2u * 4u));`,
       repeat(4, (q) => `tile[at + ${q * quads}u] = ${next}_${q};`),
     );

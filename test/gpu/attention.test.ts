@@ -209,7 +209,10 @@ describe("attention", () => {
         assert.match(name, /_quads/);
     }
     before(async function () {
-      if (!(await testDevice()).capabilities.subgroups) this.skip();
+      const { adapter, capabilities } = await testDevice();
+      if (capabilities.subgroups) return;
+      console.log(`      skipped: ${adapter.name} has no subgroups`);
+      this.skip();
     });
     for (const causal of [false, true]) {
       it(`agrees with float64, forward and backward${causal ? ", causal @slow" : ""}`, async () => {
