@@ -1,12 +1,12 @@
 /** Running one kernel by hand: what kernel tests and benchmarks are made of. */
-import type { Dtype, Kernel } from "../kernels/kernel.js";
+import type { Kernel, StorageType } from "../kernels/kernel.js";
 import { STORAGE_USAGE, type Device } from "./device.js";
 import { UsageError } from "./errors.js";
 
 export type TypedArray = Float32Array | Int32Array | Uint32Array;
 
-/** Wraps bytes as the typed array of a dtype. */
-export function typedArray(dtype: Dtype, data: ArrayBuffer): TypedArray {
+/** Wraps bytes as the typed array of a dtype; f16 comes as words of two numbers, the first in the lower bits. */
+export function typedArray(dtype: StorageType, data: ArrayBuffer): TypedArray {
   return dtype === "f32"
     ? new Float32Array(data)
     : dtype === "i32"

@@ -11,6 +11,8 @@ export interface AttentionSpec {
   readonly causal?: boolean;
   /** Queries and keys are turned as rope.ts does as they are read, and their gradients back as they are written. */
   readonly rope?: boolean;
+  /** Those of qkv and o that are stored in f16, which only kernels on subgroup matrices take. Default none. */
+  readonly halves?: readonly string[];
 }
 
 /** Refuses specs that cannot become a kernel, before any text is unrolled from them. */

@@ -8,11 +8,14 @@ import type { MatmulSpec, NamedVariant, Product } from "./matmul_product.js";
 /** Element types of storage buffers. Booleans are `i32` 0 or 1. */
 export type Dtype = "f32" | "i32" | "u32";
 
+/** How a buffer holds numbers: as their dtype, or f32 rounded to f16. */
+export type StorageType = Dtype | "f16";
+
 /** One storage-buffer binding; its index is its place in `Kernel.bindings` (all in group 0). */
 export interface Binding {
   readonly name: string;
   readonly access: "read" | "read_write";
-  readonly dtype: Dtype;
+  readonly dtype: StorageType;
 }
 
 /** A compiled-in-text compute kernel with static shapes. */

@@ -1,5 +1,12 @@
 /** How WGSL text is put together: bindings, entry point, and dispatches that respect the per-dimension limit. */
-import { KernelError, type Binding, type Capabilities, type Dtype, type Kernel } from "./kernel.js";
+import {
+  KernelError,
+  type Binding,
+  type Capabilities,
+  type Dtype,
+  type Kernel,
+  type StorageType,
+} from "./kernel.js";
 
 /** A binding as the shader sees it: `width` 4 makes it an array of 4-vectors. */
 export interface ShaderBinding extends Binding {
@@ -7,7 +14,7 @@ export interface ShaderBinding extends Binding {
 }
 
 /** WGSL name of a scalar or 4-vector of this dtype: `f32`, `vec4<f32>`. */
-export function typeName(dtype: Dtype, width: 1 | 4 = 1): string {
+export function typeName(dtype: StorageType, width: 1 | 4 = 1): string {
   return width === 1 ? dtype : `vec4<${dtype}>`;
 }
 
