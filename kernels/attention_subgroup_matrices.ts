@@ -1,0 +1,439 @@
+/**
+ * Attention on subgroup matrices: queries, keys, values and probabilities are rounded to f16 as they are staged in
+ * workgroup memory; scores, their softmax and all sums are f32. The formulas are in attention.ts. With rope, queries and
+ * keys are turned in f32 as in rope.ts before they are rounded.
+ *
+ * A workgroup has a block of the queries of one (batch, head), M to a subgroup. The language does not tell where a thread
+ * finds the elements of a matrix: results go through workgroup memory, `exchange`, a few columns at a time, to the threads that
+ * own their rows. Positions past the end compute along as zeros and are not stored, so that control flow is uniform.
+ */
+import { forwardWork, nameOf, requireAttention, type AttentionSpec } from "./attention_spec.js";
+import { KernelError, type Capabilities, type Kernel } from "./kernel.js";
+import { GRADIENT_SCALE, type SubgroupMatrices } from "./matmul_subgroup_matrices.js";
+import { bindingsOf, linearDispatch, lines, literal, repeat, shader, type ShaderBinding } from "./wgsl.js";
+
+/** How the work is divided. */
+export interface AttentionTile {
+  /** Subgroups of a workgroup. */
+  readonly subgroups: number;
+  /** Keys that are staged at a time. */
+  readonly keys: number;
+  /** 2 where results of the next columns may be stored while those before are read, which saves barriers; else 1. */
+  readonly buffers: 1 | 2;
+}
+
+/** Elements between the ends of staged rows, which spread rows over the banks of the memory. */
+const PADDING = 8;
+/** Numbers of scores and sums of values that a thread keeps in registers. */
+const FORWARD_NUMBERS = 96;
+
+/** True where head vectors are whole matrices, and some tile fits into the device. */
+export const matricesApply = (
+  spec: AttentionSpec,
+  capabilities: Capabilities,
+  matrices: SubgroupMatrices,
+): boolean => attentionTiles(spec, capabilities, matrices).length > 0;
+
+/** How a subgroup's threads share the rows of a matrix, and how many columns go through `exchange` at a time. */
+function sharing({ M, N, subgroupSize }: SubgroupMatrices) {
+  const threadsPerRow = Math.max(1, subgroupSize / M);
+  const columns = N * Math.max(1, Math.ceil((4 * threadsPerRow) / N));
+  return {
+    threadsPerRow,
+    rowsPerThread: Math.max(1, M / subgroupSize),
+    columns,
+    /** 4-vectors that a thread has of each of its rows. */
+    quads: columns / 4 / threadsPerRow,
+  };
+}
+
+/** Bytes of workgroup memory: of `tile`, where queries, keys and probabilities take turns beside values, and `exchange`. */
+function memoryOf(
+  { headDim }: AttentionSpec,
+  matrices: SubgroupMatrices,
+  { subgroups, keys, buffers }: AttentionTile,
+) {
+  const { columns } = sharing(matrices);
+  const rows = subgroups * matrices.M;
+  /** Counted in 4-vectors. */
+  const stride = (headDim + PADDING) / 4;
+  const strideP = (keys + PADDING) / 4;
+  const values = Math.max(rows * stride, keys * stride, rows * strideP);
+  const exchanged = (rows * columns) / 4;
+  const staged = values + keys * stride;
+  return {
+    ...{ rows, stride, strideP, values, staged, exchanged },
+    bytes: 8 * staged + 16 * exchanged * buffers,
+  };
+}
+
+/** Tiles that the device allows, that with the least work first. */
+export function attentionTiles(
+  spec: AttentionSpec,
+  capabilities: Capabilities,
+  matrices: SubgroupMatrices,
+): AttentionTile[] {
+  const { length, headDim } = spec;
+  const { M, N, K, component, subgroupSize } = matrices;
+  const { columns, threadsPerRow, rowsPerThread } = sharing(matrices);
+  const {
+    software,
+    maxComputeWorkgroupStorageSize: memory,
+    maxComputeInvocationsPerWorkgroup: threads,
+  } = capabilities;
+  if (component !== "f16" || M % 4 || N % 4 || K % 4 || headDim % 16 || headDim > 128) return [];
+  if (headDim % K || headDim % columns) return [];
+  const unit = Math.max(columns, K);
+  const found: (AttentionTile & { cost: number })[] = [];
+  // Every subgroup and every key makes text that a CPU takes long to compile.
+  for (let subgroups = 1; subgroups <= (software ? 2 : 8); subgroups++)
+    for (let tiles = 1; ; tiles++) {
+      const keys = unit * Math.ceil(length / tiles / unit);
+      const several = keys < length;
+      const numbers = (rowsPerThread * (keys + (several ? headDim : 0))) / threadsPerRow;
+      const buffers = ([2, 1] as const).find(
+        (count) => memoryOf(spec, matrices, { subgroups, keys, buffers: count }).bytes <= memory,
+      );
+      const most = software ? 64 : FORWARD_NUMBERS;
+      if (subgroups * subgroupSize <= threads && buffers && (numbers <= most || keys === unit)) {
+        const rows = subgroups * M;
+        // Instructions for a score, for staging a key and its value, and for sums that are rescaled.
+        const cost =
+          Math.ceil(length / rows) *
+          (Math.ceil(length / keys) * keys * (8 * rows + 6 * headDim) +
+            (several ? Math.ceil(length / keys) * 3 * rows * headDim : 0));
+        found.push({ subgroups, keys, buffers, cost });
+        break;
+      }
+      if (keys === unit) break;
+    }
+  return found.sort((a, b) => a.cost - b.cost).map(({ cost: _, ...tile }) => tile);
+}
+
+/** As `attention`. Bindings: qkv, o, lse; with rope also cos_table and sin_table. */
+export function attentionMatrices(
+  spec: AttentionSpec,
+  capabilities: Capabilities,
+  matrices: SubgroupMatrices,
+  tile = attentionTiles(spec, capabilities, matrices)[0],
+): Kernel {
+  requireAttention(spec, capabilities);
+  const { batch, length, heads, headDim, causal = false } = spec;
+  if (!tile)
+    throw new KernelError(
+      nameOf("attention", spec),
+      `subgroup matrices of ${matrices.M}x${matrices.N}x${matrices.K} in ${matrices.component}`,
+      "matrices of f16 whose sizes divide the head size, a multiple of 16 up to 128",
+      "Use the kernel without matrices.",
+    );
+  const { M, N, K, subgroupSize } = matrices;
+  const { keys, buffers, subgroups } = tile;
+  const { rows, stride, strideP, values, staged, exchanged } = memoryOf(spec, matrices, tile);
+  const { threadsPerRow, rowsPerThread, columns, quads } = sharing(matrices);
+  const threads = subgroups * subgroupSize;
+  const blocks = Math.ceil(length / rows);
+  const several = keys < length;
+  const name = `${nameOf("attention", spec)}_m${rows}x${keys}${halvesOf(spec)}`;
+  const bindings = bindingsFor(spec, [
+    ["qkv", "read", 4],
+    ["o", "read_write", 4],
+    ["lse", "read_write", 1],
+  ]);
+  const count = batch * heads * blocks;
+  const { workgroups, group } = linearDispatch(name, count, capabilities);
+  const left = `subgroup_matrix_left<f16, ${K}, ${M}>`;
+  const right = `subgroup_matrix_right<f16, ${N}, ${K}>`;
+  const result = `subgroup_matrix_result<f32, ${N}, ${M}>`;
+  const wide = columns / N;
+  const eachOwn = (text: (r: number) => string): string => repeat(rowsPerThread, text);
+  const eachQuad = (text: (u: number) => string): string => repeat(quads, text);
+
+  /** Columns of a product by way of `exchange`: `parts(n)` multiplies into matrix n, `use(r, u, quad)` takes the results. */
+  const exchange = (
+    chunk: number,
+    prefix: string,
+    parts: (to: string, n: number) => string,
+    use: (r: number, u: number, quad: string) => string,
+  ): string => {
+    const buffer = (chunk % buffers) * exchanged;
+    return lines(
+      repeat(wide, (n) =>
+        lines(
+          `var ${prefix}_${n} = ${result}();`,
+          parts(`${prefix}_${n}`, n),
+          `subgroupMatrixStore<row_major>(&exchange, corner + ${buffer + (n * N) / 4}u, ${prefix}_${n}, ${columns / 4}u);`,
+        ),
+      ),
+      "workgroupBarrier();",
+      eachOwn((r) =>
+        eachQuad((u) =>
+          use(r, u, `exchange[own_corner + ${buffer + (r * columns) / 4 + u * threadsPerRow}u]`),
+        ),
+      ),
+      buffers === 1 && "workgroupBarrier();",
+    );
+  };
+  const quadAt = (chunk: number, u: number): string => `part + ${(chunk * columns) / 4 + u * threadsPerRow}u`;
+  const keyChunks = keys / columns;
+  const scores = repeat(keyChunks, (c) =>
+    exchange(
+      c,
+      `s${c}`,
+      (to, n) =>
+        repeat(headDim / K, (k) => {
+          const at = `${(c * columns + n * N) * stride + (k * K) / 4}u`;
+          return `${to} = subgroupMatrixMultiplyAccumulate(q${k}, subgroupMatrixLoad<${right}, col_major>(&tile, ${at}, ${stride}u), ${to});`;
+        }),
+      (r, u, quad) => {
+        const score = `score${r}_${c}_${u}`;
+        const ragged = several ? length % keys !== 0 : (c + 1) * columns > length;
+        if (!causal && !ragged) return `let ${score} = ${quad};`;
+        const key = `(${several ? "base + " : ""}4u * (${quadAt(c, u)}) + vec4u(0u, 1u, 2u, 3u))`;
+        const seen = causal ? `${key} <= vec4u(min(i${r}, ${length - 1}u))` : `${key} < vec4u(${length}u)`;
+        return `let ${score} = select(vec4f(-1e30), ${quad}, ${seen});`;
+      },
+    ),
+  );
+  const ofRow = (join: (a: string, b: string) => string, r: number, prefix: string): string =>
+    Array.from(
+      { length: keyChunks * quads },
+      (_, i) => `${prefix}${r}_${Math.floor(i / quads)}_${i % quads}`,
+    ).reduce(join);
+  /** The same of all threads that share a row. */
+  const shared = (variable: string, join: (a: string, b: string) => string): string =>
+    repeat(
+      Math.log2(threadsPerRow),
+      (i) => `${variable} = ${join(variable, `subgroupShuffleXor(${variable}, ${2 ** i}u)`)};`,
+    );
+  const max = (a: string, b: string): string => `max(${a}, ${b})`;
+  const add = (a: string, b: string): string => `${a} + ${b}`;
+  const softmax = eachOwn((r) =>
+    lines(
+      `let tops${r} = ${ofRow(max, r, "score")};`,
+      `var new_top${r} = max(max(tops${r}.x, tops${r}.y), max(tops${r}.z, tops${r}.w));`,
+      shared(`new_top${r}`, max),
+      several && `new_top${r} = max(new_top${r}, top${r});`,
+      several && `let old${r} = exp(top${r} - new_top${r});`,
+      `top${r} = new_top${r};`,
+      repeat(keyChunks, (c) =>
+        eachQuad((u) =>
+          lines(
+            // Of keys past the end: exp(-1e30) = 0.
+            `let p${r}_${c}_${u} = exp(score${r}_${c}_${u} - new_top${r});`,
+            `tile[(own + ${r}u) * ${strideP}u + ${quadAt(c, u)}] = vec4<f16>(p${r}_${c}_${u});`,
+          ),
+        ),
+      ),
+      `let sums${r} = ${ofRow(add, r, "p")};`,
+      `var sum${r} = sums${r}.x + sums${r}.y + sums${r}.z + sums${r}.w;`,
+      shared(`sum${r}`, add),
+      `total${r} = ${several ? `total${r} * old${r} + ` : ""}sum${r};`,
+    ),
+  );
+  const valueChunks = headDim / columns;
+  const stored = (r: number, c: number, u: number, sum: string): string =>
+    `o[out${r} + ${quadAt(c, u)}] = vec4<${halfIn(spec, "o") ? "f16" : "f32"}>(${sum} / total${r});`;
+  const inside = (r: number, text: string): string =>
+    length % rows === 0 ? text : lines(`if (i${r} < ${length}u) {`, text, "}");
+  const sums = lines(
+    repeat(
+      keys / K,
+      (k) =>
+        `let p_matrix${k} = subgroupMatrixLoad<${left}, row_major>(&tile, first_row * ${strideP}u + ${(k * K) / 4}u, ${strideP}u);`,
+    ),
+    repeat(valueChunks, (c) =>
+      exchange(
+        keyChunks + c,
+        `o${c}`,
+        (to, n) =>
+          repeat(keys / K, (k) => {
+            const at = `${values + k * K * stride + (c * columns + n * N) / 4}u`;
+            return `${to} = subgroupMatrixMultiplyAccumulate(p_matrix${k}, subgroupMatrixLoad<${right}, row_major>(&tile, ${at}, ${stride}u), ${to});`;
+          }),
+        (r, u, quad) => {
+          const sum = `sum${r}_${c}_${u}`;
+          return several ? `${sum} = ${sum} * old${r} + ${quad};` : inside(r, stored(r, c, u, quad));
+        },
+      ),
+    ),
+  );
+  const query = stagedVectors(spec, "q", { count: rows, threads, stride });
+  const [key, value] = (["k", "v"] as const).map((source) =>
+    stagedVectors(spec, source, { count: keys, threads, stride }),
+  ) as [Staged, Staged];
+  const base = several ? "base" : "0u";
+  const firstQuery = blocks > 1 ? `block * ${rows}u` : "0u";
+  const body = lines(
+    `let group = ${group};`,
+    `if (group >= ${count}u) { return; }`,
+    `let block = group % ${blocks}u;`,
+    `let h = group / ${blocks}u % ${heads}u;`,
+    `let b = group / ${blocks * heads}u;`,
+    `let first = b * ${length}u * ROW + h * ${headDim / 4}u;`,
+    `let first_out = b * ${length}u * HEADS + h * ${headDim / 4}u;`,
+    `let head = (b * ${heads}u + h) * ${length}u;`,
+    `let first_row = lane / ${subgroupSize}u * ${M}u;`,
+    `let thread = lane % ${subgroupSize}u;`,
+    `let part = thread % ${threadsPerRow}u;`,
+    `let own = first_row + thread / ${threadsPerRow}u * ${rowsPerThread}u;`,
+    `let corner = first_row * ${columns / 4}u;`,
+    `let own_corner = own * ${columns / 4}u + part;`,
+    eachOwn((r) =>
+      lines(
+        `let i${r} = ${firstQuery} + own + ${r}u;`,
+        `let out${r} = first_out + i${r} * HEADS;`,
+        `var top${r} = -1e30;`,
+        `var total${r} = 0.0;`,
+        several && repeat(valueChunks, (c) => eachQuad((u) => `var sum${r}_${c}_${u} = vec4f();`)),
+      ),
+    ),
+    // Keys are on their way while queries, whose place they take, are staged.
+    !several && key.load("0u"),
+    query.load(firstQuery),
+    query.store(0),
+    !several && lines(value.load("0u"), value.store(values)),
+    "workgroupBarrier();",
+    repeat(
+      headDim / K,
+      (k) =>
+        `let q${k} = subgroupMatrixLoad<${left}, row_major>(&tile, first_row * ${stride}u + ${(k * K) / 4}u, ${stride}u);`,
+    ),
+    "workgroupBarrier();",
+    several &&
+      `for (var base = 0u; base < ${causal ? `min(${firstQuery} + ${rows}u, ${length}u)` : `${length}u`}; base += ${keys}u) {`,
+    several && lines(key.load(base), value.load(base), value.store(values)),
+    key.store(0),
+    "workgroupBarrier();",
+    scores,
+    // All have read the keys by the last barrier, so that probabilities may take their place.
+    softmax,
+    "workgroupBarrier();",
+    sums,
+    several && "}",
+    eachOwn((r) =>
+      inside(
+        r,
+        lines(
+          several && repeat(valueChunks, (c) => eachQuad((u) => stored(r, c, u, `sum${r}_${c}_${u}`))),
+          `if (part == 0u) { lse[head + i${r}] = top${r} + log(total${r}); }`,
+        ),
+      ),
+    ),
+  );
+  const code = shader({
+    bindings,
+    workgroupSize: threads,
+    directives: DIRECTIVES,
+    declarations: lines(
+      constants(spec),
+      `var<workgroup> tile: array<vec4<f16>, ${staged}>; // queries, then keys, then probabilities; from ${values} on values`,
+      `var<workgroup> exchange: array<vec4f, ${exchanged * buffers}>;`,
+    ),
+    body,
+  });
+  return { name, code, bindings: bindingsOf(bindings), workgroups, ...forwardWork(spec) };
+}
+
+const DIRECTIVES = lines(
+  "enable f16;",
+  "enable subgroups;",
+  "enable chromium_experimental_subgroup_matrix;",
+  // Subgroups lie along the workgroup one after the other, which the language does not promise: see the self-check.
+  "diagnostic(off, chromium.subgroup_matrix_uniformity);",
+);
+
+const constants = ({ heads, headDim }: AttentionSpec): string =>
+  lines(
+    `const HEADS = ${(heads * headDim) / 4}u; // vectors from q to k to v, and between positions of o`,
+    `const ROW = ${(3 * heads * headDim) / 4}u; // vectors between positions of qkv`,
+    `const SCALE = ${literal(1 / Math.sqrt(headDim))};`,
+  );
+
+/** `_qkv16_o16` where both are stored in f16. */
+const halvesOf = ({ halves = [] }: AttentionSpec): string => halves.map((name) => `_${name}16`).join("");
+
+const halfIn = ({ halves = [] }: AttentionSpec, buffer: "qkv" | "o"): boolean => halves.includes(buffer);
+
+function bindingsFor(
+  spec: AttentionSpec,
+  buffers: readonly (readonly [string, "read" | "read_write", 1 | 4])[],
+): ShaderBinding[] {
+  const tables = [
+    ["cos_table", "read", 4],
+    ["sin_table", "read", 4],
+  ] as const;
+  return [...buffers, ...(spec.rope ? tables : [])].map(([name, access, width]) => ({
+    ...{ name, access, width },
+    dtype: (name === "qkv" || name === "o") && halfIn(spec, name) ? "f16" : "f32",
+  }));
+}
+
+type Staged = ReturnType<typeof stagedVectors>;
+
+/** Head vectors to stage: queries, keys, values or gradients of the output. */
+type Source = "q" | "k" | "v" | "d_o";
+
+/**
+ * Loads `count` head vectors to variables of all threads, queries and keys turned where rope says so, and stores them rounded
+ * in `tile`. Neighbouring lanes read neighbouring addresses; a thread has what is turned together. Queries are multiplied by the
+ * scale of scores, gradients by {@link GRADIENT_SCALE}; vectors past the end are zeros.
+ */
+function stagedVectors(
+  { length, headDim, rope = false }: AttentionSpec,
+  source: Source,
+  { count, threads, stride }: { count: number; threads: number; stride: number },
+) {
+  const half = headDim / 8;
+  const items = count * half;
+  const each = (body: (x: string, y: string) => string): string =>
+    repeat(Math.ceil(items / threads), (p) => {
+      const whole = (p + 1) * threads <= items;
+      return lines(
+        "{",
+        `let item = lane + ${p * threads}u;`,
+        `let row = item / ${half}u;`,
+        `let quad = item % ${half}u;`,
+        !whole && `if (item < ${items}u) {`,
+        body(`${source}${p}_x`, `${source}${p}_y`),
+        !whole && "}",
+        "}",
+      );
+    });
+  const [buffer, at] =
+    source === "d_o"
+      ? ["d_o", "first_out + position * HEADS + quad"]
+      : ["qkv", `first + position * ROW + ${"qkv".indexOf(source)}u * HEADS + quad`];
+  const scaled = source === "q" ? " * SCALE" : source === "d_o" ? ` * ${literal(GRADIENT_SCALE)}` : "";
+  return {
+    load: (base: string): string =>
+      lines(
+        repeat(Math.ceil(items / threads), (p) =>
+          lines(`var ${source}${p}_x = vec4f();`, `var ${source}${p}_y = vec4f();`),
+        ),
+        each((x, y) =>
+          lines(
+            `let position = ${base} + row;`,
+            `if (position < ${length}u) {`,
+            `let at = ${at};`,
+            `${x} = vec4f(${buffer}[at]);`,
+            `${y} = vec4f(${buffer}[at + ${half}u]);`,
+            rope &&
+              (source === "q" || source === "k") && [
+                `let turn = position * ${2 * half}u + quad;`,
+                `let turned = ${x} * cos_table[turn] - ${y} * sin_table[turn];`,
+                `${y} = ${y} * cos_table[turn + ${half}u] + ${x} * sin_table[turn + ${half}u];`,
+                `${x} = turned;`,
+              ],
+            "}",
+          ),
+        ),
+      ),
+    store: (start: number): string =>
+      each((x, y) =>
+        lines(
+          `tile[${start}u + row * ${stride}u + quad] = vec4<f16>(${x}${scaled});`,
+          `tile[${start}u + row * ${stride}u + quad + ${half}u] = vec4<f16>(${y}${scaled});`,
+        ),
+      ),
+  };
+}
