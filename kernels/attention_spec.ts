@@ -11,7 +11,10 @@ export interface AttentionSpec {
   readonly causal?: boolean;
   /** Queries and keys are turned as rope.ts does as they are read, and their gradients back as they are written. */
   readonly rope?: boolean;
-  /** Those of qkv and o that are stored in f16, which only kernels on subgroup matrices take. Default none. */
+  /**
+   * Those of qkv and o that the engine stores in f16. Kernels that are made for that bind them so; for all others the engine
+   * rewrites the text (halves.ts).
+   */
   readonly halves?: readonly string[];
 }
 

@@ -24,7 +24,7 @@ import { bindingsOf } from "./wgsl.js";
 export type { MatmulLayout, MatmulSpec } from "./matmul_product.js";
 
 /**
- * Bindings: a, b, (bias [N]), (residual [batch, M, N]), c [batch, M, N]; all f32.
+ * Bindings: a, b, (bias [N]), (residual [batch, M, N]), c [batch, M, N]; all f32, or f16 where `halves` says so.
  * @throws KernelError for sizes that are not positive integers or exceed what the device can bind or dispatch, and
  * for a chosen variant that {@link matmulVariants} does not list.
  */
@@ -38,7 +38,9 @@ export function matmul(spec: MatmulSpec, capabilities: Capabilities): Kernel {
       `${splits} splits`,
       "as many as have work, without a batch, bias or residual",
     );
-  requireBindable(name, { a: batch * M * K, b: batch * K * N, c: batch * splits * M * N }, capabilities);
+  const results = batch * M * N;
+  const sizes = { a: batch * M * K, b: batch * K * N, bias: N, residual: results, c: splits * results };
+  requireBindable(name, sizes, capabilities);
   const variants = variantsOf(product);
   const wanted = capabilities.choices?.[name];
   const variant = wanted === undefined ? variants[0]! : variants.find((v) => v.name === wanted);
@@ -47,7 +49,7 @@ export function matmul(spec: MatmulSpec, capabilities: Capabilities): Kernel {
       name,
       `the variant ${wanted}`,
       `one of ${variants.map((v) => v.name).join(", ")}`,
-      "Choices hold for the device and the version that they were measured with: measure again.",
+      "Measure again: choices hold for one device and version.",
     );
   const { bindings, code, workgroups } = variant.build();
   return {
@@ -56,7 +58,10 @@ export function matmul(spec: MatmulSpec, capabilities: Capabilities): Kernel {
     bindings: bindingsOf(bindings),
     workgroups,
     flops: batch * M * N * (2 * K + (bias ? 1 : 0) + (residual ? 1 : 0)),
-    bytes: 4 * (batch * (M * K + K * N + M * N * (residual ? 2 : splits)) + (bias ? N : 0)),
+    bytes: bindings.reduce(
+      (sum, b) => sum + (b.dtype === "f16" ? 2 : 4) * sizes[b.name as keyof typeof sizes],
+      0,
+    ),
     ...(wanted !== undefined && { choice: [name, wanted] as const }),
   };
 }
@@ -70,31 +75,39 @@ export function matmulVariants(spec: MatmulSpec, capabilities: Capabilities): st
 }
 
 /** Name of a matmul without its variant: the key of `Capabilities.choices`. */
-export function matmulName({ layout, M, N, K, batch = 1, splits = 1, bias, residual }: MatmulSpec): string {
-  const epilogue = `${bias ? "_bias" : ""}${residual ? "_residual" : ""}`;
-  return `matmul_${layout}${epilogue}${splits > 1 ? `_split${splits}` : ""}_${batch > 1 ? `${batch}x` : ""}${M}x${N}x${K}`;
+export function matmulName(spec: MatmulSpec): string {
+  const { layout, M, N, K, batch = 1, splits = 1, bias, residual, halves = [] } = spec;
+  const split = splits > 1 && `split${splits}`;
+  const stored = halves.length > 0 && `half_${halves.join("_")}`;
+  const size = `${batch > 1 ? `${batch}x` : ""}${M}x${N}x${K}`;
+  const parts = ["matmul", layout, bias && "bias", residual && "residual", split, stored, size];
+  return parts.filter(Boolean).join("_");
 }
 
 /** The spec of a matmul kernel, by its name with or without a variant; null for names of other kernels. */
 export function matmulSpec(name: string): Required<Omit<MatmulSpec, "gradient">> | null {
   const match =
-    /^matmul_(nn|nt|tn)(_bias)?(_residual)?(?:_split(\d+))?_(?:(\d+)x)??(\d+)x(\d+)x(\d+)(?:_|$)/.exec(name);
+    /^matmul_(nn|nt|tn)(_bias)?(_residual)?(?:_split(\d+))?(?:_half_(\w+?))?_(?:(\d+)x)??(\d+)x(\d+)x(\d+)(?:_|$)/.exec(
+      name,
+    );
   if (!match) return null;
-  const [, layout, bias, residual, splits = 1, batch = 1, M, N, K] = match;
+  const [, layout, bias, residual, splits = 1, halves, batch = 1, M, N, K] = match;
   return {
     layout: layout as MatmulLayout,
     ...{ M: Number(M), N: Number(N), K: Number(K), batch: Number(batch), splits: Number(splits) },
-    ...{ bias: bias !== undefined, residual: residual !== undefined },
+    ...{ bias: bias !== undefined, residual: residual !== undefined, halves: halves?.split("_") ?? [] },
   };
 }
 
-function productOf(spec: MatmulSpec, capabilities: Capabilities): Product {
+/** The spec with its defaults, as variants take it. */
+export function productOf(spec: MatmulSpec, capabilities: Capabilities): Product {
   return {
     batch: 1,
     splits: 1,
     bias: false,
     residual: false,
     gradient: null,
+    halves: [],
     ...spec,
     name: matmulName(spec),
     capabilities,

@@ -22,6 +22,11 @@ export interface MatmulSpec {
   readonly splits?: number;
   /** The operand that is a gradient: variants that round their operands to f16 scale it. Default none. */
   readonly gradient?: "a" | "b" | null;
+  /**
+   * Those of a, b, c and residual that the engine stores in f16. Variants that are made for that bind them so; for all
+   * others the engine rewrites the text (halves.ts). Default none.
+   */
+  readonly halves?: readonly string[];
 }
 
 /** A checked spec, as the variants take it. */

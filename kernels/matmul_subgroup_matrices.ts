@@ -1,7 +1,9 @@
 /**
  * Matmul on subgroup matrices (tensor cores), the experimental WGSL extension: tiles of a and b are rounded to the
- * matrices' component type as they are staged in workgroup memory, products of it are summed in f32. Storage stays f32.
+ * matrices' component type as they are staged in workgroup memory, products of it are summed in f32. Storage is f32, but
+ * for what `halves` names.
  */
+import { inHalves } from "./halves.js";
 import { KernelError } from "./kernel.js";
 import {
   addends,
@@ -88,7 +90,7 @@ function matrixTileName(product: Product, matrices: SubgroupMatrices, tile: Matr
 }
 
 /** Sizes of a tile; what is staged is counted in quads, 4 neighbours in memory. */
-function layoutOf({ layout, M, N, bias }: Product, matrices: SubgroupMatrices, tile: MatrixTile) {
+function layoutOf({ layout, M, N, bias, halves }: Product, matrices: SubgroupMatrices, tile: MatrixTile) {
   const rows = tile.rows * tile.subgroupRows * matrices.M;
   const columns = tile.columns * tile.subgroupColumns * matrices.N;
   const depth = tile.depth * matrices.K;
@@ -100,8 +102,9 @@ function layoutOf({ layout, M, N, bias }: Product, matrices: SubgroupMatrices, t
   const strideB = ((alongKB ? depth : columns) + PADDING) / 4;
   const stagedA = strideA * (alongKA ? rows : depth);
   const stagedB = strideB * (alongKB ? columns : depth);
-  /** Whole tiles go to c as matrices; others, and a bias, element by element. */
-  const whole = M % rows === 0 && N % columns === 0 && N % 4 === 0 && !bias;
+  /** Whole tiles go to c as matrices; others, a bias, and what is stored in f16, element by element. */
+  const rounded = halves.includes("c") || halves.includes("residual");
+  const whole = M % rows === 0 && N % columns === 0 && N % 4 === 0 && !bias && !rounded;
   return {
     ...{ rows, columns, depth, alongKA, alongKB, strideA, strideB, stagedA, whole },
     staged: stagedA + stagedB,
@@ -111,7 +114,7 @@ function layoutOf({ layout, M, N, bias }: Product, matrices: SubgroupMatrices, t
 }
 
 function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile): Variant {
-  const { name, layout, M, N, K, gradient, residual, capabilities } = product;
+  const { name, layout, M, N, K, gradient, residual, halves, capabilities } = product;
   const { component, subgroupSize } = matrices;
   const layoutOfTile = layoutOf(product, matrices, tile);
   const { rows, columns, depth, alongKA, alongKB, strideA, strideB, stagedA, staged } = layoutOfTile;
@@ -298,5 +301,5 @@ function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile): 
     ),
     body,
   });
-  return { code, bindings, workgroups };
+  return inHalves({ code, bindings, workgroups }, halves);
 }

@@ -208,8 +208,11 @@ describe("matmul", () => {
       splits: 3,
       bias: false,
       residual: false,
+      halves: [],
     } as const;
     assert.deepEqual(matmulSpec(matmul(split, GPU).name), split);
+    const stored = { ...split, splits: 1, residual: true, halves: ["a", "c", "residual"] };
+    assert.deepEqual(matmulSpec(`${matmulName(stored)}_m8x8x8_2x2_f16`), stored);
     for (const other of ["rope_25x96x7", "matmul_nt_25x96", "matmul_tt_25x96x7", "matmul_nt_25x96x7x8x9", ""])
       assert.isNull(matmulSpec(other), other);
   });

@@ -20,6 +20,7 @@ import { createTrainer, type StepMetrics } from "../../hrm/index.js";
 import { testDevice } from "../support/device.js";
 import { openTestDevice } from "../support/platform.js";
 import { assertClose, poisoned, random } from "../support/random.js";
+import { packed, rounded, unpacked } from "../support/halves.js";
 import { emulated, EMULATED } from "../support/subgroup_matrices.js";
 import { randomPuzzles, official, training } from "../support/tiny.js";
 
@@ -51,13 +52,14 @@ async function check(
   matrices: SubgroupMatrices,
   { of = (kernel) => kernel, variants, rounding = 0, size = 1, ...limits }: CheckOptions = {},
 ): Promise<void> {
-  const { layout, M, N, K, batch = 1, gradient } = spec;
+  const { layout, M, N, K, batch = 1, gradient, halves = [] } = spec;
   const capabilities = mixed({ ...device.capabilities, ...limits }, matrices);
   const scaled = (data: Float32Array, is: boolean) => (is ? data.map((x) => x * size) : data);
-  const a = scaled(random(batch * M * K), gradient === "a");
-  const b = scaled(random(batch * K * N), gradient === "b");
+  const stored = (name: string, data: Float32Array) => (halves.includes(name) ? rounded(data) : data);
+  const a = stored("a", scaled(random(batch * M * K), gradient === "a"));
+  const b = stored("b", scaled(random(batch * K * N), gradient === "b"));
   const bias = random(N);
-  const residual = random(batch * M * N);
+  const residual = stored("residual", random(batch * M * N));
   const value = new Float64Array(batch * M * N);
   const scale = new Float64Array(batch * M * N);
   for (let i = 0; i < value.length; i++) {
@@ -79,9 +81,17 @@ async function check(
   for (const name of names) {
     assert.match(name, /^m\d+x\d+x\d+_\dx\d_f16$/);
     const kernel = of(matmul(spec, { ...capabilities, choices: { [matmulName(spec)]: name } }));
-    const { c } = await runKernel(device, kernel, { a, b, bias, residual, c: poisoned(batch * M * N) });
-    // Two rounded operands; sums in f32 of products that f32 holds.
-    assertClose(c!, value, (i) => (2 * rounding + 1e-6) * scale[i]! + 1e-6 * added, kernel.name);
+    const data = { a, b, bias, residual, c: poisoned(batch * M * N) };
+    const inF16 = kernel.bindings.filter(({ dtype }) => dtype === "f16").map((binding) => binding.name);
+    if (of !== emulated) assert.sameMembers(inF16, [...halves], kernel.name);
+    const bound = Object.entries(data).map(([n, x]) => [n, inF16.includes(n) ? packed(x) : x] as const);
+    const { c } = await runKernel(device, kernel, Object.fromEntries(bound));
+    const result = inF16.includes("c") ? unpacked(c!, value.length) : c!;
+    // Two rounded operands; sums in f32 of products that f32 holds; the result rounded where it is stored so.
+    const last = inF16.includes("c") ? F16_EPS : 0;
+    const allowed = (i: number) =>
+      (2 * rounding + 1e-6) * scale[i]! + 1e-6 * added + last * (Math.abs(value[i]!) + 2 ** -14);
+    assertClose(result, value, allowed, kernel.name);
   }
 }
 
@@ -109,6 +119,14 @@ describe("mixed precision", () => {
         await check(device, { layout, M: 9, N: 20, K: 8, batch: 2, ...added }, EMULATED, options);
         await check(device, { layout, M: 20, N: 7, K: 5, bias: true, gradient: "a" }, EMULATED, options);
         await check(device, { layout, M: 5, N: 19, K: 6, residual: true, gradient: "b" }, EMULATED, options);
+      });
+      it(`${layout} takes operands, residual and result in f16`, async () => {
+        const device = await testDevice();
+        const options = { of: emulated, variants: smallest };
+        const all = { residual: true, halves: ["a", "b", "residual", "c"] };
+        await check(device, { layout, M: 16, N: 24, K: 20, halves: ["a", "b"] }, EMULATED, options);
+        await check(device, { layout, M: 12, N: 20, K: 12, ...all }, EMULATED, options);
+        await check(device, { layout, M: 11, N: 9, K: 10, bias: true, ...all }, EMULATED, options);
       });
       // The largest takes long to compile and differs in nothing but counts.
       it(`${layout} agrees with float64 in larger tiles @slow`, async () => {
@@ -173,6 +191,15 @@ describe("mixed precision", () => {
         for (const spec of [
           { layout, M: 2 * M, N: 2 * N, K: 2 * K, residual: true },
           { layout, M: 4 * M + 3, N: 4 * N + 5, K: 2 * K + 7, bias: true, residual: true },
+          { layout, M: 2 * M, N: 2 * N, K: 2 * K, halves: ["a", "b", "c"] },
+          {
+            layout,
+            M: 4 * M + 4,
+            N: 4 * N + 4,
+            K: 2 * K + 4,
+            residual: true,
+            halves: ["b", "residual", "c"],
+          },
         ])
           await check(device, spec, matrices, options);
         const gradient = { layout, M: M + 4, N: N + 4, K: 64, gradient: "a" } as const;

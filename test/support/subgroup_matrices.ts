@@ -1,6 +1,7 @@
 /** Subgroup matrices in plain WGSL for devices without them: every thread of a subgroup holds whole matrices. */
 import type { Kernel } from "../../kernels/kernel.js";
 import type { SubgroupMatrices } from "../../kernels/matmul_subgroup_matrices.js";
+import { withoutF16 } from "./halves.js";
 
 /**
  * What {@link emulated} puts in the place of the device's matrices; f16 stands for f32, so that nothing is rounded. More
@@ -44,11 +45,7 @@ export function emulated(kernel: Kernel): Kernel {
     .filter(([array]) => code.includes(`_${array}(`) || code.includes(`load_${array}_`))
     .map(([, text]) => text);
   const common = `
-alias f16 = f32;
 fn scaled(m: mat4x4f, factor: f32) -> mat4x4f { return m * factor; }
 fn multiply_accumulate(left: mat4x4f, right: mat4x4f, sum: mat4x4f) -> mat4x4f { return right * left + sum; }`;
-  const bindings = kernel.bindings.map(
-    (b) => ({ ...b, dtype: b.dtype === "f16" ? "f32" : b.dtype }) as const,
-  );
-  return { ...kernel, bindings, name: `${kernel.name}_emulated`, code: [code, common, ...used].join("\n") };
+  return withoutF16({ ...kernel, code: [code, common, ...used].join("\n") });
 }

@@ -1,0 +1,177 @@
+/** Kernels that load and store f16. */
+import { assert } from "chai";
+import type { Device } from "../../engine/index.js";
+import { runKernel, type TypedArray } from "../../engine/run_kernel.js";
+import * as kernels from "../../kernels/index.js";
+import { gpuKernels } from "../../kernels/gpu/index.js";
+import { inHalves } from "../../kernels/halves.js";
+import { baselineCapabilities, type Capabilities, type Kernel } from "../../kernels/kernel.js";
+import { testDevice } from "../support/device.js";
+import { packed, rounded, unpacked, withoutF16 } from "../support/halves.js";
+import { assertRefused, VARIANTS } from "../support/kernels.js";
+import { assertClose, poisoned, random } from "../support/random.js";
+
+/** A kernel, which of its bindings become f16, and the elements of each binding. */
+interface Case {
+  readonly make: (capabilities: Capabilities) => Kernel;
+  readonly halves: readonly string[];
+  readonly sizes: Readonly<Record<string, number>>;
+}
+
+const norm = (rows: number, size: number, residual: boolean): Case => ({
+  make: (c) => kernels.rmsNorm({ rows, size, eps: 1e-5, residual }, c),
+  halves: residual ? ["x", "residual", "y"] : ["x", "y"],
+  sizes: { x: rows * size, residual: rows * size, y: rows * size, inverse_rms: rows },
+});
+const normBackward = (rows: number, size: number): Case => ({
+  make: (c) => kernels.rmsNormBackward({ rows, size }, c),
+  halves: ["y"],
+  sizes: { dy: rows * size, y: rows * size, inverse_rms: rows, ds: rows * size },
+});
+const gated = (rows: number, inner: number): Case[] => [
+  {
+    make: (c) => kernels.swiglu({ rows, inner }, c),
+    halves: ["gate_up", "y"],
+    sizes: { gate_up: 2 * rows * inner, y: rows * inner },
+  },
+  {
+    make: (c) => kernels.swigluBackward({ rows, inner }, c),
+    halves: ["gate_up"],
+    sizes: { gate_up: 2 * rows * inner, dy: rows * inner, d_gate_up: 2 * rows * inner },
+  },
+];
+const attend = (spec: kernels.AttentionSpec): Case[] => {
+  const rows = spec.batch * spec.length * spec.heads;
+  const table = spec.length * spec.headDim;
+  const sizes = {
+    ...{ qkv: 3 * rows * spec.headDim, d_qkv: 3 * rows * spec.headDim, lse: rows, delta: rows },
+    ...{ o: rows * spec.headDim, d_o: rows * spec.headDim, cos_table: table, sin_table: table },
+  };
+  return [
+    { make: (c) => kernels.attention(spec, c), halves: ["qkv", "o"], sizes },
+    { make: (c) => kernels.attentionDelta(spec, c), halves: ["o"], sizes },
+    { make: (c) => kernels.attentionBackward(spec, c), halves: ["qkv"], sizes },
+  ];
+};
+/** y = -(x + s), z = x s, of a row s that broadcasts and a number that does. */
+const elementwise = (rows: number, size: number): Case => ({
+  make: (c) =>
+    kernels.elementwise(
+      {
+        shape: [rows, size],
+        inputs: [[rows, size], [size], [1]].map((shape) => ({ shape, dtype: "f32" })),
+        statements: [
+          { operation: "add", operands: [{ input: 0 }, { input: 1 }], dtype: "f32" },
+          { operation: "neg", operands: [{ value: 0 }], dtype: "f32" },
+          { operation: "mul", operands: [{ input: 0 }, { input: 2 }], dtype: "f32" },
+        ],
+        outputs: [{ value: 1 }, { value: 2 }],
+      },
+      c,
+    ),
+  halves: ["in0", "in1", "in2", "out1"],
+  sizes: { in0: rows * size, in1: size, in2: 1, out0: rows * size, out1: rows * size },
+});
+
+const ROWS: readonly Case[] = [
+  ...[norm(3, 63, true), norm(17, 64, false), norm(2, 260, true), normBackward(3, 63), normBackward(17, 64)],
+  ...[...gated(7, 9), ...gated(13, 20), elementwise(5, 7), elementwise(9, 12)],
+];
+const rowCases = VARIANTS.flatMap(({ software }) => ROWS.map((c) => ({ ...c, software })));
+const attentionCases = [
+  ...attend({ batch: 1, length: 7, heads: 2, headDim: 8, causal: true }).map((c) => ({
+    ...c,
+    software: true,
+  })),
+  ...attend({ batch: 2, length: 21, heads: 2, headDim: 32, rope: true }).map((c) => ({
+    ...c,
+    software: false,
+  })),
+];
+
+/** What the kernel writes from these inputs, poison before. */
+async function run(device: Device, kernel: Kernel, inputs: Readonly<Record<string, Float32Array>>) {
+  const inF16 = new Set(kernel.bindings.filter((b) => b.dtype === "f16").map((b) => b.name));
+  const data = kernel.bindings.map(({ name, access }): [string, TypedArray] => {
+    const values = access === "read" ? inputs[name]! : poisoned(inputs[name]!.length);
+    return [name, inF16.has(name) ? packed(values) : values];
+  });
+  const results = await runKernel(device, kernel, Object.fromEntries(data));
+  return Object.fromEntries(
+    Object.entries(results).map(([name, x]) => [
+      name,
+      inF16.has(name) ? unpacked(x, inputs[name]!.length) : x,
+    ]),
+  );
+}
+
+const inputsOf = ({ sizes, halves }: Case): Record<string, Float32Array> =>
+  Object.fromEntries(
+    Object.entries(sizes).map(([name, n]) => {
+      const values = name === "inverse_rms" || name === "lse" ? random(n, 1, 2) : random(n);
+      return [name, halves.includes(name) ? rounded(values) : values];
+    }),
+  );
+
+const capabilitiesOf = (device: Device, software: boolean): Capabilities => ({
+  ...device.capabilities,
+  software,
+  ...(!software && { gpu: gpuKernels }),
+});
+
+describe("buffers in f16", () => {
+  for (const [what, cases] of [
+    ["norms, gates and elementwise kernels", rowCases],
+    ["attention @slow", attentionCases],
+  ] as const)
+    it(`are loaded and stored where f32 is by ${what}`, async () => {
+      const device = await testDevice();
+      for (const c of cases) {
+        const kernel = c.make(capabilitiesOf(device, c.software));
+        const inputs = inputsOf(c);
+        const expected = await run(device, kernel, inputs);
+        const half = inHalves(kernel, c.halves);
+        const inF16 = half.bindings.filter((b) => b.dtype === "f16").map((b) => b.name);
+        assert.sameMembers(inF16, [...c.halves], kernel.name);
+        const results = await run(device, withoutF16(half), inputs);
+        for (const [name, values] of Object.entries(expected))
+          assert.deepEqual([...results[name]!], [...values], `${kernel.name} ${name}`);
+      }
+    });
+
+  it("are rounded once, as they are stored @slow", async function () {
+    const device = await testDevice();
+    if (!device.capabilities.shaderF16) {
+      console.log(`      skipped: ${device.adapter.name} has no shader-f16`);
+      this.skip();
+    }
+    for (const c of [...rowCases, ...attentionCases]) {
+      const kernel = c.make(capabilitiesOf(device, c.software));
+      const inputs = inputsOf(c);
+      const expected = await run(device, kernel, inputs);
+      const results = await run(device, inHalves(kernel, c.halves), inputs);
+      for (const [name, values] of Object.entries(expected)) {
+        // WGSL may round to either neighbour; compilers contract what they see, and conversions part it.
+        const eps = c.halves.includes(name) ? 2 ** -10 : 2 ** -20;
+        const scale = Math.max(...Array.from(values, Math.abs));
+        assertClose(
+          results[name]!,
+          values,
+          (i) => eps * Math.abs(values[i]!) + 2 ** -20 * scale + (c.halves.includes(name) ? 2 ** -24 : 0),
+          `${kernel.name} ${name}`,
+        );
+      }
+    }
+  });
+
+  it("are refused where a text does more than load and store them", () => {
+    const kernel = norm(2, 4, false).make(baselineCapabilities);
+    assertRefused(() => inHalves<Kernel>(kernel, ["z"]), /z in f16: got no such buffer of f32/);
+    for (const [body, found] of [
+      ["y[i] += x[i];", /y\[i\] \+= /],
+      ["y[i].x = 0.0;", /y\[i\]\.x =/],
+      ["let p = &y;", /&y/],
+    ] as const)
+      assertRefused(() => inHalves({ ...kernel, code: `${kernel.code}\n${body}` }, ["x", "y"]), found);
+  });
+});
