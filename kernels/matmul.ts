@@ -99,8 +99,7 @@ export function matmulSpec(name: string): Required<Omit<MatmulSpec, "gradient">>
   };
 }
 
-/** The spec with its defaults, as variants take it. */
-export function productOf(spec: MatmulSpec, capabilities: Capabilities): Product {
+function productOf(spec: MatmulSpec, capabilities: Capabilities): Product {
   return {
     batch: 1,
     splits: 1,
