@@ -36,7 +36,7 @@ export function subgroupMatrices({ adapterInfo, adapter, capabilities }: Device)
   const info = adapterInfo as GPUAdapterInfo & { subgroupMatrixConfigs?: Iterable<MatrixConfig> };
   const usable = [...(info.subgroupMatrixConfigs ?? [])]
     .filter((c) => c.componentType === "f16" && c.resultComponentType === "f32")
-    .filter(({ M, N, K }) => [M, N, K].every((size) => size % 4 === 0))
+    .filter(({ M, N, K }) => [M, N, K].every((size) => size % 8 === 0))
     .sort((a, b) => b.M * b.N * b.K - a.M * a.N * a.K);
   if (!usable[0]) throw lacks("f16 matrices with f32 results");
   const { M, N, K } = usable[0];

@@ -1,7 +1,9 @@
 /**
- * Matmul on subgroup matrices (tensor cores), the experimental WGSL extension: tiles of a and b are rounded to the
- * matrices' component type as they are staged in workgroup memory, products of it are summed in f32. Storage is f32, but
- * for what `halves` names.
+ * Matmul on subgroup matrices (tensor cores), the experimental WGSL extension: tiles of a and b are rounded to f16 as
+ * they are staged in workgroup memory, products of it are summed in f32. Storage is f32, but for what `halves` names.
+ *
+ * What is staged goes by chunks of 8 numbers, 16 bytes. Results that cannot go to c as whole matrices go through the same
+ * memory, a strip of rows of each subgroup at a time.
  */
 import { inHalves } from "./halves.js";
 import { KernelError } from "./kernel.js";
@@ -24,7 +26,7 @@ export interface SubgroupMatrices {
   readonly M: number;
   readonly N: number;
   readonly K: number;
-  readonly component: "f16" | "f32";
+  readonly component: "f16";
   /** Threads of every subgroup. */
   readonly subgroupSize: number;
 }
@@ -41,7 +43,7 @@ interface MatrixTile {
   readonly depth: number;
 }
 
-/** By what was fastest on an NVIDIA H200, see docs/performance.md. */
+/** By what was fastest on an NVIDIA H100, see docs/performance.md, for operands in f16; for others the second comes before the first. */
 const TILES: readonly MatrixTile[] = [
   { rows: 4, columns: 4, subgroupRows: 2, subgroupColumns: 2, depth: 2 },
   { rows: 4, columns: 4, subgroupRows: 2, subgroupColumns: 4, depth: 2 },
@@ -49,8 +51,10 @@ const TILES: readonly MatrixTile[] = [
   { rows: 2, columns: 2, subgroupRows: 2, subgroupColumns: 2, depth: 4 },
   { rows: 1, columns: 1, subgroupRows: 2, subgroupColumns: 2, depth: 2 },
 ];
-/** Elements between the staged rows' ends and the next row, which spread rows over the banks of the memory. */
-const PADDING = 8;
+/** Numbers of a chunk. */
+const CHUNK = 8;
+/** Chunks between the ends of staged rows, an odd number of which spreads neighbouring rows over the banks of the memory. */
+const PADDING = 1;
 
 /**
  * Gradients of a mean over many tokens are small numbers, of which f16 keeps fewer digits below 2^-14 and none below
@@ -61,13 +65,14 @@ export const GRADIENT_SCALE = 2 ** 12;
 
 /** Tiles that this device allows, the default first; none for products that are smaller than one matrix. */
 export function matrixVariants(product: Product, matrices: SubgroupMatrices): NamedVariant[] {
-  const { M, N, K, batch, splits, capabilities } = product;
+  const { M, N, K, batch, splits, gradient, halves, capabilities } = product;
   if (M < matrices.M || N < matrices.N || K < matrices.K) return [];
   const { maxComputeInvocationsPerWorkgroup: threads, maxComputeWorkgroupStorageSize: bytes } = capabilities;
-  const allowed = TILES.filter((tile) => {
-    const { threads: wanted, staged, scratch } = layoutOf(product, matrices, tile);
-    const componentBytes = matrices.component === "f16" ? 2 : 4;
-    return wanted <= threads && 4 * componentBytes * staged + 4 * scratch <= bytes;
+  const [square, wide, ...others] = TILES as [MatrixTile, MatrixTile];
+  const small = ["a", "b"].every((matrix) => halves.includes(matrix) && gradient !== matrix);
+  const allowed = [...(small ? [square, wide] : [wide, square]), ...others].filter((tile) => {
+    const { threads: wanted, staged } = layoutOf(product, matrices, tile);
+    return wanted <= threads && 2 * CHUNK * staged <= bytes;
   });
   const enough = (tile: MatrixTile) => {
     const { rows, columns } = layoutOf(product, matrices, tile);
@@ -86,11 +91,15 @@ export function matrixVariants(product: Product, matrices: SubgroupMatrices): Na
 function matrixTileName(product: Product, matrices: SubgroupMatrices, tile: MatrixTile): string {
   const { rows, columns, depth } = layoutOf(product, matrices, tile);
   const subgroups = `${tile.subgroupRows}x${tile.subgroupColumns}`;
-  return `m${rows}x${columns}x${depth}_${subgroups}_${matrices.component}`;
+  return `m${rows}x${columns}x${depth}_${subgroups}_f16`;
 }
 
-/** Sizes of a tile; what is staged is counted in quads, 4 neighbours in memory. */
-function layoutOf({ layout, M, N, bias, halves }: Product, matrices: SubgroupMatrices, tile: MatrixTile) {
+/** Sizes of a tile; strides and what is staged are counted in chunks. */
+function layoutOf(
+  { layout, M, N, bias, residual, halves }: Product,
+  matrices: SubgroupMatrices,
+  tile: MatrixTile,
+) {
   const rows = tile.rows * tile.subgroupRows * matrices.M;
   const columns = tile.columns * tile.subgroupColumns * matrices.N;
   const depth = tile.depth * matrices.K;
@@ -98,41 +107,49 @@ function layoutOf({ layout, M, N, bias, halves }: Product, matrices: SubgroupMat
   // Staged as it lies in memory: rows of k, or rows of m (or n).
   const alongKA = layout !== "tn";
   const alongKB = layout === "nt";
-  const strideA = ((alongKA ? depth : rows) + PADDING) / 4;
-  const strideB = ((alongKB ? depth : columns) + PADDING) / 4;
+  const strideA = (alongKA ? depth : rows) / CHUNK + PADDING;
+  const strideB = (alongKB ? depth : columns) / CHUNK + PADDING;
   const stagedA = strideA * (alongKA ? rows : depth);
   const stagedB = strideB * (alongKB ? columns : depth);
-  /** Whole tiles go to c as matrices; others, a bias, and what is stored in f16, element by element. */
-  const rounded = halves.includes("c") || halves.includes("residual");
+  /** Whole tiles of f32 go to c as matrices; others, and what has a bias or is stored in f16, strip by strip. */
+  const rounded = halves.includes("c") || (residual && halves.includes("residual"));
   const whole = M % rows === 0 && N % columns === 0 && N % 4 === 0 && !bias && !rounded;
+  /** A strip: the result matrices of a subgroup that lie side by side, in f32. */
+  const strideC = (tile.columns * matrices.N) / 4 + PADDING;
+  const strip = matrices.M * strideC;
   return {
-    ...{ rows, columns, depth, alongKA, alongKB, strideA, strideB, stagedA, whole },
-    staged: stagedA + stagedB,
-    scratch: whole ? 0 : subgroups * matrices.M * matrices.N,
+    ...{ rows, columns, depth, alongKA, alongKB, strideA, strideB, stagedA, strideC, strip, whole },
+    staged: Math.max(stagedA + stagedB, whole ? 0 : subgroups * strip),
     threads: subgroups * matrices.subgroupSize,
   };
 }
 
 function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile): Variant {
   const { name, layout, M, N, K, gradient, residual, halves, capabilities } = product;
-  const { component, subgroupSize } = matrices;
+  const { subgroupSize } = matrices;
   const layoutOfTile = layoutOf(product, matrices, tile);
   const { rows, columns, depth, alongKA, alongKB, strideA, strideB, stagedA, staged } = layoutOfTile;
-  const { scratch, threads, whole } = layoutOfTile;
-  if (matrices.M % 4 || matrices.N % 4 || matrices.K % 4)
+  const { strideC, strip, threads, whole } = layoutOfTile;
+  if (matrices.M % CHUNK || matrices.N % CHUNK || matrices.K % CHUNK)
     throw new KernelError(
       name,
       `subgroup matrices of ${matrices.M}x${matrices.N}x${matrices.K}`,
-      "multiples of 4",
+      `multiples of ${CHUNK}`,
     );
   const { count, prologue } = tilePlace(product, layoutOfTile);
   const { workgroups, group } = linearDispatch(name, count, capabilities);
-  const widthA = widthOf(layout === "tn" ? M : K);
-  const widthB = widthOf(layout === "nt" ? K : N);
+  /** Chunks of f16 are staged as they are. */
+  const widthOfOperand = (matrix: "a" | "b", length: number) =>
+    halves.includes(matrix) && gradient !== matrix && length % CHUNK === 0 ? CHUNK : widthOf(length);
+  const widthA = widthOfOperand("a", layout === "tn" ? M : K);
+  const widthB = widthOfOperand("b", layout === "nt" ? K : N);
   const widthC = widthOf(N);
-  const bindings = productBindings(product, widthA, widthB, widthC);
+  const inChunks = (["a", "b"] as const).filter((_, i) => [widthA, widthB][i] === CHUNK);
+  const bindings = productBindings(product, widthOf(widthA), widthOf(widthB), widthC).map((b) =>
+    inChunks.some((matrix) => matrix === b.name) ? ({ ...b, dtype: "f16", width: CHUNK } as const) : b,
+  );
 
-  /** A thread's share of a tile: quad `next` of it, from memory to `next`, then to the tile. */
+  /** A thread's share of a tile: chunk `next` of it, from memory to registers, then to the tile. */
   const share = (matrix: "a" | "b") => {
     const [alongK, size, extent, width, stride] =
       matrix === "a" ? [alongKA, M, rows, widthA, strideA] : [alongKB, N, columns, widthB, strideB];
@@ -140,14 +157,16 @@ function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile): 
     const [length, outerStart, outerLimit, innerStart, innerLimit, outerExtent] = alongK
       ? [depth, first, size, "k0", K, extent]
       : [extent, "k0", K, first, size, depth];
-    const quads = length / 4;
-    const items = outerExtent * quads;
-    const at = `(ab_slice * ${outerLimit}u + outer) * ${innerLimit / width}u + ${width === 4 ? "inner / 4u" : "inner"}`;
-    const scaled = gradient === matrix && component === "f16" ? ` * ${literal(GRADIENT_SCALE)}` : "";
+    const chunks = length / CHUNK;
+    const items = outerExtent * chunks;
+    const at = `(ab_slice * ${outerLimit}u + outer) * ${innerLimit / width}u + inner${width > 1 ? ` / ${width}u` : ""}`;
     const raggedOuter = outerLimit % outerExtent !== 0;
     const raggedInner = innerLimit % length !== 0;
-    // Where threads are a whole number of rows, a thread's quads lie below each other.
-    const below = threads % quads === 0;
+    // Where threads are a whole number of rows, a thread's chunks lie below each other.
+    const below = threads % chunks === 0;
+    // Eight threads write at a time: rows 0 and 4 of a group of eight, then 1 and 5, share no bank where four are a row.
+    const spread = below && chunks === 4 && (threads / chunks) % 8 === 0;
+    const row = spread ? "(lane / 32u * 8u + lane / 4u % 2u * 4u + lane / 8u % 4u)" : `lane / ${chunks}u`;
     const each = (body: (next: string) => string) =>
       repeat(Math.ceil(items / threads), (p) => {
         const inside = (p + 1) * threads <= items;
@@ -155,42 +174,44 @@ function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile): 
           "{",
           !inside && `if (lane + ${p * threads}u < ${items}u) {`,
           below
-            ? [`let quad = lane % ${quads}u;`, `let row = lane / ${quads}u + ${(p * threads) / quads}u;`]
+            ? [`let chunk = lane % ${chunks}u;`, `let row = ${row} + ${(p * threads) / chunks}u;`]
             : [
                 `let item = lane + ${p * threads}u;`,
-                `let quad = item % ${quads}u;`,
-                `let row = item / ${quads}u;`,
+                `let chunk = item % ${chunks}u;`,
+                `let row = item / ${chunks}u;`,
               ],
           body(`next_${matrix}${p}`),
           !inside && "}",
           "}",
         );
       });
+    const inside = (offset: number): string => `inner${offset ? ` + ${offset}u` : ""} < ${innerLimit}u`;
+    /** Statements that load a chunk; `next` is one 4-vector of words, or two of f32. */
+    const loaded = (next: string): string =>
+      width === CHUNK
+        ? guarded(inside(0), raggedInner, `${next} = ${matrix}[${at}];`)
+        : repeat(CHUNK / width, (q) => {
+            const part = `${next}_${width === 4 ? q : `${Math.floor(q / 4)}.${"xyzw"[q % 4]}`}`;
+            return guarded(inside(q * width), raggedInner, `${part} = ${matrix}[${at} + ${q}u];`);
+          });
+    const parts = (next: string): string[] => (width === CHUNK ? [next] : [`${next}_0`, `${next}_1`]);
+    const type = width === CHUNK ? "vec4u" : "vec4f";
+    const scaled = gradient === matrix ? ` * ${literal(GRADIENT_SCALE)}` : "";
     return {
-      declare: repeat(Math.ceil(items / threads), (p) => `var next_${matrix}${p} = vec4f();`),
+      declare: repeat(Math.ceil(items / threads), (p) =>
+        lines(parts(`next_${matrix}${p}`).map((part) => `var ${part} = ${type}();`)),
+      ),
       load: each((next) =>
         lines(
           `let outer = ${outerStart} + row;`,
-          `let inner = ${innerStart} + quad * 4u;`,
-          (raggedOuter || raggedInner) && `${next} = vec4f();`,
-          guarded(
-            `outer < ${outerLimit}u`,
-            raggedOuter,
-            width === 4
-              ? guarded(`inner < ${innerLimit}u`, raggedInner, `${next} = ${matrix}[${at}];`)
-              : repeat(4, (q) =>
-                  guarded(
-                    `inner + ${q}u < ${innerLimit}u`,
-                    raggedInner,
-                    `${next}.${"xyzw"[q]} = ${matrix}[${at} + ${q}u];`,
-                  ),
-                ),
-          ),
+          `let inner = ${innerStart} + chunk * ${CHUNK}u;`,
+          (raggedOuter || raggedInner) && parts(next).map((part) => `${part} = ${type}();`),
+          guarded(`outer < ${outerLimit}u`, raggedOuter, loaded(next)),
         ),
       ),
       stage: each(
         (next) =>
-          `tile[${matrix === "a" ? 0 : stagedA}u + row * ${stride}u + quad] = vec4<${component}>(${next}${scaled});`,
+          `tile[${matrix === "a" ? 0 : stagedA}u + row * ${stride}u + chunk] = ${width === CHUNK ? next : `rounded(${next}_0${scaled}, ${next}_1${scaled})`};`,
       ),
     };
   };
@@ -198,15 +219,15 @@ function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile): 
   const b = share("b");
   const load = lines(a.load, b.load);
   const stage = lines(a.stage, b.stage);
-  const left = `subgroup_matrix_left<${component}, ${matrices.K}, ${matrices.M}>`;
-  const right = `subgroup_matrix_right<${component}, ${matrices.N}, ${matrices.K}>`;
+  const left = `subgroup_matrix_left<f16, ${matrices.K}, ${matrices.M}>`;
+  const right = `subgroup_matrix_right<f16, ${matrices.N}, ${matrices.K}>`;
   const result = `subgroup_matrix_result<f32, ${matrices.N}, ${matrices.M}>`;
-  // Offsets and strides count the elements of the array, which are quads.
+  // Offsets and strides count the elements of the array, which are chunks, or of a strip 4-vectors.
   const offset = (alongK: boolean, stride: number, start: number, i: string, k: number) =>
-    `${start}u + ` + (alongK ? `(${i}) * ${stride}u + ${k / 4}u` : `${k * stride}u + (${i}) / 4u`);
+    `${start}u + ` + (alongK ? `(${i}) * ${stride}u + ${k / CHUNK}u` : `${k * stride}u + (${i}) / ${CHUNK}u`);
   const eachResult = (text: (i: number, j: number) => string) =>
     repeat(tile.rows, (i) => repeat(tile.columns, (j) => text(i, j)));
-  const scaled = gradient !== null && component === "f16";
+  const unscaled = gradient === null ? "" : ` * ${literal(1 / GRADIENT_SCALE)}`;
   const multiply = repeat(tile.depth, (d) =>
     lines(
       repeat(
@@ -226,38 +247,47 @@ function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile): 
   );
   const at = (i: number, j: number) => `corner + ${(i * matrices.M * N + j * matrices.N) / 4}u`;
   const storeMatrix = (i: number, j: number) =>
-    `subgroupMatrixStore<row_major>(&c, ${at(i, j)}, ${scaled ? `subgroupMatrixScalarMultiply(c${i}_${j}, ${literal(1 / GRADIENT_SCALE)})` : `c${i}_${j}`}, ${N / 4}u);`;
-  const unscaled = scaled ? ` * ${literal(1 / GRADIENT_SCALE)}` : "";
-  const quadsOfResult = (matrices.M * matrices.N) / 4;
-  const storeElements = (i: number, j: number) => {
-    const element = (q: number) => `scratch[corner + item * 4u + ${q}u]`;
+    `subgroupMatrixStore<row_major>(&c, ${at(i, j)}, ${unscaled ? `subgroupMatrixScalarMultiply(c${i}_${j}, ${literal(1 / GRADIENT_SCALE)})` : `c${i}_${j}`}, ${N / 4}u);`;
+  const quads = (tile.columns * matrices.N) / 4;
+  const storeStrip = (i: number) => {
     const at = `(c_slice * ${M}u + row) * ${N / widthC}u + ${inVectors("column", widthC)}`;
     return lines(
-      `subgroupMatrixStore<row_major>(&scratch, corner, c${i}_${j}, ${matrices.N}u);`,
       "workgroupBarrier();",
-      `for (var item = thread; item < ${quadsOfResult}u; item += ${subgroupSize}u) {`,
-      `let row = m0 + first_row + ${i * matrices.M}u + item / ${matrices.N / 4}u;`,
-      `let column = n0 + first_column + ${j * matrices.N}u + item % ${matrices.N / 4}u * 4u;`,
-      `if (row < ${M}u) {`,
-      widthC === 4
-        ? `if (column < ${N}u) { c[${at}] = vec4f(${[0, 1, 2, 3].map(element).join(", ")})${unscaled}${addends(product, at, "column / 4u")}; }`
-        : repeat(
-            4,
-            (q) =>
-              `if (column + ${q}u < ${N}u) { c[${at} + ${q}u] = ${element(q)}${unscaled}${addends(product, `${at} + ${q}u`, `column + ${q}u`)}; }`,
-          ),
-      "}",
-      "}",
+      repeat(
+        tile.columns,
+        (j) =>
+          `subgroupMatrixStore<row_major>(&tile, corner + ${(j * matrices.N) / 4}u, c${i}_${j}, ${strideC}u);`,
+      ),
       "workgroupBarrier();",
+      `for (var item = thread; item < ${matrices.M * quads}u; item += ${subgroupSize}u) {`,
+      `let row = m0 + first_row + ${i * matrices.M}u + item / ${quads}u;`,
+      `let column = n0 + first_column + item % ${quads}u * 4u;`,
+      `let sums = bitcast<vec4f>(tile[corner + item / ${quads}u * ${strideC}u + item % ${quads}u])${unscaled};`,
+      guarded(
+        `row < ${M}u`,
+        M % rows !== 0,
+        widthC === 4
+          ? guarded(
+              `column < ${N}u`,
+              N % columns !== 0,
+              `c[${at}] = sums${addends(product, at, "column / 4u")};`,
+            )
+          : repeat(
+              4,
+              (q) =>
+                `if (column + ${q}u < ${N}u) { c[${at} + ${q}u] = sums.${"xyzw"[q]}${addends(product, `${at} + ${q}u`, `column + ${q}u`)}; }`,
+            ),
+      ),
+      "}",
     );
   };
   const corner = whole
     ? `let corner = ((c_slice * ${M}u + m0 + first_row) * ${N}u + n0 + first_column) / 4u;`
-    : `let corner = subgroup * ${matrices.M * matrices.N}u;`;
+    : `let corner = subgroup * ${strip}u;`;
   // A residual is where the sums begin.
   const start = (i: number, j: number) =>
     whole && residual
-      ? scaled
+      ? unscaled
         ? `subgroupMatrixScalarMultiply(subgroupMatrixLoad<${result}, row_major>(&residual, ${at(i, j)}, ${N / 4}u), ${literal(GRADIENT_SCALE)})`
         : `subgroupMatrixLoad<${result}, row_major>(&residual, ${at(i, j)}, ${N / 4}u)`
       : `${result}()`;
@@ -283,23 +313,31 @@ function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile): 
     "if (k0 >= k_end) { break; }",
     "workgroupBarrier();",
     "}",
-    eachResult(whole ? storeMatrix : storeElements),
+    whole ? eachResult(storeMatrix) : repeat(tile.rows, storeStrip),
   );
   const code = shader({
     bindings,
     workgroupSize: threads,
     directives: lines(
-      component === "f16" && "enable f16;",
+      "enable f16;",
       "enable subgroups;",
       "enable chromium_experimental_subgroup_matrix;",
       // Subgroups lie along the workgroup one after the other, which the language does not promise: see the self-check.
       "diagnostic(off, chromium.subgroup_matrix_uniformity);",
     ),
     declarations: lines(
-      `var<workgroup> tile: array<vec4<${component}>, ${staged}>;`,
-      !whole && `var<workgroup> scratch: array<f32, ${scratch}>;`,
+      `var<workgroup> tile: array<vec4u, ${staged}>;`,
+      inChunks.length < 2 &&
+        lines(
+          "fn rounded(x: vec4f, y: vec4f) -> vec4u {",
+          "return vec4u(pack2x16float(x.xy), pack2x16float(x.zw), pack2x16float(y.xy), pack2x16float(y.zw));",
+          "}",
+        ),
     ),
     body,
   });
-  return inHalves({ code, bindings, workgroups }, halves);
+  return inHalves(
+    { code, bindings, workgroups },
+    halves.filter((half) => bindings.some((b) => b.name === half && b.dtype !== "f16")),
+  );
 }

@@ -8,14 +8,14 @@ import {
   type StorageType,
 } from "./kernel.js";
 
-/** A binding as the shader sees it: `width` 4 makes it an array of 4-vectors. */
+/** A binding as the shader sees it: `width` 4 makes it an array of 4-vectors, 8 of f16 packed in words by eights. */
 export interface ShaderBinding extends Binding {
-  readonly width?: 1 | 4;
+  readonly width?: 1 | 4 | 8;
 }
 
-/** WGSL name of a scalar or 4-vector of this dtype: `f32`, `vec4<f32>`. */
-export function typeName(dtype: StorageType, width: 1 | 4 = 1): string {
-  return width === 1 ? dtype : `vec4<${dtype}>`;
+/** WGSL name of a scalar or 4-vector of this dtype: `f32`, `vec4<f32>`; of 8 numbers in f16 the four words. */
+export function typeName(dtype: StorageType, width: 1 | 4 | 8 = 1): string {
+  return width === 1 ? dtype : `vec4<${width === 4 ? dtype : "u32"}>`;
 }
 
 /** Joins lines or blocks of WGSL, dropping empty ones. */

@@ -21,31 +21,89 @@ fn store_${array}(at: u32, m: mat4x4f, stride: u32) {
 }`;
 const FUNCTIONS = {
   tile: rowsOf("tile"),
-  residual: rowsOf("residual"),
-  c: quadsTo("c"),
   exchange: quadsTo("exchange"),
-  scratch: `
-fn store_scratch(at: u32, m: mat4x4f, stride: u32) {
-  for (var row = 0u; row < 4u; row++) {
-    for (var column = 0u; column < 4u; column++) { scratch[at + row * stride + column] = m[row][column]; }
-  }
-}`,
 };
 
-/** The kernel with every use of the extension replaced by a function above. */
-export function emulated(kernel: Kernel): Kernel {
-  const code = kernel.code
-    .replace(/^(enable (?!subgroups)|diagnostic).*$/gm, "")
+/** The text with functions in the place of the extension, and the functions that it calls of those given by array. */
+function replaced(text: string, type: string, functions: Readonly<Record<string, string>>): string {
+  const code = text
+    .replace(/^(enable (?!subgroups|f16)|diagnostic).*$/gm, "")
     .replace(/subgroupMatrixLoad<subgroup_matrix_\w+<[^>]*>, (row|col)_major>\(&(\w+), /g, "load_$2_$1(")
     .replace(/subgroupMatrixStore<row_major>\(&(\w+), /g, "store_$1(")
     .replace(/subgroupMatrixScalarMultiply\(/g, "scaled(")
     .replace(/subgroupMatrixMultiplyAccumulate/g, "multiply_accumulate")
-    .replace(/subgroup_matrix_result<[^>]*>/g, "mat4x4f");
-  const used = Object.entries(FUNCTIONS)
+    .replace(/subgroup_matrix_result<[^>]*>/g, type);
+  const used = Object.entries(functions)
     .filter(([array]) => code.includes(`_${array}(`) || code.includes(`load_${array}_`))
-    .map(([, text]) => text);
+    .map(([, functionsOfArray]) => functionsOfArray);
+  return [code, ...used].join("\n");
+}
+
+/** An attention with every use of the extension replaced by a function above. */
+export function emulated(kernel: Kernel): Kernel {
   const common = `
-fn scaled(m: mat4x4f, factor: f32) -> mat4x4f { return m * factor; }
 fn multiply_accumulate(left: mat4x4f, right: mat4x4f, sum: mat4x4f) -> mat4x4f { return right * left + sum; }`;
-  return withoutF16({ ...kernel, code: [code, common, ...used].join("\n") });
+  return withoutF16({ ...kernel, code: replaced(kernel.code, "mat4x4f", FUNCTIONS) + common });
+}
+
+/** What {@link emulatedByEights} puts in the place of the device's matrices. */
+export const EMULATED_BY_EIGHTS: SubgroupMatrices = { M: 8, N: 8, K: 8, component: "f16", subgroupSize: 1 };
+
+// A matrix of 8x8 by its rows, two 4-vectors each. A staged row of 8 numbers in f16 is one element of the tile.
+const EIGHTS = {
+  tile: `
+fn load_tile_row(at: u32, stride: u32) -> Matrix {
+  var m = Matrix();
+  for (var row = 0u; row < 8u; row++) {
+    let words = tile[at + row * stride];
+    m.rows[2u * row] = vec4f(unpack2x16float(words.x), unpack2x16float(words.y));
+    m.rows[2u * row + 1u] = vec4f(unpack2x16float(words.z), unpack2x16float(words.w));
+  }
+  return m;
+}
+fn load_tile_col(at: u32, stride: u32) -> Matrix {
+  let m = load_tile_row(at, stride);
+  var transposed = Matrix();
+  for (var i = 0u; i < 64u; i++) {
+    transposed.rows[i / 4u][i % 4u] = m.rows[i % 8u * 2u + i / 32u][i / 8u % 4u];
+  }
+  return transposed;
+}
+fn store_tile(at: u32, m: Matrix, stride: u32) {
+  for (var i = 0u; i < 16u; i++) { tile[at + i / 2u * stride + i % 2u] = bitcast<vec4u>(m.rows[i]); }
+}`,
+  residual: `
+fn load_residual_row(at: u32, stride: u32) -> Matrix {
+  var m = Matrix();
+  for (var i = 0u; i < 16u; i++) { m.rows[i] = residual[at + i / 2u * stride + i % 2u]; }
+  return m;
+}`,
+  c: `
+fn store_c(at: u32, m: Matrix, stride: u32) {
+  for (var i = 0u; i < 16u; i++) { c[at + i / 2u * stride + i % 2u] = m.rows[i]; }
+}`,
+};
+
+/** A product with every use of the extension replaced by a function above; what is staged is rounded to f16 as it should be. */
+export function emulatedByEights(kernel: Kernel): Kernel {
+  const common = `
+struct Matrix { rows: array<vec4f, 16> }
+fn scaled(m: Matrix, factor: f32) -> Matrix {
+  var product = m;
+  for (var i = 0u; i < 16u; i++) { product.rows[i] *= factor; }
+  return product;
+}
+fn multiply_accumulate(left: Matrix, right: Matrix, sum: Matrix) -> Matrix {
+  var total = sum;
+  for (var i = 0u; i < 64u; i++) {
+    let factor = left.rows[i / 4u][i % 4u];
+    total.rows[i / 8u * 2u] += factor * right.rows[i % 8u * 2u];
+    total.rows[i / 8u * 2u + 1u] += factor * right.rows[i % 8u * 2u + 1u];
+  }
+  return total;
+}`;
+  // Chunks are bound as words, f16 or not.
+  const inChunks = (name: string): boolean => kernel.code.includes(`> ${name}: array<vec4<u32>>;`);
+  const words = kernel.bindings.map((b) => (inChunks(b.name) ? ({ ...b, dtype: "u32" } as const) : b));
+  return withoutF16({ ...kernel, bindings: words, code: replaced(kernel.code, "Matrix", EIGHTS) + common });
 }
