@@ -7,7 +7,13 @@
  * finds the elements of a matrix: results go through workgroup memory, `exchange`, a few columns at a time, to the threads that
  * own their rows. Positions past the end compute along as zeros and are not stored, so that control flow is uniform.
  */
-import { forwardWork, nameOf, requireAttention, type AttentionSpec } from "./attention_spec.js";
+import {
+  forwardWork,
+  nameOf,
+  requireAttention,
+  rows as positions,
+  type AttentionSpec,
+} from "./attention_spec.js";
 import { KernelError, type Capabilities, type Kernel } from "./kernel.js";
 import { GRADIENT_SCALE, type SubgroupMatrices } from "./matmul_subgroup_matrices.js";
 import { bindingsOf, linearDispatch, lines, literal, repeat, shader, type ShaderBinding } from "./wgsl.js";
@@ -23,19 +29,12 @@ export interface AttentionTile {
 }
 
 /** Elements between the ends of staged rows, which spread rows over the banks of the memory. */
-const PADDING = 8;
+export const PADDING = 8;
 /** Numbers of scores and sums of values that a thread keeps in registers. */
-const FORWARD_NUMBERS = 96;
-
-/** True where head vectors are whole matrices, and some tile fits into the device. */
-export const matricesApply = (
-  spec: AttentionSpec,
-  capabilities: Capabilities,
-  matrices: SubgroupMatrices,
-): boolean => attentionTiles(spec, capabilities, matrices).length > 0;
+const MOST_NUMBERS = 96;
 
 /** How a subgroup's threads share the rows of a matrix, and how many columns go through `exchange` at a time. */
-function sharing({ M, N, subgroupSize }: SubgroupMatrices) {
+export function sharing({ M, N, subgroupSize }: SubgroupMatrices) {
   const threadsPerRow = Math.max(1, subgroupSize / M);
   const columns = N * Math.max(1, Math.ceil((4 * threadsPerRow) / N));
   return {
@@ -44,6 +43,23 @@ function sharing({ M, N, subgroupSize }: SubgroupMatrices) {
     columns,
     /** 4-vectors that a thread has of each of its rows. */
     quads: columns / 4 / threadsPerRow,
+  };
+}
+
+/** Text for results on their way through slots of `exchange`, of `size` 4-vectors each, to the threads that own their rows. */
+export function exchanging(matrices: SubgroupMatrices, size: number) {
+  const { threadsPerRow, rowsPerThread, columns, quads } = sharing(matrices);
+  return {
+    /** Matrix n of a slot's columns. */
+    storeColumns: (slot: number, n: number, name: string): string =>
+      `subgroupMatrixStore<row_major>(&exchange, corner + ${slot * size + (n * matrices.N) / 4}u, ${name}, ${columns / 4}u);`,
+    /** 4-vector u of the thread's row r. */
+    ownQuad: (slot: number, r: number, u: number): string =>
+      `exchange[own_corner + ${slot * size + (r * columns) / 4 + u * threadsPerRow}u]`,
+    /** Its place in the row, where the slot has the columns of a chunk. */
+    quadAt: (chunk: number, u: number): string => `part + ${(chunk * columns) / 4 + u * threadsPerRow}u`,
+    eachOwn: (text: (r: number) => string): string => repeat(rowsPerThread, text),
+    eachQuad: (text: (u: number) => string): string => repeat(quads, text),
   };
 }
 
@@ -67,47 +83,61 @@ function memoryOf(
   };
 }
 
-/** Tiles that the device allows, that with the least work first. */
+/** Tiles that the device allows, that with the least work first; none where matrices do not divide head vectors. */
 export function attentionTiles(
   spec: AttentionSpec,
   capabilities: Capabilities,
   matrices: SubgroupMatrices,
 ): AttentionTile[] {
   const { length, headDim } = spec;
+  const { threadsPerRow, rowsPerThread } = sharing(matrices);
+  return tilesOf(spec, capabilities, matrices, (tile) => {
+    const { rows, bytes } = memoryOf(spec, matrices, tile);
+    const tiles = Math.ceil(length / tile.keys);
+    const numbers = (rowsPerThread * (tile.keys + (tiles > 1 ? headDim : 0))) / threadsPerRow;
+    // Instructions for a score, for staging a key and its value, and for sums that are rescaled.
+    const work = tiles * tile.keys * (8 * rows + 6 * headDim) + (tiles > 1 ? 3 * tiles * rows * headDim : 0);
+    return { bytes, numbers, work };
+  });
+}
+
+/**
+ * Tiles by what `measure` says of them: bytes of workgroup memory, numbers that a thread keeps in registers, and the work of a
+ * workgroup. Each count of subgroups comes with the most keys that fit.
+ */
+export function tilesOf(
+  { length, headDim }: AttentionSpec,
+  { software, maxComputeWorkgroupStorageSize, maxComputeInvocationsPerWorkgroup }: Capabilities,
+  matrices: SubgroupMatrices,
+  measure: (tile: AttentionTile) => { bytes: number; numbers: number; work: number },
+): AttentionTile[] {
   const { M, N, K, component, subgroupSize } = matrices;
-  const { columns, threadsPerRow, rowsPerThread } = sharing(matrices);
-  const {
-    software,
-    maxComputeWorkgroupStorageSize: memory,
-    maxComputeInvocationsPerWorkgroup: threads,
-  } = capabilities;
+  const { columns } = sharing(matrices);
   if (component !== "f16" || M % 4 || N % 4 || K % 4 || headDim % 16 || headDim > 128) return [];
   if (headDim % K || headDim % columns) return [];
   const unit = Math.max(columns, K);
-  const found: (AttentionTile & { cost: number })[] = [];
+  const found: { tile: AttentionTile; cost: number }[] = [];
   // Every subgroup and every key makes text that a CPU takes long to compile.
-  for (let subgroups = 1; subgroups <= (software ? 2 : 8); subgroups++)
-    for (let tiles = 1; ; tiles++) {
-      const keys = unit * Math.ceil(length / tiles / unit);
-      const several = keys < length;
-      const numbers = (rowsPerThread * (keys + (several ? headDim : 0))) / threadsPerRow;
-      const buffers = ([2, 1] as const).find(
-        (count) => memoryOf(spec, matrices, { subgroups, keys, buffers: count }).bytes <= memory,
-      );
-      const most = software ? 64 : FORWARD_NUMBERS;
-      if (subgroups * subgroupSize <= threads && buffers && (numbers <= most || keys === unit)) {
-        const rows = subgroups * M;
-        // Instructions for a score, for staging a key and its value, and for sums that are rescaled.
-        const cost =
-          Math.ceil(length / rows) *
-          (Math.ceil(length / keys) * keys * (8 * rows + 6 * headDim) +
-            (several ? Math.ceil(length / keys) * 3 * rows * headDim : 0));
-        found.push({ subgroups, keys, buffers, cost });
+  const subgroupsMost = Math.min(
+    software ? 2 : 8,
+    Math.floor(maxComputeInvocationsPerWorkgroup / subgroupSize),
+  );
+  const numbersMost = software ? 64 : MOST_NUMBERS;
+  for (let subgroups = 1; subgroups <= subgroupsMost; subgroups++)
+    for (let keys = unit * Math.ceil(length / unit); keys > 0;) {
+      const fitting = ([2, 1] as const)
+        .map((buffers) => ({ subgroups, keys, buffers }))
+        .find((tile) => measure(tile).bytes <= maxComputeWorkgroupStorageSize);
+      if (fitting && (measure(fitting).numbers <= numbersMost || keys === unit)) {
+        const blocks = Math.ceil(length / (subgroups * M));
+        found.push({ tile: fitting, cost: blocks * measure(fitting).work });
         break;
       }
-      if (keys === unit) break;
+      // Tiles of one size as far as whole units allow.
+      const tiles = Math.ceil(length / (keys - unit));
+      keys = Math.min(keys - unit, unit * Math.ceil(length / tiles / unit));
     }
-  return found.sort((a, b) => a.cost - b.cost).map(({ cost: _, ...tile }) => tile);
+  return found.sort((a, b) => a.cost - b.cost).map(({ tile }) => tile);
 }
 
 /** As `attention`. Bindings: qkv, o, lse; with rope also cos_table and sin_table. */
@@ -119,17 +149,11 @@ export function attentionMatrices(
 ): Kernel {
   requireAttention(spec, capabilities);
   const { batch, length, heads, headDim, causal = false } = spec;
-  if (!tile)
-    throw new KernelError(
-      nameOf("attention", spec),
-      `subgroup matrices of ${matrices.M}x${matrices.N}x${matrices.K} in ${matrices.component}`,
-      "matrices of f16 whose sizes divide the head size, a multiple of 16 up to 128",
-      "Use the kernel without matrices.",
-    );
+  if (!tile) throw noTile("attention", spec, matrices);
   const { M, N, K, subgroupSize } = matrices;
   const { keys, buffers, subgroups } = tile;
   const { rows, stride, strideP, values, staged, exchanged } = memoryOf(spec, matrices, tile);
-  const { threadsPerRow, rowsPerThread, columns, quads } = sharing(matrices);
+  const { threadsPerRow, columns, quads } = sharing(matrices);
   const threads = subgroups * subgroupSize;
   const blocks = Math.ceil(length / rows);
   const several = keys < length;
@@ -145,8 +169,7 @@ export function attentionMatrices(
   const right = `subgroup_matrix_right<f16, ${N}, ${K}>`;
   const result = `subgroup_matrix_result<f32, ${N}, ${M}>`;
   const wide = columns / N;
-  const eachOwn = (text: (r: number) => string): string => repeat(rowsPerThread, text);
-  const eachQuad = (text: (u: number) => string): string => repeat(quads, text);
+  const { storeColumns, ownQuad, eachOwn, eachQuad, quadAt } = exchanging(matrices, exchanged);
 
   /** Columns of a product by way of `exchange`: `parts(n)` multiplies into matrix n, `use(r, u, quad)` takes the results. */
   const exchange = (
@@ -155,25 +178,20 @@ export function attentionMatrices(
     parts: (to: string, n: number) => string,
     use: (r: number, u: number, quad: string) => string,
   ): string => {
-    const buffer = (chunk % buffers) * exchanged;
+    const slot = chunk % buffers;
     return lines(
       repeat(wide, (n) =>
         lines(
           `var ${prefix}_${n} = ${result}();`,
           parts(`${prefix}_${n}`, n),
-          `subgroupMatrixStore<row_major>(&exchange, corner + ${buffer + (n * N) / 4}u, ${prefix}_${n}, ${columns / 4}u);`,
+          storeColumns(slot, n, `${prefix}_${n}`),
         ),
       ),
       "workgroupBarrier();",
-      eachOwn((r) =>
-        eachQuad((u) =>
-          use(r, u, `exchange[own_corner + ${buffer + (r * columns) / 4 + u * threadsPerRow}u]`),
-        ),
-      ),
+      eachOwn((r) => eachQuad((u) => use(r, u, ownQuad(slot, r, u)))),
       buffers === 1 && "workgroupBarrier();",
     );
   };
-  const quadAt = (chunk: number, u: number): string => `part + ${(chunk * columns) / 4 + u * threadsPerRow}u`;
   const keyChunks = keys / columns;
   const scores = repeat(keyChunks, (c) =>
     exchange(
@@ -266,18 +284,7 @@ export function attentionMatrices(
   const body = lines(
     `let group = ${group};`,
     `if (group >= ${count}u) { return; }`,
-    `let block = group % ${blocks}u;`,
-    `let h = group / ${blocks}u % ${heads}u;`,
-    `let b = group / ${blocks * heads}u;`,
-    `let first = b * ${length}u * ROW + h * ${headDim / 4}u;`,
-    `let first_out = b * ${length}u * HEADS + h * ${headDim / 4}u;`,
-    `let head = (b * ${heads}u + h) * ${length}u;`,
-    `let first_row = lane / ${subgroupSize}u * ${M}u;`,
-    `let thread = lane % ${subgroupSize}u;`,
-    `let part = thread % ${threadsPerRow}u;`,
-    `let own = first_row + thread / ${threadsPerRow}u * ${rowsPerThread}u;`,
-    `let corner = first_row * ${columns / 4}u;`,
-    `let own_corner = own * ${columns / 4}u + part;`,
+    places(spec, matrices, blocks),
     eachOwn((r) =>
       lines(
         `let i${r} = ${firstQuery} + own + ${r}u;`,
@@ -331,10 +338,24 @@ export function attentionMatrices(
     ),
     body,
   });
-  return { name, code, bindings: bindingsOf(bindings), workgroups, ...forwardWork(spec) };
+  return {
+    name,
+    code,
+    bindings: bindingsOf(bindings),
+    workgroups,
+    ...workInHalves(spec, forwardWork(spec), { qkv: 3, o: 1 }),
+  };
 }
 
-const DIRECTIVES = lines(
+export const noTile = (family: string, spec: AttentionSpec, { M, N, K, component }: SubgroupMatrices) =>
+  new KernelError(
+    nameOf(family, spec),
+    `subgroup matrices of ${M}x${N}x${K} in ${component}`,
+    "matrices of f16 whose sizes divide the head size, a multiple of 16 up to 128, and workgroup memory for them",
+    "Use the kernel without matrices.",
+  );
+
+export const DIRECTIVES = lines(
   "enable f16;",
   "enable subgroups;",
   "enable chromium_experimental_subgroup_matrix;",
@@ -342,19 +363,58 @@ const DIRECTIVES = lines(
   "diagnostic(off, chromium.subgroup_matrix_uniformity);",
 );
 
-const constants = ({ heads, headDim }: AttentionSpec): string =>
+export const constants = ({ heads, headDim }: AttentionSpec): string =>
   lines(
     `const HEADS = ${(heads * headDim) / 4}u; // vectors from q to k to v, and between positions of o`,
     `const ROW = ${(3 * heads * headDim) / 4}u; // vectors between positions of qkv`,
     `const SCALE = ${literal(1 / Math.sqrt(headDim))};`,
   );
 
+/** Where the head's vectors and the thread's rows lie, `blocks` workgroups to a head and `passes` to a block. */
+export function places(
+  { length, heads, headDim }: AttentionSpec,
+  matrices: SubgroupMatrices,
+  blocks: number,
+  passes = 1,
+): string {
+  const { threadsPerRow, rowsPerThread, columns } = sharing(matrices);
+  const { M, subgroupSize } = matrices;
+  return lines(
+    `let block = group / ${passes}u % ${blocks}u;`,
+    `let h = group / ${passes * blocks}u % ${heads}u;`,
+    `let b = group / ${passes * blocks * heads}u;`,
+    `let first = b * ${length}u * ROW + h * ${headDim / 4}u;`,
+    `let first_out = b * ${length}u * HEADS + h * ${headDim / 4}u;`,
+    `let head = (b * ${heads}u + h) * ${length}u;`,
+    `let first_row = lane / ${subgroupSize}u * ${M}u;`,
+    `let thread = lane % ${subgroupSize}u;`,
+    `let part = thread % ${threadsPerRow}u;`,
+    `let own = first_row + thread / ${threadsPerRow}u * ${rowsPerThread}u;`,
+    `let corner = first_row * ${columns / 4}u;`,
+    `let own_corner = own * ${columns / 4}u + part;`,
+  );
+}
+
+/** What is stored in f16, of so many head vectors a position, moves half as many bytes. */
+export const workInHalves = (
+  spec: AttentionSpec,
+  work: Pick<Kernel, "flops" | "bytes">,
+  vectors: Readonly<Record<string, number>>,
+): typeof work => ({
+  flops: work.flops,
+  bytes: (spec.halves ?? []).reduce(
+    (bytes, name) => bytes - 2 * positions(spec) * spec.headDim * (vectors[name] ?? 0),
+    work.bytes,
+  ),
+});
+
 /** `_qkv16_o16` where both are stored in f16. */
-const halvesOf = ({ halves = [] }: AttentionSpec): string => halves.map((name) => `_${name}16`).join("");
+export const halvesOf = ({ halves = [] }: AttentionSpec): string =>
+  halves.map((name) => `_${name}16`).join("");
 
 const halfIn = ({ halves = [] }: AttentionSpec, buffer: "qkv" | "o"): boolean => halves.includes(buffer);
 
-function bindingsFor(
+export function bindingsFor(
   spec: AttentionSpec,
   buffers: readonly (readonly [string, "read" | "read_write", 1 | 4])[],
 ): ShaderBinding[] {
@@ -368,17 +428,17 @@ function bindingsFor(
   }));
 }
 
-type Staged = ReturnType<typeof stagedVectors>;
+export type Staged = ReturnType<typeof stagedVectors>;
 
 /** Head vectors to stage: queries, keys, values or gradients of the output. */
-type Source = "q" | "k" | "v" | "d_o";
+export type Source = "q" | "k" | "v" | "d_o";
 
 /**
  * Loads `count` head vectors to variables of all threads, queries and keys turned where rope says so, and stores them rounded
  * in `tile`. Neighbouring lanes read neighbouring addresses; a thread has what is turned together. Queries are multiplied by the
  * scale of scores, gradients by {@link GRADIENT_SCALE}; vectors past the end are zeros.
  */
-function stagedVectors(
+export function stagedVectors(
   { length, headDim, rope = false }: AttentionSpec,
   source: Source,
   { count, threads, stride }: { count: number; threads: number; stride: number },

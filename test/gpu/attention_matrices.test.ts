@@ -5,17 +5,22 @@ import { SUBGROUP_MATRIX_FEATURE, subgroupMatrices } from "../../engine/mixed_pr
 import { runKernel } from "../../engine/run_kernel.js";
 import type { AttentionSpec } from "../../kernels/attention_spec.js";
 import {
+  attentionBackwardMatrices,
+  attentionBackwardTiles,
+} from "../../kernels/attention_backward_subgroup_matrices.js";
+import {
   attentionMatrices,
   attentionTiles,
   type AttentionTile,
 } from "../../kernels/attention_subgroup_matrices.js";
-import { baselineCapabilities, type Kernel } from "../../kernels/kernel.js";
-import type { SubgroupMatrices } from "../../kernels/matmul_subgroup_matrices.js";
+import { baselineCapabilities, type Capabilities, type Kernel } from "../../kernels/kernel.js";
+import { GRADIENT_SCALE, type SubgroupMatrices } from "../../kernels/matmul_subgroup_matrices.js";
 import { attentionReference } from "../support/attention.js";
 import { testDevice } from "../support/device.js";
+import { packed, rounded, unpacked } from "../support/halves.js";
 import { assertRefused, logError } from "../support/kernels.js";
 import { openTestDevice } from "../support/platform.js";
-import { assertClose, poisoned, random } from "../support/random.js";
+import { assertClose, largest, poisoned, random } from "../support/random.js";
 import { turned } from "../support/rope.js";
 import { emulated, EMULATED } from "../support/subgroup_matrices.js";
 
@@ -30,19 +35,29 @@ interface CheckOptions {
   readonly rounding?: number;
   readonly amplitude?: number;
   readonly tile?: AttentionTile;
+  readonly backwardTile?: AttentionTile;
+  readonly limits?: Partial<Capabilities>;
 }
 
-/** Runs forward on poisoned memory and compares with float64. */
+/** Whether the kernel stores this buffer in f16. */
+const inHalf = (kernel: Kernel, name: string): boolean =>
+  kernel.bindings.some((b) => b.name === name && b.dtype === "f16");
+
+/** Of gradients: such that f16 would keep few of their digits without the scale. */
+const SLOPE = 2 ** -14;
+
+/** Runs forward, and backward from what forward saved, on poisoned memory; compares with float64. */
 async function check(
   device: Device,
   spec: AttentionSpec,
   matrices: SubgroupMatrices,
-  { of = (kernel) => kernel, rounding = 0, amplitude = 1, tile }: CheckOptions = {},
+  { of = (kernel) => kernel, rounding = 0, amplitude = 1, tile, backwardTile, limits }: CheckOptions = {},
 ): Promise<void> {
   const { batch, length, heads, headDim } = spec;
   const rows = batch * length * heads;
-  const qkv = random(3 * rows * headDim, -amplitude, amplitude);
-  const dO = random(rows * headDim);
+  const drawn = random(3 * rows * headDim, -amplitude, amplitude);
+  const qkv = spec.halves?.includes("qkv") ? rounded(drawn) : drawn;
+  const dO = random(rows * headDim, -SLOPE, SLOPE);
   const tables = { cos: random(length * headDim), sin: random(length * headDim) };
   const turning = spec.rope ? { cos_table: tables.cos, sin_table: tables.sin } : {};
   const exact = attentionReference(
@@ -50,40 +65,72 @@ async function check(
     spec.rope ? turned({ ...spec, inverse: false }, qkv, tables) : qkv,
     dO,
   );
-  const kernel = of(attentionMatrices(spec, device.capabilities, matrices, tile));
-  const { o, lse } = await runKernel(device, kernel, {
-    ...{ qkv, ...turning },
-    ...{ o: poisoned(rows * headDim), lse: poisoned(rows) },
+  if (spec.rope) {
+    const half = (i: number) => (i % headDim < headDim / 2 ? headDim / 2 : -headDim / 2);
+    exact.d = turned({ ...spec, inverse: true }, exact.d, tables);
+    exact.dScale = Float64Array.from(exact.dScale, (scale, i) => scale + exact.dScale[i + half(i)]!);
+  }
+  const capabilities = { ...device.capabilities, ...limits };
+  const kernel = of(attentionMatrices(spec, capabilities, matrices, tile));
+  const input = (by: Kernel) => ({ qkv: inHalf(by, "qkv") ? packed(qkv) : qkv, ...turning });
+  const noO = poisoned(rows * headDim);
+  const results = await runKernel(device, kernel, {
+    ...input(kernel),
+    ...{ o: inHalf(kernel, "o") ? packed(noO) : noO, lse: poisoned(rows) },
   });
+  const { lse } = results;
+  const o = inHalf(kernel, "o") ? unpacked(results["o"]!, noO.length) : results["o"];
   // Turned numbers are sums that may cancel.
   const f32 = exact.allowed * (spec.rope ? 4 : 1);
-  // Both factors of a score are rounded, which its probability and the sum of all inherit; so are probability and value.
+  // Both factors of a score are rounded, which its probability and the sum of all inherit; so are probability, value and perhaps the result.
   const scores = 2 * rounding * exact.scoreScale;
   const tiny = F16_TINY * length * amplitude;
-  assertClose(o!, exact.o, (i) => (f32 + 2 * scores + 2 * rounding) * exact.oScale[i]! + tiny, kernel.name);
-  assertClose(lse!, exact.lse, (i) => f32 + scores + logError(exact.lse[i]!), `${kernel.name} lse`);
+  assertClose(o!, exact.o, (i) => (f32 + 2 * scores + 3 * rounding) * exact.oScale[i]! + tiny, kernel.name);
+  const lseAllowed = (i: number) => f32 + scores + logError(exact.lse[i]!);
+  assertClose(lse!, exact.lse, lseAllowed, `${kernel.name} lse`);
+
+  const delta = Float32Array.from({ length: rows }, (_, row) => {
+    const [b, h, s] = [Math.floor(row / (heads * length)), Math.floor(row / length) % heads, row % length];
+    const at = ((b * length + s) * heads + h) * headDim;
+    return dO.subarray(at, at + headDim).reduce((sum, x, e) => sum + x * o![at + e]!, 0);
+  });
+  const backward = of(attentionBackwardMatrices(spec, capabilities, matrices, backwardTile ?? tile));
+  const { d_qkv } = await runKernel(device, backward, {
+    ...input(backward),
+    ...{ d_o: dO, lse: lse!, delta },
+    d_qkv: poisoned(qkv.length),
+  });
+  // Probabilities inherit what scores and lse are off by, and deltas that once more. Rounded are: d_o and v in slopes, o by p
+  // and v in deltas, the score gradient, and the query, key or d_o that it multiplies;
+  // and what stores o.
+  const factor = 4 * f32 + 2 * largest(Float64Array.from(exact.lse, (_, i) => lseAllowed(i))) + 4 * scores;
+  // Small probabilities times gradients, and small score gradients times queries and keys.
+  const flushed = F16_TINY * length * (SLOPE + amplitude / GRADIENT_SCALE);
+  assertClose(d_qkv!, exact.d, (i) => (factor + 7 * rounding) * exact.dScale[i]! + flushed, backward.name);
 }
 
 describe("attention on subgroup matrices", () => {
   describe("emulated", () => {
     const shared = { ...EMULATED, subgroupSize: 8 };
+    const headDim = 16;
+    /** All positions at a time forward, which takes another text, and few backward, which a CPU compiles faster. */
     const small: readonly AttentionSpec[] = [
-      { batch: 1, length: 1, heads: 1, headDim: 16 },
-      { batch: 2, length: 8, heads: 3, headDim: 16 },
-      { batch: 2, length: 7, heads: 2, headDim: 16, causal: true },
-      { batch: 1, length: 6, heads: 2, headDim: 16, rope: true, halves: ["qkv", "o"] },
-      { batch: 1, length: 5, heads: 1, headDim: 48, rope: true, causal: true },
+      { batch: 1, length: 1, heads: 1, headDim },
+      { batch: 2, length: 8, heads: 3, headDim },
+      { batch: 1, length: 6, heads: 2, headDim, rope: true, halves: ["qkv", "o"] },
+      { batch: 2, length: 7, heads: 2, headDim, causal: true },
     ];
     for (const spec of small)
-      it(`agrees with float64 in one tile: ${JSON.stringify(spec)}${spec.headDim > 16 ? " @slow" : ""}`, async () => {
+      it(`agrees with float64: ${JSON.stringify(spec)}`, async () => {
         const device = await testDevice();
-        await check(device, spec, EMULATED, { of: emulated });
+        const backwardTile = { subgroups: 1, keys: 4, buffers: 1 } as const;
+        await check(device, spec, EMULATED, { of: emulated, backwardTile });
       });
     for (const buffers of [1, 2] as const)
-      it(`agrees with float64 in several tiles, ${buffers} at a time`, async () => {
+      it(`agrees with float64 in several tiles, ${buffers} at a time @slow`, async () => {
         const device = await testDevice();
         const tile = { subgroups: 2, keys: 8, buffers };
-        const spec = { batch: 2, length: 19, heads: 2, headDim: 16 };
+        const spec = { batch: 2, length: 19, heads: 2, headDim };
         await check(device, spec, EMULATED, { of: emulated, tile });
         await check(device, { ...spec, causal: true, rope: true }, EMULATED, { of: emulated, tile });
       });
@@ -93,16 +140,16 @@ describe("attention on subgroup matrices", () => {
         console.log(`      skipped: ${device.adapter.name} has no subgroups`);
         this.skip();
       }
-      const spec = { batch: 1, length: 19, heads: 2, headDim: 16 };
-      await check(device, spec, shared, { of: emulated, tile: { subgroups: 5, keys: 24, buffers: 2 } });
+      const spec = { batch: 1, length: 19, heads: 2, headDim };
       const tile = { subgroups: 2, keys: 8, buffers: 1 } as const;
       await check(device, { ...spec, causal: true }, shared, { of: emulated, tile });
     });
-    it("stands scores in the hundreds", async () => {
+    it("stands scores in the hundreds, and folds dispatches past the limit", async () => {
       const device = await testDevice();
-      const tile = { subgroups: 1, keys: 8, buffers: 2 } as const;
-      const spec = { batch: 1, length: 13, heads: 2, headDim: 16 };
-      await check(device, spec, EMULATED, { of: emulated, amplitude: 12, tile });
+      const tile = { subgroups: 1, keys: 4, buffers: 2 } as const;
+      const spec = { batch: 1, length: 13, heads: 2, headDim };
+      const limits = { maxComputeWorkgroupsPerDimension: 5 };
+      await check(device, spec, EMULATED, { of: emulated, amplitude: 12, tile, limits });
     });
   });
 
@@ -112,11 +159,22 @@ describe("attention on subgroup matrices", () => {
       ...baselineCapabilities,
       maxComputeWorkgroupStorageSize: 49152,
       maxComputeInvocationsPerWorkgroup: 1024,
+      maxStorageBufferBindingSize: 2 ** 30,
     };
     const spec = { batch: 384, length: 82, heads: 8, headDim: 64 };
     assert.deepEqual(attentionTiles(spec, large, tensorCores)[0], { subgroups: 6, keys: 96, buffers: 2 });
     for (const limited of [{ ...large, maxComputeInvocationsPerWorkgroup: 128 }, baselineCapabilities])
       for (const tile of attentionTiles(spec, limited, tensorCores)) assert.isAtMost(tile.subgroups, 4);
+    const halves = { ...spec, halves: ["qkv", "o"] };
+    const vectors = 2 * 384 * 82 * 8 * 64;
+    const bytes = (family: typeof attentionMatrices) =>
+      family(spec, large, tensorCores).bytes - family(halves, large, tensorCores).bytes;
+    assert.equal(bytes(attentionMatrices), 4 * vectors);
+    assert.equal(bytes(attentionBackwardMatrices), 3 * vectors);
+    const backward = attentionBackwardTiles({ ...spec, rope: true }, large, tensorCores);
+    assert.deepEqual(backward[0], { subgroups: 3, keys: 48, buffers: 2 });
+    assert.isEmpty(attentionBackwardTiles({ ...spec, headDim: 48, rope: true }, large, tensorCores));
+    assert.isNotEmpty(attentionBackwardTiles({ ...spec, headDim: 48 }, large, tensorCores));
     assert.isEmpty(attentionTiles({ ...spec, headDim: 24 }, large, tensorCores));
     assert.isEmpty(attentionTiles({ ...spec, headDim: 144 }, large, tensorCores));
     assertRefused(
@@ -140,6 +198,7 @@ describe("attention on subgroup matrices", () => {
 
     for (const spec of [
       { batch: 2, length: 9, heads: 2, headDim: 16 },
+      { batch: 2, length: 9, heads: 2, headDim: 32, rope: true, halves: ["qkv", "o"] },
       { batch: 1, length: 82, heads: 2, headDim: 64, rope: true },
       { batch: 1, length: 225, heads: 1, headDim: 32, causal: true },
     ])

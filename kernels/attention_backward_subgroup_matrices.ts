@@ -1,0 +1,292 @@
+/**
+ * Attention's gradient on subgroup matrices, in two passes: a workgroup has a block of queries, or of keys and their values,
+ * as matrices in registers, and all the others pass by in workgroup memory. Scores and slopes go through `exchange` to the
+ * threads that own their rows, which put probabilities and score gradients back, rounded to f16, as operands of the gradients'
+ * products. How matrices and threads share the work is told in attention_subgroup_matrices.ts.
+ *
+ * Gradients of outputs are multiplied by `GRADIENT_SCALE` as they are rounded, and those of qkv divided by it.
+ */
+import { backwardWork, nameOf, requireAttention, type AttentionSpec } from "./attention_spec.js";
+import {
+  bindingsFor,
+  constants,
+  DIRECTIVES,
+  exchanging,
+  halvesOf,
+  noTile,
+  PADDING,
+  places,
+  sharing,
+  stagedVectors,
+  tilesOf,
+  workInHalves,
+  type AttentionTile,
+  type Source,
+} from "./attention_subgroup_matrices.js";
+import type { Capabilities, Kernel } from "./kernel.js";
+import { GRADIENT_SCALE, type SubgroupMatrices } from "./matmul_subgroup_matrices.js";
+import { bindingsOf, linearDispatch, lines, literal, repeat, shader } from "./wgsl.js";
+
+/** Both operands of scores and slopes are staged; `keys` of the tile are the positions that pass by at a time. */
+function memoryOf(
+  { headDim }: AttentionSpec,
+  matrices: SubgroupMatrices,
+  { subgroups, keys, buffers }: AttentionTile,
+) {
+  const rows = subgroups * matrices.M;
+  /** Counted in 4-vectors. */
+  const stride = (headDim + PADDING) / 4;
+  const strideP = (keys + PADDING) / 4;
+  const operand = Math.max(rows, keys) * stride;
+  const staged = 2 * (operand + rows * strideP);
+  const exchanged = (rows * sharing(matrices).columns) / 4;
+  const bytes = 8 * staged + 16 * (2 * buffers * exchanged + keys / 2);
+  return { rows, stride, strideP, operand, staged, exchanged, bytes };
+}
+
+/** As `attentionTiles`; none where rope turns elements that do not lie in whole chunks of columns. */
+export function attentionBackwardTiles(
+  spec: AttentionSpec,
+  capabilities: Capabilities,
+  matrices: SubgroupMatrices,
+): AttentionTile[] {
+  const { length, headDim, rope } = spec;
+  if (rope && headDim % (2 * sharing(matrices).columns)) return [];
+  return tilesOf(spec, capabilities, matrices, (tile) => {
+    const { rows, bytes } = memoryOf(spec, matrices, tile);
+    // Instructions for a pair, for staging two vectors, and the barriers of a tile.
+    const work = 16 * rows + 6 * headDim;
+    const barriers = 100 * tile.subgroups * matrices.subgroupSize;
+    return {
+      bytes,
+      // What a CPU compiles slowly.
+      numbers: capabilities.software ? tile.keys : 0,
+      work: Math.ceil(length / tile.keys) * (tile.keys * work + barriers),
+    };
+  });
+}
+
+/** As `attentionBackward`. Bindings: qkv, d_o, lse, delta, d_qkv; with rope also cos_table and sin_table. */
+export function attentionBackwardMatrices(
+  spec: AttentionSpec,
+  capabilities: Capabilities,
+  matrices: SubgroupMatrices,
+  tile = attentionBackwardTiles(spec, capabilities, matrices)[0],
+): Kernel {
+  requireAttention(spec, capabilities);
+  if (!tile) throw noTile("attention_backward", spec, matrices);
+  const { batch, length, heads, headDim, causal = false, rope = false } = spec;
+  const { M, N, K, subgroupSize } = matrices;
+  const { keys: passing, buffers, subgroups } = tile;
+  const { rows, stride, strideP, operand, staged, exchanged } = memoryOf(spec, matrices, tile);
+  const { columns } = sharing(matrices);
+  const { storeColumns, ownQuad, eachOwn, eachQuad, quadAt } = exchanging(matrices, exchanged);
+  const threads = subgroups * subgroupSize;
+  const blocks = Math.ceil(length / rows);
+  const name = `${nameOf("attention_backward", spec)}_m${rows}x${passing}${halvesOf(spec)}`;
+  const bindings = bindingsFor(spec, [
+    ["qkv", "read", 4],
+    ["d_o", "read", 4],
+    ["lse", "read", 1],
+    ["delta", "read", 1],
+    ["d_qkv", "read_write", 4],
+  ]);
+  const count = 2 * batch * heads * blocks;
+  const { workgroups, group } = linearDispatch(name, count, capabilities);
+  const left = `subgroup_matrix_left<f16, ${K}, ${M}>`;
+  const right = `subgroup_matrix_right<f16, ${N}, ${K}>`;
+  const result = `subgroup_matrix_result<f32, ${N}, ${M}>`;
+  const wide = columns / N;
+  const chunks = headDim / columns;
+  /** Where in `tile` score gradients begin, and probabilities. */
+  const [slopes, probabilities] = [2 * operand, 2 * operand + rows * strideP];
+
+  const lefts = (prefix: string, from: number, size: number, rowStride: number): string =>
+    repeat(
+      size / K,
+      (k) =>
+        `let ${prefix}${k} = subgroupMatrixLoad<${left}, row_major>(&tile, first_row * ${rowStride}u + ${from + (k * K) / 4}u, ${rowStride}u);`,
+    );
+  /** Adds product with operand `from`, whose vectors are columns, or rows, of the right matrix. */
+  const multiply = (
+    to: string,
+    prefix: string,
+    { from, size, transposed }: { from: (k: number) => number; size: number; transposed: boolean },
+  ): string =>
+    repeat(
+      size / K,
+      (k) =>
+        `${to} = subgroupMatrixMultiplyAccumulate(${prefix}${k}, subgroupMatrixLoad<${right}, ${transposed ? "col" : "row"}_major>(&tile, ${from(k)}u, ${stride}u), ${to});`,
+    );
+  /** Products of owned vectors with those that pass by, `columns` of them at a time. */
+  const pairs = (chunk: number): string =>
+    repeat(2, (which) =>
+      repeat(wide, (n) => {
+        const name = `${"st"[which]}${chunk}_${n}`;
+        const from = (k: number) => which * operand + (chunk * columns + n * N) * stride + (k * K) / 4;
+        return lines(
+          `var ${name} = ${result}();`,
+          multiply(name, "ab"[which]!, { from, size: headDim, transposed: true }),
+          storeColumns(2 * (chunk % buffers) + which, n, name),
+        );
+      }),
+    );
+  /** `${prefix}${chunk}_${n}` += rows at `scores` of tile, times the vectors of an operand that passed by. */
+  const accumulate = (prefix: string, scores: number, which: 0 | 1): string =>
+    lines(
+      lefts(`${prefix}_left`, scores, passing, strideP),
+      repeat(chunks, (c) =>
+        repeat(wide, (n) =>
+          multiply(`${prefix}${c}_${n}`, `${prefix}_left`, {
+            from: (k) => which * operand + k * K * stride + (c * columns + n * N) / 4,
+            size: passing,
+            transposed: false,
+          }),
+        ),
+      ),
+    );
+  const inside = (r: number, text: string): string =>
+    length % rows === 0 ? text : lines(`if (i${r} < ${length}u) {`, text, "}");
+  /** Sums to their rows of a third of d_qkv, turned back. */
+  const store = (prefix: string, third: number): string => {
+    const turn = rope && third < 2;
+    const factor = `${literal(1 / GRADIENT_SCALE)}${third === 0 ? " * SCALE" : ""}`;
+    return lines(
+      repeat(chunks, (c) =>
+        lines(
+          repeat(wide, (n) => storeColumns(c % 2, n, `${prefix}${c}_${n}`)),
+          "workgroupBarrier();",
+          eachOwn((r) => eachQuad((u) => `let ${prefix}_${r}_${c}_${u} = ${ownQuad(c % 2, r, u)};`)),
+        ),
+      ),
+      // The next sums begin with the first slot again.
+      "workgroupBarrier();",
+      eachOwn((r) =>
+        inside(
+          r,
+          repeat(chunks, (c) =>
+            eachQuad((u) => {
+              const other = (c + chunks / 2) % chunks;
+              const [x, y] = [`${prefix}_${r}_${c}_${u}`, `${prefix}_${r}_${other}_${u}`];
+              const turned = `(${x} * cos_table[turn${r} + ${quadAt(c, u)}] ${c < other ? "+" : "-"} ${y} * sin_table[turn${r} + ${quadAt(other, u)}])`;
+              return `d_qkv[first + i${r} * ROW + ${third}u * HEADS + ${quadAt(c, u)}] = ${turn ? turned : x} * (${factor});`;
+            }),
+          ),
+        ),
+      ),
+    );
+  };
+
+  const pass = (own: readonly [Source, Source], others: readonly [Source, Source]): string => {
+    const asQueries = own[0] === "q";
+    const stage = (source: Source, count: number, which: number, base: string): string => {
+      const vectors = stagedVectors(spec, source, { count, threads, stride });
+      return lines(vectors.load(base), vectors.store(which * operand));
+    };
+    const sums = asQueries ? ["d_q"] : ["d_k", "d_v"];
+    const scores = repeat(passing / columns, (c) =>
+      lines(
+        pairs(c),
+        "workgroupBarrier();",
+        eachOwn((r) =>
+          eachQuad((u) => {
+            const id = `${r}_${c}_${u}`;
+            const other = `(base + 4u * (${quadAt(c, u)}) + vec4u(0u, 1u, 2u, 3u))`;
+            const seen = causal
+              ? asQueries
+                ? `${other} <= vec4u(min(i${r}, ${length - 1}u))`
+                : `${other} >= vec4u(i${r})`
+              : asQueries && length % passing !== 0 && `${other} < vec4u(${length}u)`;
+            const [lse, delta] = asQueries
+              ? [`lse${r}`, `delta${r}`]
+              : [`passing_lse[${quadAt(c, u)}]`, `passing_delta[${quadAt(c, u)}]`];
+            const whole = `exp(${ownQuad(2 * (c % buffers), r, u)} - ${lse})`;
+            const at = `(own + ${r}u) * ${strideP}u + ${quadAt(c, u)}`;
+            return lines(
+              `let p${id} = ${seen ? `select(vec4f(), ${whole}, ${seen})` : whole};`,
+              `tile[${slopes}u + ${at}] = vec4<f16>(p${id} * (${ownQuad(2 * (c % buffers) + 1, r, u)} - ${delta}));`,
+              !asQueries && `tile[${probabilities}u + ${at}] = vec4<f16>(p${id});`,
+            );
+          }),
+        ),
+        buffers === 1 && "workgroupBarrier();",
+      ),
+    );
+    /** Of queries that pass by: those past the end get the probability 0. */
+    const stageRows = repeat(Math.ceil(passing / 4 / threads), (p) => {
+      const at = (q: number): string => `head + min(base + item * 4u + ${q}u, ${length - 1}u)`;
+      const four = (text: (q: number) => string): string => `vec4f(${[0, 1, 2, 3].map(text).join(", ")})`;
+      return lines(
+        `if (lane + ${p * threads}u < ${passing / 4}u) {`,
+        `let item = lane + ${p * threads}u;`,
+        `passing_lse[item] = ${four((q) => `select(1e30, lse[${at(q)}], base + item * 4u + ${q}u < ${length}u)`)};`,
+        `passing_delta[item] = ${four((q) => `delta[${at(q)}]`)} * ${literal(GRADIENT_SCALE)};`,
+        "}",
+      );
+    });
+    const begin = causal && !asQueries ? `block * ${rows}u / ${passing}u * ${passing}u` : "0u";
+    const end = causal && asQueries ? `min((block + 1u) * ${rows}u, ${length}u)` : `${length}u`;
+    return lines(
+      own.map((source, which) => stage(source, rows, which, `block * ${rows}u`)),
+      "workgroupBarrier();",
+      lefts("a", 0, headDim, stride),
+      lefts("b", operand, headDim, stride),
+      "workgroupBarrier();",
+      asQueries &&
+        eachOwn((r) =>
+          lines(
+            `let lse${r} = lse[head + min(i${r}, ${length - 1}u)];`,
+            `let delta${r} = delta[head + min(i${r}, ${length - 1}u)] * ${literal(GRADIENT_SCALE)};`,
+          ),
+        ),
+      sums.map((sum) => repeat(chunks, (c) => repeat(wide, (n) => `var ${sum}${c}_${n} = ${result}();`))),
+      `for (var base = ${begin}; base < ${end}; base += ${passing}u) {`,
+      others.map((source, which) => stage(source, passing, which, "base")),
+      !asQueries && stageRows,
+      "workgroupBarrier();",
+      scores,
+      "workgroupBarrier();",
+      accumulate(sums[0]!, slopes, 0),
+      !asQueries && accumulate("d_v", probabilities, 1),
+      "workgroupBarrier();",
+      "}",
+      sums.map((sum) => store(sum, ["d_q", "d_k", "d_v"].indexOf(sum))),
+    );
+  };
+
+  const code = shader({
+    bindings,
+    workgroupSize: threads,
+    directives: DIRECTIVES,
+    declarations: lines(
+      constants(spec),
+      `var<workgroup> tile: array<vec4<f16>, ${staged}>; // from 0 and ${operand} on operands, from ${slopes} score gradients, from ${probabilities} probabilities`,
+      `var<workgroup> exchange: array<vec4f, ${2 * buffers * exchanged}>;`,
+      `var<workgroup> passing_lse: array<vec4f, ${passing / 4}>;`,
+      `var<workgroup> passing_delta: array<vec4f, ${passing / 4}>;`,
+    ),
+    body: lines(
+      `let group = ${group};`,
+      `if (group >= ${count}u) { return; }`,
+      places(spec, matrices, blocks, 2),
+      eachOwn((r) =>
+        lines(
+          `let i${r} = block * ${rows}u + own + ${r}u;`,
+          rope && `let turn${r} = i${r} * ${headDim / 4}u;`,
+        ),
+      ),
+      "if (group % 2u == 0u) {",
+      pass(["q", "d_o"], ["k", "v"]),
+      "} else {",
+      pass(["k", "v"], ["q", "d_o"]),
+      "}",
+    ),
+  });
+  return {
+    name,
+    code,
+    bindings: bindingsOf(bindings),
+    workgroups,
+    ...workInHalves(spec, backwardWork(spec), { qkv: 3 }),
+  };
+}
