@@ -3,6 +3,7 @@ import type { Device } from "../../engine/index.js";
 import type { TypedArray } from "../../engine/run_kernel.js";
 import type { Capabilities, Kernel } from "../../kernels/index.js";
 import { launch, type Launch } from "../../engine/launch.js";
+import { packed, unpacked } from "./halves.js";
 import type { RandomSource } from "./random.js";
 
 /** Data by binding name. */
@@ -86,11 +87,15 @@ export async function check(
   random: RandomSource,
   samples: number,
 ): Promise<CheckedLaunch> {
-  const launched = await launch(device, kernel, data.buffers);
+  const halves = new Set(kernel.bindings.filter(({ dtype }) => dtype === "f16").map(({ name }) => name));
+  const launched = await launch(device, kernel, halves.size > 0 ? inHalves(data, halves) : data.buffers);
   try {
     let maxError = 0;
     let compared = 0;
-    for (const [binding, values] of Object.entries(await launched.read())) {
+    for (const [binding, words] of Object.entries(await launched.read())) {
+      const values = halves.has(binding)
+        ? unpacked(words as Uint32Array, benchCase.outputs[binding]!)
+        : words;
       const where = (i: number): string =>
         `${benchCase.kernel} ${benchCase.shape} (${kernel.name}): ${binding}[${i}]`;
       const bits = new Uint32Array(values.buffer);
@@ -122,6 +127,18 @@ export async function check(
   }
 }
 
+/** Data for a kernel that stores some of its bindings in f16; poison there is a NaN. */
+function inHalves(
+  data: { readonly inputs: Buffers; readonly buffers: Buffers },
+  halves: ReadonlySet<string>,
+) {
+  const stored = Object.entries(data.buffers).map(([name, values]) => {
+    if (!halves.has(name)) return [name, values];
+    return [name, packed(name in data.inputs ? values : new Float32Array(values.length).fill(NaN))];
+  });
+  return Object.fromEntries(stored) as Buffers;
+}
+
 /** All indices of few, else random ones with the first and the last. */
 function sampled(length: number, samples: number, random: RandomSource): readonly number[] {
   if (length <= samples) return Array.from({ length }, (_, i) => i);
@@ -141,6 +158,9 @@ export function sumTolerance(terms: number): number {
 
 /** Relative error of a product of two operands, each rounded to a neighbour in f16. */
 export const MIXED_TOLERANCE = 2 * 2 ** -10;
+
+/** Relative error of a result that is rounded to a neighbour in f16. */
+export const HALF_TOLERANCE = 2 ** -10;
 
 /** Tolerance of formulas around WGSL's exp, log and division, which the specification lets be a few ULP off each. */
 export const FUNCTION_TOLERANCE = 64 * UNIT;

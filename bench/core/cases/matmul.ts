@@ -2,6 +2,7 @@
 import { gpuKernels } from "../../../kernels/gpu/index.js";
 import { matmul, type Capabilities, type MatmulSpec } from "../../../kernels/index.js";
 import {
+  HALF_TOLERANCE,
   MIXED_TOLERANCE,
   sumTolerance,
   type Alternative,
@@ -44,20 +45,30 @@ export function matmulCase(label: string, spec: MatmulSpec, quick: boolean): Ker
   };
 }
 
-/** What the engine chooses, the same in f32 where that is something else, and what it would choose on the other kind of adapter. */
+/**
+ * What the engine chooses, the same in f32 where that is something else, and what it would choose on the other kind of
+ * adapter. In mixed precision it stores operands and results in f16, all but gradients.
+ */
 function matmulAlternatives(spec: MatmulSpec, capabilities: Capabilities): Alternative[] {
-  const { mixedPrecision: _, ...f32 } = capabilities;
+  const { mixedPrecision, ...f32 } = capabilities;
   const other = { ...f32, software: !capabilities.software, gpu: gpuKernels };
-  const kernel = matmul(spec, f32);
+  const plain = { ...spec, gradient: null };
+  const kernel = matmul(plain, f32);
   const rounded = matmul(spec, capabilities);
+  const halves = ["a", "b", "c"].filter((name) => (name === "c" ? !spec.gradient : name !== spec.gradient));
+  const tolerance = MIXED_TOLERANCE + sumTolerance(spec.K);
+  const mixed = (): Alternative[] => [
+    {
+      variant: "default",
+      kernel: matmul({ ...spec, halves }, capabilities),
+      tolerance: tolerance + HALF_TOLERANCE,
+    },
+    { variant: "stored in f32", kernel: rounded, tolerance },
+    { variant: "f32", kernel },
+  ];
   return [
-    ...(rounded.name === kernel.name
-      ? [{ variant: "default", kernel }]
-      : [
-          { variant: "default", kernel: rounded, tolerance: MIXED_TOLERANCE + sumTolerance(spec.K) },
-          { variant: "f32", kernel },
-        ]),
-    { variant: capabilities.software ? "gpu" : "software", kernel: matmul(spec, other) },
+    ...(mixedPrecision && rounded.name !== kernel.name ? mixed() : [{ variant: "default", kernel }]),
+    { variant: capabilities.software ? "gpu" : "software", kernel: matmul(plain, other) },
   ];
 }
 
@@ -70,8 +81,8 @@ function linearCases(
   const label = `${name} ${layer}`;
   return [
     matmulCase(label, { layout: "nt", M: rows, N: outputs, K: inputs, bias }, quick),
-    matmulCase(`${label} dX`, { layout: "nn", M: rows, N: inputs, K: outputs }, quick),
-    matmulCase(`${label} dW`, { layout: "tn", M: outputs, N: inputs, K: rows }, quick),
+    matmulCase(`${label} dX`, { layout: "nn", M: rows, N: inputs, K: outputs, gradient: "a" }, quick),
+    matmulCase(`${label} dW`, { layout: "tn", M: outputs, N: inputs, K: rows, gradient: "a" }, quick),
   ];
 }
 
