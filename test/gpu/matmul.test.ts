@@ -195,7 +195,7 @@ describe("matmul", () => {
       for (const bias of [false, true])
         for (const residual of [false, true])
           for (const batch of [1, 3]) {
-            const spec = { layout, M: 25, N: 96, K: 7, batch, splits: 1, bias, residual };
+            const spec = { layout, M: 25, N: 96, K: 7, batch, splits: 1, bias, residual, halves: [] };
             assert.deepEqual(matmulSpec(matmulName(spec)), spec);
             assert.deepEqual(matmulSpec(matmul(spec, GPU).name), spec);
           }
