@@ -1,5 +1,6 @@
 /** The GPU as the engine sees it: device, capabilities, counters, and errors that arrive late. */
 import type { Capabilities, GpuKernels, Kernel, KernelChoices, MixedPrecision } from "../kernels/kernel.js";
+import type { ChooseHalves } from "./compiler/lower.js";
 import { AdapterError, DeviceLostError, GpuError, LimitError } from "./errors.js";
 
 /** Counters that tests and tools read; they only ever describe this device. */
@@ -163,6 +164,8 @@ export class Device {
   /** Resolves when the device is lost for a reason other than {@link Device.destroy}. */
   readonly lost: Promise<DeviceLostError>;
 
+  /** @internal Set by {@link Device.multiplyWith}. */
+  chooseHalves?: ChooseHalves | undefined;
   #capabilities: Capabilities;
   #late: EngineLateError | null = null;
   #destroyed = false;
@@ -226,10 +229,14 @@ export class Device {
     this.#capabilities = { ...this.#capabilities, choices };
   }
 
-  /** Programs compiled from now on multiply like this; null for f32. See `hrm-webgpu/engine/mixed-precision`. */
-  multiplyWith(mixedPrecision: MixedPrecision | null): void {
+  /**
+   * Programs compiled from now on multiply like this, and store in f16 what `chooseHalves` says; null for f32. See
+   * `hrm-webgpu/engine/mixed-precision`.
+   */
+  multiplyWith(mixedPrecision: MixedPrecision | null, chooseHalves?: ChooseHalves): void {
     const { mixedPrecision: _, ...f32 } = this.#capabilities;
     this.#capabilities = mixedPrecision ? { ...f32, mixedPrecision } : f32;
+    this.chooseHalves = chooseHalves;
   }
 
   /** Throws what the GPU reported since the last awaited call, once. */

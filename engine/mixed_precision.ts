@@ -6,6 +6,7 @@
 import { matmul, type MatmulLayout } from "../kernels/matmul.js";
 import { matrixVariants, type SubgroupMatrices } from "../kernels/matmul_subgroup_matrices.js";
 import type { Capabilities } from "../kernels/kernel.js";
+import { chooseHalves } from "./compiler/halves.js";
 import { SUBGROUP_MATRIX_FEATURE, type Device } from "./device.js";
 import { AdapterError } from "./errors.js";
 import { runKernel } from "./run_kernel.js";
@@ -59,7 +60,7 @@ export async function useMixedPrecision(device: Device): Promise<SubgroupMatrice
   };
   const capabilities = { ...device.capabilities, choices: {}, mixedPrecision };
   for (const layout of ["nn", "nt", "tn"] as const) await checkExact(device, capabilities, matrices, layout);
-  device.multiplyWith(mixedPrecision);
+  device.multiplyWith(mixedPrecision, chooseHalves);
   return matrices;
 }
 

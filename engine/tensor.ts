@@ -33,6 +33,8 @@ export interface LowerContext<A> {
   readonly capabilities: Capabilities;
   /** A tensor to add to the output as it is written, bound as one more input; for operations that offer it. */
   readonly residual?: boolean;
+  /** Bindings that are stored in f16, for kernels that are made for that. */
+  readonly halves: readonly string[];
 }
 
 export interface GradientContext<A> {

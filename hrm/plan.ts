@@ -3,6 +3,7 @@ import {
   hostTensor,
   LimitError,
   sizeOf,
+  type Device,
   type HostTensor,
   type Kernel,
   type Program,
@@ -20,6 +21,8 @@ export { defaultTraits, type DeviceTraits } from "../engine/planning.js";
 export interface PlanOptions extends Pick<TrainerOptions, "config" | "train" | "data" | "symmetry"> {
   /** The device that it is for: `device.gpu`, or {@link defaultTraits}. */
   readonly device: DeviceTraits;
+  /** What it will multiply like: the device itself, where that was told to use mixed precision. Default f32. */
+  readonly multiplying?: Pick<Device, "capabilities" | "chooseHalves">;
   /** The validation set. */
   readonly validation: PuzzleSet;
 }
@@ -42,8 +45,9 @@ export interface MemoryNeeds {
 
 /** Training and validation as programs on a device that only counts. */
 async function compiled(options: PlanOptions, microBatch: number) {
-  const { config, data, validation } = options;
+  const { config, data, validation, multiplying } = options;
   const device = await planningDevice(options.device);
+  device.multiplyWith(multiplying?.capabilities.mixedPrecision ?? null, multiplying?.chooseHalves);
   // Values play no part.
   const state = new Map(
     parameterSpecs(config).map(({ name, shape }): [string, HostTensor] => [

@@ -57,7 +57,7 @@ export type ProgramBody<I extends InputSpecs> = (inputs: {
  * @throws ShapeError, DtypeError, UsageError, LimitError
  */
 export function plan<I extends InputSpecs>(
-  device: Pick<Device, "capabilities">,
+  device: Pick<Device, "capabilities" | "chooseHalves">,
   inputs: I,
   body: ProgramBody<I>,
 ): Plan {
@@ -85,7 +85,8 @@ export function plan<I extends InputSpecs>(
   const nodes = reachableNodes([...kept]);
   requireOwnInputs(nodes, Object.values(leaves));
   const units = fuse(nodes, kept, device.capabilities.maxStorageBuffersPerShaderStage);
-  const dispatches = lower(units, results, device.capabilities);
+  const halves = device.chooseHalves?.(nodes, units, kept, device.capabilities);
+  const dispatches = lower(halves?.units ?? units, results, device.capabilities, halves);
   const memory = planMemory(dispatches);
   const constants = new Set(
     dispatches.flatMap((d) => d.storages.flatMap((s) => (s.kind === "source" ? [s.tensor] : []))),

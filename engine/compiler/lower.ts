@@ -40,12 +40,34 @@ export interface Results {
   readonly assigned: ReadonlyMap<Variable, Tensor>;
 }
 
+/** What is stored in f16; see halves.ts. */
+export interface Halves {
+  /** The units, of which some read copies in f16. */
+  readonly units: readonly Unit[];
+  /** Of units: their bindings in f16, by the names that kernels give them. */
+  readonly names: ReadonlyMap<Unit, readonly string[]>;
+  /** The dispatches with storage, and kernels, in f16. */
+  adapt(
+    dispatches: readonly PlannedDispatch[],
+    storageOf: (root: Tensor) => Storage,
+  ): readonly PlannedDispatch[];
+}
+
+/** Decides what is stored in f16, of nodes in topological order and the units that they became. */
+export type ChooseHalves = (
+  nodes: readonly Node[],
+  units: readonly Unit[],
+  kept: ReadonlySet<Tensor>,
+  capabilities: Capabilities,
+) => Halves;
+
 /** Lowers ordered units to dispatches. @throws LimitError where a kernel does not fit the device */
 export function lower(
   units: readonly Unit[],
   results: Results,
   capabilities: Capabilities,
-): PlannedDispatch[] {
+  halves?: Halves,
+): readonly PlannedDispatch[] {
   const kept = new Set([...results.outputs.values(), ...results.assigned.values()]);
   const { definedAt, readAt } = usesOf(units);
   const storages = placeResults(units, results, definedAt, readAt, capabilities);
@@ -94,7 +116,9 @@ export function lower(
     }
     const [node, addition] = unit.nodes as [Node, Node?];
     const label = unit.nodes.map(labelOf).join("; ");
-    const lowering = guarded(label, () => lowerNode(node, capabilities, addition !== undefined));
+    const lowering = guarded(label, () =>
+      lowerNode(node, capabilities, addition !== undefined, halves?.names.get(unit)),
+    );
     const temporaries = (lowering.temporaries ?? []).map(intermediate);
     const read = addition ? [...node.inputs, residualOf(addition)!.residual] : node.inputs;
     const inputs = read.map((t) => storageOf(rootOf(t)));
@@ -126,7 +150,7 @@ export function lower(
       copy(`output ${name}`, root.size, root.dtype, storageOf(root), target);
   }
   dispatches.forEach(requireNoAliasing);
-  return dispatches;
+  return halves?.adapt(dispatches, storageOf) ?? dispatches;
 }
 
 const COPY = (dtype: TensorSpec["dtype"]): Statement => ({
@@ -150,9 +174,14 @@ function guarded<T>(label: string, body: () => T): T {
   }
 }
 
-function lowerNode(node: Node, capabilities: Capabilities, residual = false): Lowering {
+function lowerNode(
+  node: Node,
+  capabilities: Capabilities,
+  residual = false,
+  halves: readonly string[] = [],
+): Lowering {
   const { operation, attributes, inputs, outputs } = node;
-  return operation.lower!({ attributes, inputs, outputs, capabilities, residual });
+  return operation.lower!({ attributes, inputs, outputs, capabilities, residual, halves });
 }
 
 function consumersOf(units: readonly Unit[]): Map<Node, Node[]> {

@@ -19,7 +19,7 @@ import { reshape } from "./view.js";
 
 type Layout = "nn" | "nt" | "tn";
 
-interface MatmulAttributes {
+export interface MatmulAttributes {
   readonly layout: Layout;
   readonly batch: number;
   readonly M: number;
@@ -32,8 +32,8 @@ interface MatmulAttributes {
 const matmulOperation: Operation<MatmulAttributes> = {
   name: "matmul",
   addsResidual: true,
-  lower({ attributes, inputs, capabilities, residual = false }) {
-    const spec = { ...attributes, bias: inputs.length === 3, residual };
+  lower({ attributes, inputs, capabilities, residual = false, halves }) {
+    const spec = { ...attributes, bias: inputs.length === 3, residual, halves };
     const read = Array.from({ length: inputs.length + (residual ? 1 : 0) }, (_, input) => ({ input }));
     const { gpu } = capabilities;
     const splits = gpu?.matmulSplits(spec) ?? 1;
@@ -44,7 +44,13 @@ const matmulOperation: Operation<MatmulAttributes> = {
     return {
       temporaries: [4 * splits * attributes.M * attributes.N],
       dispatches: [
-        { kernel: matmulKernel({ ...attributes, splits }, capabilities), bind: [a!, b!, parts] },
+        {
+          kernel: matmulKernel(
+            { ...attributes, splits, halves: halves.filter((name) => name < "c") },
+            capabilities,
+          ),
+          bind: [a!, b!, parts],
+        },
         {
           kernel: gpu.matmulSum({ ...spec, splits }, capabilities),
           bind: [parts, ...addends, { output: 0 }],

@@ -120,12 +120,12 @@ const turning = (
 const attentionOperation: Operation<AttentionAttributes> = {
   name: "attention",
   lower(context) {
-    const { attributes, inputs, capabilities } = context;
+    const { attributes, inputs, capabilities, halves } = context;
     const rope = inputs.length > 1;
     const tables = rope ? [{ input: 1 }, { input: 2 }] : [];
     const results = [{ output: 0 }, { output: 1 }];
     if (!rope || quadsTurn(attributes, capabilities)) {
-      const kernel = attentionKernel({ ...attributes, rope }, capabilities);
+      const kernel = attentionKernel({ ...attributes, rope, halves }, capabilities);
       return { dispatches: [{ kernel, bind: [{ input: 0 }, ...results, ...tables] }] };
     }
     const turned = { temporary: 0 };
@@ -147,18 +147,18 @@ const attentionOperation: Operation<AttentionAttributes> = {
 const attentionGradient: Operation<AttentionAttributes> = {
   name: "attentionGradient",
   lower(context) {
-    const { attributes, inputs, capabilities } = context;
+    const { attributes, inputs, capabilities, halves } = context;
     const rope = inputs.length > 4;
     const tables = rope ? [{ input: 4 }, { input: 5 }] : [];
     const [delta, turned, dTurned] = [{ temporary: 0 }, { temporary: 1 }, { temporary: 2 }];
     const [deltaBytes, bytes] = [4 * sizeOf(inputs[2]!.shape), 4 * sizeOf(inputs[0]!.shape)];
     const first = {
-      kernel: attentionDelta(attributes, capabilities),
+      kernel: attentionDelta({ ...attributes, halves }, capabilities),
       bind: [{ input: 1 }, { input: 3 }, delta],
     };
     const others = [{ input: 3 }, { input: 2 }, delta];
     if (!rope || quadsTurn(attributes, capabilities)) {
-      const kernel = attentionBackward({ ...attributes, rope }, capabilities);
+      const kernel = attentionBackward({ ...attributes, rope, halves }, capabilities);
       const bind = [{ input: 0 }, ...others, { output: 0 }, ...tables];
       return { temporaries: [deltaBytes], dispatches: [first, { kernel, bind }] };
     }

@@ -21,7 +21,8 @@ export interface RunToTune {
 export async function chooseKernels({ device, preset, splits, microBatch }: RunToTune): Promise<void> {
   const { model: config, train, task } = preset;
   const { train: data, validation } = splits;
-  const options = { device: device.gpu, config, train, data, validation, symmetry: task.symmetry };
+  const run = { config, train, data, validation, symmetry: task.symmetry };
+  const options = { ...run, device: device.gpu, multiplying: device };
   const kernels = await trainingKernels(options, microBatch);
   const key = choicesKey(device, VERSION);
   const { choices: known, warning } = await readChoices(key);

@@ -394,7 +394,8 @@ async function fittingMicroBatch(
   device: Device,
 ): Promise<number> {
   const { model: config, train, task } = preset;
-  const options = { device: device.gpu, config, train, data, validation, symmetry: task.symmetry };
+  const planned = { config, train, data, validation, symmetry: task.symmetry };
+  const options = { ...planned, device: device.gpu, multiplying: device };
   const needs = await chooseMicroBatch(options, run.memoryBudget ?? Infinity);
   const { microBatch, held, peak } = needs;
   if (run.memoryBudget !== null || microBatch < config.batch_size)

@@ -1,0 +1,202 @@
+/**
+ * What programs store in f16 where they multiply in mixed precision: results of the forward pass, and for each run a copy
+ * of the weights. Gradients, and what a program keeps, stay f32, as does all arithmetic.
+ */
+import { inHalves } from "../../kernels/halves.js";
+import type { Capabilities } from "../../kernels/kernel.js";
+import type { MatmulAttributes } from "../ops/matmul.js";
+import { reshape } from "../ops/view.js";
+import { makeTensor, type Node, type Operation, type Tensor } from "../tensor.js";
+import { residualOf, rootOf, type Unit } from "./fuse.js";
+import type { ChooseHalves, PlannedDispatch, Storage } from "./lower.js";
+
+/** The bindings of an operation's inputs and outputs that may be f16, in their order; null for those that are f32. */
+interface Bindings {
+  readonly inputs: readonly (string | null)[];
+  readonly outputs: readonly (string | null)[];
+}
+
+/** By operation, but for products and elementwise ones. */
+const BINDINGS: Readonly<Record<string, Bindings>> = {
+  rmsNorm: { inputs: ["x", "residual"], outputs: ["y"] },
+  rmsNormGradient: { inputs: [null, "y"], outputs: [] },
+  swiglu: { inputs: ["gate_up"], outputs: ["y"] },
+  swigluGradient: { inputs: ["gate_up"], outputs: [] },
+  attention: { inputs: ["qkv"], outputs: ["o"] },
+  attentionGradient: { inputs: ["qkv", "o"], outputs: [] },
+};
+
+/** Of a product: none where it is computed in f32, or rows are not whole 4-vectors, or the operand is a gradient. */
+function bindingsOfProduct({ attributes, inputs }: Node, residual: boolean, on: Capabilities): Bindings {
+  const { layout, M, N, K, gradient } = attributes as MatmulAttributes;
+  const bias = inputs.length === 3;
+  const product = { ...(attributes as MatmulAttributes), bias, residual, splits: 1, halves: [] };
+  const rounded =
+    (on.mixedPrecision?.variants({ ...product, name: "product", capabilities: on }) ?? []).length > 0;
+  const named = (name: string, row: number): string | null =>
+    rounded && gradient !== name && row % 4 === 0 ? name : null;
+  const addends = [...(bias ? [null] : []), ...(residual ? [named("residual", N)] : [])];
+  return {
+    inputs: [named("a", layout === "tn" ? M : K), named("b", layout === "nt" ? K : N), ...addends],
+    outputs: [named("c", N)],
+  };
+}
+
+/** A root tensor that a unit reads or writes. */
+interface Access {
+  readonly root: Tensor;
+  /** The binding, where it may be f16. */
+  readonly name: string | null;
+  /** A product rounds it to f16 anyway. */
+  readonly rounded: boolean;
+}
+
+interface Accesses {
+  readonly reads: readonly Access[];
+  readonly writes: readonly Access[];
+}
+
+function accessesOf({ nodes, elementwise }: Unit, capabilities: Capabilities): Accesses {
+  const roots = (tensors: readonly Tensor[], names: (i: number) => string | null | undefined): Access[] =>
+    tensors.map((t, i) => {
+      const name = names(i) ?? null;
+      return { root: rootOf(t), name, rounded: !elementwise && (name === "a" || name === "b") };
+    });
+  if (elementwise) {
+    const members = new Set(nodes);
+    const outside = nodes.flatMap((n) => n.inputs).filter((t) => !members.has(rootOf(t).node));
+    return {
+      reads: roots(outside, () => ""),
+      writes: roots(
+        nodes.flatMap((n) => n.outputs),
+        () => "",
+      ),
+    };
+  }
+  const [node, addition] = nodes as [Node, Node?];
+  const { inputs, outputs } =
+    node.operation.name === "matmul"
+      ? bindingsOfProduct(node, addition !== undefined, capabilities)
+      : (BINDINGS[node.operation.name] ?? { inputs: [], outputs: [] });
+  const read = addition ? [...node.inputs, residualOf(addition)!.residual] : node.inputs;
+  return {
+    reads: roots(read, (i) => inputs[i]),
+    writes: roots((addition ?? node).outputs, (i) => outputs[i]),
+  };
+}
+
+/** Gradients are what gradient rules compute with kernels of their own, and all that depends on it. */
+function gradientsAmong(nodes: readonly Node[]): ReadonlySet<Node> {
+  const found = new Set<Node>();
+  for (const node of nodes) {
+    const { operation, attributes, inputs } = node;
+    const starts =
+      (operation.name.endsWith("Gradient") && !operation.view) ||
+      (operation.name === "matmul" && (attributes as MatmulAttributes).gradient !== null);
+    if (starts || inputs.some((t) => found.has(t.node))) found.add(node);
+  }
+  return found;
+}
+
+/** A copy to be stored in f16. */
+const half: Operation<null> = { name: "half", elementwise: "identity" };
+
+/**
+ * Variables that products round more than once are rounded first, several in a dispatch, and the products read that: the
+ * units with those copies in front.
+ */
+function withCopies(units: readonly Unit[], capabilities: Capabilities): readonly Unit[] {
+  const uses = new Map<Tensor, number>();
+  for (const unit of units)
+    for (const { root, rounded } of accessesOf(unit, capabilities).reads)
+      if (rounded && root.node.operation.name === "variable") uses.set(root, (uses.get(root) ?? 0) + 1);
+  const copies = new Map<Tensor, Tensor>();
+  const byShape = new Map<string, Node[]>();
+  for (const [root, count] of uses) {
+    if (count < 2) continue;
+    const copy = makeTensor(half, [root], null, root.shape, "f32");
+    copies.set(root, copy);
+    byShape.set(root.shape.join(), [...(byShape.get(root.shape.join()) ?? []), copy.node]);
+  }
+  const most = Math.floor(capabilities.maxStorageBuffersPerShaderStage / 2);
+  const dispatched = [...byShape.values()].flatMap((nodes) =>
+    Array.from({ length: Math.ceil(nodes.length / most) }, (_, i) => ({
+      nodes: nodes.slice(i * most, (i + 1) * most),
+      elementwise: true,
+    })),
+  );
+  const reading = units.map((unit) => {
+    const { reads } = accessesOf(unit, capabilities);
+    const [node, ...addition] = unit.nodes as [Node, ...Node[]];
+    if (!reads.some(({ root, rounded }) => rounded && copies.has(root))) return unit;
+    const inputs = node.inputs.map((t, i) => {
+      const copy = reads[i]!.rounded && copies.get(rootOf(t));
+      return copy ? reshape(copy, t.shape) : t;
+    });
+    return { ...unit, nodes: [{ ...node, inputs }, ...addition] };
+  });
+  return [...dispatched, ...reading];
+}
+
+/**
+ * A tensor is stored in f16 if it is f32, not kept, not a gradient, its producer can write it so and all who read it can
+ * read it so; what elementwise kernels compute also only if a product rounds it anyway.
+ */
+export const chooseHalves: ChooseHalves = (nodes, fused, kept, capabilities) => {
+  const gradients = gradientsAmong(nodes);
+  const units = withCopies(fused, capabilities);
+  const accesses = new Map(units.map((unit) => [unit, accessesOf(unit, capabilities)]));
+  const readers = new Map<Tensor, Access[]>();
+  for (const { reads } of accesses.values())
+    for (const read of reads) readers.set(read.root, [...(readers.get(read.root) ?? []), read]);
+  const halves = new Set<Tensor>();
+  for (const [{ elementwise }, { writes }] of accesses)
+    for (const { root, name } of writes) {
+      const reads = readers.get(root) ?? [];
+      const able = name !== null && reads.length > 0 && reads.every((read) => read.name !== null);
+      const wanted = !elementwise || reads.some((read) => read.rounded);
+      if (able && wanted && root.dtype === "f32" && !kept.has(root) && !gradients.has(root.node))
+        halves.add(root);
+    }
+  const names = new Map(
+    [...accesses].map(([unit, { reads, writes }]) => [
+      unit,
+      [...reads, ...writes].flatMap(({ root, name }) => (name && halves.has(root) ? [name] : [])),
+    ]),
+  );
+  return { units, names, adapt: (dispatches, storageOf) => adapted(dispatches, [...halves].map(storageOf)) };
+};
+
+/** Half the bytes for these storages, and kernels for them. */
+function adapted(dispatches: readonly PlannedDispatch[], halves: readonly Storage[]): PlannedDispatch[] {
+  const stored = new Map<Storage, Storage & { bytes: number }>(
+    halves.map((s) => {
+      if (s.kind !== "intermediate") throw new Error(`Compiler fault: ${s.kind} in f16.`);
+      return [s, { ...s, bytes: s.bytes / 2 }];
+    }),
+  );
+  return dispatches.map((dispatch) => {
+    const { kernel, label, storages } = dispatch;
+    const names: string[] = [];
+    let saved = 0;
+    kernel.bindings.forEach(({ name, dtype }, i) => {
+      const half = stored.get(storages[i]!);
+      if (!half && dtype === "f16") throw new Error(`Compiler fault: ${label} binds f32 as ${name} in f16.`);
+      if (!half || dtype === "f16") return;
+      names.push(name);
+      saved += half.bytes;
+    });
+    return {
+      label,
+      storages: storages.map((s) => stored.get(s) ?? s),
+      kernel:
+        names.length === 0
+          ? kernel
+          : {
+              ...inHalves(kernel, names),
+              name: `${kernel.name}_half_${names.join("_")}`,
+              bytes: kernel.bytes - saved,
+            },
+    };
+  });
+}

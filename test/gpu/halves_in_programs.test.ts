@@ -1,0 +1,205 @@
+/** What programs in mixed precision store in f16. */
+import { assert } from "chai";
+import { chooseHalves } from "../../engine/compiler/halves.js";
+import {
+  assign,
+  attention,
+  f32,
+  grad,
+  linear,
+  matmul,
+  mean,
+  mul,
+  plan,
+  rmsNorm,
+  silu,
+  square,
+  sub,
+  swiglu,
+  variable,
+  type Device,
+  type Plan,
+} from "../../engine/index.js";
+import { defaultTraits, planningDevice } from "../../engine/planning.js";
+import { trainingKernels, type PlanOptions } from "../../hrm/plan.js";
+import { createTrainer, type StepMetrics } from "../../hrm/index.js";
+import { matrixVariants } from "../../kernels/matmul_subgroup_matrices.js";
+import { testDevice } from "../support/device.js";
+import { assertSound } from "../support/plans.js";
+import { openTestDevice } from "../support/platform.js";
+import { emulated, EMULATED } from "../support/subgroup_matrices.js";
+import { official, randomPuzzles, training } from "../support/tiny.js";
+
+describe("programs with tensors in f16", () => {
+  const mixed = {
+    name: "test",
+    variants: (product: Parameters<typeof matrixVariants>[0]) => matrixVariants(product, EMULATED),
+  };
+  /** Of a GPU on which everything applies. */
+  const traits = {
+    ...defaultTraits,
+    features: new Set(["subgroups"]),
+    adapterInfo: { ...defaultTraits.adapterInfo, subgroupMinSize: 32, subgroupMaxSize: 32 },
+  } as typeof defaultTraits;
+  async function planner(): Promise<Device> {
+    const device = await planningDevice(traits);
+    device.multiplyWith(mixed, chooseHalves);
+    return device;
+  }
+  /** Kernels with bindings in f16, without their sizes, and which those are, in the order of their dispatches. */
+  const halvesOf = ({ dispatches }: Plan): string[] =>
+    dispatches.flatMap(({ kernel }) => {
+      const names = kernel.bindings.filter((b) => b.dtype === "f16").map((b) => b.name);
+      return names.length > 0 ? [`${kernel.name.split(/_half|_b?\d/)[0]!}: ${names.join(" ")}`] : [];
+    });
+  const weight = (device: Device, ...shape: number[]) => variable(device, { shape, dtype: "f32" }, "weight");
+
+  it("store what the forward pass of a block computes, and a copy of weights that are read twice", async () => {
+    const device = await planner();
+    const [qkv, o, gateUp, down] = [
+      ...[weight(device, 192, 64), weight(device, 64, 64)],
+      ...[weight(device, 256, 64), weight(device, 64, 128)],
+    ] as const;
+    const found = plan(device, { x: f32(2, 8, 64) }, ({ x }) => {
+      const h = mul(x, 2);
+      const attended = linear(attention(linear(h, qkv), { heads: 2 }), o);
+      const normed = rmsNorm(attended, { residual: h });
+      const y = rmsNorm(linear(swiglu(linear(normed, gateUp)), down), { residual: normed });
+      const weights = [qkv, o, gateUp, down];
+      const gradients = grad(mean(square(y)), weights);
+      weights.forEach((w, i) => assign(w, sub(w, gradients[i]!)));
+    });
+    // The input has no gradient, so that qkv is read once.
+    assert.deepEqual(halvesOf(found), [
+      ...["elementwise_identity: out0", "elementwise_identity: out0", "elementwise_identity: out0"],
+      ...["elementwise_mul: out0", "matmul_nt: a c", "attention: qkv o", "matmul_nt: a b c"],
+      ...["rms_norm_residual: x residual y", "matmul_nt: a b c", "swiglu: gate_up y", "matmul_nt: a b c"],
+      ...["rms_norm_residual: x residual y", "elementwise_identity_mul_mul_add: in1"],
+      ...["rms_norm_backward: y", "matmul_nn: b", "matmul_tn: b", "swiglu_backward: gate_up", "matmul_tn: b"],
+      ...["matmul_nn_residual: b", "rms_norm_backward: y", "matmul_nn: b", "matmul_tn: b"],
+      ...["attention_delta: o", "attention_backward: qkv", "matmul_tn: b"],
+    ]);
+    assertSound(found);
+  });
+
+  it("count two bytes an element of those in dispatches and in memory", async () => {
+    const body =
+      (device: Device): Parameters<typeof plan>[2] =>
+      ({ x }) => ({ y: mean(rmsNorm(matmul(x!, weight(device, 64, 64)))) });
+    const device = await planner();
+    const inHalf = plan(device, { x: f32(16, 64) }, body(device));
+    device.multiplyWith(mixed);
+    const inF32 = plan(device, { x: f32(16, 64) }, body(device));
+    const bytes = ({ dispatches }: Plan) => dispatches.map(({ kernel }) => kernel.bytes);
+    // The product's result is half as large; the mean reads f32.
+    assert.deepEqual(halvesOf(inHalf), ["matmul_nn: c", "rms_norm: x"]);
+    assert.deepEqual(
+      bytes(inF32).map((b, i) => b - bytes(inHalf)[i]!),
+      [
+        2048,
+        2048,
+        ...bytes(inF32)
+          .slice(2)
+          .map(() => 0),
+      ],
+    );
+    assert.include(inF32.memory.slots, 4096);
+    assert.include(inHalf.memory.slots, 2048);
+  });
+
+  it("never store results, gradients, or what f32 operations read in it", async () => {
+    const device = await planner();
+    const [v, w] = [weight(device, 64, 64), weight(device, 64, 64)];
+    const found = plan(device, { x: f32(16, 64) }, ({ x }) => {
+      const y = matmul(x, w);
+      const z = matmul(y, v);
+      const g = grad(mean(silu(z)), w);
+      const scaled = mul(g, 0.5);
+      // A product of gradients, and a sum over a product.
+      assign(v, sub(v, matmul(scaled, scaled)));
+      return { y, g, rows: mean(matmul(z, w), { axes: [1] }) };
+    });
+    const written = found.dispatches.flatMap(({ kernel }) =>
+      kernel.bindings.filter((b) => b.dtype === "f16" && b.access === "read_write").map(() => kernel.name),
+    );
+    // The copies of both weights in one dispatch, and z.
+    assert.lengthOf(written, 3, written.join());
+    assert.match(written[0]!, /^elementwise_identity_identity_64x64_half_out0_out1$/);
+    assert.match(written[2]!, /^matmul_nn_half_b_c_16x64x64_/);
+  });
+
+  it("have none in f32, nor where products are smaller than a matrix", async () => {
+    const device = await planner();
+    const body: Parameters<typeof plan>[2] = ({ x }) => ({ y: mean(rmsNorm(matmul(mul(x!, 2), x!))) });
+    assert.isNotEmpty(halvesOf(plan(device, { x: f32(8, 8) }, body)));
+    assert.deepEqual(halvesOf(plan(device, { x: f32(3, 3) }, body)), []);
+    device.multiplyWith(null);
+    assert.deepEqual(halvesOf(plan(device, { x: f32(8, 8) }, body)), []);
+  });
+
+  const config = { ...official, hidden_size: 32, num_heads: 2, batch_size: 4, swiglu_multiple: 32 };
+  const data = randomPuzzles(64, config, 3);
+
+  it("store the activations and weights of every level of a training step", async () => {
+    const device = await planner();
+    // Heads of 32 numbers, so that attention turns them by itself.
+    const wide = { ...config, hidden_size: 64 };
+    const trainer = await createTrainer({ device, config: wide, train: training, data, seed: 5 });
+    const { plan } = trainer.program;
+    const counts: Record<string, number> = {};
+    for (const name of halvesOf(plan)) counts[name] = (counts[name] ?? 0) + 1;
+    // 12 level passes of a layer in two segments, of which 2 are differentiated.
+    assert.deepEqual(counts, {
+      ...{ "elementwise_identity_identity: out0 out1": 4, "elementwise_identity: out0": 1 },
+      ...{
+        "elementwise_where_add: out0": 1,
+        "elementwise_add_add: out0": 1,
+        "elementwise_add_add: in2 out0": 1,
+      },
+      ...{ "elementwise_add_add: in0 in2 out0": 4, "elementwise_add: in0 in1 out0": 1 },
+      ...{ "elementwise_add: in0 out0": 2, "elementwise_add: in1 out0": 2 },
+      ...{ "matmul_nt: a b c": 48, "attention_rope: qkv o": 12, "swiglu: gate_up y": 12 },
+      // The last norm of a level is kept, as the carry, or read by the heads.
+      ...{ "rms_norm_residual: x residual y": 21, "rms_norm_residual: x residual": 3, "matmul_nt: b": 1 },
+      ...{ "attention_backward_rope: qkv": 2, "attention_delta: o": 2, "swiglu_backward: gate_up": 2 },
+      ...{ "rms_norm_backward: y": 2, "matmul_nn: b": 6, "matmul_nn_residual: b": 3, "matmul_tn: b": 8 },
+    });
+    assertSound(plan);
+    trainer.destroy();
+    // Memory, and kernels to measure, are planned for the same programs.
+    const run = { config: wide, train: training, data, validation: data, device: traits };
+    const namesOf = async (options: Partial<PlanOptions>) =>
+      (await trainingKernels({ ...run, ...options }, wide.batch_size)).map(({ name }) => name);
+    const names = plan.dispatches.map(({ kernel }) => kernel.name);
+    assert.deepEqual((await namesOf({ multiplying: device })).slice(0, names.length), names);
+    assert.isEmpty((await namesOf({})).filter((name) => name.includes("_half")));
+  });
+
+  it("give a training step's losses and gradients where f16 is emulated by f32 @slow", async function () {
+    this.timeout(600_000);
+    const steps = async (on: Device): Promise<StepMetrics[]> => {
+      const trainer = await createTrainer({ device: on, config, train: training, data, seed: 5 });
+      try {
+        await trainer.run(3);
+        return await trainer.metrics();
+      } finally {
+        trainer.destroy();
+      }
+    };
+    const device = await openTestDevice();
+    try {
+      const [buffer, pipeline] = [device.createBuffer.bind(device), device.pipeline.bind(device)];
+      device.createBuffer = (bytes, usage, label) => buffer(2 * bytes, usage, label);
+      device.pipeline = (kernel, context) => pipeline(emulated(kernel), context);
+      device.multiplyWith(mixed, chooseHalves);
+      const [found, expected] = [await steps(device), await steps(await testDevice())];
+      found.forEach((step, i) => {
+        assert.approximately(step.lm_loss, expected[i]!.lm_loss, 1e-5 * expected[i]!.lm_loss);
+        const norm = expected[i]!.gradientNorm;
+        assert.approximately(step.gradientNorm, norm, 1e-4 * norm);
+      });
+    } finally {
+      device.destroy();
+    }
+  });
+});
