@@ -99,7 +99,8 @@ export function matmulSpec(name: string): Required<Omit<MatmulSpec, "gradient">>
   };
 }
 
-function productOf(spec: MatmulSpec, capabilities: Capabilities): Product {
+/** The spec with its defaults, as variants take it. */
+export function productOf(spec: MatmulSpec, capabilities: Capabilities): Product {
   return {
     batch: 1,
     splits: 1,

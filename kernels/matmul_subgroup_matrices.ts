@@ -6,7 +6,8 @@
  * memory, a strip of rows of each subgroup at a time.
  */
 import { inHalves } from "./halves.js";
-import { KernelError } from "./kernel.js";
+import { KernelError, type Capabilities, type Kernel } from "./kernel.js";
+import { productOf } from "./matmul.js";
 import {
   addends,
   ENOUGH_WORKGROUPS,
@@ -19,7 +20,7 @@ import {
   type Product,
   type Variant,
 } from "./matmul_product.js";
-import { linearDispatch, lines, literal, repeat, shader } from "./wgsl.js";
+import { bindingsOf, linearDispatch, lines, literal, repeat, shader } from "./wgsl.js";
 
 /** Shapes that a device multiplies: left M x K and right K x N of `component`, result M x N in f32. */
 export interface SubgroupMatrices {
@@ -64,7 +65,7 @@ const PADDING = 1;
 export const GRADIENT_SCALE = 2 ** 12;
 
 /** Tiles that this device allows, the default first; none for products that are smaller than one matrix. */
-export function matrixVariants(product: Product, matrices: SubgroupMatrices): NamedVariant[] {
+function matrixTiles(product: Product, matrices: SubgroupMatrices): MatrixTile[] {
   const { M, N, K, batch, splits, gradient, halves, capabilities } = product;
   if (M < matrices.M || N < matrices.N || K < matrices.K) return [];
   const { maxComputeInvocationsPerWorkgroup: threads, maxComputeWorkgroupStorageSize: bytes } = capabilities;
@@ -81,11 +82,49 @@ export function matrixVariants(product: Product, matrices: SubgroupMatrices): Na
   // Compiling a large tile for a CPU takes longer than it saves.
   const first = capabilities.software ? -1 : allowed.findIndex(enough);
   const preferred = allowed.at(first);
-  const ordered = preferred ? [preferred, ...allowed.filter((tile) => tile !== preferred)] : [];
-  return ordered.map((tile) => ({
+  return preferred ? [preferred, ...allowed.filter((tile) => tile !== preferred)] : [];
+}
+
+/** Tiles by name, the default first. */
+export function matrixVariants(product: Product, matrices: SubgroupMatrices): NamedVariant[] {
+  return matrixTiles(product, matrices).map((tile) => ({
     name: matrixTileName(product, matrices, tile),
     build: () => build(product, matrices, tile),
   }));
+}
+
+/** silu(x W_gate^T) (x W_value^T), where the rows of W [2 inner, K] are those of W_gate and then of W_value. */
+export interface GatedSpec {
+  readonly rows: number;
+  readonly inner: number;
+  readonly K: number;
+  /** Those of a (x), b (W) and c that are stored in f16. */
+  readonly halves: readonly string[];
+}
+
+/** Bindings: a [rows, K], b [2 inner, K], c [rows, inner]; null where no tile holds gates and their values. */
+export function gatedProduct(
+  { rows, inner, K, halves }: GatedSpec,
+  capabilities: Capabilities,
+  matrices: SubgroupMatrices,
+): Kernel | null {
+  const product = productOf({ layout: "nt", M: rows, N: 2 * inner, K, halves }, capabilities);
+  const tiles = matrixTiles(product, matrices).filter((tile) => {
+    const { columns } = layoutOf(product, matrices, tile);
+    return tile.columns % 2 === 0 && (2 * inner) % columns === 0;
+  });
+  const tile = tiles.at(capabilities.software ? -1 : 0);
+  if (!tile) return null;
+  const { code, bindings, workgroups } = build(product, matrices, tile, true);
+  const bytes = (name: string): number => (halves.includes(name) ? 2 : 4);
+  return {
+    name: `matmul_gated_${halves.length > 0 ? `half_${halves.join("_")}_` : ""}${rows}x${inner}x${K}_${matrixTileName(product, matrices, tile)}`,
+    code,
+    bindings: bindingsOf(bindings),
+    workgroups,
+    flops: rows * inner * (4 * K + 6),
+    bytes: bytes("a") * rows * K + bytes("b") * 2 * inner * K + bytes("c") * rows * inner,
+  };
 }
 
 function matrixTileName(product: Product, matrices: SubgroupMatrices, tile: MatrixTile): string {
@@ -99,6 +138,7 @@ function layoutOf(
   { layout, M, N, bias, residual, halves }: Product,
   matrices: SubgroupMatrices,
   tile: MatrixTile,
+  gated = false,
 ) {
   const rows = tile.rows * tile.subgroupRows * matrices.M;
   const columns = tile.columns * tile.subgroupColumns * matrices.N;
@@ -113,7 +153,7 @@ function layoutOf(
   const stagedB = strideB * (alongKB ? columns : depth);
   /** Whole tiles of f32 go to c as matrices; others, and what has a bias or is stored in f16, strip by strip. */
   const rounded = halves.includes("c") || (residual && halves.includes("residual"));
-  const whole = M % rows === 0 && N % columns === 0 && N % 4 === 0 && !bias && !rounded;
+  const whole = M % rows === 0 && N % columns === 0 && N % 4 === 0 && !bias && !rounded && !gated;
   /** A strip: the result matrices of a subgroup that lie side by side, in f32. */
   const strideC = (tile.columns * matrices.N) / 4 + PADDING;
   const strip = matrices.M * strideC;
@@ -124,10 +164,14 @@ function layoutOf(
   };
 }
 
-function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile): Variant {
+/**
+ * @param gated rows of b are gates and as many values, and c is silu(gate) value: a tile takes a matrix of gates and one
+ * of the values that belong to them in turn
+ */
+function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile, gated = false): Variant {
   const { name, layout, M, N, K, gradient, residual, halves, capabilities } = product;
   const { subgroupSize } = matrices;
-  const layoutOfTile = layoutOf(product, matrices, tile);
+  const layoutOfTile = layoutOf(product, matrices, tile, gated);
   const { rows, columns, depth, alongKA, alongKB, strideA, strideB, stagedA, staged } = layoutOfTile;
   const { strideC, strip, threads, whole } = layoutOfTile;
   if (matrices.M % CHUNK || matrices.N % CHUNK || matrices.K % CHUNK)
@@ -203,7 +247,9 @@ function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile): 
       ),
       load: each((next) =>
         lines(
-          `let outer = ${outerStart} + row;`,
+          gated && matrix === "b"
+            ? `let outer = n0 / 2u + row / ${2 * matrices.N}u * ${matrices.N}u + row % ${matrices.N}u + row / ${matrices.N}u % 2u * ${N / 2}u;`
+            : `let outer = ${outerStart} + row;`,
           `let inner = ${innerStart} + chunk * ${CHUNK}u;`,
           (raggedOuter || raggedInner) && parts(next).map((part) => `${part} = ${type}();`),
           guarded(`outer < ${outerLimit}u`, raggedOuter, loaded(next)),
@@ -248,9 +294,10 @@ function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile): 
   const at = (i: number, j: number) => `corner + ${(i * matrices.M * N + j * matrices.N) / 4}u`;
   const storeMatrix = (i: number, j: number) =>
     `subgroupMatrixStore<row_major>(&c, ${at(i, j)}, ${unscaled ? `subgroupMatrixScalarMultiply(c${i}_${j}, ${literal(1 / GRADIENT_SCALE)})` : `c${i}_${j}`}, ${N / 4}u);`;
-  const quads = (tile.columns * matrices.N) / 4;
+  /** 4-vectors of a strip's row, of what goes to c. */
+  const quads = (tile.columns * matrices.N) / (gated ? 8 : 4);
   const storeStrip = (i: number) => {
-    const at = `(c_slice * ${M}u + row) * ${N / widthC}u + ${inVectors("column", widthC)}`;
+    const at = `(c_slice * ${M}u + row) * ${(gated ? N / 2 : N) / widthC}u + ${inVectors("column", widthC)}`;
     return lines(
       "workgroupBarrier();",
       repeat(
@@ -261,8 +308,23 @@ function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile): 
       "workgroupBarrier();",
       `for (var item = thread; item < ${matrices.M * quads}u; item += ${subgroupSize}u) {`,
       `let row = m0 + first_row + ${i * matrices.M}u + item / ${quads}u;`,
-      `let column = n0 + first_column + item % ${quads}u * 4u;`,
-      `let sums = bitcast<vec4f>(tile[corner + item / ${quads}u * ${strideC}u + item % ${quads}u])${unscaled};`,
+      `let start = corner + item / ${quads}u * ${strideC}u;`,
+      `let quad = item % ${quads}u;`,
+      gated
+        ? [
+            "let column = (n0 + first_column) / 2u + quad * 4u;",
+            // Gates and values lie beside each other, a matrix each.
+            `let gate_at = start + quad / ${matrices.N / 4}u * ${matrices.N / 2}u + quad % ${matrices.N / 4}u;`,
+            "let gate = bitcast<vec4f>(tile[gate_at]);",
+            `let value = bitcast<vec4f>(tile[gate_at + ${matrices.N / 4}u]);`,
+            // As in swiglu.ts.
+            "let e = exp(-abs(gate));",
+            "let sums = gate * (select(e, vec4f(1.0), gate >= vec4f()) / (1.0 + e)) * value;",
+          ]
+        : [
+            "let column = n0 + first_column + quad * 4u;",
+            `let sums = bitcast<vec4f>(tile[start + quad])${unscaled};`,
+          ],
       guarded(
         `row < ${M}u`,
         M % rows !== 0,

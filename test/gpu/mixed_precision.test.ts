@@ -1,7 +1,11 @@
 /** Products of rounded operands on subgroup matrices: on the device's own where it has them, emulated everywhere. */
 import { assert } from "chai";
 import { AdapterError, type Device } from "../../engine/index.js";
-import { SUBGROUP_MATRIX_FEATURE, useMixedPrecision } from "../../engine/mixed_precision.js";
+import {
+  SUBGROUP_MATRIX_FEATURE,
+  subgroupMatrices,
+  useMixedPrecision,
+} from "../../engine/mixed_precision.js";
 import { runKernel } from "../../engine/run_kernel.js";
 import { baselineCapabilities, type Capabilities, type Kernel } from "../../kernels/kernel.js";
 import {
@@ -12,8 +16,10 @@ import {
   type MatmulSpec,
 } from "../../kernels/matmul.js";
 import {
+  gatedProduct,
   GRADIENT_SCALE,
   matrixVariants,
+  type GatedSpec,
   type SubgroupMatrices,
 } from "../../kernels/matmul_subgroup_matrices.js";
 import { createTrainer, type StepMetrics } from "../../hrm/index.js";
@@ -141,6 +147,72 @@ describe("mixed precision", () => {
         const variants = [2 + l];
         await check(device, { layout, M: 68, N: 55, K: 19 }, EMULATED, { of: emulated, variants });
       });
+    });
+  });
+
+  describe("a product with SwiGLU after it", () => {
+    const agrees = async (
+      device: Device,
+      spec: GatedSpec,
+      matrices: SubgroupMatrices,
+      of: (kernel: Kernel) => Kernel = (kernel) => kernel,
+    ): Promise<void> => {
+      const { rows, inner, K, halves } = spec;
+      const kernel = of(gatedProduct(spec, device.capabilities, matrices)!);
+      const stored = (name: string, data: Float32Array) => (halves.includes(name) ? rounded(data) : data);
+      const [a, b] = [stored("a", random(rows * K)), stored("b", random(2 * inner * K))];
+      const inF16 = kernel.bindings
+        .filter(({ dtype }) => dtype === "f16" || dtype === "u32")
+        .map((x) => x.name);
+      const data = Object.entries({ a, b, c: poisoned(rows * inner) });
+      const bound = data.map(([n, x]) => [n, inF16.includes(n) ? packed(x) : x] as const);
+      const { c } = await runKernel(device, kernel, Object.fromEntries(bound));
+      const sums = (m: number, n: number): { value: number; scale: number } => {
+        const products = Array.from({ length: K }, (_, k) => a[m * K + k]! * b[n * K + k]!);
+        const total = (values: number[]) => values.reduce((x, y) => x + y, 0);
+        return { value: total(products), scale: total(products.map(Math.abs)) };
+      };
+      const expected = new Float64Array(rows * inner);
+      const allowed = new Float64Array(rows * inner);
+      for (let i = 0; i < expected.length; i++) {
+        const gate = sums(Math.floor(i / inner), i % inner);
+        const up = sums(Math.floor(i / inner), inner + (i % inner));
+        const silu = gate.value / (1 + Math.exp(-gate.value));
+        expected[i] = silu * up.value;
+        // The derivative of silu is below 1.1; each sum is off by two rounded operands a product.
+        const off = 2 * F16_EPS + 1e-6;
+        const [offGate, offUp] = [1.1 * off * gate.scale, off * up.scale];
+        allowed[i] = Math.abs(silu) * offUp + Math.abs(up.value) * offGate + offGate * offUp + 1e-6;
+        if (inF16.includes("c")) allowed[i]! += F16_EPS * Math.abs(expected[i]!) + 2 ** -24;
+      }
+      const result = inF16.includes("c") ? unpacked(c!, expected.length) : c!;
+      assertClose(result, expected, (i) => allowed[i]!, kernel.name);
+    };
+
+    it("agrees with float64 on emulated matrices @slow", async () => {
+      const device = await testDevice();
+      await agrees(device, { rows: 37, inner: 32, K: 40, halves: ["a", "b", "c"] }, EMULATED, emulated);
+    });
+
+    it("agrees with float64 on the device's matrices @slow", async function () {
+      this.timeout(600_000);
+      const device = await openTestDevice({ experimental: true });
+      try {
+        if (!device.adapter.features.includes(SUBGROUP_MATRIX_FEATURE)) {
+          console.log(`      skipped: ${device.adapter.name} has no ${SUBGROUP_MATRIX_FEATURE}`);
+          this.skip();
+        }
+        const matrices = subgroupMatrices(device);
+        for (const halves of [["b"], ["a", "b", "c"]])
+          await agrees(device, { rows: 5 * matrices.M + 3, inner: 8 * matrices.N, K: 72, halves }, matrices);
+      } finally {
+        device.destroy();
+      }
+    });
+
+    it("is left alone where no tile holds gates and values alike", () => {
+      const spec = { rows: 64, inner: 12, K: 64, halves: [] };
+      assert.isNull(gatedProduct(spec, baselineCapabilities, EMULATED));
     });
   });
 
