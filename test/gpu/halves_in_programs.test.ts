@@ -22,18 +22,19 @@ import {
 } from "../../engine/index.js";
 import { defaultTraits, planningDevice } from "../../engine/planning.js";
 import { trainingKernels, type PlanOptions } from "../../hrm/plan.js";
-import { createTrainer, type StepMetrics } from "../../hrm/index.js";
+import { createTrainer, type TrainingSnapshot } from "../../hrm/index.js";
 import { matrixVariants } from "../../kernels/matmul_subgroup_matrices.js";
 import { testDevice } from "../support/device.js";
 import { assertSound } from "../support/plans.js";
 import { openTestDevice } from "../support/platform.js";
-import { emulated, EMULATED } from "../support/subgroup_matrices.js";
+import { inWords } from "../support/halves.js";
+import { emulatedByEights, EMULATED_BY_EIGHTS } from "../support/subgroup_matrices.js";
 import { official, randomPuzzles, training } from "../support/tiny.js";
 
 describe("programs with tensors in f16", () => {
   const mixed = {
     name: "test",
-    variants: (product: Parameters<typeof matrixVariants>[0]) => matrixVariants(product, EMULATED),
+    variants: (product: Parameters<typeof matrixVariants>[0]) => matrixVariants(product, EMULATED_BY_EIGHTS),
   };
   /** Of a GPU on which everything applies. */
   const traits = {
@@ -150,7 +151,7 @@ describe("programs with tensors in f16", () => {
     for (const name of halvesOf(plan)) counts[name] = (counts[name] ?? 0) + 1;
     // 12 level passes of a layer in two segments, of which 2 are differentiated.
     assert.deepEqual(counts, {
-      ...{ "elementwise_identity_identity: out0 out1": 4, "elementwise_identity: out0": 1 },
+      ...{ "elementwise_identity_identity: out0 out1": 4 },
       ...{
         "elementwise_where_add: out0": 1,
         "elementwise_add_add: out0": 1,
@@ -160,9 +161,9 @@ describe("programs with tensors in f16", () => {
       ...{ "elementwise_add: in0 out0": 2, "elementwise_add: in1 out0": 2 },
       ...{ "matmul_nt: a b c": 48, "attention_rope: qkv o": 12, "swiglu: gate_up y": 12 },
       // The last norm of a level is kept, as the carry, or read by the heads.
-      ...{ "rms_norm_residual: x residual y": 21, "rms_norm_residual: x residual": 3, "matmul_nt: b": 1 },
+      ...{ "rms_norm_residual: x residual y": 21, "rms_norm_residual: x residual": 3 },
       ...{ "attention_backward_rope: qkv": 2, "attention_delta: o": 2, "swiglu_backward: gate_up": 2 },
-      ...{ "rms_norm_backward: y": 2, "matmul_nn: b": 6, "matmul_nn_residual: b": 3, "matmul_tn: b": 8 },
+      ...{ "rms_norm_backward: y": 2, "matmul_nn: b": 5, "matmul_nn_residual: b": 3, "matmul_tn: b": 8 },
     });
     assertSound(plan);
     trainer.destroy();
@@ -175,29 +176,35 @@ describe("programs with tensors in f16", () => {
     assert.isEmpty((await namesOf({})).filter((name) => name.includes("_half")));
   });
 
-  it("give a training step's losses and gradients where f16 is emulated by f32 @slow", async function () {
+  it("give a training step's losses and gradients, and resume to the bit, where f16 is emulated @slow", async function () {
     this.timeout(600_000);
-    const steps = async (on: Device): Promise<StepMetrics[]> => {
-      const trainer = await createTrainer({ device: on, config, train: training, data, seed: 5 });
+    const options = { config, train: training, data, seed: 5 };
+    /** Metrics and state after so many steps. */
+    const train = async (device: Device, count: number, resume?: TrainingSnapshot) => {
+      const trainer = await createTrainer({ ...options, device, ...(resume && { resume }) });
       try {
-        await trainer.run(3);
-        return await trainer.metrics();
+        await trainer.run(count);
+        return { metrics: await trainer.metrics(), snapshot: await trainer.save() };
       } finally {
         trainer.destroy();
       }
     };
     const device = await openTestDevice();
     try {
-      const [buffer, pipeline] = [device.createBuffer.bind(device), device.pipeline.bind(device)];
-      device.createBuffer = (bytes, usage, label) => buffer(2 * bytes, usage, label);
-      device.pipeline = (kernel, context) => pipeline(emulated(kernel), context);
+      const pipeline = device.pipeline.bind(device);
+      device.pipeline = (kernel, context) => pipeline(emulatedByEights(inWords(kernel)), context);
       device.multiplyWith(mixed, chooseHalves);
-      const [found, expected] = [await steps(device), await steps(await testDevice())];
-      found.forEach((step, i) => {
-        assert.approximately(step.lm_loss, expected[i]!.lm_loss, 1e-5 * expected[i]!.lm_loss);
+      const found = await train(device, 3);
+      const { metrics: expected } = await train(await testDevice(), 3);
+      found.metrics.forEach((step, i) => {
+        assert.approximately(step.lm_loss, expected[i]!.lm_loss, 1e-3 * expected[i]!.lm_loss);
         const norm = expected[i]!.gradientNorm;
-        assert.approximately(step.gradientNorm, norm, 1e-4 * norm);
+        assert.approximately(step.gradientNorm, norm, 5e-3 * norm);
       });
+      const { snapshot } = await train(device, 2);
+      const resumed = await train(device, 1, snapshot);
+      for (const [name, { data }] of found.snapshot.state)
+        assert.deepEqual([...resumed.snapshot.state.get(name)!.data], [...data], name);
     } finally {
       device.destroy();
     }

@@ -55,3 +55,29 @@ export function withoutF16(kernel: Kernel): Kernel {
     bindings: kernel.bindings.map((b) => (b.dtype === "f16" ? { ...b, dtype: "f32" } : b)),
   };
 }
+
+/**
+ * The kernel with f16 in words, two in each, as packing built-ins round it: the same memory. It may store whole 4-vectors,
+ * and load these or single numbers.
+ */
+export function inWords(kernel: Kernel): Kernel {
+  const names = kernel.bindings.filter((b) => b.dtype === "f16").map((b) => b.name);
+  const code = names
+    .reduce(
+      (text, name) =>
+        text
+          .replaceAll(`vec4f(${name}[`, `unpacked_halves(${name}[`)
+          .replace(
+            new RegExp(`f32\\(${name}\\[([^\\]]*)\\]\\)`, "g"),
+            `unpack2x16float(${name}[($1) / 2u])[($1) % 2u]`,
+          ),
+      kernel.code,
+    )
+    .replace(/(> \w+: array<)f16/g, "$1u32")
+    .replace(/(> \w+: array<)vec4<f16>/g, "$1vec2u")
+    .replaceAll(" = vec4<f16>(", " = packed_halves(");
+  const functions = `
+fn unpacked_halves(w: vec2u) -> vec4f { return vec4f(unpack2x16float(w.x), unpack2x16float(w.y)); }
+fn packed_halves(x: vec4f) -> vec2u { return vec2u(pack2x16float(x.xy), pack2x16float(x.zw)); }`;
+  return { ...kernel, name: `${kernel.name}_in_words`, code: code + functions };
+}
