@@ -1,11 +1,17 @@
 /**
- * Mixed precision: matrix products whose operands are rounded to f16 and whose sums are f32, on subgroup matrices (tensor
- * cores). Everything else stays f32: weights and their averages, moments, norms, softmax and losses (Micikevicius et
+ * Mixed precision: matrix products, those of attention among them, whose operands are rounded to f16 and whose sums are
+ * f32, on subgroup matrices (tensor cores). Everything else stays f32: weights and their averages, moments, norms, softmax and losses (Micikevicius et
  * al. 2018).
  */
+import {
+  attentionBackwardMatrices,
+  attentionBackwardTiles,
+} from "../kernels/attention_backward_subgroup_matrices.js";
+import type { AttentionSpec } from "../kernels/attention_spec.js";
+import { attentionMatrices, attentionTiles } from "../kernels/attention_subgroup_matrices.js";
 import { matmul, type MatmulLayout } from "../kernels/matmul.js";
 import { matrixVariants, type SubgroupMatrices } from "../kernels/matmul_subgroup_matrices.js";
-import type { Capabilities } from "../kernels/kernel.js";
+import type { Capabilities, Kernel, MixedPrecision } from "../kernels/kernel.js";
 import { chooseHalves } from "./compiler/halves.js";
 import { SUBGROUP_MATRIX_FEATURE, type Device } from "./device.js";
 import { AdapterError } from "./errors.js";
@@ -45,23 +51,114 @@ export function subgroupMatrices({ adapterInfo, adapter, capabilities }: Device)
 }
 
 /**
- * Programs compiled from now on multiply in mixed precision, all but products that are smaller than one matrix. The
- * extension promises no accuracy, so the device first multiplies small numbers whose products and sums f32 holds
- * exactly, in every layout: anything but the exact result is refused.
+ * Programs compiled from now on multiply, and on GPUs attend, in mixed precision, all but products that are smaller than one
+ * matrix and head vectors that matrices do not divide. The extension promises no accuracy, so the device first multiplies small
+ * numbers whose products and sums f32 holds exactly, in every layout, where anything but the exact result is refused, and
+ * attends where the result is known.
  * @returns the matrices in use
  * @throws AdapterError where the device lacks something or computes something else
  */
 export async function useMixedPrecision(device: Device): Promise<SubgroupMatrices> {
   const matrices = subgroupMatrices(device);
-  const { M, N, K, component } = matrices;
-  const mixedPrecision = {
-    name: `${component} ${M}x${N}x${K}`,
-    variants: (product: Parameters<typeof matrixVariants>[0]) => matrixVariants(product, matrices),
-  };
+  const mixedPrecision = mixedPrecisionOn(matrices);
   const capabilities = { ...device.capabilities, choices: {}, mixedPrecision };
   for (const layout of ["nn", "nt", "tn"] as const) await checkExact(device, capabilities, matrices, layout);
+  await checkAttention(device, capabilities, matrices);
   device.multiplyWith(mixedPrecision, chooseHalves);
   return matrices;
+}
+
+/** What kernels take from these matrices: products, and attention with whole matrices in its head vectors. */
+export function mixedPrecisionOn(matrices: SubgroupMatrices): Required<MixedPrecision> {
+  return {
+    name: `${matrices.component} ${matrices.M}x${matrices.N}x${matrices.K}`,
+    variants: (product) => matrixVariants(product, matrices),
+    attention(spec, capabilities) {
+      const [tile] = attentionTiles(spec, capabilities, matrices);
+      return tile ? attentionMatrices(spec, capabilities, matrices, tile) : null;
+    },
+    attentionBackward(spec, capabilities) {
+      const [tile] = attentionBackwardTiles(spec, capabilities, matrices);
+      return tile ? attentionBackwardMatrices(spec, capabilities, matrices, tile) : null;
+    },
+  };
+}
+
+/**
+ * Attends with keys that are the signs of a position's binary digits, so far apart that every query sees exactly one: all
+ * results are known. Deltas are zero, which leaves score gradients to be seen. Within 2^-10, for what exp and log may
+ * be off by.
+ * @throws AdapterError
+ */
+async function checkAttention(
+  device: Device,
+  capabilities: Capabilities & { readonly mixedPrecision: Required<MixedPrecision> },
+  matrices: SubgroupMatrices,
+): Promise<void> {
+  const [S, D, heads] = [2 * matrices.M + 3, 16, 2];
+  const spec: AttentionSpec = { batch: 1, length: S, heads, headDim: D };
+  const { attention, attentionBackward } = capabilities.mixedPrecision;
+  const [forward, backward] = [attention(spec, capabilities), attentionBackward(spec, capabilities)];
+  if (!forward || !backward) return;
+  const pick = (numbers: readonly number[]): number => numbers[Math.floor(numbers.length * Math.random())]!;
+  const rows = S * heads;
+  const qkv = new Float32Array(3 * rows * D);
+  const [d_o, o] = [new Float32Array(rows * D), new Float32Array(rows * D)];
+  const [lse, d_qkv] = [
+    new Float32Array(rows).fill((256 * D) / Math.sqrt(D)),
+    new Float32Array(3 * rows * D),
+  ];
+  const at = (s: number, third: number, h: number) => ((s * 3 + third) * heads + h) * D;
+  const seen = (s: number, h: number) => (5 * s + h) % S;
+  const key = (s: number, d: number) => ((s >> d) & 1 ? 16 : -16);
+  for (let s = 0; s < S; s++)
+    for (let h = 0; h < heads; h++)
+      for (let d = 0; d < D; d++) {
+        qkv[at(s, 0, h) + d] = key(seen(s, h), d);
+        qkv[at(s, 1, h) + d] = key(s, d);
+        qkv[at(s, 2, h) + d] = pick([-1, 0, 1]);
+        d_o[(s * heads + h) * D + d] = pick([-1, 0, 1]) / 64;
+      }
+  for (let s = 0; s < S; s++)
+    for (let h = 0; h < heads; h++) {
+      const [j, out] = [seen(s, h), (s * heads + h) * D];
+      const slope = d_o.subarray(out, out + D).reduce((sum, g, d) => sum + g * qkv[at(j, 2, h) + d]!, 0);
+      for (let d = 0; d < D; d++) {
+        o[out + d] = qkv[at(j, 2, h) + d]!;
+        d_qkv[at(s, 0, h) + d]! += (slope * key(j, d)) / Math.sqrt(D);
+        d_qkv[at(j, 1, h) + d]! += (slope * key(j, d)) / Math.sqrt(D);
+        d_qkv[at(j, 2, h) + d]! += d_o[out + d]!;
+      }
+    }
+  const nothing = (like: Float32Array) => new Float32Array(like.length).fill(NaN);
+  const inputs = { qkv, d_o, lse, delta: new Float32Array(rows) };
+  const checks = [
+    [forward, { qkv, o: nothing(o), lse: nothing(lse) }, { o, lse }],
+    [backward, { ...inputs, d_qkv: nothing(d_qkv) }, { d_qkv }],
+  ] as const;
+  for (const [kernel, buffers, expected] of checks) {
+    const results = await runKernel(device, kernel, buffers);
+    for (const [name, values] of Object.entries(expected))
+      values.forEach((value, i) => {
+        const got = results[name]![i]!;
+        if (!(Math.abs(got - value) <= 2 ** -10 * Math.max(1, Math.abs(value))))
+          throw refused(device, kernel, got, `${name}[${i}]`, `${value} within 2^-10`);
+      });
+  }
+}
+
+/** What a wrong result is refused with. */
+function refused(
+  { adapter }: Device,
+  { name }: Kernel,
+  got: number,
+  where: string,
+  expected: string,
+): AdapterError {
+  return new AdapterError(
+    `Mixed precision: ${adapter.name} computed ${got} in ${name} at ${where}; expected ${expected}. ` +
+      "Its subgroup matrices cannot be used; train in f32.",
+  );
 }
 
 /** Multiplies sixteenths between 0 and 2: their products and sums have at most 20 bits. @throws AdapterError */
@@ -84,10 +181,6 @@ async function checkExact(
       for (let k = 0; k < K; k++)
         expected += a[layout === "tn" ? k * M + m : m * K + k]! * b[layout === "nt" ? n * K + k : k * N + n]!;
       const got = c![m * N + n]!;
-      if (got !== expected)
-        throw new AdapterError(
-          `Mixed precision: ${device.adapter.name} computed ${got} in ${kernel.name} at [${m}, ${n}]; expected ${expected} exactly. ` +
-            "Its subgroup matrices cannot be used; train in f32.",
-        );
+      if (got !== expected) throw refused(device, kernel, got, `[${m}, ${n}]`, `${expected} exactly`);
     }
 }

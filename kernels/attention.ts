@@ -8,7 +8,7 @@
  *
  * Queries, keys and values are packed: qkv [B, S, 3, H, D]. A thread owns one position of one head, or several
  * neighbouring ones on a software adapter, where each load then serves all of them. GPUs with subgroups take the variants of
- * gpu/attention_quads.ts.
+ * gpu/attention_quads.ts, or in mixed precision those of attention_subgroup_matrices.ts.
  */
 import {
   backwardWork,

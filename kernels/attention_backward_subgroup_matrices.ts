@@ -83,7 +83,6 @@ export function attentionBackwardMatrices(
   const { storeColumns, ownQuad, eachOwn, eachQuad, quadAt } = exchanging(matrices, exchanged);
   const threads = subgroups * subgroupSize;
   const blocks = Math.ceil(length / rows);
-  const name = `${nameOf("attention_backward", spec)}_m${rows}x${passing}${halvesOf(spec)}`;
   const bindings = bindingsFor(spec, [
     ["qkv", "read", 4],
     ["d_o", "read", 4],
@@ -91,6 +90,7 @@ export function attentionBackwardMatrices(
     ["delta", "read", 1],
     ["d_qkv", "read_write", 4],
   ]);
+  const name = `${nameOf("attention_backward", spec)}_m${rows}x${passing}${halvesOf(bindings)}`;
   const count = 2 * batch * heads * blocks;
   const { workgroups, group } = linearDispatch(name, count, capabilities);
   const left = `subgroup_matrix_left<f16, ${K}, ${M}>`;

@@ -119,10 +119,10 @@ export function tilesOf(
   const found: { tile: AttentionTile; cost: number }[] = [];
   // Every subgroup and every key makes text that a CPU takes long to compile.
   const subgroupsMost = Math.min(
-    software ? 2 : 8,
+    software ? 1 : 8,
     Math.floor(maxComputeInvocationsPerWorkgroup / subgroupSize),
   );
-  const numbersMost = software ? 64 : MOST_NUMBERS;
+  const numbersMost = software ? 16 : MOST_NUMBERS;
   for (let subgroups = 1; subgroups <= subgroupsMost; subgroups++)
     for (let keys = unit * Math.ceil(length / unit); keys > 0;) {
       const fitting = ([2, 1] as const)
@@ -157,12 +157,12 @@ export function attentionMatrices(
   const threads = subgroups * subgroupSize;
   const blocks = Math.ceil(length / rows);
   const several = keys < length;
-  const name = `${nameOf("attention", spec)}_m${rows}x${keys}${halvesOf(spec)}`;
   const bindings = bindingsFor(spec, [
     ["qkv", "read", 4],
     ["o", "read_write", 4],
     ["lse", "read_write", 1],
   ]);
+  const name = `${nameOf("attention", spec)}_m${rows}x${keys}${halvesOf(bindings)}`;
   const count = batch * heads * blocks;
   const { workgroups, group } = linearDispatch(name, count, capabilities);
   const left = `subgroup_matrix_left<f16, ${K}, ${M}>`;
@@ -409,8 +409,8 @@ export const workInHalves = (
 });
 
 /** `_qkv16_o16` where both are stored in f16. */
-export const halvesOf = ({ halves = [] }: AttentionSpec): string =>
-  halves.map((name) => `_${name}16`).join("");
+export const halvesOf = (bindings: readonly ShaderBinding[]): string =>
+  bindings.map(({ name, dtype }) => (dtype === "f16" ? `_${name}16` : "")).join("");
 
 const halfIn = ({ halves = [] }: AttentionSpec, buffer: "qkv" | "o"): boolean => halves.includes(buffer);
 

@@ -41,13 +41,18 @@ export interface Kernel {
  */
 export type KernelChoices = Readonly<Record<string, string>>;
 
-/** How products are computed where their operands are rounded. */
+/** How products, and attention, are computed where their operands are rounded. */
 export interface MixedPrecision {
   /** What to, and on what: `f16 16x16x16`. */
   readonly name: string;
   /** Takes the place of matmul's own variants; empty for a product that stays f32. */
   readonly variants: (product: Product) => readonly NamedVariant[];
+  /** Take the place of attention's quads on GPUs; null for what stays f32. */
+  readonly attention?: MixedAttention;
+  readonly attentionBackward?: MixedAttention;
 }
+
+export type MixedAttention = (spec: AttentionSpec, capabilities: Capabilities) => Kernel | null;
 
 /** Families' variants for GPUs; see kernels/gpu. */
 export interface GpuKernels {

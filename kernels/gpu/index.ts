@@ -8,7 +8,10 @@ export const gpuKernels: GpuKernels = {
   matmul: tileVariants,
   matmulSplits,
   matmulSum,
-  attention: (spec, capabilities) => attentionQuads(spec, capabilities),
+  attention: (spec, capabilities) =>
+    capabilities.mixedPrecision?.attention?.(spec, capabilities) ?? attentionQuads(spec, capabilities),
   attentionDelta: attentionDeltaQuads,
-  attentionBackward: (spec, capabilities) => attentionBackwardQuads(spec, capabilities),
+  attentionBackward: (spec, capabilities) =>
+    capabilities.mixedPrecision?.attentionBackward?.(spec, capabilities) ??
+    attentionBackwardQuads(spec, capabilities),
 };

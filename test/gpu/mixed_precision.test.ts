@@ -1,13 +1,30 @@
 /** Products of rounded operands on subgroup matrices: on the device's own where it has them, emulated everywhere. */
 import { assert } from "chai";
-import { AdapterError, type Device } from "../../engine/index.js";
 import {
+  AdapterError,
+  attention as attentionOf,
+  compile,
+  f32,
+  grad,
+  mul,
+  sum,
+  type Device,
+} from "../../engine/index.js";
+import {
+  mixedPrecisionOn,
   SUBGROUP_MATRIX_FEATURE,
   subgroupMatrices,
   useMixedPrecision,
 } from "../../engine/mixed_precision.js";
 import { runKernel } from "../../engine/run_kernel.js";
-import { baselineCapabilities, type Capabilities, type Kernel } from "../../kernels/kernel.js";
+import { attention, attentionBackward } from "../../kernels/attention.js";
+import { gpuKernels } from "../../kernels/gpu/index.js";
+import {
+  baselineCapabilities,
+  type Capabilities,
+  type Kernel,
+  type MixedAttention,
+} from "../../kernels/kernel.js";
 import {
   matmul,
   matmulName,
@@ -25,7 +42,7 @@ import {
 import { createTrainer, type StepMetrics } from "../../hrm/index.js";
 import { testDevice } from "../support/device.js";
 import { openTestDevice } from "../support/platform.js";
-import { assertClose, poisoned, random } from "../support/random.js";
+import { assertClose, largest, poisoned, random } from "../support/random.js";
 import { packed, rounded, unpacked } from "../support/halves.js";
 import {
   emulatedByEights as emulated,
@@ -224,6 +241,23 @@ describe("mixed precision", () => {
     }
   });
 
+  it("attends on a GPU's matrices where they divide head vectors, else by quads", () => {
+    const tensorCores = { M: 16, N: 16, K: 16, component: "f16", subgroupSize: 32 } as const;
+    const f32 = { ...baselineCapabilities, gpu: gpuKernels, subgroups: { min: 32, max: 32 } };
+    const capabilities = { ...f32, mixedPrecision: mixedPrecisionOn(tensorCores) };
+    const spec = { batch: 2, length: 82, heads: 4, headDim: 64 };
+    for (const family of [attention, attentionBackward]) {
+      assert.match(family(spec, capabilities).name, /_m\d+x\d+$/);
+      assert.match(family({ ...spec, rope: true }, capabilities).name, /_rope_.*_m\d+x\d+$/);
+      const wide = { ...spec, headDim: 144 };
+      assert.deepEqual(family(wide, capabilities), family(wide, f32));
+      assert.deepEqual(
+        family(spec, { ...capabilities, software: true }),
+        family(spec, { ...f32, software: true }),
+      );
+    }
+  });
+
   it("offers tiles that the device has the memory and the threads for", () => {
     const spec = { layout: "nn", M: 4096, N: 4096, K: 64, halves: ["a", "b"] } as const;
     const tensorCores = { M: 16, N: 16, K: 16, component: "f16", subgroupSize: 32 } as const;
@@ -287,6 +321,63 @@ describe("mixed precision", () => {
         assert.isBelow(2 ** -21 * 8, 2 ** -14, "such numbers are subnormal in f16");
         assert.isAbove(2 ** -21 * GRADIENT_SCALE, 2 ** -14, "and scaled they are not");
       });
+
+    it("attends as f32 does up to rounding, forward and backward, in programs @slow", async function () {
+      this.timeout(600_000);
+      const data = {
+        x: random(2 * 9 * 192),
+        dO: random(2 * 9 * 64),
+        cos: random(9 * 32),
+        sin: random(9 * 32),
+      };
+      const attend = async (on: Device, of: Partial<Capabilities>) => {
+        const { capabilities } = on;
+        Object.defineProperty(on, "capabilities", { configurable: true, value: { ...capabilities, ...of } });
+        try {
+          const program = await compile(
+            on,
+            { x: f32(2, 9, 192), dO: f32(2, 9, 64), cos: f32(9, 32), sin: f32(9, 32) },
+            ({ x, dO, cos, sin }) => {
+              const o = attentionOf(x, { heads: 2, rope: { cos, sin } });
+              return { o, d: grad(sum(mul(o, dO)), x) };
+            },
+          );
+          await program.run(data);
+          const results = { o: await program.read("o"), d: await program.read("d") };
+          const names = program.plan.dispatches.map(({ kernel }) => kernel.name);
+          program.destroy();
+          return { names, results };
+        } finally {
+          Reflect.deleteProperty(on, "capabilities");
+        }
+      };
+      // As on a GPU, but for tiles that a CPU compiles in time.
+      const { variants, name } = device.capabilities.mixedPrecision!;
+      const { attention, attentionBackward } = mixedPrecisionOn(matrices);
+      const small =
+        (family: MixedAttention): MixedAttention =>
+        (spec, capabilities) =>
+          family(spec, { ...capabilities, software: device.capabilities.software });
+      const own = {
+        name,
+        variants,
+        attention: small(attention),
+        attentionBackward: small(attentionBackward),
+      };
+      const rounded = await attend(device, { software: false, gpu: gpuKernels, mixedPrecision: own });
+      const exact = await attend(await testDevice(), {});
+      assert.lengthOf(
+        rounded.names.filter((kernel) => /^attention.*_rope_.*_m\d+x\d+$/.test(kernel)),
+        2,
+      );
+      for (const result of ["o", "d"] as const)
+        assertClose(
+          rounded.results[result],
+          exact.results[result],
+          16 * F16_EPS * largest(exact.results[result]),
+          result,
+        );
+    });
 
     it("gives a training step's losses and gradient norm up to rounding @slow", async function () {
       this.timeout(600_000);

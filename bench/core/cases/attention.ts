@@ -11,6 +11,7 @@ import {
 } from "../../../kernels/index.js";
 import {
   FUNCTION_TOLERANCE,
+  MIXED_TOLERANCE,
   sumTolerance,
   type Buffers,
   type Expected,
@@ -45,23 +46,38 @@ function dot(n: number, a: (d: number) => number, b: (d: number) => number): num
   return total;
 }
 
-/** The default and, where it works by quads, those of other numbers of positions, and a thread a position. */
+/**
+ * Two operands and a score that is off by what its own operands were rounded by: these errors have no one sign, and add up to
+ * about 2^-10 at the inputs below.
+ */
+const MIXED_ATTENTION_TOLERANCE = 4 * MIXED_TOLERANCE;
+
+/** The default, the same in f32 where that is something else, and, where it works by quads, those of other numbers of positions, and a thread a position. */
 function alternatives(
   spec: AttentionSpec,
   capabilities: Capabilities,
   make: (spec: AttentionSpec, capabilities: Capabilities) => Kernel,
   byQuads: (spec: AttentionSpec, capabilities: Capabilities, most?: number) => Kernel,
 ): readonly Alternative[] {
-  const chosen = { variant: "default", kernel: make(spec, capabilities) };
-  if (!quadsApply(spec, capabilities)) return [chosen];
+  const { mixedPrecision: _, ...f32 } = capabilities;
+  const kernel = make(spec, f32);
+  const rounded = make(spec, capabilities);
+  const chosen: readonly Alternative[] =
+    rounded.code === kernel.code
+      ? [{ variant: "default", kernel }]
+      : [
+          { variant: "default", kernel: rounded, tolerance: MIXED_ATTENTION_TOLERANCE },
+          { variant: "f32", kernel },
+        ];
+  if (!quadsApply(spec, capabilities)) return chosen;
   const quads = [1, 2, 3, 4].map((most) => byQuads(spec, capabilities, most));
   const others = quads.filter(
-    ({ code }, i) => code !== chosen.kernel.code && quads.findIndex((kernel) => kernel.code === code) === i,
+    ({ code }, i) => code !== kernel.code && quads.findIndex((kernel) => kernel.code === code) === i,
   );
   return [
-    chosen,
+    ...chosen,
     ...others.map((kernel) => ({ variant: kernel.name.replace(/^.*_(quads.*)$/, "$1"), kernel })),
-    { variant: "threads", kernel: make(spec, { ...capabilities, subgroups: null }) },
+    { variant: "threads", kernel: make(spec, { ...f32, subgroups: null }) },
   ];
 }
 
