@@ -10,7 +10,7 @@ import {
 import type { AttentionSpec } from "../kernels/attention_spec.js";
 import { attentionMatrices, attentionTiles } from "../kernels/attention_subgroup_matrices.js";
 import { matmul, type MatmulLayout } from "../kernels/matmul.js";
-import { matrixVariants, type SubgroupMatrices } from "../kernels/matmul_subgroup_matrices.js";
+import { gatedProduct, matrixVariants, type SubgroupMatrices } from "../kernels/matmul_subgroup_matrices.js";
 import type { Capabilities, Kernel, MixedPrecision } from "../kernels/kernel.js";
 import { chooseHalves } from "./compiler/halves.js";
 import { SUBGROUP_MATRIX_FEATURE, type Device } from "./device.js";
@@ -73,6 +73,7 @@ export function mixedPrecisionOn(matrices: SubgroupMatrices): Required<MixedPrec
   return {
     name: `${matrices.component} ${matrices.M}x${matrices.N}x${matrices.K}`,
     variants: (product) => matrixVariants(product, matrices),
+    gated: (spec, capabilities) => gatedProduct(spec, capabilities, matrices),
     attention(spec, capabilities) {
       const [tile] = attentionTiles(spec, capabilities, matrices);
       return tile ? attentionMatrices(spec, capabilities, matrices, tile) : null;

@@ -3,6 +3,7 @@
  * `family(spec, capabilities) -> Kernel`; nothing here knows of a GPU object.
  */
 import type { AttentionSpec } from "./attention_spec.js";
+import type { GatedSpec } from "./matmul_subgroup_matrices.js";
 import type { MatmulSpec, NamedVariant, Product } from "./matmul_product.js";
 
 /** Element types of storage buffers. Booleans are `i32` 0 or 1. */
@@ -50,6 +51,8 @@ export interface MixedPrecision {
   /** Take the place of attention's quads on GPUs; null for what stays f32. */
   readonly attention?: MixedAttention;
   readonly attentionBackward?: MixedAttention;
+  /** A product of gates and values with SwiGLU after it; null where they cannot be one. */
+  readonly gated?: (spec: GatedSpec, capabilities: Capabilities) => Kernel | null;
 }
 
 export type MixedAttention = (spec: AttentionSpec, capabilities: Capabilities) => Kernel | null;

@@ -20,6 +20,7 @@ interface Bindings {
 const BINDINGS: Readonly<Record<string, Bindings>> = {
   rmsNorm: { inputs: ["x", "residual"], outputs: ["y"] },
   rmsNormGradient: { inputs: [null, "y"], outputs: [] },
+  gatedProduct: { inputs: ["a", "b"], outputs: ["c"] },
   swiglu: { inputs: ["gate_up"], outputs: ["y"] },
   swigluGradient: { inputs: ["gate_up"], outputs: [] },
   attention: { inputs: ["qkv"], outputs: ["o"] },
@@ -85,6 +86,50 @@ function accessesOf({ nodes, elementwise }: Unit, capabilities: Capabilities): A
   };
 }
 
+/** silu(gate) value of a product with gates and values, which goes nowhere else. */
+const gatedOperation: Operation<{ readonly rows: number; readonly inner: number; readonly K: number }> = {
+  name: "gatedProduct",
+  lower: ({ attributes, capabilities, halves }) => ({
+    dispatches: [
+      {
+        kernel: capabilities.mixedPrecision!.gated!({ ...attributes, halves }, capabilities)!,
+        bind: [{ input: 0 }, { input: 1 }, { output: 0 }],
+      },
+    ],
+  }),
+};
+
+/** The units, of which products that SwiGLU alone reads do its work as they are stored. */
+function withGates(
+  units: readonly Unit[],
+  kept: ReadonlySet<Tensor>,
+  capabilities: Capabilities,
+): readonly Unit[] {
+  const products = new Map<Tensor, Unit>();
+  const readers = new Map<Tensor, number>();
+  for (const unit of units) {
+    const [{ operation, outputs }] = unit.nodes as [Node];
+    if (operation.name === "matmul" && unit.nodes.length === 1) products.set(outputs[0]!, unit);
+    for (const t of unit.nodes.flatMap((n) => n.inputs))
+      readers.set(rootOf(t), (readers.get(rootOf(t)) ?? 0) + 1);
+  }
+  const gone = new Set<Unit>();
+  const gated = units.map((unit): Unit => {
+    const [node] = unit.nodes as [Node];
+    const root = node.operation.name === "swiglu" && rootOf(node.inputs[0]!);
+    const product = root && !kept.has(root) && readers.get(root) === 1 && products.get(root);
+    if (!product) return unit;
+    const { inputs, attributes } = product.nodes[0]!;
+    const { layout, batch, M, N, K } = attributes as MatmulAttributes;
+    const spec = { rows: M, inner: N / 2, K };
+    const fits = layout === "nt" && batch === 1 && inputs.length === 2 && node.inputs[0]!.shape.at(-1) === N;
+    if (!fits || !capabilities.mixedPrecision?.gated?.({ ...spec, halves: [] }, capabilities)) return unit;
+    gone.add(product);
+    return { ...unit, nodes: [{ ...node, operation: gatedOperation, inputs, attributes: spec }] };
+  });
+  return gated.filter((unit) => !gone.has(unit));
+}
+
 /** Gradients are what gradient rules compute with kernels of their own, and all that depends on it. */
 function gradientsAmong(nodes: readonly Node[]): ReadonlySet<Node> {
   const found = new Set<Node>();
@@ -144,7 +189,7 @@ function withCopies(units: readonly Unit[], capabilities: Capabilities): readonl
  */
 export const chooseHalves: ChooseHalves = (nodes, fused, kept, capabilities) => {
   const gradients = gradientsAmong(nodes);
-  const units = withCopies(fused, capabilities);
+  const units = withCopies(withGates(fused, kept, capabilities), capabilities);
   const accesses = new Map(units.map((unit) => [unit, accessesOf(unit, capabilities)]));
   const readers = new Map<Tensor, Access[]>();
   for (const { reads } of accesses.values())

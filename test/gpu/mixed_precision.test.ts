@@ -1,14 +1,23 @@
 /** Products of rounded operands on subgroup matrices: on the device's own where it has them, emulated everywhere. */
 import { assert } from "chai";
+import { chooseHalves } from "../../engine/compiler/halves.js";
 import {
   AdapterError,
   attention as attentionOf,
   compile,
   f32,
   grad,
+  linear,
+  mean,
   mul,
+  plan,
+  square,
   sum,
+  swiglu,
+  variable,
   type Device,
+  type Tensor,
+  type TensorLike,
 } from "../../engine/index.js";
 import {
   mixedPrecisionOn,
@@ -16,6 +25,7 @@ import {
   subgroupMatrices,
   useMixedPrecision,
 } from "../../engine/mixed_precision.js";
+import { defaultTraits, planningDevice } from "../../engine/planning.js";
 import { runKernel } from "../../engine/run_kernel.js";
 import { attention, attentionBackward } from "../../kernels/attention.js";
 import { gpuKernels } from "../../kernels/gpu/index.js";
@@ -225,6 +235,32 @@ describe("mixed precision", () => {
       } finally {
         device.destroy();
       }
+    });
+
+    it("takes the place of both in programs where nobody else reads the product", async () => {
+      const device = await planningDevice(defaultTraits);
+      device.multiplyWith(mixedPrecisionOn(EMULATED), chooseHalves);
+      const w = variable(device, { shape: [256, 64], dtype: "f32" }, "w");
+      const v = variable(device, { shape: [64, 128], dtype: "f32" }, "v");
+      const names = (body: (x: Tensor) => Readonly<Record<string, TensorLike>>): string =>
+        plan(device, { x: f32(4, 32, 64) }, ({ x }) => body(x))
+          .dispatches.map(({ kernel }) => kernel.name.replace(/_\d.*$/, ""))
+          .join(" ");
+      assert.equal(
+        names((x) => ({ y: mean(linear(swiglu(linear(x, w)), v)) })),
+        "matmul_gated_half_c matmul_nt_half_a reduce_sum_f32 elementwise_mul_scalar",
+      );
+      const product = "matmul_nt_half_c swiglu";
+      assert.include(
+        names((x) => ({ g: grad(mean(square(swiglu(linear(x, w)))), w) })),
+        product,
+      );
+      const both = names((x) => {
+        const y = linear(x, w);
+        return { y: mean(swiglu(y)), z: mean(y) };
+      });
+      assert.match(both, /^matmul_nt /);
+      assert.include(both, " swiglu");
     });
 
     it("is left alone where no tile holds gates and values alike", () => {
