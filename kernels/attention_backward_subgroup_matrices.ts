@@ -50,20 +50,12 @@ export function attentionBackwardTiles(
   capabilities: Capabilities,
   matrices: SubgroupMatrices,
 ): AttentionTile[] {
-  const { length, headDim, rope } = spec;
-  if (rope && headDim % (2 * sharing(matrices).columns)) return [];
-  return tilesOf(spec, capabilities, matrices, (tile) => {
-    const { rows, bytes } = memoryOf(spec, matrices, tile);
-    // Instructions for a pair, for staging two vectors, and the barriers of a tile.
-    const work = 16 * rows + 6 * headDim;
-    const barriers = 100 * tile.subgroups * matrices.subgroupSize;
-    return {
-      bytes,
-      // What a CPU compiles slowly.
-      numbers: capabilities.software ? tile.keys : 0,
-      work: Math.ceil(length / tile.keys) * (tile.keys * work + barriers),
-    };
-  });
+  if (spec.rope && spec.headDim % (2 * sharing(matrices).columns)) return [];
+  return tilesOf(spec, capabilities, matrices, (tile) => ({
+    bytes: memoryOf(spec, matrices, tile).bytes,
+    // What a CPU compiles slowly.
+    numbers: capabilities.software ? tile.keys : 0,
+  }));
 }
 
 /** As `attentionBackward`. Bindings: qkv, d_o, lse, delta, d_qkv; with rope also cos_table and sin_table. */

@@ -162,7 +162,7 @@ describe("attention on subgroup matrices", () => {
       maxStorageBufferBindingSize: 2 ** 30,
     };
     const spec = { batch: 384, length: 82, heads: 8, headDim: 64 };
-    assert.deepEqual(attentionTiles(spec, large, tensorCores)[0], { subgroups: 6, keys: 96, buffers: 2 });
+    assert.deepEqual(attentionTiles(spec, large, tensorCores)[0], { subgroups: 8, keys: 96, buffers: 1 });
     for (const limited of [{ ...large, maxComputeInvocationsPerWorkgroup: 128 }, baselineCapabilities])
       for (const tile of attentionTiles(spec, limited, tensorCores)) assert.isAtMost(tile.subgroups, 4);
     const halves = { ...spec, halves: ["qkv", "o"] };
@@ -172,7 +172,7 @@ describe("attention on subgroup matrices", () => {
     assert.equal(bytes(attentionMatrices), 4 * vectors);
     assert.equal(bytes(attentionBackwardMatrices), 3 * vectors);
     const backward = attentionBackwardTiles({ ...spec, rope: true }, large, tensorCores);
-    assert.deepEqual(backward[0], { subgroups: 3, keys: 48, buffers: 2 });
+    assert.deepEqual(backward[0], { subgroups: 4, keys: 48, buffers: 1 });
     assert.isEmpty(attentionBackwardTiles({ ...spec, headDim: 48, rope: true }, large, tensorCores));
     assert.isNotEmpty(attentionBackwardTiles({ ...spec, headDim: 48 }, large, tensorCores));
     assert.isEmpty(attentionTiles({ ...spec, headDim: 24 }, large, tensorCores));
