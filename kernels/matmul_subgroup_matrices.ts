@@ -60,17 +60,17 @@ const PADDING = 1;
 /**
  * Gradients of a mean over many tokens are small numbers, of which f16 keeps fewer digits below 2^-14 and none below
  * 2^-25: the operand that is a gradient is multiplied by this as it is rounded, the sum divided by it. Larger ones than
- * 65504 / 2^12 become infinite, and with them the result.
+ * 65504 / 2^12 become infinite, and with them the result. A gradient that is stored in f16 is stored multiplied.
  */
 export const GRADIENT_SCALE = 2 ** 12;
 
 /** Tiles that this device allows, the default first; none for products that are smaller than one matrix. */
 function matrixTiles(product: Product, matrices: SubgroupMatrices): MatrixTile[] {
-  const { M, N, K, batch, splits, gradient, halves, capabilities } = product;
+  const { M, N, K, batch, splits, halves, capabilities } = product;
   if (M < matrices.M || N < matrices.N || K < matrices.K) return [];
   const { maxComputeInvocationsPerWorkgroup: threads, maxComputeWorkgroupStorageSize: bytes } = capabilities;
   const [square, wide, ...others] = TILES as [MatrixTile, MatrixTile];
-  const small = ["a", "b"].every((matrix) => halves.includes(matrix) && gradient !== matrix);
+  const small = ["a", "b"].every((matrix) => halves.includes(matrix));
   const allowed = [...(small ? [square, wide] : [wide, square]), ...others].filter((tile) => {
     const { threads: wanted, staged } = layoutOf(product, matrices, tile);
     return wanted <= threads && 2 * CHUNK * staged <= bytes;
@@ -184,7 +184,7 @@ function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile, g
   const { workgroups, group } = linearDispatch(name, count, capabilities);
   /** Chunks of f16 are staged as they are. */
   const widthOfOperand = (matrix: "a" | "b", length: number) =>
-    halves.includes(matrix) && gradient !== matrix && length % CHUNK === 0 ? CHUNK : widthOf(length);
+    halves.includes(matrix) && length % CHUNK === 0 ? CHUNK : widthOf(length);
   const widthA = widthOfOperand("a", layout === "tn" ? M : K);
   const widthB = widthOfOperand("b", layout === "nt" ? K : N);
   const widthC = widthOf(N);
@@ -240,7 +240,7 @@ function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile, g
           });
     const parts = (next: string): string[] => (width === CHUNK ? [next] : [`${next}_0`, `${next}_1`]);
     const type = width === CHUNK ? "vec4u" : "vec4f";
-    const scaled = gradient === matrix ? ` * ${literal(GRADIENT_SCALE)}` : "";
+    const scaled = gradient === matrix && !halves.includes(matrix) ? ` * ${literal(GRADIENT_SCALE)}` : "";
     return {
       declare: repeat(Math.ceil(items / threads), (p) =>
         lines(parts(`next_${matrix}${p}`).map((part) => `var ${part} = ${type}();`)),

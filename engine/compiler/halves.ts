@@ -4,6 +4,7 @@
  */
 import { inHalves } from "../../kernels/halves.js";
 import type { Capabilities } from "../../kernels/kernel.js";
+import { GRADIENT_SCALE } from "../../kernels/matmul_subgroup_matrices.js";
 import type { MatmulAttributes } from "../ops/matmul.js";
 import { reshape } from "../ops/view.js";
 import { makeTensor, type Node, type Operation, type Tensor } from "../tensor.js";
@@ -22,20 +23,19 @@ const BINDINGS: Readonly<Record<string, Bindings>> = {
   rmsNormGradient: { inputs: [null, "y"], outputs: [] },
   gatedProduct: { inputs: ["a", "b"], outputs: ["c"] },
   swiglu: { inputs: ["gate_up"], outputs: ["y"] },
-  swigluGradient: { inputs: ["gate_up"], outputs: [] },
+  swigluGradient: { inputs: ["gate_up"], outputs: ["d_gate_up"] },
   attention: { inputs: ["qkv"], outputs: ["o"] },
-  attentionGradient: { inputs: ["qkv", "o"], outputs: [] },
+  attentionGradient: { inputs: ["qkv", "o"], outputs: ["d_qkv"] },
 };
 
-/** Of a product: none where it is computed in f32, or rows are not whole 4-vectors, or the operand is a gradient. */
+/** Of a product: none where it is computed in f32, or rows are not whole 4-vectors. */
 function bindingsOfProduct({ attributes, inputs }: Node, residual: boolean, on: Capabilities): Bindings {
-  const { layout, M, N, K, gradient } = attributes as MatmulAttributes;
+  const { layout, M, N, K } = attributes as MatmulAttributes;
   const bias = inputs.length === 3;
   const product = { ...(attributes as MatmulAttributes), bias, residual, splits: 1, halves: [] };
   const rounded =
     (on.mixedPrecision?.variants({ ...product, name: "product", capabilities: on }) ?? []).length > 0;
-  const named = (name: string, row: number): string | null =>
-    rounded && gradient !== name && row % 4 === 0 ? name : null;
+  const named = (name: string, row: number): string | null => (rounded && row % 4 === 0 ? name : null);
   const addends = [...(bias ? [null] : []), ...(residual ? [named("residual", N)] : [])];
   return {
     inputs: [named("a", layout === "tn" ? M : K), named("b", layout === "nt" ? K : N), ...addends],
@@ -50,6 +50,8 @@ interface Access {
   readonly name: string | null;
   /** A product rounds it to f16 anyway. */
   readonly rounded: boolean;
+  /** As a gradient: multiplied first. */
+  readonly scaled: boolean;
 }
 
 interface Accesses {
@@ -58,10 +60,13 @@ interface Accesses {
 }
 
 function accessesOf({ nodes, elementwise }: Unit, capabilities: Capabilities): Accesses {
+  const [{ attributes }] = nodes as [Node];
+  const gradient = (attributes as Partial<MatmulAttributes> | null)?.gradient;
   const roots = (tensors: readonly Tensor[], names: (i: number) => string | null | undefined): Access[] =>
     tensors.map((t, i) => {
       const name = names(i) ?? null;
-      return { root: rootOf(t), name, rounded: !elementwise && (name === "a" || name === "b") };
+      const rounded = !elementwise && (name === "a" || name === "b");
+      return { root: rootOf(t), name, rounded, scaled: rounded && name === gradient };
     });
   if (elementwise) {
     const members = new Set(nodes);
@@ -153,8 +158,9 @@ const half: Operation<null> = { name: "half", elementwise: "identity" };
 function withCopies(units: readonly Unit[], capabilities: Capabilities): readonly Unit[] {
   const uses = new Map<Tensor, number>();
   for (const unit of units)
-    for (const { root, rounded } of accessesOf(unit, capabilities).reads)
-      if (rounded && root.node.operation.name === "variable") uses.set(root, (uses.get(root) ?? 0) + 1);
+    for (const { root, rounded, scaled } of accessesOf(unit, capabilities).reads)
+      if (rounded && !scaled && root.node.operation.name === "variable")
+        uses.set(root, (uses.get(root) ?? 0) + 1);
   const copies = new Map<Tensor, Tensor>();
   const byShape = new Map<string, Node[]>();
   for (const [root, count] of uses) {
@@ -173,9 +179,10 @@ function withCopies(units: readonly Unit[], capabilities: Capabilities): readonl
   const reading = units.map((unit) => {
     const { reads } = accessesOf(unit, capabilities);
     const [node, ...addition] = unit.nodes as [Node, ...Node[]];
-    if (!reads.some(({ root, rounded }) => rounded && copies.has(root))) return unit;
+    const copied = ({ root, rounded, scaled }: Access) => (rounded && !scaled && copies.get(root)) || null;
+    if (!reads.some(copied)) return unit;
     const inputs = node.inputs.map((t, i) => {
-      const copy = reads[i]!.rounded && copies.get(rootOf(t));
+      const copy = copied(reads[i]!);
       return copy ? reshape(copy, t.shape) : t;
     });
     return { ...unit, nodes: [{ ...node, inputs }, ...addition] };
@@ -184,8 +191,9 @@ function withCopies(units: readonly Unit[], capabilities: Capabilities): readonl
 }
 
 /**
- * A tensor is stored in f16 if it is f32, not kept, not a gradient, its producer can write it so and all who read it can
- * read it so; what elementwise kernels compute also only if a product rounds it anyway.
+ * A tensor is stored in f16 if it is f32, not kept, its producer can write it so and all who read it can read it so; what
+ * elementwise kernels compute also only if a product rounds it anyway, and a gradient only if nobody else reads it than
+ * products that round it: multiplied as they would multiply it, so that they get the same numbers.
  */
 export const chooseHalves: ChooseHalves = (nodes, fused, kept, capabilities) => {
   const gradients = gradientsAmong(nodes);
@@ -195,25 +203,41 @@ export const chooseHalves: ChooseHalves = (nodes, fused, kept, capabilities) => 
   for (const { reads } of accesses.values())
     for (const read of reads) readers.set(read.root, [...(readers.get(read.root) ?? []), read]);
   const halves = new Set<Tensor>();
-  for (const [{ elementwise }, { writes }] of accesses)
+  const scaled = new Set<Tensor>();
+  for (const [{ nodes: members, elementwise }, { writes }] of accesses)
     for (const { root, name } of writes) {
       const reads = readers.get(root) ?? [];
-      const able = name !== null && reads.length > 0 && reads.every((read) => read.name !== null);
-      const wanted = !elementwise || reads.some((read) => read.rounded);
-      if (able && wanted && root.dtype === "f32" && !kept.has(root) && !gradients.has(root.node))
-        halves.add(root);
+      if (name === null || reads.length === 0 || root.dtype !== "f32" || kept.has(root)) continue;
+      if (gradients.has(root.node)) {
+        // Products keep to f32, as they have their own way to write f16.
+        if (BINDINGS[members[0]!.operation.name] && reads.every((read) => read.scaled)) scaled.add(root);
+      } else if (reads.every((read) => read.name !== null && !read.scaled)) {
+        if (!elementwise || reads.some((read) => read.rounded)) halves.add(root);
+      }
     }
   const names = new Map(
     [...accesses].map(([unit, { reads, writes }]) => [
       unit,
-      [...reads, ...writes].flatMap(({ root, name }) => (name && halves.has(root) ? [name] : [])),
+      [
+        ...reads.filter(({ root }) => halves.has(root) || scaled.has(root)),
+        ...writes.filter(({ root }) => halves.has(root)),
+      ].flatMap(({ name }) => name || []),
     ]),
   );
-  return { units, names, adapt: (dispatches, storageOf) => adapted(dispatches, [...halves].map(storageOf)) };
+  return {
+    units,
+    names,
+    adapt: (dispatches, storageOf) =>
+      adapted(dispatches, [...halves, ...scaled].map(storageOf), new Set([...scaled].map(storageOf))),
+  };
 };
 
-/** Half the bytes for these storages, and kernels for them. */
-function adapted(dispatches: readonly PlannedDispatch[], halves: readonly Storage[]): PlannedDispatch[] {
+/** Half the bytes for these storages, and kernels for them; `scaled` are multiplied as they are written. */
+function adapted(
+  dispatches: readonly PlannedDispatch[],
+  halves: readonly Storage[],
+  scaled: ReadonlySet<Storage>,
+): PlannedDispatch[] {
   const stored = new Map<Storage, Storage & { bytes: number }>(
     halves.map((s) => {
       if (s.kind !== "intermediate") throw new Error(`Compiler fault: ${s.kind} in f16.`);
@@ -223,23 +247,24 @@ function adapted(dispatches: readonly PlannedDispatch[], halves: readonly Storag
   return dispatches.map((dispatch) => {
     const { kernel, label, storages } = dispatch;
     const names: string[] = [];
+    const gradients: string[] = [];
     let saved = 0;
     kernel.bindings.forEach(({ name, dtype }, i) => {
       const half = stored.get(storages[i]!);
       if (!half && dtype === "f16") throw new Error(`Compiler fault: ${label} binds f32 as ${name} in f16.`);
       if (!half || dtype === "f16") return;
-      names.push(name);
+      (scaled.has(storages[i]!) ? gradients : names).push(name);
       saved += half.bytes;
     });
     return {
       label,
       storages: storages.map((s) => stored.get(s) ?? s),
       kernel:
-        names.length === 0
+        names.length + gradients.length === 0
           ? kernel
           : {
-              ...inHalves(kernel, names),
-              name: `${kernel.name}_half_${names.join("_")}`,
+              ...inHalves(inHalves(kernel, names), gradients, GRADIENT_SCALE),
+              name: `${kernel.name}_half_${[...names, ...gradients].join("_")}`,
               bytes: kernel.bytes - saved,
             },
     };

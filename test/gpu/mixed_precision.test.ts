@@ -91,7 +91,10 @@ async function check(
   const { layout, M, N, K, batch = 1, gradient, halves = [] } = spec;
   const capabilities = mixed({ ...device.capabilities, ...limits }, matrices);
   const scaled = (data: Float32Array, is: boolean) => (is ? data.map((x) => x * size) : data);
-  const stored = (name: string, data: Float32Array) => (halves.includes(name) ? rounded(data) : data);
+  /** A gradient in f16 is stored multiplied. */
+  const factor = (name: string) => (name === gradient && halves.includes(name) ? GRADIENT_SCALE : 1);
+  const stored = (name: string, data: Float32Array) =>
+    halves.includes(name) ? rounded(data.map((x) => x * factor(name))).map((x) => x / factor(name)) : data;
   const a = stored("a", scaled(random(batch * M * K), gradient === "a"));
   const b = stored("b", scaled(random(batch * K * N), gradient === "b"));
   const bias = random(N);
@@ -123,8 +126,14 @@ async function check(
       .filter(({ dtype }) => dtype === "f16" || dtype === "u32")
       .map((b) => b.name);
     if (of !== emulated) assert.sameMembers(inF16, [...halves], kernel.name);
-    const bound = Object.entries(data).map(([n, x]) => [n, inF16.includes(n) ? packed(x) : x] as const);
-    const { c } = await runKernel(device, kernel, Object.fromEntries(bound));
+    const bound = Object.entries(data).map(
+      ([n, x]) => [n, halves.includes(n) ? x.map((v) => v * factor(n)) : x] as const,
+    );
+    const { c } = await runKernel(
+      device,
+      kernel,
+      Object.fromEntries(bound.map(([n, x]) => [n, inF16.includes(n) ? packed(x) : x])),
+    );
     const result = inF16.includes("c") ? unpacked(c!, value.length) : c!;
     // Two rounded operands; sums in f32 of products that f32 holds; the result rounded where it is stored so.
     const last = inF16.includes("c") ? F16_EPS : 0;
@@ -166,6 +175,8 @@ describe("mixed precision", () => {
         const all = { residual: true, halves: ["a", "b", "residual", "c"] };
         await check(device, { layout, M: 32, N: 48, K: 40, halves: ["a", "b"] }, EMULATED, options);
         await check(device, { layout, M: 24, N: 40, K: 24, ...all }, EMULATED, options);
+        const gradient = { gradient: "a", halves: ["a", "b"], residual: true } as const;
+        await check(device, { layout, M: 24, N: 40, K: 24, ...gradient }, EMULATED, options);
         await check(device, { layout, M: 11, N: 9, K: 10, bias: true, ...all }, EMULATED, options);
       });
       // The largest takes long to compile and differs in nothing but counts.

@@ -57,11 +57,14 @@ export function withoutF16(kernel: Kernel): Kernel {
 }
 
 /**
- * The kernel with f16 in words, two in each, as packing built-ins round it: the same memory. It may store whole 4-vectors,
- * and load these or single numbers.
+ * The kernel with f16 in words, two in each, as packing built-ins round it: the same memory. It may store or load whole
+ * 4-vectors, or single numbers.
  */
 export function inWords(kernel: Kernel): Kernel {
   const names = kernel.bindings.filter((b) => b.dtype === "f16").map((b) => b.name);
+  const single = (name: string): RegExp => new RegExp(`\\b${name}\\[([^\\]]*)\\] = f16\\(`, "g");
+  // Two threads may write the halves of a word.
+  const stores = names.filter((name) => single(name).test(kernel.code));
   const code = names
     .reduce(
       (text, name) =>
@@ -70,14 +73,26 @@ export function inWords(kernel: Kernel): Kernel {
           .replace(
             new RegExp(`f32\\(${name}\\[([^\\]]*)\\]\\)`, "g"),
             `unpack2x16float(${name}[($1) / 2u])[($1) % 2u]`,
+          )
+          .replace(single(name), `store_half_${name}($1, `)
+          .replace(
+            `> ${name}: array<f16`,
+            `> ${name}: array<${stores.includes(name) ? "atomic<u32>" : "u32"}`,
           ),
       kernel.code,
     )
-    .replace(/(> \w+: array<)f16/g, "$1u32")
     .replace(/(> \w+: array<)vec4<f16>/g, "$1vec2u")
     .replaceAll(" = vec4<f16>(", " = packed_halves(");
+  const storesOf = stores.map(
+    (name) => `
+fn store_half_${name}(at: u32, x: f32) {
+  let shift = at % 2u * 16u;
+  atomicAnd(&${name}[at / 2u], 0xffff0000u >> shift);
+  atomicOr(&${name}[at / 2u], (pack2x16float(vec2f(x, 0.0)) & 0xffffu) << shift);
+}`,
+  );
   const functions = `
 fn unpacked_halves(w: vec2u) -> vec4f { return vec4f(unpack2x16float(w.x), unpack2x16float(w.y)); }
 fn packed_halves(x: vec4f) -> vec2u { return vec2u(pack2x16float(x.xy), pack2x16float(x.zw)); }`;
-  return { ...kernel, name: `${kernel.name}_in_words`, code: code + functions };
+  return { ...kernel, name: `${kernel.name}_in_words`, code: [code, functions, ...storesOf].join("\n") };
 }
