@@ -1,5 +1,6 @@
 /** What this adapter can do at most, measured by kernels that do nothing else; each result is checked. */
 import { STORAGE_USAGE, type Device } from "../../engine/device.js";
+import { subgroupMatrices, type SubgroupMatrices } from "../../engine/mixed_precision.js";
 import { typedArray } from "../../engine/run_kernel.js";
 import type { Binding, Kernel } from "../../kernels/index.js";
 import { WrongResultError } from "./kernel_case.js";
@@ -14,6 +15,8 @@ export interface Ceilings {
   readonly fmaF32: number;
   /** Fused multiply-adds on f16, where there is shader-f16. */
   readonly fmaF16: number | null;
+  /** Products of f16 subgroup matrices with f32 sums, in GFLOP/s, where the device multiplies in mixed precision. */
+  readonly matrices?: number;
   /** A copy through a shader, in GB/s, read and write counted. */
   readonly copy: number;
   /** Bytes that were copied each way: larger than most caches. */
@@ -65,6 +68,72 @@ x[id.x] = vec4f(total) / ${chains}.0;
     flops: 2 * 4 * chains * FMA_ROUNDS * threads,
     bytes: 4 * (2 + 8 * threads),
   };
+}
+
+/** Products of a subgroup in a row, on as many results as are multiplied in a tile of a matmul. */
+const MATRIX_SIDE = 4;
+
+/**
+ * c += a b with matrices of ones that stay in registers, `rounds` times on 16 results that do not depend on each other. All
+ * subgroups write the same. Bindings: ones [M K / 2 or more] in f16, c [16, M, N].
+ */
+function matrixKernel(
+  { M, N, K, subgroupSize }: SubgroupMatrices,
+  subgroups: number,
+  rounds: number,
+  maxGroups: number,
+): Kernel {
+  const each = (line: (i: number, j: number) => string): string =>
+    Array.from({ length: MATRIX_SIDE ** 2 }, (_, n) =>
+      line(n % MATRIX_SIDE, Math.floor(n / MATRIX_SIDE)),
+    ).join("\n");
+  const operands = (name: string, type: string, side: number): string =>
+    Array.from(
+      { length: MATRIX_SIDE },
+      (_, i) => `let ${name}${i} = subgroupMatrixLoad<${type}, row_major>(&ones, ${i}u, ${side / 8}u);`,
+    ).join("\n");
+  const groups = Math.ceil(subgroups / 4);
+  const code = `enable f16;
+enable subgroups;
+enable chromium_experimental_subgroup_matrix;
+@group(0) @binding(0) var<storage, read> ones: array<vec4u>;
+@group(0) @binding(1) var<storage, read_write> c: array<vec4f>;
+@compute @workgroup_size(${4 * subgroupSize})
+fn main() {
+${operands("a", `subgroup_matrix_left<f16, ${K}, ${M}>`, K)}
+${operands("b", `subgroup_matrix_right<f16, ${N}, ${K}>`, N)}
+${each((i, j) => `var c${i}_${j} = subgroup_matrix_result<f32, ${N}, ${M}>();`)}
+for (var round = 0u; round < ${rounds}u; round++) {
+${each((i, j) => `c${i}_${j} = subgroupMatrixMultiplyAccumulate(a${i}, b${j}, c${i}_${j});`)}
+}
+${each((i, j) => `subgroupMatrixStore<row_major>(&c, ${((i * MATRIX_SIDE + j) * M * N) / 4}u, c${i}_${j}, ${N / 4}u);`)}
+}`;
+  return {
+    name: `matrices_f16_${M}x${N}x${K}`,
+    code,
+    bindings: [{ ...binding("ones", "read"), dtype: "f16" }, binding("c", "read_write")],
+    workgroups: [Math.min(groups, maxGroups), 1, 1],
+    flops: 2 * M * N * K * MATRIX_SIDE ** 2 * rounds * 4 * Math.min(groups, maxGroups),
+    bytes: 0,
+  };
+}
+
+async function matrixCeiling(device: Device, stopwatch: Stopwatch, effort: Effort): Promise<number> {
+  const matrices = subgroupMatrices(device);
+  const { M, N, K } = matrices;
+  const { software, maxComputeWorkgroupsPerDimension } = device.capabilities;
+  const [subgroups, rounds] = software ? [16, 8] : [4096, 512];
+  const ones = new Uint32Array(M * K + K * N + 16 * MATRIX_SIDE).fill(0x3c003c00);
+  const kernel = matrixKernel(matrices, subgroups, rounds, maxComputeWorkgroupsPerDimension);
+  const one = await launch(device, kernel, { ones, c: new Float32Array(MATRIX_SIDE ** 2 * M * N) });
+  try {
+    const wrong = (await one.read())["c"]!.findIndex((value) => value !== rounds * K);
+    if (wrong >= 0) throw new WrongResultError(`${kernel.name}: c[${wrong}] is not ${rounds * K}.`);
+    const [timing] = await sampleInterleaved(stopwatch, [one.encode], effort);
+    return kernel.flops / timing!.median / 1e6;
+  } finally {
+    one.destroy();
+  }
 }
 
 function copyKernel(vectors: number, maxGroups: number): Kernel {
@@ -136,6 +205,7 @@ export async function measureCeilings(
     return {
       fmaF32: await fmaCeiling(device, stopwatch, effort, "f32", threads),
       fmaF16: capabilities.shaderF16 ? await fmaCeiling(device, stopwatch, effort, "f16", threads) : null,
+      ...(capabilities.mixedPrecision && { matrices: await matrixCeiling(device, stopwatch, effort) }),
       copy: copy.kernel.bytes / timing!.median / 1e6,
       copyBytes,
       ...(await dispatchCeilings(device, stopwatch, effort)),

@@ -3,15 +3,16 @@ import type { Kernel } from "../../kernels/index.js";
 import type { Ceilings } from "./ceilings.js";
 import type { Timing } from "./sampling.js";
 
-/** Work as a kernel counts it. */
-export type Work = Pick<Kernel, "flops" | "bytes">;
+/** Work as a kernel counts it, and the kernel's text where it is one. */
+export type Work = Pick<Kernel, "flops" | "bytes"> & Partial<Pick<Kernel, "code">>;
 
-/** Least time in ms for work on this roofline, and which ceiling sets it. */
+/** Least time in ms for work on this roofline, and which ceiling sets it. What multiplies matrices stands below theirs. */
 export function roofline(
   ceilings: Ceilings,
-  { flops, bytes }: Work,
+  { flops, bytes, code }: Work,
 ): { ms: number; bound: "arithmetic" | "memory" } {
-  const arithmetic = flops / ceilings.fmaF32 / 1e6;
+  const onMatrices = code?.includes("subgroupMatrixMultiplyAccumulate");
+  const arithmetic = flops / ((onMatrices && ceilings.matrices) || ceilings.fmaF32) / 1e6;
   const memory = bytes / ceilings.copy / 1e6;
   return arithmetic > memory ? { ms: arithmetic, bound: "arithmetic" } : { ms: memory, bound: "memory" };
 }
@@ -27,12 +28,9 @@ export function estimateSeconds(ceilings: Ceilings, { flops, bytes }: Work): num
 }
 
 /** A timing with the rates that follow from it. */
-export function rates(
-  ceilings: Ceilings,
-  { flops, bytes }: Work,
-  { n, median, p10, p90, clock, wall, repeats }: Timing,
-) {
-  const least = roofline(ceilings, { flops, bytes });
+export function rates(ceilings: Ceilings, work: Work, { n, median, p10, p90, clock, wall, repeats }: Timing) {
+  const { flops, bytes } = work;
+  const least = roofline(ceilings, work);
   return {
     n,
     ms: median,

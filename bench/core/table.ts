@@ -92,6 +92,7 @@ export function ceilingRows(c: Ceilings): string[] {
       "fused multiply-add f16",
       c.fmaF16 === null ? "no shader-f16 on this adapter" : `${number(c.fmaF16)} GFLOP/s`,
     ],
+    ...(c.matrices ? [["f16 matrices, f32 sums", `${number(c.matrices)} GFLOP/s`] as [string, string]] : []),
     ["copy", `${number(c.copy)} GB/s (${c.copyBytes / 2 ** 20} MiB each way, read + write)`],
     ["empty dispatch in a pass", `${number(c.dispatch)} us`],
     ["dependent dispatch in a pass", `${number(c.dependentDispatch)} us`],
