@@ -6,7 +6,7 @@
  *   tn: c = a^T b    a [K, M], b [K, N]        (dW = dY^T X)
  *
  * A bias [N] and a residual [M, N] may be added as c is written. Every element of c, or of each share of k, sums over k
- * in ascending order by one thread, in every variant. A software adapter, which pays for memory accesses and barriers, keeps a
+ * in ascending order by one thread, in every variant in f32. A software adapter, which pays for memory accesses and barriers, keeps a
  * tile of c in the variables of each thread (`matmul_registers.ts`, variants `r8x8`, `r16x8_4N`); a GPU stages tiles
  * of a and b in workgroup memory (`gpu/matmul_tiles.ts`, variants `t64x64x8_r4x4`).
  */

@@ -169,7 +169,7 @@ function layoutOf(
  * of the values that belong to them in turn
  */
 function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile, gated = false): Variant {
-  const { name, layout, M, N, K, gradient, residual, halves, capabilities } = product;
+  const { name, layout, M, N, K, splits, gradient, residual, halves, capabilities } = product;
   const { subgroupSize } = matrices;
   const layoutOfTile = layoutOf(product, matrices, tile, gated);
   const { rows, columns, depth, alongKA, alongKB, strideA, strideB, stagedA, staged } = layoutOfTile;
@@ -193,14 +193,23 @@ function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile, g
     inChunks.some((matrix) => matrix === b.name) ? ({ ...b, dtype: "f16", width: CHUNK } as const) : b,
   );
 
+  const [tilesN, steps] = [Math.ceil(N / columns), K / depth];
+  /**
+   * Neighbouring workgroups share rows of a: where they are many, each begins at another k, so that they do not all wait for
+   * the same part of it. Sums then begin there too.
+   */
+  const rotated = tilesN >= 8 && splits === 1 && Number.isInteger(steps);
+  const k = rotated ? "k_rotated" : "k0";
+  const rotation = rotated && `let k_rotated = (k0 + first_k) % ${K}u;`;
+
   /** A thread's share of a tile: chunk `next` of it, from memory to registers, then to the tile. */
   const share = (matrix: "a" | "b") => {
     const [alongK, size, extent, width, stride] =
       matrix === "a" ? [alongKA, M, rows, widthA, strideA] : [alongKB, N, columns, widthB, strideB];
     const first = matrix === "a" ? "m0" : "n0";
     const [length, outerStart, outerLimit, innerStart, innerLimit, outerExtent] = alongK
-      ? [depth, first, size, "k0", K, extent]
-      : [extent, "k0", K, first, size, depth];
+      ? [depth, first, size, k, K, extent]
+      : [extent, k, K, first, size, depth];
     const chunks = length / CHUNK;
     const items = outerExtent * chunks;
     const at = `(ab_slice * ${outerLimit}u + outer) * ${innerLimit / width}u + inner${width > 1 ? ` / ${width}u` : ""}`;
@@ -263,7 +272,7 @@ function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile, g
   };
   const a = share("a");
   const b = share("b");
-  const load = lines(a.load, b.load);
+  const load = lines(rotated && "{", rotation, a.load, b.load, rotated && "}");
   const stage = lines(a.stage, b.stage);
   const left = `subgroup_matrix_left<f16, ${matrices.K}, ${matrices.M}>`;
   const right = `subgroup_matrix_right<f16, ${matrices.N}, ${matrices.K}>`;
@@ -355,6 +364,7 @@ function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile, g
       : `${result}()`;
   const body = lines(
     prologue(group),
+    rotated && `let first_k = group % ${tilesN}u * ${steps}u / ${tilesN}u * ${depth}u;`,
     `let subgroup = lane / ${subgroupSize}u;`,
     !whole && `let thread = lane % ${subgroupSize}u;`,
     `let first_row = subgroup / ${tile.subgroupColumns}u * ${tile.rows * matrices.M}u;`,

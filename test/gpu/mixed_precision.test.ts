@@ -161,6 +161,12 @@ describe("mixed precision", () => {
         const added = { residual: true, gradient: "b" } as const;
         await check(device, { layout, M: 16, N: 32, K: 9, batch: 2, ...added }, EMULATED, options);
       });
+      it(`${layout} begins at another k in every one of many tiles${others}`, async () => {
+        const device = await testDevice();
+        const options = { of: emulated, variants: smallest };
+        await check(device, { layout, M: 16, N: 136, K: 48 }, EMULATED, options);
+        await check(device, { layout, M: 24, N: 144, K: 16, halves: ["a", "b"] }, EMULATED, options);
+      });
       it(`${layout} takes a batch, a bias, a residual and a gradient${others}`, async () => {
         const device = await testDevice();
         const options = { of: emulated, variants: smallest, maxComputeWorkgroupsPerDimension: 5 };
