@@ -12,6 +12,7 @@
  */
 import { KernelError, requireBindable, requirePositive, type Capabilities, type Kernel } from "./kernel.js";
 import {
+  productOf,
   shareOf,
   type MatmulLayout,
   type MatmulSpec,
@@ -21,7 +22,7 @@ import {
 import { registers, registerTiles } from "./matmul_registers.js";
 import { bindingsOf } from "./wgsl.js";
 
-export type { MatmulLayout, MatmulSpec } from "./matmul_product.js";
+export { matmulName, type MatmulLayout, type MatmulSpec } from "./matmul_product.js";
 
 /**
  * Bindings: a, b, (bias [N]), (residual [batch, M, N]), c [batch, M, N]; all f32, or f16 where `halves` says so.
@@ -33,11 +34,7 @@ export function matmul(spec: MatmulSpec, capabilities: Capabilities): Kernel {
   const { name, M, N, K, batch, splits, bias, residual } = product;
   requirePositive(name, { M, N, K, batch, splits });
   if (splits > 1 && (batch > 1 || bias || residual || Math.ceil(K / shareOf(product)) !== splits))
-    throw new KernelError(
-      name,
-      `${splits} splits`,
-      "as many as have work, without a batch, bias or residual",
-    );
+    throw new KernelError(name, `${splits} splits`, "one a share, no batch, bias or residual");
   const results = batch * M * N;
   const sizes = { a: batch * M * K, b: batch * K * N, bias: N, residual: results, c: splits * results };
   requireBindable(name, sizes, capabilities);
@@ -74,16 +71,6 @@ export function matmulVariants(spec: MatmulSpec, capabilities: Capabilities): st
   return variantsOf(productOf(spec, capabilities)).map((v) => v.name);
 }
 
-/** Name of a matmul without its variant: the key of `Capabilities.choices`. */
-export function matmulName(spec: MatmulSpec): string {
-  const { layout, M, N, K, batch = 1, splits = 1, bias, residual, halves = [] } = spec;
-  const split = splits > 1 && `split${splits}`;
-  const stored = halves.length > 0 && `half_${halves.join("_")}`;
-  const size = `${batch > 1 ? `${batch}x` : ""}${M}x${N}x${K}`;
-  const parts = ["matmul", layout, bias && "bias", residual && "residual", split, stored, size];
-  return parts.filter(Boolean).join("_");
-}
-
 /** The spec of a matmul kernel, by its name with or without a variant; null for names of other kernels. */
 export function matmulSpec(name: string): Required<Omit<MatmulSpec, "gradient">> | null {
   const match =
@@ -96,21 +83,6 @@ export function matmulSpec(name: string): Required<Omit<MatmulSpec, "gradient">>
     layout: layout as MatmulLayout,
     ...{ M: Number(M), N: Number(N), K: Number(K), batch: Number(batch), splits: Number(splits) },
     ...{ bias: bias !== undefined, residual: residual !== undefined, halves: halves?.split("_") ?? [] },
-  };
-}
-
-/** The spec with its defaults, as variants take it. */
-export function productOf(spec: MatmulSpec, capabilities: Capabilities): Product {
-  return {
-    batch: 1,
-    splits: 1,
-    bias: false,
-    residual: false,
-    gradient: null,
-    halves: [],
-    ...spec,
-    name: matmulName(spec),
-    capabilities,
   };
 }
 

@@ -35,6 +35,31 @@ export interface Product extends Required<MatmulSpec> {
   readonly capabilities: Capabilities;
 }
 
+/** Name of a matmul without its variant: the key of `Capabilities.choices`. */
+export function matmulName(spec: MatmulSpec): string {
+  const { layout, M, N, K, batch = 1, splits = 1, bias, residual, halves = [] } = spec;
+  const split = splits > 1 && `split${splits}`;
+  const stored = halves.length > 0 && `half_${halves.join("_")}`;
+  const size = `${batch > 1 ? `${batch}x` : ""}${M}x${N}x${K}`;
+  const parts = ["matmul", layout, bias && "bias", residual && "residual", split, stored, size];
+  return parts.filter(Boolean).join("_");
+}
+
+/** The spec with its defaults, as variants take it. */
+export function productOf(spec: MatmulSpec, capabilities: Capabilities): Product {
+  return {
+    batch: 1,
+    splits: 1,
+    bias: false,
+    residual: false,
+    gradient: null,
+    halves: [],
+    ...spec,
+    name: matmulName(spec),
+    capabilities,
+  };
+}
+
 /** What a variant decides. */
 export interface Variant extends Pick<Kernel, "code" | "workgroups"> {
   readonly bindings: readonly ShaderBinding[];

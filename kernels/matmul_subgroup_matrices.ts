@@ -7,13 +7,13 @@
  */
 import { inHalves } from "./halves.js";
 import { KernelError, type Capabilities, type Kernel } from "./kernel.js";
-import { productOf } from "./matmul.js";
 import {
   addends,
   ENOUGH_WORKGROUPS,
   guarded,
   inVectors,
   productBindings,
+  productOf,
   tilePlace,
   widthOf,
   type NamedVariant,
