@@ -96,7 +96,7 @@ async function checkAttention(
   capabilities: Capabilities & { readonly mixedPrecision: Required<MixedPrecision> },
   matrices: SubgroupMatrices,
 ): Promise<void> {
-  const [S, D, heads] = [2 * matrices.M + 3, 32, 2];
+  const [S, D, heads] = [2 * matrices.M + 3, 16, 2];
   const spec: AttentionSpec = { batch: 1, length: S, heads, headDim: D };
   const { attention, attentionBackward } = capabilities.mixedPrecision;
   const [forward, backward] = [attention(spec, capabilities), attentionBackward(spec, capabilities)];

@@ -3,11 +3,9 @@
  * workgroup memory; scores, their softmax and all sums are f32. The formulas are in attention.ts. With rope, queries and
  * keys are turned in f32 as in rope.ts before they are rounded.
  *
- * A workgroup has a block of the queries of one (batch, head), M to a subgroup. Queries, keys, values, and what passes between
- * matrices and threads take turns in one region of workgroup memory, so that several workgroups share a processor and one
- * computes while others wait. The language does not tell where a thread finds the elements of a matrix: results go through
- * the region a few columns at a time to the threads that own their rows, and probabilities back as chunks of 8 numbers.
- * Positions past the end compute along as zeros and are not stored, so that control flow is uniform.
+ * A workgroup has a block of the queries of one (batch, head), M to a subgroup. The language does not tell where a thread
+ * finds the elements of a matrix: results go through workgroup memory, `exchange`, a few columns at a time, to the threads that
+ * own their rows. Positions past the end compute along as zeros and are not stored, so that control flow is uniform.
  */
 import {
   forwardWork,
@@ -26,204 +24,66 @@ export interface AttentionTile {
   readonly subgroups: number;
   /** Keys that are staged at a time. */
   readonly keys: number;
-  /** Results that pass from matrices to threads at a time, in units of `columnsOf` columns. */
-  readonly units: number;
+  /** 2 where results of the next columns may be stored while those before are read, which saves barriers; else 1. */
+  readonly buffers: 1 | 2;
 }
 
-/** Numbers of a chunk: 16 bytes in f16. */
-export const CHUNK = 8;
-/** Numbers of scores and sums of values that a thread keeps in registers, besides matrices and what is on its way. */
-const MOST_NUMBERS = 64;
-/**
- * Workgroup memory of a processor that workgroups share, and what each takes besides its own. An H100's driver gives 48 KB in all:
- * there a workgroup of 20 KB had one neighbour, and of 25 KB none.
- */
-const SHARED_MEMORY = 49152;
-const RESERVED = 1024;
+/** Elements between the ends of staged rows, which spread rows over the banks of the memory. */
+export const PADDING = 8;
+/** Numbers of scores and sums of values that a thread keeps in registers. */
+const MOST_NUMBERS = 96;
 
-/** How a subgroup's threads share the rows of a matrix. */
-export function sharing({ M, N, K, subgroupSize }: SubgroupMatrices) {
+/** How a subgroup's threads share the rows of a matrix, and how many columns go through `exchange` at a time. */
+export function sharing({ M, N, subgroupSize }: SubgroupMatrices) {
   const threadsPerRow = Math.max(1, subgroupSize / M);
-  const columns = N * Math.ceil(Math.max(CHUNK * threadsPerRow, K) / N);
+  const columns = N * Math.max(1, Math.ceil((4 * threadsPerRow) / N));
   return {
     threadsPerRow,
     rowsPerThread: Math.max(1, M / subgroupSize),
-    /** Of a unit: what passes from matrices to threads is whole units. */
     columns,
-    /** Chunks of a unit that a thread has of each of its rows. */
-    chunks: columns / CHUNK / threadsPerRow,
+    /** 4-vectors that a thread has of each of its rows. */
+    quads: columns / 4 / threadsPerRow,
   };
 }
 
-/** Chunks from a staged row to the next, an odd number of which spreads neighbouring rows over the banks of the memory. */
-export const strideOf = (numbers: number): number => numbers / CHUNK + 1;
-/** The same of results in f32, by 4-vectors: 8 numbers more than whole units. */
-export const strideOfResults = (matrices: SubgroupMatrices, units: number): number =>
-  (units * sharing(matrices).columns) / 4 + 2;
-
-/** Of products: left matrices by name, and vectors in the region of workgroup memory. */
-interface Operands {
-  readonly lefts: string;
-  readonly depth: number;
-  readonly stride: number;
-  readonly columns: boolean;
-  readonly start?: number;
-}
-
-/** Text for what passes through `tile` between a subgroup's matrices and the threads that own their rows, `units` at a time. */
-export function passing(matrices: SubgroupMatrices, units: number) {
-  const { threadsPerRow, rowsPerThread, columns, chunks } = sharing(matrices);
-  const { M, N, K } = matrices;
-  const stride = strideOfResults(matrices, units);
-  const eachOwn = (text: (r: number) => string): string => repeat(rowsPerThread, text);
-  const eachChunk = (text: (u: number) => string): string => repeat(chunks, text);
-  const left = `subgroup_matrix_left<f16, ${K}, ${M}>`;
-  /** The chunk's place in a row of chunks. */
-  const chunkOf = (unit: number, u: number): string =>
-    `${(unit * columns) / CHUNK + u * threadsPerRow}u + part`;
-  /** Words of a chunk whose quads were taken as `quads` gives them. */
-  const inOrder = (words: string): string => (threadsPerRow > 1 ? `in_order(odd, ${words})` : words);
-  /** The subgroup's rows in the region, as matrices `${prefix}${first}` and so on. */
-  const lefts = (
-    prefix: string,
-    { first = 0, count, stride }: { first?: number; count: number; stride: number },
-  ): string =>
-    repeat(
-      count,
-      (k) =>
-        `let ${prefix}${first + k} = subgroupMatrixLoad<${left}, row_major>(&tile, first_row * ${stride}u + ${(k * K) / CHUNK}u, ${stride}u);`,
-    );
+/** Text for results on their way through slots of `exchange`, of `size` 4-vectors each, to the threads that own their rows. */
+export function exchanging(matrices: SubgroupMatrices, size: number) {
+  const { threadsPerRow, rowsPerThread, columns, quads } = sharing(matrices);
   return {
-    /** Of threads, after `places`. Odd parts take the second quad of a chunk first, so that neighbours share no bank. */
-    places: lines(
-      `let corner = first_row * ${stride}u;`,
-      "let odd = part % 2u;",
-      `let quad_0 = own * ${stride}u + 2u * part + odd;`,
-      `let quad_1 = own * ${stride}u + 2u * part + 1u - odd;`,
-      `let column_0 = part * ${CHUNK}u + 4u * odd;`,
-      `let column_1 = part * ${CHUNK}u + 4u - 4u * odd;`,
-    ),
-    /**
-     * Passes `count` units of matrices `${prefix}${n}`; `use(r, unit, u, quads)` takes the two quads of a chunk. Begins with a
-     * barrier, for the region may be in use.
-     */
-    pass(
-      prefix: string,
-      count: number,
-      use: (r: number, unit: number, u: number, quads: readonly [string, string]) => string,
-    ): string {
-      return repeat(Math.ceil(count / units), (round) => {
-        const first = round * units;
-        const now = Math.min(units, count - first);
-        const wide = columns / N;
-        return lines(
-          "workgroupBarrier();",
-          repeat(
-            now * wide,
-            (n) =>
-              `subgroupMatrixStore<row_major>(&tile, corner + ${(n * N) / 4}u, ${prefix}${first * wide + n}, ${stride}u);`,
-          ),
-          "workgroupBarrier();",
-          eachOwn((r) =>
-            repeat(now, (unit) =>
-              eachChunk((u) => {
-                const at = r * stride + (unit * columns) / 4 + u * 2 * threadsPerRow;
-                const quad = (q: number): string => `bitcast<vec4f>(tile[quad_${q} + ${at}u])`;
-                return use(r, first + unit, u, [quad(0), quad(1)]);
-              }),
-            ),
-          ),
-        );
-      });
-    },
-    /** Columns of quad q of a chunk: the first of the four. */
-    columnOf: (unit: number, u: number, q: number): string =>
-      `${unit * columns + u * CHUNK * threadsPerRow}u + column_${q}`,
-    chunkOf,
-    inOrder,
-    /**
-     * Passes back `count` units of chunks, in f16 as `rounded` took the quads: to matrices `${prefix}${k}`, `most` units at a time.
-     * Begins with a barrier.
-     */
-    passBack(
-      prefix: string,
-      { count, most }: { count: number; most: number },
-      words: (r: number, unit: number, u: number) => string,
-    ): string {
-      return repeat(Math.ceil(count / most), (part) => {
-        const first = part * most;
-        const now = Math.min(most, count - first);
-        const stride = strideOf(now * columns);
-        const perUnit = columns / K;
-        return lines(
-          "workgroupBarrier();",
-          eachOwn((r) =>
-            repeat(now, (unit) =>
-              eachChunk(
-                (u) =>
-                  `tile[(own + ${r}u) * ${stride}u + ${chunkOf(unit, u)}] = ${inOrder(words(r, first + unit, u))};`,
-              ),
-            ),
-          ),
-          "workgroupBarrier();",
-          lefts(prefix, { first: first * perUnit, count: now * perUnit, stride }),
-        );
-      });
-    },
-    lefts,
-    eachOwn,
-    eachChunk,
-    matricesOf: (count: number): number => (count * columns) / N,
-    left,
-    /**
-     * Adds to `count` matrices `${prefix}${n}` the products of `depth` matrices `${lefts}${k}` with what the region has from
-     * `start` on: vectors that are the columns of right matrices, or else their rows.
-     */
-    multiply(prefix: string, count: number, { lefts, depth, stride, columns, start = 0 }: Operands): string {
-      return repeat(count, (n) =>
-        repeat(depth, (k) => {
-          const at = start + (columns ? n * N * stride + (k * K) / CHUNK : k * K * stride + (n * N) / CHUNK);
-          return `${prefix}${n} = subgroupMatrixMultiplyAccumulate(${lefts}${k}, subgroupMatrixLoad<subgroup_matrix_right<f16, ${N}, ${K}>, ${columns ? "col" : "row"}_major>(&tile, ${at}u, ${stride}u), ${prefix}${n});`;
-        }),
-      );
-    },
-    declare: (prefix: string, count: number): string =>
-      repeat(count, (n) => `var ${prefix}${n} = subgroup_matrix_result<f32, ${N}, ${M}>();`),
+    /** Matrix n of a slot's columns. */
+    storeColumns: (slot: number, n: number, name: string): string =>
+      `subgroupMatrixStore<row_major>(&exchange, corner + ${slot * size + (n * matrices.N) / 4}u, ${name}, ${columns / 4}u);`,
+    /** 4-vector u of the thread's row r. */
+    ownQuad: (slot: number, r: number, u: number): string =>
+      `exchange[own_corner + ${slot * size + (r * columns) / 4 + u * threadsPerRow}u]`,
+    /** Its place in the row, where the slot has the columns of a chunk. */
+    quadAt: (chunk: number, u: number): string => `part + ${(chunk * columns) / 4 + u * threadsPerRow}u`,
+    eachOwn: (text: (r: number) => string): string => repeat(rowsPerThread, text),
+    eachQuad: (text: (u: number) => string): string => repeat(quads, text),
   };
 }
 
-/** Functions of WGSL that staging and passing call. */
-export const FUNCTIONS = lines(
-  "fn rounded(x: vec4f, y: vec4f) -> vec4u {",
-  "return vec4u(pack2x16float(x.xy), pack2x16float(x.zw), pack2x16float(y.xy), pack2x16float(y.zw));",
-  "}",
-  "fn in_order(odd: u32, words: vec4u) -> vec4u { return select(words, words.zwxy, odd == 1u); }",
-  "fn first_quad(words: vec4u) -> vec4f { return vec4f(unpack2x16float(words.x), unpack2x16float(words.y)); }",
-  "fn second_quad(words: vec4u) -> vec4f { return vec4f(unpack2x16float(words.z), unpack2x16float(words.w)); }",
-);
-
-/** Sizes of a tile, in chunks. */
+/** Bytes of workgroup memory: of `tile`, where queries, keys and probabilities take turns beside values, and `exchange`. */
 function memoryOf(
   { headDim }: AttentionSpec,
   matrices: SubgroupMatrices,
-  { subgroups, keys, units }: AttentionTile,
+  { subgroups, keys, buffers }: AttentionTile,
 ) {
   const { columns } = sharing(matrices);
   const rows = subgroups * matrices.M;
-  const stride = strideOf(headDim);
-  const least = Math.max(Math.max(rows, keys) * stride, rows * strideOfResults(matrices, units));
-  const keyUnits = keys / columns;
-  const fits = (parts: number) => rows * strideOf(Math.ceil(keyUnits / parts) * columns) <= least;
-  /** Parts in which probabilities pass. */
-  let parts = 1;
-  while (parts < keyUnits && !fits(parts)) parts++;
-  const probabilities = Math.ceil(keyUnits / parts);
-  const staged = Math.max(least, rows * strideOf(probabilities * columns));
-  const rounds = Math.ceil(keyUnits / units) + parts + Math.ceil(headDim / columns / units);
-  return { rows, stride, staged, probabilities, bytes: 2 * CHUNK * staged, barriers: 5 + 2 * rounds };
+  /** Counted in 4-vectors. */
+  const stride = (headDim + PADDING) / 4;
+  const strideP = (keys + PADDING) / 4;
+  const values = Math.max(rows * stride, keys * stride, rows * strideP);
+  const exchanged = (rows * columns) / 4;
+  const staged = values + keys * stride;
+  return {
+    ...{ rows, stride, strideP, values, staged, exchanged },
+    bytes: 8 * staged + 16 * exchanged * buffers,
+  };
 }
 
-/** Tiles that the device allows, the preferred first; none where matrices do not divide head vectors. */
+/** Tiles that the device allows, the fastest first; none where matrices do not divide head vectors. */
 export function attentionTiles(
   spec: AttentionSpec,
   capabilities: Capabilities,
@@ -232,22 +92,26 @@ export function attentionTiles(
   const { length, headDim } = spec;
   const { threadsPerRow, rowsPerThread } = sharing(matrices);
   return tilesOf(spec, capabilities, matrices, (tile) => ({
-    ...memoryOf(spec, matrices, tile),
+    bytes: memoryOf(spec, matrices, tile).bytes,
     numbers: (rowsPerThread * (tile.keys + (length > tile.keys ? headDim : 0))) / threadsPerRow,
   }));
 }
 
-/** Tiles by what `measure` says of them: bytes of workgroup memory, barriers, and numbers that a thread keeps in registers. */
+/**
+ * Tiles by what `measure` says of them: bytes of workgroup memory, and numbers that a thread keeps in registers. Each count
+ * of subgroups comes with the most keys that fit.
+ */
 export function tilesOf(
   { length, headDim }: AttentionSpec,
   { software, maxComputeWorkgroupStorageSize, maxComputeInvocationsPerWorkgroup }: Capabilities,
   matrices: SubgroupMatrices,
-  measure: (tile: AttentionTile) => { bytes: number; numbers: number; barriers: number },
+  measure: (tile: AttentionTile) => { bytes: number; numbers: number },
 ): AttentionTile[] {
   const { M, N, K, component, subgroupSize } = matrices;
   const { columns } = sharing(matrices);
-  if (component !== "f16" || M % CHUNK || N % CHUNK || K % CHUNK || headDim % 16 || headDim > 128) return [];
-  if (columns % K || headDim % columns) return [];
+  if (component !== "f16" || M % 4 || N % 4 || K % 4 || headDim % 16 || headDim > 128) return [];
+  if (headDim % K || headDim % columns) return [];
+  const unit = Math.max(columns, K);
   const found: { tile: AttentionTile; cost: number }[] = [];
   // Every subgroup and every key makes text that a CPU takes long to compile.
   const subgroupsMost = Math.min(
@@ -256,25 +120,21 @@ export function tilesOf(
   );
   const numbersMost = software ? 16 : MOST_NUMBERS;
   for (let subgroups = 1; subgroups <= subgroupsMost; subgroups++)
-    for (let keys = columns * Math.ceil(length / columns); keys > 0;) {
+    for (let keys = unit * Math.ceil(length / unit); keys > 0;) {
       const tiles = Math.ceil(length / keys);
-      const fitting = Array.from({ length: Math.max(keys, headDim) / columns }, (_, i) => {
-        const tile = { subgroups, keys, units: i + 1 };
-        return { tile, ...measure(tile) };
-      }).filter(({ bytes }) => bytes <= maxComputeWorkgroupStorageSize);
-      if (fitting[0] && (fitting[0].numbers <= numbersMost || keys === columns)) {
-        // A workgroup mostly waits at barriers, and those that share a processor wait side by side.
+      const fitting = ([2, 1] as const)
+        .map((buffers) => ({ subgroups, keys, buffers }))
+        .find((tile) => measure(tile).bytes <= maxComputeWorkgroupStorageSize);
+      if (fitting && (measure(fitting).numbers <= numbersMost || keys === unit)) {
+        // A workgroup has a processor to itself and mostly waits: a tile of keys takes about as long for many subgroups as
+        // for few. Puts 20 tiles of lengths 82 and 900 in the order that an H100 does, but for one pair.
         const blocks = Math.ceil(length / (subgroups * M));
-        for (const { tile, bytes, barriers } of fitting) {
-          const neighbours = Math.min(3, Math.max(1, Math.floor(SHARED_MEMORY / (bytes + RESERVED))));
-          const cost = blocks * tiles * (4 * barriers + keys) * (1 + 2 / subgroups);
-          found.push({ tile, cost: cost / neighbours });
-        }
+        found.push({ tile: fitting, cost: blocks * tiles * (25 + keys) * (1 + 2 / subgroups) });
         break;
       }
       // Tiles of one size as far as whole units allow.
-      const more = Math.ceil(length / (keys - columns));
-      keys = Math.min(keys - columns, columns * Math.ceil(length / more / columns));
+      const more = Math.ceil(length / (keys - unit));
+      keys = Math.min(keys - unit, unit * Math.ceil(length / more / unit));
     }
   return found.sort((a, b) => a.cost - b.cost).map(({ tile }) => tile);
 }
@@ -289,12 +149,10 @@ export function attentionMatrices(
   requireAttention(spec, capabilities);
   const { batch, length, heads, headDim, causal = false } = spec;
   if (!tile) throw noTile("attention", spec, matrices);
-  const { K, subgroupSize } = matrices;
-  const { keys, subgroups, units } = tile;
-  const { rows, stride, staged, probabilities } = memoryOf(spec, matrices, tile);
-  const { threadsPerRow, columns, chunks } = sharing(matrices);
-  const through = passing(matrices, units);
-  const { eachOwn, eachChunk, columnOf, chunkOf, matricesOf } = through;
+  const { M, N, K, subgroupSize } = matrices;
+  const { keys, buffers, subgroups } = tile;
+  const { rows, stride, strideP, values, staged, exchanged } = memoryOf(spec, matrices, tile);
+  const { threadsPerRow, columns, quads } = sharing(matrices);
   const threads = subgroups * subgroupSize;
   const blocks = Math.ceil(length / rows);
   const several = keys < length;
@@ -303,32 +161,61 @@ export function attentionMatrices(
     ["o", "read_write", 4],
     ["lse", "read_write", 1],
   ]);
-  const name = `${nameOf("attention", spec)}_m${rows}x${keys}x${units * columns}${halvesOf(bindings)}`;
+  const name = `${nameOf("attention", spec)}_m${rows}x${keys}${halvesOf(bindings)}`;
   const count = batch * heads * blocks;
   const { workgroups, group } = linearDispatch(name, count, capabilities);
-  const keyUnits = keys / columns;
-  const base = several ? "base" : "0u";
-  const scores = lines(
-    through.declare("s", matricesOf(keyUnits)),
-    through.multiply("s", matricesOf(keyUnits), { lefts: "q", depth: headDim / K, stride, columns: true }),
-    through.pass("s", keyUnits, (r, unit, u, quads) =>
-      lines(
-        quads.map((quad, q) => {
-          const score = `score${r}_${unit}_${u}_${q}`;
-          const ragged = several ? length % keys !== 0 : (unit + 1) * columns > length;
-          if (!causal && !ragged) return `let ${score} = ${quad};`;
-          const key = `${base} + ${columnOf(unit, u, q)} + vec4u(0u, 1u, 2u, 3u)`;
-          const seen = causal ? `${key} <= vec4u(min(i${r}, ${length - 1}u))` : `${key} < vec4u(${length}u)`;
-          return `let ${score} = select(vec4f(-1e30), ${quad}, ${seen});`;
-        }),
+  const left = `subgroup_matrix_left<f16, ${K}, ${M}>`;
+  const right = `subgroup_matrix_right<f16, ${N}, ${K}>`;
+  const result = `subgroup_matrix_result<f32, ${N}, ${M}>`;
+  const wide = columns / N;
+  const { storeColumns, ownQuad, eachOwn, eachQuad, quadAt } = exchanging(matrices, exchanged);
+
+  /** Columns of a product by way of `exchange`: `parts(n)` multiplies into matrix n, `use(r, u, quad)` takes the results. */
+  const exchange = (
+    chunk: number,
+    prefix: string,
+    parts: (to: string, n: number) => string,
+    use: (r: number, u: number, quad: string) => string,
+  ): string => {
+    const slot = chunk % buffers;
+    return lines(
+      repeat(wide, (n) =>
+        lines(
+          `var ${prefix}_${n} = ${result}();`,
+          parts(`${prefix}_${n}`, n),
+          storeColumns(slot, n, `${prefix}_${n}`),
+        ),
       ),
+      "workgroupBarrier();",
+      eachOwn((r) => eachQuad((u) => use(r, u, ownQuad(slot, r, u)))),
+      buffers === 1 && "workgroupBarrier();",
+    );
+  };
+  const keyChunks = keys / columns;
+  const scores = repeat(keyChunks, (c) =>
+    exchange(
+      c,
+      `s${c}`,
+      (to, n) =>
+        repeat(headDim / K, (k) => {
+          const at = `${(c * columns + n * N) * stride + (k * K) / 4}u`;
+          return `${to} = subgroupMatrixMultiplyAccumulate(q${k}, subgroupMatrixLoad<${right}, col_major>(&tile, ${at}, ${stride}u), ${to});`;
+        }),
+      (r, u, quad) => {
+        const score = `score${r}_${c}_${u}`;
+        const ragged = several ? length % keys !== 0 : (c + 1) * columns > length;
+        if (!causal && !ragged) return `let ${score} = ${quad};`;
+        const key = `(${several ? "base + " : ""}4u * (${quadAt(c, u)}) + vec4u(0u, 1u, 2u, 3u))`;
+        const seen = causal ? `${key} <= vec4u(min(i${r}, ${length - 1}u))` : `${key} < vec4u(${length}u)`;
+        return `let ${score} = select(vec4f(-1e30), ${quad}, ${seen});`;
+      },
     ),
   );
   const ofRow = (join: (a: string, b: string) => string, r: number, prefix: string): string =>
-    Array.from({ length: keyUnits * chunks * 2 }, (_, i) => {
-      const [unit, u] = [Math.floor(i / 2 / chunks), Math.floor(i / 2) % chunks];
-      return `${prefix}${r}_${unit}_${u}_${i % 2}`;
-    }).reduce(join);
+    Array.from(
+      { length: keyChunks * quads },
+      (_, i) => `${prefix}${r}_${Math.floor(i / quads)}_${i % quads}`,
+    ).reduce(join);
   /** The same of all threads that share a row. */
   const shared = (variable: string, join: (a: string, b: string) => string): string =>
     repeat(
@@ -345,10 +232,13 @@ export function attentionMatrices(
       several && `new_top${r} = max(new_top${r}, top${r});`,
       several && `let old${r} = exp(top${r} - new_top${r});`,
       `top${r} = new_top${r};`,
-      // Of keys past the end: exp(-1e30) = 0.
-      repeat(keyUnits, (unit) =>
-        eachChunk((u) =>
-          repeat(2, (q) => `let p${r}_${unit}_${u}_${q} = exp(score${r}_${unit}_${u}_${q} - new_top${r});`),
+      repeat(keyChunks, (c) =>
+        eachQuad((u) =>
+          lines(
+            // Of keys past the end: exp(-1e30) = 0.
+            `let p${r}_${c}_${u} = exp(score${r}_${c}_${u} - new_top${r});`,
+            `tile[(own + ${r}u) * ${strideP}u + ${quadAt(c, u)}] = vec4<f16>(p${r}_${c}_${u});`,
+          ),
         ),
       ),
       `let sums${r} = ${ofRow(add, r, "p")};`,
@@ -357,101 +247,94 @@ export function attentionMatrices(
       `total${r} = ${several ? `total${r} * old${r} + ` : ""}sum${r};`,
     ),
   );
-  const operands = through.passBack("p_matrix", { count: keyUnits, most: probabilities }, (r, unit, u) => {
-    const p = `p${r}_${unit}_${u}`;
-    return `rounded(${p}_0, ${p}_1)`;
-  });
-  const headUnits = headDim / columns;
-  const eachSum = (text: (r: number, unit: number, u: number) => string): string =>
-    eachOwn((r) => repeat(headUnits, (unit) => eachChunk((u) => text(r, unit, u))));
-  const stored = (r: number, unit: number, u: number, sums: readonly string[]): string => {
-    const [x, y] = sums.map((sum) => `${sum} / total${r}`) as [string, string];
-    return halfIn(spec, "o")
-      ? `o[out${r} / 2u + ${chunkOf(unit, u)}] = ${through.inOrder(`rounded(${x}, ${y})`)};`
-      : lines([x, y].map((value, q) => `o[out${r} + (${columnOf(unit, u, q)}) / 4u] = ${value};`));
-  };
+  const valueChunks = headDim / columns;
+  const stored = (r: number, c: number, u: number, sum: string): string =>
+    `o[out${r} + ${quadAt(c, u)}] = vec4<${halfIn(spec, "o") ? "f16" : "f32"}>(${sum} / total${r});`;
   const inside = (r: number, text: string): string =>
     length % rows === 0 ? text : lines(`if (i${r} < ${length}u) {`, text, "}");
   const sums = lines(
-    through.declare("o", matricesOf(headUnits)),
-    through.multiply("o", matricesOf(headUnits), {
-      lefts: "p_matrix",
-      depth: keys / K,
-      stride,
-      columns: false,
-    }),
-    through.pass("o", headUnits, (r, unit, u, quads) => {
-      const sum = (q: number): string => `sum${r}_${unit}_${u}_${q}`;
-      return several
-        ? lines(quads.map((quad, q) => `${sum(q)} = ${sum(q)} * old${r} + ${quad};`))
-        : inside(r, stored(r, unit, u, quads));
-    }),
+    repeat(
+      keys / K,
+      (k) =>
+        `let p_matrix${k} = subgroupMatrixLoad<${left}, row_major>(&tile, first_row * ${strideP}u + ${(k * K) / 4}u, ${strideP}u);`,
+    ),
+    repeat(valueChunks, (c) =>
+      exchange(
+        keyChunks + c,
+        `o${c}`,
+        (to, n) =>
+          repeat(keys / K, (k) => {
+            const at = `${values + k * K * stride + (c * columns + n * N) / 4}u`;
+            return `${to} = subgroupMatrixMultiplyAccumulate(p_matrix${k}, subgroupMatrixLoad<${right}, row_major>(&tile, ${at}, ${stride}u), ${to});`;
+          }),
+        (r, u, quad) => {
+          const sum = `sum${r}_${c}_${u}`;
+          return several ? `${sum} = ${sum} * old${r} + ${quad};` : inside(r, stored(r, c, u, quad));
+        },
+      ),
+    ),
   );
-  const [query, key, value] = (["q", "k", "v"] as const).map((source) =>
-    stagedVectors(spec, source, { count: source === "q" ? rows : keys, threads }),
-  ) as [Staged, Staged, Staged];
+  const query = stagedVectors(spec, "q", { count: rows, threads, stride });
+  const [key, value] = (["k", "v"] as const).map((source) =>
+    stagedVectors(spec, source, { count: keys, threads, stride }),
+  ) as [Staged, Staged];
+  const base = several ? "base" : "0u";
   const firstQuery = blocks > 1 ? `block * ${rows}u` : "0u";
   const body = lines(
     `let group = ${group};`,
     `if (group >= ${count}u) { return; }`,
     places(spec, matrices, blocks),
-    through.places,
     eachOwn((r) =>
       lines(
         `let i${r} = ${firstQuery} + own + ${r}u;`,
         `let out${r} = first_out + i${r} * HEADS;`,
         `var top${r} = -1e30;`,
         `var total${r} = 0.0;`,
+        several && repeat(valueChunks, (c) => eachQuad((u) => `var sum${r}_${c}_${u} = vec4f();`)),
       ),
     ),
-    several && eachSum((r, unit, u) => repeat(2, (q) => `var sum${r}_${unit}_${u}_${q} = vec4f();`)),
-    query.declare,
-    key.declare,
-    value.declare,
+    // Keys are on their way while queries, whose place they take, are staged.
+    !several && key.load("0u"),
     query.load(firstQuery),
-    // What comes next is on its way while those before it take its place.
-    key.load("0u"),
-    query.store(0, firstQuery),
+    query.store(0),
+    !several && lines(value.load("0u"), value.store(values)),
     "workgroupBarrier();",
-    through.lefts("q", { count: headDim / K, stride }),
+    repeat(
+      headDim / K,
+      (k) =>
+        `let q${k} = subgroupMatrixLoad<${left}, row_major>(&tile, first_row * ${stride}u + ${(k * K) / 4}u, ${stride}u);`,
+    ),
+    "workgroupBarrier();",
     several &&
       `for (var base = 0u; base < ${causal ? `min(${firstQuery} + ${rows}u, ${length}u)` : `${length}u`}; base += ${keys}u) {`,
-    "workgroupBarrier();",
-    key.store(0, base),
-    value.load(base),
+    several && lines(key.load(base), value.load(base), value.store(values)),
+    key.store(0),
     "workgroupBarrier();",
     scores,
+    // All have read the keys by the last barrier, so that probabilities may take their place.
     softmax,
-    operands,
-    "workgroupBarrier();",
-    value.store(0, base),
-    several && key.load(`base + ${keys}u`),
     "workgroupBarrier();",
     sums,
     several && "}",
-    several &&
-      eachOwn((r) =>
-        inside(
-          r,
-          repeat(headUnits, (unit) =>
-            eachChunk((u) =>
-              stored(
-                r,
-                unit,
-                u,
-                [0, 1].map((q) => `sum${r}_${unit}_${u}_${q}`),
-              ),
-            ),
-          ),
+    eachOwn((r) =>
+      inside(
+        r,
+        lines(
+          several && repeat(valueChunks, (c) => eachQuad((u) => stored(r, c, u, `sum${r}_${c}_${u}`))),
+          `if (part == 0u) { lse[head + i${r}] = top${r} + log(total${r}); }`,
         ),
       ),
-    eachOwn((r) => inside(r, `if (part == 0u) { lse[head + i${r}] = top${r} + log(total${r}); }`)),
+    ),
   );
   const code = shader({
     bindings,
     workgroupSize: threads,
     directives: DIRECTIVES,
-    declarations: lines(constants(spec), `var<workgroup> tile: array<vec4u, ${staged}>;`, FUNCTIONS),
+    declarations: lines(
+      constants(spec),
+      `var<workgroup> tile: array<vec4<f16>, ${staged}>; // queries, then keys, then probabilities; from ${values} on values`,
+      `var<workgroup> exchange: array<vec4f, ${exchanged * buffers}>;`,
+    ),
     body,
   });
   return {
@@ -467,7 +350,7 @@ export const noTile = (family: string, spec: AttentionSpec, { M, N, K, component
   new KernelError(
     nameOf(family, spec),
     `subgroup matrices of ${M}x${N}x${K} in ${component}`,
-    `matrices of f16 of multiples of ${CHUNK} that divide the head size, a multiple of 16 up to 128, and workgroup memory for them`,
+    "matrices of f16 whose sizes divide the head size, a multiple of 16 up to 128, and workgroup memory for them",
     "Use the kernel without matrices.",
   );
 
@@ -493,7 +376,7 @@ export function places(
   blocks: number,
   passes = 1,
 ): string {
-  const { threadsPerRow, rowsPerThread } = sharing(matrices);
+  const { threadsPerRow, rowsPerThread, columns } = sharing(matrices);
   const { M, subgroupSize } = matrices;
   return lines(
     `let block = group / ${passes}u % ${blocks}u;`,
@@ -506,6 +389,8 @@ export function places(
     `let thread = lane % ${subgroupSize}u;`,
     `let part = thread % ${threadsPerRow}u;`,
     `let own = first_row + thread / ${threadsPerRow}u * ${rowsPerThread}u;`,
+    `let corner = first_row * ${columns / 4}u;`,
+    `let own_corner = own * ${columns / 4}u + part;`,
   );
 }
 
@@ -536,11 +421,10 @@ export function bindingsFor(
     ["cos_table", "read", 4],
     ["sin_table", "read", 4],
   ] as const;
-  return [...buffers, ...(spec.rope ? tables : [])].map(([name, access, width]) =>
-    (name === "qkv" || name === "o") && halfIn(spec, name)
-      ? { name, access, width: CHUNK, dtype: "f16" }
-      : { name, access, width, dtype: "f32" },
-  );
+  return [...buffers, ...(spec.rope ? tables : [])].map(([name, access, width]) => ({
+    ...{ name, access, width },
+    dtype: (name === "qkv" || name === "o") && halfIn(spec, name) ? "f16" : "f32",
+  }));
 }
 
 export type Staged = ReturnType<typeof stagedVectors>;
@@ -549,90 +433,66 @@ export type Staged = ReturnType<typeof stagedVectors>;
 export type Source = "q" | "k" | "v" | "d_o";
 
 /**
- * Stages `count` head vectors by chunks: `load` to registers, as they lie in memory; `store` turns queries and keys where rope
- * says so, multiplies queries by the scale of scores and gradients by {@link GRADIENT_SCALE}, and rounds. Neighbouring lanes
- * read neighbouring addresses; a thread has what is turned together. Vectors past the end are zeros.
+ * Loads `count` head vectors to variables of all threads, queries and keys turned where rope says so, and stores them rounded
+ * in `tile`. Neighbouring lanes read neighbouring addresses; a thread has what is turned together. Queries are multiplied by the
+ * scale of scores, gradients by {@link GRADIENT_SCALE}; vectors past the end are zeros.
  */
 export function stagedVectors(
-  spec: AttentionSpec,
+  { length, headDim, rope = false }: AttentionSpec,
   source: Source,
-  { count, threads, name = source }: { count: number; threads: number; name?: string },
+  { count, threads, stride }: { count: number; threads: number; stride: number },
 ) {
-  const { length, headDim, rope = false } = spec;
-  const turning = rope && (source === "q" || source === "k");
-  const halves = source !== "d_o" && halfIn(spec, "qkv");
-  const stride = strideOf(headDim);
-  /** Chunks that a thread has of a row: those that are turned together. */
-  const together = turning ? 2 : 1;
-  const perRow = headDim / CHUNK / together;
-  const items = count * perRow;
-  // Eight threads write at a time: rows 0 and 4 of a group of eight, then 1 and 5, share no bank where four are a row.
-  const spread = perRow === 4 && threads % 32 === 0;
-  const row = spread ? "item / 32u * 8u + item / 4u % 2u * 4u + item / 8u % 4u" : `item / ${perRow}u`;
-  const shares = Math.ceil(items / threads);
-  const each = (body: (words: (c: number, q: number) => string) => string): string =>
-    repeat(shares, (p) => {
+  const half = headDim / 8;
+  const items = count * half;
+  const each = (body: (x: string, y: string) => string): string =>
+    repeat(Math.ceil(items / threads), (p) => {
       const whole = (p + 1) * threads <= items;
       return lines(
         "{",
         `let item = lane + ${p * threads}u;`,
-        `let row = ${row};`,
-        `let chunk = item % ${perRow}u;`,
+        `let row = item / ${half}u;`,
+        `let quad = item % ${half}u;`,
         !whole && `if (item < ${items}u) {`,
-        body((c, q) => `${name}${p}_${c}${halves ? "" : `_${q}`}`),
+        body(`${source}${p}_x`, `${source}${p}_y`),
         !whole && "}",
         "}",
       );
     });
-  const eachPart = (text: (c: number, q: number) => string): string =>
-    repeat(together, (c) => repeat(halves ? 1 : 2, (q) => text(c, q)));
-  const [buffer, first] =
+  const [buffer, at] =
     source === "d_o"
-      ? ["d_o", "first_out + position * HEADS"]
-      : ["qkv", `first + position * ROW + ${"qkv".indexOf(source)}u * HEADS`];
+      ? ["d_o", "first_out + position * HEADS + quad"]
+      : ["qkv", `first + position * ROW + ${"qkv".indexOf(source)}u * HEADS + quad`];
   const scaled = source === "q" ? " * SCALE" : source === "d_o" ? ` * ${literal(GRADIENT_SCALE)}` : "";
   return {
-    declare: repeat(shares, (p) =>
-      eachPart((c, q) => `var ${name}${p}_${c}${halves ? "" : `_${q}`} = ${halves ? "vec4u" : "vec4f"}();`),
-    ),
     load: (base: string): string =>
-      each((words) =>
-        lines(
-          eachPart((c, q) => `${words(c, q)} = ${halves ? "vec4u" : "vec4f"}();`),
-          `let position = ${base} + row;`,
-          `if (position < ${length}u) {`,
-          `let at = ${halves ? `(${first}) / 2u + chunk` : `${first} + 2u * chunk`};`,
-          eachPart((c, q) => `${words(c, q)} = ${buffer}[at + ${c * perRow * (halves ? 1 : 2) + q}u];`),
-          "}",
+      lines(
+        repeat(Math.ceil(items / threads), (p) =>
+          lines(`var ${source}${p}_x = vec4f();`, `var ${source}${p}_y = vec4f();`),
+        ),
+        each((x, y) =>
+          lines(
+            `let position = ${base} + row;`,
+            `if (position < ${length}u) {`,
+            `let at = ${at};`,
+            `${x} = vec4f(${buffer}[at]);`,
+            `${y} = vec4f(${buffer}[at + ${half}u]);`,
+            rope &&
+              (source === "q" || source === "k") && [
+                `let turn = position * ${2 * half}u + quad;`,
+                `let turned = ${x} * cos_table[turn] - ${y} * sin_table[turn];`,
+                `${y} = ${y} * cos_table[turn + ${half}u] + ${x} * sin_table[turn + ${half}u];`,
+                `${x} = turned;`,
+              ],
+            "}",
+          ),
         ),
       ),
-    /** @param base what was given to `load` */
-    store: (start: number, base: string): string =>
-      each((words) => {
-        const quad = (c: number, q: number): string =>
-          halves ? `${q ? "second" : "first"}_quad(${words(c, 0)})` : words(c, q);
-        const store = (c: number, chunk: string): string =>
-          `tile[${start + c * perRow}u + row * ${stride}u + chunk] = ${chunk};`;
-        if (!turning)
-          return store(
-            0,
-            halves && !scaled ? words(0, 0) : `rounded(${quad(0, 0)}${scaled}, ${quad(0, 1)}${scaled})`,
-          );
-        const table = (name: string, c: number, q: number): string =>
-          `${name}_table[turn + ${2 * c * perRow + q}u]`;
-        return lines(
-          `let turn = min(${base} + row, ${length - 1}u) * ${headDim / 4}u + 2u * chunk;`,
-          repeat(2, (q) =>
-            lines(
-              `let x${q} = ${quad(0, q)};`,
-              `let y${q} = ${quad(1, q)};`,
-              `let turned_x${q} = x${q} * ${table("cos", 0, q)} - y${q} * ${table("sin", 0, q)};`,
-              `let turned_y${q} = y${q} * ${table("cos", 1, q)} + x${q} * ${table("sin", 1, q)};`,
-            ),
-          ),
-          store(0, `rounded(turned_x0${scaled}, turned_x1${scaled})`),
-          store(1, `rounded(turned_y0${scaled}, turned_y1${scaled})`),
-        );
-      }),
+    store: (start: number): string =>
+      each((x, y) =>
+        lines(
+          `tile[${start}u + row * ${stride}u + quad] = vec4<f16>(${x}${scaled});`,
+          `tile[${start}u + row * ${stride}u + quad + ${half}u] = vec4<f16>(${y}${scaled});`,
+        ),
+      ),
   };
 }

@@ -1,7 +1,28 @@
-/** Subgroup matrices in plain WGSL for devices without them: threads hold whole matrices, or each its rows of them. */
+/** Subgroup matrices in plain WGSL for devices without them: every thread of a subgroup holds whole matrices. */
 import type { Kernel } from "../../kernels/kernel.js";
 import type { SubgroupMatrices } from "../../kernels/matmul_subgroup_matrices.js";
 import { withoutF16 } from "./halves.js";
+
+/**
+ * What {@link emulated} puts in the place of the device's matrices; f16 stands for f32, so that nothing is rounded. More
+ * threads of a subgroup all compute and store the same.
+ */
+export const EMULATED: SubgroupMatrices = { M: 4, N: 4, K: 4, component: "f16", subgroupSize: 1 };
+
+// A mat4x4f holds a matrix by its rows, that is transposed: (L R)^T = R^T L^T. Rows of 4 are the elements of an array.
+const rowsOf = (array: string): string => `
+fn load_${array}_row(at: u32, stride: u32) -> mat4x4f {
+  return mat4x4f(${array}[at], ${array}[at + stride], ${array}[at + 2u * stride], ${array}[at + 3u * stride]);
+}
+fn load_${array}_col(at: u32, stride: u32) -> mat4x4f { return transpose(load_${array}_row(at, stride)); }`;
+const quadsTo = (array: string): string => `
+fn store_${array}(at: u32, m: mat4x4f, stride: u32) {
+  for (var row = 0u; row < 4u; row++) { ${array}[at + row * stride] = m[row]; }
+}`;
+const FUNCTIONS = {
+  tile: rowsOf("tile"),
+  exchange: quadsTo("exchange"),
+};
 
 /** The text with functions in the place of the extension, and the functions that it calls of those given by array. */
 function replaced(text: string, type: string, functions: Readonly<Record<string, string>>): string {
@@ -16,6 +37,13 @@ function replaced(text: string, type: string, functions: Readonly<Record<string,
     .filter(([array]) => code.includes(`_${array}(`) || code.includes(`load_${array}_`))
     .map(([, functionsOfArray]) => functionsOfArray);
   return [code, ...used].join("\n");
+}
+
+/** An attention with every use of the extension replaced by a function above. */
+export function emulated(kernel: Kernel): Kernel {
+  const common = `
+fn multiply_accumulate(left: mat4x4f, right: mat4x4f, sum: mat4x4f) -> mat4x4f { return right * left + sum; }`;
+  return withoutF16({ ...kernel, code: replaced(kernel.code, "mat4x4f", FUNCTIONS) + common });
 }
 
 /** What {@link emulatedByEights} puts in the place of the device's matrices. */
@@ -74,77 +102,8 @@ fn multiply_accumulate(left: Matrix, right: Matrix, sum: Matrix) -> Matrix {
   }
   return total;
 }`;
-  return inWordsOfChunks({ ...kernel, code: replaced(kernel.code, "Matrix", EIGHTS) + common });
-}
-
-/** Without f16: chunks are bound as words, f16 or not. */
-function inWordsOfChunks(kernel: Kernel): Kernel {
+  // Chunks are bound as words, f16 or not.
   const inChunks = (name: string): boolean => kernel.code.includes(`> ${name}: array<vec4<u32>>;`);
   const words = kernel.bindings.map((b) => (inChunks(b.name) ? ({ ...b, dtype: "u32" } as const) : b));
-  return withoutF16({ ...kernel, bindings: words });
-}
-
-/**
- * An attention with every use of the extension replaced: each thread of a subgroup holds its rows of matrices, and threads
- * beyond the rows what those before them do. What is staged is rounded to f16 as it should be. Sizes are multiples of 8.
- */
-export function emulatedByRows(kernel: Kernel, { M, N, K, subgroupSize }: SubgroupMatrices): Kernel {
-  const rows = Math.max(1, M / subgroupSize);
-  const code = kernel.code
-    .replace(/^(enable (?!subgroups|f16)|diagnostic).*$/gm, "")
-    .replace(/fn main\(.*\{$/m, `$&\nown_row = lane * ${rows}u % ${M}u;`)
-    .replace(
-      /subgroupMatrixMultiplyAccumulate\((\w+), subgroupMatrixLoad<subgroup_matrix_right<[^>]*>, (row|col)_major>\(&tile, ([^()]*)\), /g,
-      "multiply_$2($1, $3, ",
-    )
-    .replace(/subgroupMatrixLoad<subgroup_matrix_left<[^>]*>, (row|col)_major>\(&tile, /g, "load_$1(")
-    .replace(/subgroupMatrixStore<row_major>\(&tile, /g, "store(")
-    .replace(/subgroup_matrix_result<[^>]*>/g, "Sums");
-  const functions = `
-struct Rows { rows: array<array<f32, ${K}>, ${rows}> }
-struct Sums { rows: array<array<f32, ${N}>, ${rows}> }
-var<private> own_row: u32;
-fn staged(at: u32, i: u32) -> f32 { return unpack2x16float(tile[at + i / 8u][i % 8u / 2u])[i % 2u]; }
-fn load_row(at: u32, stride: u32) -> Rows {
-  var m = Rows();
-  for (var r = 0u; r < ${rows}u; r++) {
-    for (var k = 0u; k < ${K}u; k++) { m.rows[r][k] = staged(at + (own_row + r) * stride, k); }
-  }
-  return m;
-}
-fn load_col(at: u32, stride: u32) -> Rows {
-  var m = Rows();
-  for (var r = 0u; r < ${rows}u; r++) {
-    for (var k = 0u; k < ${K}u; k++) { m.rows[r][k] = staged(at + k * stride, own_row + r); }
-  }
-  return m;
-}
-fn multiply_row(left: Rows, at: u32, stride: u32, sum: Sums) -> Sums {
-  var m = sum;
-  for (var k = 0u; k < ${K}u; k++) {
-    for (var n = 0u; n < ${N}u; n++) {
-      let right = staged(at + k * stride, n);
-      for (var r = 0u; r < ${rows}u; r++) { m.rows[r][n] += left.rows[r][k] * right; }
-    }
-  }
-  return m;
-}
-fn multiply_col(left: Rows, at: u32, stride: u32, sum: Sums) -> Sums {
-  var m = sum;
-  for (var n = 0u; n < ${N}u; n++) {
-    for (var k = 0u; k < ${K}u; k++) {
-      let right = staged(at + n * stride, k);
-      for (var r = 0u; r < ${rows}u; r++) { m.rows[r][n] += left.rows[r][k] * right; }
-    }
-  }
-  return m;
-}
-fn store(at: u32, m: Sums, stride: u32) {
-  for (var r = 0u; r < ${rows}u; r++) {
-    for (var n = 0u; n < ${N}u; n += 4u) {
-      tile[at + (own_row + r) * stride + n / 4u] = bitcast<vec4u>(vec4f(m.rows[r][n], m.rows[r][n + 1u], m.rows[r][n + 2u], m.rows[r][n + 3u]));
-    }
-  }
-}`;
-  return inWordsOfChunks({ ...kernel, code: code + functions });
+  return withoutF16({ ...kernel, bindings: words, code: replaced(kernel.code, "Matrix", EIGHTS) + common });
 }
