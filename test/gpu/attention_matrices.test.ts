@@ -22,7 +22,7 @@ import { assertRefused, logError } from "../support/kernels.js";
 import { openTestDevice } from "../support/platform.js";
 import { assertClose, largest, poisoned, random } from "../support/random.js";
 import { turned } from "../support/rope.js";
-import { emulated, EMULATED } from "../support/subgroup_matrices.js";
+import { emulated, EMULATED, whereEmulated } from "../support/subgroup_matrices.js";
 
 /** Relative error of a number that was rounded to either of its neighbours in f16. */
 const F16_EPS = 2 ** -10;
@@ -111,6 +111,7 @@ async function check(
 
 describe("attention on subgroup matrices", () => {
   describe("emulated", () => {
+    before(whereEmulated);
     const shared = { ...EMULATED, subgroupSize: 8 };
     const headDim = 16;
     /** All positions at a time forward, which takes another text, and few backward, which a CPU compiles faster. */
@@ -121,7 +122,7 @@ describe("attention on subgroup matrices", () => {
       { batch: 2, length: 7, heads: 2, headDim, causal: true },
     ];
     for (const spec of small)
-      it(`agrees with float64: ${JSON.stringify(spec)}`, async () => {
+      it(`agrees with float64: ${JSON.stringify(spec)}${spec.halves ? "" : " @slow"}`, async () => {
         const device = await testDevice();
         const backwardTile = { subgroups: 1, keys: 4, buffers: 1 } as const;
         await check(device, spec, EMULATED, { of: emulated, backwardTile });
@@ -134,7 +135,7 @@ describe("attention on subgroup matrices", () => {
         await check(device, spec, EMULATED, { of: emulated, tile });
         await check(device, { ...spec, causal: true, rope: true }, EMULATED, { of: emulated, tile });
       });
-    it("shares rows among threads of a subgroup", async function () {
+    it("shares rows among threads of a subgroup @slow", async function () {
       const device = await testDevice();
       if (!device.capabilities.subgroups) {
         console.log(`      skipped: ${device.adapter.name} has no subgroups`);
@@ -144,7 +145,7 @@ describe("attention on subgroup matrices", () => {
       const tile = { subgroups: 2, keys: 8, buffers: 1 } as const;
       await check(device, { ...spec, causal: true }, shared, { of: emulated, tile });
     });
-    it("stands scores in the hundreds, and folds dispatches past the limit", async () => {
+    it("stands scores in the hundreds, and folds dispatches past the limit @slow", async () => {
       const device = await testDevice();
       const tile = { subgroups: 1, keys: 4, buffers: 2 } as const;
       const spec = { batch: 1, length: 13, heads: 2, headDim };

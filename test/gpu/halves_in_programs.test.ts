@@ -28,7 +28,7 @@ import { testDevice } from "../support/device.js";
 import { assertSound } from "../support/plans.js";
 import { openTestDevice } from "../support/platform.js";
 import { inWords } from "../support/halves.js";
-import { emulatedByEights, EMULATED_BY_EIGHTS } from "../support/subgroup_matrices.js";
+import { emulatedByEights, EMULATED_BY_EIGHTS, whereEmulated } from "../support/subgroup_matrices.js";
 import { official, randomPuzzles, training } from "../support/tiny.js";
 
 describe("programs with tensors in f16", () => {
@@ -186,6 +186,7 @@ describe("programs with tensors in f16", () => {
   });
 
   it("give a training step's losses and gradients, and resume to the bit, where f16 is emulated @slow", async function () {
+    whereEmulated.call(this);
     this.timeout(600_000);
     const options = { config, train: training, data, seed: 5 };
     /** Metrics and state after so many steps. */

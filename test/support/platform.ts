@@ -24,3 +24,6 @@ export async function listFixtures(): Promise<string[]> {
 
 /** TEST_SEED, or a fresh one. */
 export const testSeed = Number(process.env["TEST_SEED"] ?? Date.now() % 2 ** 31);
+
+/** Whether emulated kernels run here: each takes a software adapter seconds to compile, so one runtime has them. */
+export const emulates = true;

@@ -20,3 +20,6 @@ export async function listFixtures(): Promise<string[]> {
 
 /** The seed in the page's address, or a fresh one. */
 export const testSeed = Number(new URLSearchParams(location.search).get("seed") ?? Date.now() % 2 ** 31);
+
+/** Not here: their text is the same in Node. */
+export const emulates = false;

@@ -2,6 +2,14 @@
 import type { Kernel } from "../../kernels/kernel.js";
 import type { SubgroupMatrices } from "../../kernels/matmul_subgroup_matrices.js";
 import { withoutF16 } from "./halves.js";
+import { emulates } from "./platform.js";
+
+/** A hook that leaves emulated kernels to one runtime. */
+export function whereEmulated(this: Mocha.Context): void {
+  if (emulates) return;
+  console.log("      skipped: emulated kernels are compiled in Node");
+  this.skip();
+}
 
 /**
  * What {@link emulated} puts in the place of the device's matrices; f16 stands for f32, so that nothing is rounded. More
