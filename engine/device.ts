@@ -164,7 +164,7 @@ export class Device {
   /** Resolves when the device is lost for a reason other than {@link Device.destroy}. */
   readonly lost: Promise<DeviceLostError>;
 
-  /** @internal Set by {@link Device.multiplyWith}. */
+  /** What programs compiled from now on store in f16; set by {@link Device.multiplyWith}. */
   chooseHalves?: ChooseHalves | undefined;
   #capabilities: Capabilities;
   #late: EngineLateError | null = null;

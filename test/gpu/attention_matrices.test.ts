@@ -117,9 +117,7 @@ describe("attention on subgroup matrices", () => {
     /** All positions at a time forward, which takes another text, and few backward, which a CPU compiles faster. */
     const small: readonly AttentionSpec[] = [
       { batch: 1, length: 1, heads: 1, headDim },
-      { batch: 2, length: 8, heads: 3, headDim },
       { batch: 1, length: 6, heads: 2, headDim, rope: true, halves: ["qkv", "o"] },
-      { batch: 2, length: 7, heads: 2, headDim, causal: true },
     ];
     for (const spec of small)
       it(`agrees with float64: ${JSON.stringify(spec)}${spec.halves ? "" : " @slow"}`, async () => {
@@ -132,8 +130,8 @@ describe("attention on subgroup matrices", () => {
         const device = await testDevice();
         const tile = { subgroups: 2, keys: 8, buffers };
         const spec = { batch: 2, length: 19, heads: 2, headDim };
-        await check(device, spec, EMULATED, { of: emulated, tile });
-        await check(device, { ...spec, causal: true, rope: true }, EMULATED, { of: emulated, tile });
+        const others = buffers === 1 ? {} : { causal: true, rope: true };
+        await check(device, { ...spec, ...others }, EMULATED, { of: emulated, tile });
       });
     it("shares rows among threads of a subgroup @slow", async function () {
       const device = await testDevice();

@@ -156,27 +156,6 @@ describe("mixed precision", () => {
         await check(device, { layout, M: 20, N: 36, K: 24 }, EMULATED, { of: emulated, variants: smallest });
         await check(device, { layout, M: 19, N: 17, K: 10 }, EMULATED, { of: emulated, variants: smallest });
       });
-      it(`${layout} stores whole tiles as matrices @slow`, async () => {
-        const device = await testDevice();
-        const options = { of: emulated, variants: smallest };
-        await check(device, { layout, M: 32, N: 48, K: 40 }, EMULATED, options);
-        const added = { residual: true, gradient: "b" } as const;
-        await check(device, { layout, M: 16, N: 32, K: 9, batch: 2, ...added }, EMULATED, options);
-      });
-      it(`${layout} begins at another k in every one of many tiles @slow`, async () => {
-        const device = await testDevice();
-        const options = { of: emulated, variants: smallest };
-        await check(device, { layout, M: 16, N: 136, K: 48 }, EMULATED, options);
-        await check(device, { layout, M: 24, N: 144, K: 16, halves: ["a", "b"] }, EMULATED, options);
-      });
-      it(`${layout} takes a batch, a bias, a residual and a gradient @slow`, async () => {
-        const device = await testDevice();
-        const options = { of: emulated, variants: smallest, maxComputeWorkgroupsPerDimension: 5 };
-        const added = { bias: true, residual: true };
-        await check(device, { layout, M: 17, N: 36, K: 8, batch: 2, ...added }, EMULATED, options);
-        await check(device, { layout, M: 20, N: 9, K: 13, bias: true, gradient: "a" }, EMULATED, options);
-        await check(device, { layout, M: 9, N: 19, K: 10, residual: true, gradient: "b" }, EMULATED, options);
-      });
       it(`${layout} takes operands, residual and result in f16${others}`, async () => {
         const device = await testDevice();
         const options = { of: emulated, variants: smallest };
@@ -187,6 +166,32 @@ describe("mixed precision", () => {
         await check(device, { layout, M: 24, N: 40, K: 24, ...gradient }, EMULATED, options);
         await check(device, { layout, M: 11, N: 9, K: 10, bias: true, ...all }, EMULATED, options);
       });
+    });
+    it("nt stores whole tiles as matrices @slow", async () => {
+      const device = await testDevice();
+      const options = { of: emulated, variants: smallest };
+      await check(device, { layout: "nt", M: 32, N: 48, K: 40 }, EMULATED, options);
+      const added = { residual: true, gradient: "b" } as const;
+      await check(device, { layout: "nt", M: 16, N: 32, K: 9, batch: 2, ...added }, EMULATED, options);
+    });
+    it("tn begins at another k in every one of many tiles @slow", async () => {
+      const device = await testDevice();
+      const options = { of: emulated, variants: smallest };
+      await check(device, { layout: "tn", M: 16, N: 136, K: 48 }, EMULATED, options);
+      await check(device, { layout: "tn", M: 24, N: 144, K: 16, halves: ["a", "b"] }, EMULATED, options);
+    });
+    it("nn takes a batch, a bias, a residual and a gradient @slow", async () => {
+      const device = await testDevice();
+      const options = { of: emulated, variants: smallest, maxComputeWorkgroupsPerDimension: 5 };
+      const added = { bias: true, residual: true };
+      await check(device, { layout: "nn", M: 17, N: 36, K: 8, batch: 2, ...added }, EMULATED, options);
+      await check(device, { layout: "nn", M: 20, N: 9, K: 13, bias: true, gradient: "a" }, EMULATED, options);
+      await check(
+        device,
+        { layout: "nn", M: 9, N: 19, K: 10, residual: true, gradient: "b" },
+        EMULATED,
+        options,
+      );
     });
     // Larger tiles differ in nothing but counts, and are more than a software adapter compiles.
     it("agrees with float64 where a subgroup has several matrices @slow", async () => {
