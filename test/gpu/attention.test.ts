@@ -4,11 +4,10 @@ import { runKernel } from "../../engine/run_kernel.js";
 import { gpuKernels } from "../../kernels/gpu/index.js";
 import { baselineCapabilities, type Capabilities } from "../../kernels/kernel.js";
 import { attention as attend, compile, f32, grad, mul, rope, sum, type Tensor } from "../../engine/index.js";
-import { attentionReference } from "../support/attention.js";
+import { turnedReference } from "../support/attention.js";
 import { testDevice } from "../support/device.js";
 import { EPS, TINY, assertExact, assertRefused, logError, runPoisoned } from "../support/kernels.js";
 import { assertClose, largest, random } from "../support/random.js";
-import { turned } from "../support/rope.js";
 
 async function check(
   spec: AttentionSpec,
@@ -22,18 +21,9 @@ async function check(
   // Any tables will do: unlike those of RoPE, these tell the two halves apart.
   const tables = { cos: random(length * headDim), sin: random(length * headDim) };
   const turning = spec.rope ? { cos_table: tables.cos, sin_table: tables.sin } : {};
-  const exact = attentionReference(
-    spec,
-    spec.rope ? turned({ ...spec, inverse: false }, qkv, tables) : qkv,
-    dO,
-  );
-  if (spec.rope) {
-    const half = (i: number) => (i % headDim < headDim / 2 ? headDim / 2 : -headDim / 2);
-    exact.d = turned({ ...spec, inverse: true }, exact.d, tables);
-    exact.dScale = Float64Array.from(exact.dScale, (scale, i) => scale + exact.dScale[i + half(i)]!);
-    // Turned numbers are sums that may cancel.
-    exact.allowed *= 4;
-  }
+  const exact = turnedReference(spec, qkv, dO, tables);
+  // Turned numbers are sums that may cancel.
+  if (spec.rope) exact.allowed *= 4;
   const forward = await runPoisoned(
     (c) => attention(spec, c),
     capabilities,

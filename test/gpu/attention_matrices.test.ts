@@ -15,13 +15,12 @@ import {
 } from "../../kernels/attention_subgroup_matrices.js";
 import { baselineCapabilities, type Capabilities, type Kernel } from "../../kernels/kernel.js";
 import { GRADIENT_SCALE, type SubgroupMatrices } from "../../kernels/matmul_subgroup_matrices.js";
-import { attentionReference } from "../support/attention.js";
+import { turnedReference } from "../support/attention.js";
 import { testDevice } from "../support/device.js";
 import { packed, rounded, unpacked } from "../support/halves.js";
 import { assertRefused, logError } from "../support/kernels.js";
 import { openTestDevice } from "../support/platform.js";
 import { assertClose, largest, poisoned, random } from "../support/random.js";
-import { turned } from "../support/rope.js";
 import { emulated, EMULATED, whereEmulated } from "../support/subgroup_matrices.js";
 
 /** Relative error of a number that was rounded to either of its neighbours in f16. */
@@ -60,16 +59,7 @@ async function check(
   const dO = random(rows * headDim, -SLOPE, SLOPE);
   const tables = { cos: random(length * headDim), sin: random(length * headDim) };
   const turning = spec.rope ? { cos_table: tables.cos, sin_table: tables.sin } : {};
-  const exact = attentionReference(
-    spec,
-    spec.rope ? turned({ ...spec, inverse: false }, qkv, tables) : qkv,
-    dO,
-  );
-  if (spec.rope) {
-    const half = (i: number) => (i % headDim < headDim / 2 ? headDim / 2 : -headDim / 2);
-    exact.d = turned({ ...spec, inverse: true }, exact.d, tables);
-    exact.dScale = Float64Array.from(exact.dScale, (scale, i) => scale + exact.dScale[i + half(i)]!);
-  }
+  const exact = turnedReference(spec, qkv, dO, tables);
   const capabilities = { ...device.capabilities, ...limits };
   const kernel = of(attentionMatrices(spec, capabilities, matrices, tile));
   const input = (by: Kernel) => ({ qkv: inHalf(by, "qkv") ? packed(qkv) : qkv, ...turning });

@@ -1,4 +1,5 @@
 /** Attention in float64. */
+import { turned } from "./rope.js";
 import type { AttentionSpec } from "../../kernels/attention_spec.js";
 import { EPS } from "./kernels.js";
 
@@ -73,4 +74,20 @@ export function attentionReference(spec: AttentionSpec, qkv: Float32Array | Floa
   // A probability: score (a chain of D), exp, sum (a chain of S); then another chain of S or D.
   const roundings = 2 * S + 2 * D + 2 * (D + 4) * scoreScale + 4 * spread + 24;
   return { o, oScale, lse, delta, deltaScale, d, dScale, scoreScale, allowed: EPS * roundings };
+}
+
+/** The same with queries and keys turned by tables [S, D] first, and their gradients turned back. */
+export function turnedReference(
+  spec: AttentionSpec,
+  qkv: Float32Array,
+  dO: Float32Array,
+  tables: { readonly cos: Float32Array; readonly sin: Float32Array },
+): ReturnType<typeof attentionReference> {
+  if (!spec.rope) return attentionReference(spec, qkv, dO);
+  const { headDim } = spec;
+  const exact = attentionReference(spec, turned({ ...spec, inverse: false }, qkv, tables), dO);
+  const half = (i: number) => (i % headDim < headDim / 2 ? headDim / 2 : -headDim / 2);
+  exact.d = turned({ ...spec, inverse: true }, exact.d, tables);
+  exact.dScale = Float64Array.from(exact.dScale, (scale, i) => scale + exact.dScale[i + half(i)]!);
+  return exact;
 }
