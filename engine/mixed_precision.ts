@@ -1,7 +1,8 @@
 /**
  * Mixed precision: matrix products, those of attention among them, whose operands are rounded to f16 and whose sums are
- * f32, on subgroup matrices (tensor cores). Everything else stays f32: weights and their averages, moments, norms, softmax and losses (Micikevicius et
- * al. 2018).
+ * f32, on subgroup matrices (tensor cores). Activations of the forward pass are stored in f16, too, and so are gradients that
+ * products alone read. Everything else stays f32: weights and their averages, moments, and the arithmetic of norms, softmax and losses
+ * (Micikevicius et al. 2018).
  */
 import {
   attentionBackwardMatrices,

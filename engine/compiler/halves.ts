@@ -1,6 +1,6 @@
 /**
  * What programs store in f16 where they multiply in mixed precision: results of the forward pass, and for each run a copy
- * of the weights. Gradients, and what a program keeps, stay f32, as does all arithmetic.
+ * of the weights; of gradients, those that products alone read. What a program keeps stays f32, as does all arithmetic.
  */
 import { inHalves } from "../../kernels/halves.js";
 import type { Capabilities } from "../../kernels/kernel.js";
