@@ -7,7 +7,7 @@
  *
  * A bias [N] and a residual [M, N] may be added as c is written. Every element of c, or of each share of k, sums over k
  * in ascending order by one thread, in every variant in f32. A software adapter, which pays for memory accesses and barriers, keeps a
- * tile of c in the variables of each thread (`matmul_registers.ts`, variants `r8x8`, `r16x8_4N`); a GPU stages tiles
+ * tile of c in the variables of each thread (`matmul_registers.ts`, variants `r8x8`, `r32x16_4N`); a GPU stages tiles
  * of a and b in workgroup memory (`gpu/matmul_tiles.ts`, variants `t64x64x8_r4x4`).
  */
 import { KernelError, requireBindable, requirePositive, type Capabilities, type Kernel } from "./kernel.js";
@@ -19,7 +19,7 @@ import {
   type NamedVariant,
   type Product,
 } from "./matmul_product.js";
-import { registers, registerTiles } from "./matmul_registers.js";
+import { registers, registerTileName, registerTiles } from "./matmul_registers.js";
 import { bindingsOf } from "./wgsl.js";
 
 export { matmulName, type MatmulLayout, type MatmulSpec } from "./matmul_product.js";
@@ -93,7 +93,7 @@ function variantsOf(product: Product): readonly NamedVariant[] {
   const others = product.capabilities.mixedPrecision?.variants(product) ?? [];
   if (others.length > 0) return others;
   const inRegisters = (product.splits > 1 ? [] : registerTiles(product)).map((tile): NamedVariant => ({
-    name: `r${tile.rows}x${tile.columns}${tile.along ? `_${tile.lanes}${tile.along}` : ""}`,
+    name: registerTileName(product, tile),
     build: () => registers(product, tile),
   }));
   const inWorkgroups = product.capabilities.gpu?.matmul(product) ?? [];
