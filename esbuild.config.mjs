@@ -27,6 +27,7 @@ export const libraryEntries = [
   "engine/planning",
   "engine/sampling",
   "kernels/index",
+  "kernels/cpu/index",
   "kernels/gpu/index",
   "hrm/index",
   "hrm/tasks/index",

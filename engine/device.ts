@@ -1,5 +1,5 @@
 /** The GPU as the engine sees it: device, capabilities, counters, and errors that arrive late. */
-import type { Capabilities, GpuKernels, Kernel, KernelChoices, MixedPrecision } from "../kernels/kernel.js";
+import type { Capabilities, Kernel, KernelChoices, MixedPrecision } from "../kernels/kernel.js";
 import type { ChooseHalves } from "./compiler/lower.js";
 import { AdapterError, DeviceLostError, GpuError, LimitError } from "./errors.js";
 
@@ -61,7 +61,7 @@ const USEFUL_LIMITS = [
  */
 export async function openDevice(options: DeviceOptions = {}): Promise<Device> {
   const open = async (device: GPUDevice, info: GPUAdapterInfo): Promise<Device> =>
-    new Device(device, options, info, await loadGpuKernels(info));
+    new Device(device, options, info, await loadKernels(info));
   if (options.device) return open(options.device, options.device.adapterInfo);
   const gpu = options.gpu ?? (globalThis.navigator as Navigator | undefined)?.gpu;
   if (!gpu && !options.adapter) {
@@ -94,9 +94,11 @@ export async function openDevice(options: DeviceOptions = {}): Promise<Device> {
   return open(device, adapter.info);
 }
 
-/** The kernels made for GPUs, where this is one. */
-export async function loadGpuKernels(info: GPUAdapterInfo): Promise<GpuKernels | undefined> {
-  return isSoftwareAdapter(info) ? undefined : (await import("../kernels/gpu/index.js")).gpuKernels;
+/** The kernels made for this kind of adapter: what others need not load. */
+export async function loadKernels(info: GPUAdapterInfo): Promise<Pick<Capabilities, "cpu" | "gpu">> {
+  return isSoftwareAdapter(info)
+    ? { cpu: (await import("../kernels/cpu/index.js")).cpuKernels }
+    : { gpu: (await import("../kernels/gpu/index.js")).gpuKernels };
 }
 
 /** Dawn's null backend accepts every call and computes nothing: training on it would be a lie. */
@@ -183,11 +185,11 @@ export class Device {
     { maxInFlight = 8, maxSubmissionMs = 1000 }: Pick<DeviceOptions, "maxInFlight" | "maxSubmissionMs"> = {},
     /** Of the adapter itself where it is known: Dawn's devices leave out subgroup matrices. */
     readonly adapterInfo: GPUAdapterInfo = gpu.adapterInfo,
-    /** See {@link loadGpuKernels}. */
-    gpuKernels?: GpuKernels,
+    /** See {@link loadKernels}. */
+    kernels: Pick<Capabilities, "cpu" | "gpu"> = {},
   ) {
     refuseNullAdapter(gpu.adapterInfo);
-    this.#capabilities = { ...capabilitiesOf(gpu), ...(gpuKernels && { gpu: gpuKernels }) };
+    this.#capabilities = { ...capabilitiesOf(gpu), ...kernels };
     this.#maxInFlight = maxInFlight;
     this.#maxSubmissionMs = maxSubmissionMs;
     this.#speed = 10 * this.#leastSpeed;

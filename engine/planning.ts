@@ -1,5 +1,5 @@
 /** Planning without a GPU: a device that compiles programs and counts their memory, and computes nothing. */
-import { Device, loadGpuKernels } from "./device.js";
+import { Device, loadKernels } from "./device.js";
 
 /** What decides how programs are compiled: of a `GPUDevice`, or made up. */
 export type DeviceTraits = Pick<GPUDevice, "limits" | "features" | "adapterInfo">;
@@ -52,5 +52,5 @@ export async function planningDevice({ limits, features, adapterInfo }: DeviceTr
       ].map((name) => [name, nothing]),
     ),
   };
-  return new Device(gpu as unknown as GPUDevice, {}, adapterInfo, await loadGpuKernels(adapterInfo));
+  return new Device(gpu as unknown as GPUDevice, {}, adapterInfo, await loadKernels(adapterInfo));
 }

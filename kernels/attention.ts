@@ -8,7 +8,8 @@
  *
  * Queries, keys and values are packed: qkv [B, S, 3, H, D]. A thread owns one position of one head, or several
  * neighbouring ones on a software adapter, where each load then serves all of them. GPUs with subgroups take the variants of
- * gpu/attention_quads.ts, or in mixed precision those of attention_subgroup_matrices.ts.
+ * gpu/attention_quads.ts, or in mixed precision those of attention_subgroup_matrices.ts; CPUs of four lanes that of
+ * cpu/attention_shared.ts.
  */
 import {
   backwardWork,
@@ -18,6 +19,7 @@ import {
   quadsApply,
   quadsTurn,
   requireAttention,
+  sharedApplies,
   type AttentionSpec,
 } from "./attention_spec.js";
 import { KernelError, type Capabilities, type Kernel } from "./kernel.js";
@@ -42,6 +44,7 @@ export function attention(spec: AttentionSpec, capabilities: Capabilities): Kern
   requireAttention(spec, capabilities);
   requireTurns(spec, capabilities);
   if (quadsApply(spec, capabilities)) return capabilities.gpu!.attention(spec, capabilities);
+  if (sharedApplies(spec, capabilities)) return capabilities.cpu!.attention(spec, capabilities);
   const { length, causal = false } = spec;
   const layout = layoutOf(spec, capabilities, FORWARD_ELEMENTS);
   const { owned, vectors, type } = layout;
@@ -136,6 +139,7 @@ export function attentionBackward(spec: AttentionSpec, capabilities: Capabilitie
   requireAttention(spec, capabilities);
   requireTurns(spec, capabilities);
   if (quadsApply(spec, capabilities)) return capabilities.gpu!.attentionBackward(spec, capabilities);
+  if (sharedApplies(spec, capabilities)) return capabilities.cpu!.attentionBackward(spec, capabilities);
   const { length, causal = false } = spec;
   const layout = layoutOf(spec, capabilities, backwardElements(capabilities));
   const { owned, vectors, type } = layout;

@@ -78,3 +78,10 @@ export function quadsApply({ headDim }: AttentionSpec, { software, subgroups, gp
 export function quadsTurn(spec: AttentionSpec, capabilities: Capabilities): boolean {
   return quadsApply(spec, capabilities) && spec.headDim % 32 === 0;
 }
+
+/** True where the four lanes of a subgroup on a CPU can share keys and values: `cpu/attention_shared.ts`. */
+export function sharedApplies({ headDim }: AttentionSpec, { cpu, subgroups }: Capabilities): boolean {
+  return (
+    cpu !== undefined && subgroups?.min === 4 && subgroups.max === 4 && headDim % 4 === 0 && headDim <= 128
+  );
+}

@@ -71,6 +71,9 @@ export interface GpuKernels {
   readonly attentionBackward: (spec: AttentionSpec, capabilities: Capabilities) => Kernel;
 }
 
+/** Families' variants for adapters that run shaders on the CPU; see kernels/cpu. */
+export type CpuKernels = Pick<GpuKernels, "attention" | "attentionBackward">;
+
 /** What kernels may know of the device that they are generated for. */
 export interface Capabilities {
   readonly maxComputeWorkgroupsPerDimension: number;
@@ -88,6 +91,8 @@ export interface Capabilities {
   readonly software: boolean;
   /** Present on GPUs, for which they are loaded as a device is opened; else families make do with what they have. */
   readonly gpu?: GpuKernels;
+  /** Present on software adapters, likewise. */
+  readonly cpu?: CpuKernels;
   /** Products in mixed precision instead of f32, where the device was told to. */
   readonly mixedPrecision?: MixedPrecision;
   /** Variants to take instead of those that families choose by themselves. */

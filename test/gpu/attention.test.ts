@@ -1,6 +1,7 @@
 import { assert } from "chai";
 import { attention, attentionBackward, attentionDelta, type AttentionSpec } from "../../kernels/attention.js";
 import { runKernel } from "../../engine/run_kernel.js";
+import { cpuKernels } from "../../kernels/cpu/index.js";
 import { gpuKernels } from "../../kernels/gpu/index.js";
 import { baselineCapabilities, type Capabilities } from "../../kernels/kernel.js";
 import { attention as attend, compile, f32, grad, mul, rope, sum, type Tensor } from "../../engine/index.js";
@@ -67,8 +68,21 @@ async function check(
 
 /** A thread to one or several positions; GPUs take it where they have no subgroups. */
 const VARIANTS = [
-  { variant: "for software adapters", capabilities: { software: true } },
+  { variant: "for software adapters", capabilities: { software: true, subgroups: null } },
   { variant: "for GPUs", capabilities: { software: false, subgroups: null } },
+] as const;
+
+/** B, S, H, D for subgroups of four: all trips and blocks full and not, one to three of a head, one to four positions a lane. */
+const SHARED_SHAPES = [
+  [1, 1, 1, 4],
+  [2, 5, 3, 8],
+  [2, 13, 1, 16],
+] as const;
+/** Those that take seconds to compile. */
+const LARGE_SHARED = [
+  [1, 16, 2, 8],
+  [1, 37, 2, 12],
+  [1, 35, 1, 32],
 ] as const;
 
 /** B, S, H, D: ones, primes, scalar and vector heads, and both sides of the 16- and 64-thread workgroups. */
@@ -123,6 +137,58 @@ describe("attention", () => {
       await check({ batch: 1, length: 225, heads: 2, headDim: software ? 16 : 64 }, capabilities);
     });
   }
+
+  describe("by subgroups of four lanes on a CPU", () => {
+    async function checkShared(spec: AttentionSpec, changed: Partial<Capabilities> = {}, amplitude = 1) {
+      const [forward, , backward] = await check(spec, { software: true, ...changed }, amplitude);
+      for (const name of [forward!, backward!]) assert.match(name, /_shared_x/);
+    }
+    before(async function () {
+      const { adapter, capabilities } = await testDevice();
+      if (capabilities.subgroups?.min === 4 && capabilities.subgroups.max === 4) return;
+      console.log(`      skipped: subgroups of ${adapter.name} are not of four lanes`);
+      this.skip();
+    });
+    for (const causal of [false, true]) {
+      it(`agrees with float64, forward and backward${causal ? ", causal @slow" : ""}`, async () => {
+        for (const [batch, length, heads, headDim] of SHARED_SHAPES)
+          await checkShared({ batch, length, heads, headDim, causal });
+      });
+    }
+    it("agrees with float64 in large kernels @slow", async () => {
+      for (const [batch, length, heads, headDim] of LARGE_SHARED)
+        await checkShared({ batch, length, heads, headDim });
+    });
+    it("stands scores in the hundreds, causal, and folds dispatches past the limit", async () => {
+      await checkShared(
+        { batch: 2, length: 19, heads: 2, headDim: 8, causal: true },
+        { maxComputeWorkgroupsPerDimension: 3 },
+        12,
+      );
+    });
+    it("is for heads and subgroups that four lanes divide", () => {
+      const named = (changed: Partial<Capabilities>, headDim = 8) =>
+        attention(
+          { batch: 1, length: 9, heads: 1, headDim },
+          {
+            ...baselineCapabilities,
+            software: true,
+            cpu: cpuKernels,
+            subgroups: { min: 4, max: 4 },
+            ...changed,
+          },
+        ).name;
+      assert.equal(named({}), "attention_b1_s9_h1_d8_shared_x3");
+      for (const other of [
+        named({ subgroups: null }),
+        named({ subgroups: { min: 4, max: 8 } }),
+        named({ subgroups: { min: 8, max: 8 } }),
+        named({}, 6),
+        named({}, 132),
+      ])
+        assert.notMatch(other, /shared/);
+    });
+  });
 
   describe("by quads of a subgroup", () => {
     /** With the device's own subgroups. */

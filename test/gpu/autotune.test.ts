@@ -93,7 +93,7 @@ describe("autotune", () => {
     const named = (variant: string) =>
       matmulKernel(spec, { ...device.capabilities, choices: { [NAMES[0]!]: variant } });
     // All but the default compute nothing, which takes no time at all.
-    const idle = new Device(device.gpu, {}, device.adapterInfo, device.capabilities.gpu);
+    const idle = new Device(device.gpu, {}, device.adapterInfo, device.capabilities);
     const real = idle.pipeline.bind(idle);
     const right = new Set([named(byDefault).name]);
     idle.pipeline = (kernel, context) =>

@@ -1,5 +1,6 @@
 /** What holds for every kernel: its text compiles, its record tells the truth about it, and bad specs are refused. */
 import { assert } from "chai";
+import { cpuKernels } from "../../kernels/cpu/index.js";
 import { gpuKernels } from "../../kernels/gpu/index.js";
 import * as kernels from "../../kernels/index.js";
 import { baselineCapabilities, type Capabilities, type Kernel } from "../../kernels/kernel.js";
@@ -13,7 +14,7 @@ const CAPABILITIES: readonly Capabilities[] = [false, true].flatMap((software) =
   [null, { min: 4, max: 4 }, { min: 8, max: 8 }, { min: 4, max: 128 }].flatMap((subgroups) =>
     [false, true].map((shaderF16) => ({
       ...{ ...baselineCapabilities, software, subgroups, shaderF16 },
-      ...(!software && { gpu: gpuKernels }),
+      ...(software ? { cpu: cpuKernels } : { gpu: gpuKernels }),
     })),
   ),
 );
@@ -140,7 +141,8 @@ describe("every kernel", () => {
       for (const { make } of family.cases)
         for (const software of [false, true])
           for (const limit of [1, 2, 7]) {
-            const capabilities = { ...baselineCapabilities, software, ...(!software && { gpu: gpuKernels }) };
+            const made = software ? { cpu: cpuKernels } : { gpu: gpuKernels };
+            const capabilities = { ...baselineCapabilities, software, ...made };
             const whole = make(capabilities).workgroups.reduce((a, b) => a * b, 1);
             const limited = { ...capabilities, maxComputeWorkgroupsPerDimension: limit };
             if (whole > limit ** 3) {

@@ -1,6 +1,7 @@
 /** What kernel tests share: the variants, runs with poisoned outputs, and how far WGSL lets f32 be off. */
 import { assert } from "chai";
 import { runKernel, type TypedArray } from "../../engine/run_kernel.js";
+import { cpuKernels } from "../../kernels/cpu/index.js";
 import { gpuKernels } from "../../kernels/gpu/index.js";
 import { KernelError, type Capabilities, type Kernel } from "../../kernels/kernel.js";
 import { testDevice } from "./device.js";
@@ -43,7 +44,7 @@ export async function runPoisoned(
   sizes: Readonly<Record<string, number>>,
 ): Promise<{ kernel: Kernel; results: Record<string, TypedArray> }> {
   const device = await testDevice();
-  const kernel = make({ ...device.capabilities, gpu: gpuKernels, ...changed });
+  const kernel = make({ ...device.capabilities, cpu: cpuKernels, gpu: gpuKernels, ...changed });
   const outputs = Object.entries(sizes).map(([name, count]) => [name, poison(kernel, name, count)] as const);
   const results = await runKernel(device, kernel, { ...data, ...Object.fromEntries(outputs) });
   return { kernel, results };

@@ -1,0 +1,336 @@
+/**
+ * Attention made for adapters that run shaders on the CPU four lanes at a time: a thread owns a few neighbouring positions
+ * of a head, and the four threads of a subgroup load keys and values (of backward's second pass: queries and output
+ * gradients) between them and broadcast them, so that each load serves all positions of the subgroup. Two or four of them
+ * are taken in a trip of the loop, so that a sum is stored once for as many products. The formulas and their sources are in
+ * attention.ts; sums are added up in the same order, but where forward rescales them after two keys instead of four.
+ *
+ * A subgroup fills its workgroup, and control flow is uniform: positions past the end compute along as the last one and are
+ * not stored.
+ */
+import { backwardWork, forwardWork, nameOf, type AttentionSpec } from "../attention_spec.js";
+import type { Capabilities, Kernel } from "../kernel.js";
+import { bindingsOf, linearDispatch, lines, literal, repeat, shader, type ShaderBinding } from "../wgsl.js";
+
+/** Threads of a subgroup. */
+const LANES = 4;
+/** Numbers of head vectors that a thread owns at most: beyond, kernels take seconds to compile. */
+const OWNED_NUMBERS = 128;
+
+/** As `attention`. */
+export function attentionShared(spec: AttentionSpec, capabilities: Capabilities): Kernel {
+  const layout = layoutOf(spec, 16);
+  const { length, headDim, owned, trip, causal = false } = layout;
+  return sharedKernel("attention", capabilities, {
+    layout,
+    buffers: [
+      ["qkv", "read", 4],
+      ["o", "read_write", 4],
+      ["lse", "read_write", 1],
+    ],
+    work: forwardWork(spec),
+    body: lines(
+      repeat(owned, (r) =>
+        lines(
+          ownedVector(layout, `q${r}_`, `qkv[at${r}`),
+          sums(headDim, `acc${r}_`),
+          `var top${r} = -1e30;`,
+          `var total${r} = 0.0;`,
+        ),
+      ),
+      // No thread of a causal subgroup sees keys behind its last position.
+      `for (var j = 0u; j < ${causal ? `min(base + ${owned * LANES}u, ${length}u)` : `${length}u`}; j += ${trip}u) {`,
+      sharedVectors(layout, "k", "qkv[first + position * ROW + HEADS"),
+      repeat(owned, (r) =>
+        lines(
+          repeat(
+            trip,
+            (t) =>
+              `let s${r}_${t} = ${seen(layout, r, t, `${dot(layout, `k${t}_`, `q${r}_`)} * SCALE`, "-1e30")};`,
+          ),
+          // The keys of a trip share one rescaling of the online softmax.
+          `let new_top${r} = ${of(trip, (t) => `max(s${r}_${t}, `)}top${r}${")".repeat(trip)};`,
+          `let old${r} = exp(top${r} - new_top${r});`,
+          // Of keys past the end: exp(-1e30) = 0.
+          repeat(trip, (t) => `let p${r}_${t} = exp(s${r}_${t} - new_top${r});`),
+          `total${r} = total${r} * old${r}${of(trip, (t) => ` + p${r}_${t}`)};`,
+          `top${r} = new_top${r};`,
+        ),
+      ),
+      sharedVectors(layout, "v", "qkv[first + position * ROW + 2u * HEADS"),
+      repeat(owned, (r) =>
+        repeat(headDim, (e) => `acc${r}_${e} = ${chain(trip, "v", e, `p${r}_`, `acc${r}_${e} * old${r}`)};`),
+      ),
+      "}",
+      repeat(owned, (r) =>
+        ownedStore(layout, r, [
+          storeVector(layout, `o[out${r}`, `acc${r}_`, ` / total${r}`),
+          `lse[index${r}] = top${r} + log(total${r});`,
+        ]),
+      ),
+    ),
+  });
+}
+
+/** As `attentionBackward`. */
+export function attentionBackwardShared(spec: AttentionSpec, capabilities: Capabilities): Kernel {
+  const layout = layoutOf(spec, 4);
+  const { length, headDim, owned, trip, causal = false } = layout;
+  const share = (
+    r: number,
+    scores: string,
+    slopes: string,
+    lse: string,
+    delta: string,
+    t: number,
+    first: boolean,
+  ) =>
+    lines(
+      `let p${r}_${t} = ${seen(layout, r, t, `exp(${scores} * SCALE - ${lse})`, "0.0", first)};`,
+      `let ds${r}_${t} = p${r}_${t} * (${slopes} - ${delta}) * SCALE;`,
+    );
+  return sharedKernel("attention_backward", capabilities, {
+    layout,
+    buffers: [
+      ["qkv", "read", 4],
+      ["d_o", "read", 4],
+      ["lse", "read", 1],
+      ["delta", "read", 1],
+      ["d_qkv", "read_write", 4],
+    ],
+    work: backwardWork(spec),
+    body: lines(
+      // The owned positions as queries of every key.
+      "{",
+      repeat(owned, (r) =>
+        lines(
+          ownedVector(layout, `q${r}_`, `qkv[at${r}`),
+          ownedVector(layout, `g${r}_`, `d_o[out${r}`),
+          `let lse${r} = lse[index${r}];`,
+          `let delta${r} = delta[index${r}];`,
+          sums(headDim, `d_q${r}_`),
+        ),
+      ),
+      `for (var j = 0u; j < ${causal ? `min(base + ${owned * LANES}u, ${length}u)` : `${length}u`}; j += ${trip}u) {`,
+      sharedVectors(layout, "k", "qkv[first + position * ROW + HEADS"),
+      sharedVectors(layout, "v", "qkv[first + position * ROW + 2u * HEADS"),
+      repeat(owned, (r) =>
+        lines(
+          repeat(trip, (t) =>
+            share(
+              r,
+              dot(layout, `k${t}_`, `q${r}_`),
+              dot(layout, `v${t}_`, `g${r}_`),
+              `lse${r}`,
+              `delta${r}`,
+              t,
+              true,
+            ),
+          ),
+          repeat(headDim, (e) => `d_q${r}_${e} = ${chain(trip, "k", e, `ds${r}_`, `d_q${r}_${e}`)};`),
+        ),
+      ),
+      "}",
+      repeat(owned, (r) => ownedStore(layout, r, [storeVector(layout, `d_qkv[at${r}`, `d_q${r}_`)])),
+      "}",
+      // The owned positions as keys and values of every query.
+      "{",
+      repeat(owned, (r) =>
+        lines(
+          ownedVector(layout, `k${r}_`, `qkv[at${r} + HEADS`),
+          ownedVector(layout, `v${r}_`, `qkv[at${r} + 2u * HEADS`),
+          sums(headDim, `d_k${r}_`),
+          sums(headDim, `d_v${r}_`),
+        ),
+      ),
+      `for (var j = ${causal ? `base / ${trip}u * ${trip}u` : "0u"}; j < ${length}u; j += ${trip}u) {`,
+      sharedVectors(layout, "q", "qkv[first + position * ROW"),
+      sharedVectors(layout, "g", "d_o[first_out + position * HEADS"),
+      sharedNumbers(layout, "lse"),
+      sharedNumbers(layout, "delta"),
+      repeat(owned, (r) =>
+        lines(
+          repeat(trip, (t) =>
+            share(
+              r,
+              dot(layout, `q${t}_`, `k${r}_`),
+              dot(layout, `g${t}_`, `v${r}_`),
+              `lse_${t}`,
+              `delta_${t}`,
+              t,
+              false,
+            ),
+          ),
+          repeat(headDim, (e) =>
+            lines(
+              `d_k${r}_${e} = ${chain(trip, "q", e, `ds${r}_`, `d_k${r}_${e}`)};`,
+              `d_v${r}_${e} = ${chain(trip, "g", e, `p${r}_`, `d_v${r}_${e}`)};`,
+            ),
+          ),
+        ),
+      ),
+      "}",
+      repeat(owned, (r) =>
+        ownedStore(layout, r, [
+          storeVector(layout, `d_qkv[at${r} + HEADS`, `d_k${r}_`),
+          storeVector(layout, `d_qkv[at${r} + 2u * HEADS`, `d_v${r}_`),
+        ]),
+      ),
+      "}",
+    ),
+  });
+}
+
+interface Layout extends AttentionSpec {
+  /** Neighbouring positions that a thread owns. */
+  readonly owned: number;
+  /** 4-vectors of a head vector. */
+  readonly vectors: number;
+  /** Positions that a trip of the loop takes: fewer of wide heads, whose code would not stay in the cache. */
+  readonly trip: number;
+}
+
+/** Trips take two positions of heads wider than `most` numbers, else four; lanes must be able to divide their vectors. */
+function layoutOf(spec: AttentionSpec, most: number): Layout {
+  const { length, headDim } = spec;
+  const vectors = headDim / 4;
+  /** Loading a trip's vectors takes as long as the work of two owned positions. */
+  const cost = (owned: number): number => (2 + owned) * Math.ceil(length / (LANES * owned));
+  const owned = [1, 2, 3, 4]
+    .filter((n) => n * headDim <= OWNED_NUMBERS)
+    .reduce((best, n) => (cost(n) < cost(best) ? n : best));
+  return { ...spec, owned, vectors, trip: headDim > most && vectors % 2 === 0 ? 2 : 4 };
+}
+
+/** The texts of 0 to count - 1, one after another. */
+const of = (count: number, text: (t: number) => string): string =>
+  Array.from({ length: count }, (_, t) => text(t)).join("");
+
+/** Loads a head vector of the thread's own into `${name}0`, ...; `source` is an indexing expression without its end. */
+const ownedVector = ({ vectors }: Layout, name: string, source: string): string =>
+  repeat(vectors, (d) => `let ${name}${d} = ${source} + ${d}u];`);
+
+/** Sums that start at zero: one variable a number. */
+const sums = (headDim: number, name: string): string => repeat(headDim, (e) => `var ${name}${e} = 0.0;`);
+
+/**
+ * Loads the head vectors of the trip's positions, from j on, into `${name}${t}_${d}`: each thread its share of them, which
+ * it broadcasts. `source` names `position`, of which there are no more than the head has.
+ */
+function sharedVectors({ vectors, length, trip }: Layout, name: string, source: string): string {
+  return lines(
+    repeat((trip * vectors) / LANES, (s) => {
+      const item = `(lane + ${LANES * s}u)`;
+      const position = `j + ${item} / ${vectors}u`;
+      const inside = length % trip === 0 ? position : `min(${position}, ${length - 1}u)`;
+      const load = source.replace("position", `(${inside})`);
+      return `let ${name}_share${s} = ${load} + ${item} % ${vectors}u];`;
+    }),
+    repeat(trip * vectors, (i) => {
+      const [t, d] = [Math.floor(i / vectors), i % vectors];
+      return `let ${name}${t}_${d} = subgroupBroadcast(${name}_share${Math.floor(i / LANES)}, ${i % LANES}u);`;
+    }),
+  );
+}
+
+/** Loads what there is one number a position of, of the trip's positions, into `${name}_${t}`. */
+function sharedNumbers({ length, trip }: Layout, name: string): string {
+  return lines(
+    `let ${name}_share = ${name}[head + min(j + lane, ${length - 1}u)];`,
+    repeat(trip, (t) => `let ${name}_${t} = subgroupBroadcast(${name}_share, ${t}u);`),
+  );
+}
+
+/** Dot product of a shared head vector and one of the thread's own. */
+const dot = ({ vectors }: Layout, shared: string, own: string): string =>
+  `(${Array.from({ length: vectors }, (_, d) => `dot(${shared}${d}, ${own}${d})`).join(" + ")})`;
+
+/** `sum` and number e of the four shared vectors, each times its weight, in order. */
+function chain(trip: number, shared: string, e: number, weight: string, sum: string): string {
+  let total = sum;
+  for (let t = 0; t < trip; t++)
+    total = `fma(${shared}${t}_${e >> 2}.${"xyzw"[e & 3]}, ${weight}${t}, ${total})`;
+  return total;
+}
+
+/** `value` of position j + t, or `instead` where there is none, or the owned position r as query (else as key) is not to see it. */
+function seen(
+  { length, trip, causal = false }: Layout,
+  r: number,
+  t: number,
+  value: string,
+  instead: string,
+  query = true,
+): string {
+  const conditions = [
+    length % trip !== 0 && t > 0 && `j + ${t}u < ${length}u`,
+    causal && (query ? `j + ${t}u <= i${r}` : `j + ${t}u >= i${r}`),
+  ].filter(Boolean);
+  return conditions.length > 0 ? `select(${instead}, ${value}, ${conditions.join(" && ")})` : value;
+}
+
+const storeVector = ({ vectors }: Layout, target: string, name: string, scaled = ""): string =>
+  repeat(vectors, (d) => {
+    const numbers = [0, 1, 2, 3].map((q) => `${name}${4 * d + q}`).join(", ");
+    return `${target} + ${d}u] = vec4f(${numbers})${scaled};`;
+  });
+
+/** Stores of owned position r, left out where it is past the end. */
+const ownedStore = ({ length, owned }: Layout, r: number, stores: readonly string[]): string =>
+  length % (LANES * owned) === 0
+    ? lines(stores)
+    : lines(`if (base + lane * ${owned}u + ${r}u < ${length}u) {`, stores, "}");
+
+interface Parts {
+  readonly layout: Layout;
+  /** Name, access, vector width. */
+  readonly buffers: readonly (readonly [string, "read" | "read_write", 1 | 4])[];
+  /** May use, for each owned position r: `i${r}`, `at${r}` (in qkv), `out${r}` (in o), `index${r}` (in lse). */
+  readonly body: string;
+  readonly work: Pick<Kernel, "flops" | "bytes">;
+}
+
+/** A workgroup of one subgroup per `owned` positions for each of its lanes. */
+function sharedKernel(family: string, capabilities: Capabilities, parts: Parts): Kernel {
+  const { batch, length, heads, headDim, owned, vectors } = parts.layout;
+  const name = `${nameOf(family, parts.layout)}_shared_x${owned}`;
+  const bindings = parts.buffers.map(([buffer, access, width]): ShaderBinding => ({
+    name: buffer,
+    access,
+    dtype: "f32",
+    width,
+  }));
+  const perHead = Math.ceil(length / (LANES * owned));
+  const count = batch * heads * perHead;
+  const { workgroups, group } = linearDispatch(name, count, capabilities);
+  const code = shader({
+    bindings,
+    workgroupSize: LANES,
+    directives: "enable subgroups;",
+    declarations: lines(
+      `const HEADS = ${heads * vectors}u; // vectors from q to k to v, and between positions of o`,
+      `const ROW = ${3 * heads * vectors}u; // vectors between positions of qkv`,
+      `const SCALE = ${literal(1 / Math.sqrt(headDim))};`,
+    ),
+    body: lines(
+      `let index = ${group};`,
+      `if (index >= ${count}u) { return; }`,
+      `let h = index / ${perHead}u % ${heads}u;`,
+      `let b = index / ${perHead * heads}u;`,
+      `let base = index % ${perHead}u * ${LANES * owned}u;`,
+      `let head = (b * ${heads}u + h) * ${length}u;`,
+      `let first = b * ${length}u * ROW + h * ${vectors}u;`,
+      `let first_out = b * ${length}u * HEADS + h * ${vectors}u;`,
+      repeat(owned, (r) =>
+        lines(
+          `let i${r} = min(base + lane * ${owned}u + ${r}u, ${length - 1}u);`,
+          `let index${r} = head + i${r};`,
+          `let at${r} = first + i${r} * ROW;`,
+          `let out${r} = first_out + i${r} * HEADS;`,
+        ),
+      ),
+      parts.body,
+    ),
+  });
+  return { name, code, bindings: bindingsOf(bindings), workgroups, ...parts.work };
+}

@@ -1,0 +1,8 @@
+/** Kernels made for adapters that run shaders on the CPU, in a module of their own: GPUs never load it. */
+import type { CpuKernels } from "../kernel.js";
+import { attentionBackwardShared, attentionShared } from "./attention_shared.js";
+
+export const cpuKernels: CpuKernels = {
+  attention: attentionShared,
+  attentionBackward: attentionBackwardShared,
+};
