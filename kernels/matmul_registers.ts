@@ -70,7 +70,7 @@ export function registers(product: Product, { rows, columns, depth, lanes }: Reg
   });
   const sum = (i: number, j: number): string => {
     let total = `c${i}_${j}`;
-    for (let q = 0; q < depth; q++) total = `fma(${b.scalar(j, q)}, ${a.scalar(i, q)}, ${total})`;
+    for (let q = 0; q < depth; q++) total = `fma(${a.scalar(i, q)}, ${b.scalar(j, q)}, ${total})`;
     return total;
   };
   const result = (i: number, j: number) =>
