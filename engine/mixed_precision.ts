@@ -12,7 +12,12 @@ import type { AttentionSpec } from "../kernels/attention_spec.js";
 import { attentionMatrices, attentionTiles } from "../kernels/attention_subgroup_matrices.js";
 import { matmul, type MatmulLayout } from "../kernels/matmul.js";
 import { gatedProduct, matrixVariants, type SubgroupMatrices } from "../kernels/matmul_subgroup_matrices.js";
-import type { Capabilities, Kernel, MixedPrecision } from "../kernels/kernel.js";
+import {
+  baselineCapabilities,
+  type Capabilities,
+  type Kernel,
+  type MixedPrecision,
+} from "../kernels/kernel.js";
 import { chooseHalves } from "./compiler/halves.js";
 import { SUBGROUP_MATRIX_FEATURE, type Device } from "./device.js";
 import { AdapterError } from "./errors.js";
@@ -67,6 +72,16 @@ export async function useMixedPrecision(device: Device): Promise<SubgroupMatrice
   await checkAttention(device, capabilities, matrices);
   device.multiplyWith(mixedPrecision, chooseHalves);
   return matrices;
+}
+
+/** What a plan takes in place of a device that was told to use these matrices. */
+export function mixedPrecisionPlan(
+  matrices: SubgroupMatrices,
+): Pick<Device, "capabilities" | "chooseHalves"> {
+  return {
+    capabilities: { ...baselineCapabilities, mixedPrecision: mixedPrecisionOn(matrices) },
+    chooseHalves,
+  };
 }
 
 /** What kernels take from these matrices: products, and attention with whole matrices in its head vectors. */

@@ -145,6 +145,22 @@ describe("the command line", () => {
     assert.equal(none.code, 1, none.stderr);
   });
 
+  it("plans less memory in mixed precision, and refuses an adapter without it", async () => {
+    const args = ["plan", "--preset", "sudoku4", "--batch", "16", "--json", "--precision"];
+    const [mixed, f32, refused] = await Promise.all([
+      run(folder, ...args, "mixed"),
+      run(folder, ...args, "f32"),
+      run(folder, ...args, "mixed", "--adapter", "software"),
+    ]);
+    const rows = [mixed, f32].map(
+      (planned) => (json(planned) as { rows: { programs: number; variables: number }[] }).rows[0]!,
+    );
+    assert.isBelow(rows[0]!.programs, 0.8 * rows[1]!.programs);
+    assert.equal(rows[0]!.variables, rows[1]!.variables);
+    assert.equal(refused.code, 1, refused.stderr);
+    assert.match(refused.stderr, /Mixed precision: .* lacks chromium-experimental-subgroup-matrix/);
+  });
+
   it("leaves no run folder behind where no micro-batch fits the memory", async () => {
     const { code, stderr } = await run(folder, "train", "--memory-budget", "1e-6", "--out", "refused");
     assert.notEqual(code, 0, stderr);

@@ -1,5 +1,6 @@
 /** `hrm plan`: the memory that training needs, micro-batch by micro-batch, without running anything. */
 import { LimitError } from "../../../engine/index.js";
+import { mixedPrecisionPlan, useMixedPrecision } from "../../../engine/mixed_precision.js";
 import { countParameters } from "../../parameters.js";
 import {
   defaultTraits,
@@ -8,10 +9,12 @@ import {
   trainingNeeds,
   type DeviceTraits,
   type MemoryNeeds,
+  type PlanOptions,
 } from "../../plan.js";
 import type { PuzzleSet } from "../../puzzles.js";
 import { parseArguments, type Command, type Option } from "../arguments.js";
 import { configure, fieldOptions } from "../configure.js";
+import { PRECISIONS } from "../run_config.js";
 import {
   adapterOptions,
   formatGB,
@@ -36,6 +39,12 @@ const options: Readonly<Record<string, Option>> = {
     help: "without --adapter: the limits that every WebGPU device has, or none",
   },
   adapter: { ...adapterOptions.adapter, defaultText: "none: --limits decides" },
+  precision: {
+    type: "choice",
+    choices: PRECISIONS,
+    default: "f32",
+    help: "of matrix products; mixed stores activations in f16, and without --adapter stands for an NVIDIA GPU's matrices of 16x16x16",
+  },
   config: { type: "string", help: "JSON file with config fields", placeholder: "file" },
   json: jsonOption,
   ...fieldOptions,
@@ -65,13 +74,23 @@ export async function planCommand(argv: readonly string[]): Promise<number> {
   const { model: config, train, task } = preset;
   const data = emptyPuzzles(values["puzzles"] as number, config.seq_len);
   const budget = ((values["memory-budget"] as number | undefined) ?? Infinity) * GB;
-  const { traits, close } = await deviceTraits(
+  const { traits, multiplying, close } = await plannedDevice(
     values["adapter"] as string | undefined,
     values["limits"] as string,
+    values["precision"] === "mixed",
   );
   const rows: Row[] = [];
   try {
-    const planned = { device: traits, config, train, data, validation: data, symmetry: task.symmetry };
+    const { symmetry } = task;
+    const planned = {
+      device: traits,
+      ...(multiplying && { multiplying }),
+      config,
+      train,
+      data,
+      validation: data,
+      symmetry,
+    };
     for (const microBatch of microBatches(config.batch_size)) {
       const parts = config.batch_size / microBatch;
       try {
@@ -119,19 +138,37 @@ function tableLine(row: Row, budget: number, traits: DeviceTraits): string {
   return `${head}${[variables, programs, held, peak].map((bytes) => column(formatGB(bytes))).join("")}${peak > budget ? "  over the budget" : isTooLong(row, traits) ? "  a dispatch of over a second" : ""}`;
 }
 
-/** The limits to plan for. */
-async function deviceTraits(
+/** What `--precision mixed` stands for where there is no adapter to ask. */
+const MATRICES = { M: 16, N: 16, K: 16, component: "f16", subgroupSize: 32 } as const;
+
+/** The limits to plan for, and what the device multiplies with where that is not f32. */
+async function plannedDevice(
   adapter: string | undefined,
   limits: string,
-): Promise<{ traits: DeviceTraits; close: () => void }> {
+  mixed: boolean,
+): Promise<{ traits: DeviceTraits; close: () => void } & Pick<PlanOptions, "multiplying">> {
   if (adapter !== undefined) {
     const device = await openAnnounced(adapter);
-    return { traits: device.gpu, close: () => device.destroy() };
+    const close = (): void => device.destroy();
+    try {
+      if (mixed) await useMixedPrecision(device);
+    } catch (error) {
+      close();
+      throw error;
+    }
+    return { traits: device.gpu, ...(mixed && { multiplying: device }), close };
   }
-  const none = { maxBufferSize: 2 ** 52, maxStorageBufferBindingSize: 2 ** 52 };
-  const traits =
-    limits === "none" ? { ...defaultTraits, limits: { ...defaultTraits.limits, ...none } } : defaultTraits;
-  return { traits, close: () => undefined };
+  const none = limits === "none" && { maxBufferSize: 2 ** 52, maxStorageBufferBindingSize: 2 ** 52 };
+  const traits = { ...defaultTraits, limits: { ...defaultTraits.limits, ...none } };
+  const close = (): void => undefined;
+  if (!mixed) return { traits, close };
+  const size = MATRICES.subgroupSize;
+  const gpu: DeviceTraits = {
+    limits: { ...traits.limits, maxComputeWorkgroupStorageSize: 49152 },
+    features: new Set<string>(["shader-f16", "subgroups"]),
+    adapterInfo: { ...traits.adapterInfo, subgroupMinSize: size, subgroupMaxSize: size },
+  };
+  return { traits: gpu, multiplying: mixedPrecisionPlan(MATRICES), close };
 }
 
 /** So many puzzles of which nothing is known but their size. */
