@@ -247,7 +247,7 @@ describe("mixed precision", () => {
 
     it("agrees with float64 on the device's matrices @slow", async function () {
       this.timeout(600_000);
-      const device = await openTestDevice({ experimental: true });
+      const device = await openTestDevice();
       try {
         if (!device.adapter.features.includes(SUBGROUP_MATRIX_FEATURE)) {
           console.log(`      skipped: ${device.adapter.name} has no ${SUBGROUP_MATRIX_FEATURE}`);
@@ -345,7 +345,7 @@ describe("mixed precision", () => {
     let device: Device;
     let matrices: SubgroupMatrices;
     before(async function () {
-      device = await openTestDevice({ experimental: true });
+      device = await openTestDevice();
       if (device.adapter.features.includes(SUBGROUP_MATRIX_FEATURE))
         matrices = await useMixedPrecision(device);
       else {

@@ -4,9 +4,12 @@ import { openNodeDevice } from "../../engine/node/index.js";
 import { fixtureFolders } from "./fixtures.mjs";
 import type { Device } from "../../engine/index.js";
 
-/** Opens the adapter named by TEST_ADAPTER, default the software adapter, so that every machine tests the same; with its experimental features on request. */
-export async function openTestDevice({ experimental = false } = {}): Promise<Device> {
-  return openNodeDevice({ adapter: process.env["TEST_ADAPTER"] ?? "software", robustness: !experimental });
+/**
+ * Opens the adapter named by TEST_ADAPTER, default the software adapter, so that every machine tests the same; without
+ * Dawn's bounds checks and with its experimental features, as the command line does. Browsers have the checks.
+ */
+export async function openTestDevice(): Promise<Device> {
+  return openNodeDevice({ adapter: process.env["TEST_ADAPTER"] ?? "software", robustness: false });
 }
 
 /** A file below ../shared/fixtures; null where it is absent. */
@@ -25,5 +28,8 @@ export async function listFixtures(): Promise<string[]> {
 /** TEST_SEED, or a fresh one. */
 export const testSeed = Number(process.env["TEST_SEED"] ?? Date.now() % 2 ** 31);
 
-/** Whether emulated kernels run here: each takes a software adapter seconds to compile, so one runtime has them. */
-export const emulates = true;
+/**
+ * Whether emulated kernels run here and every variant of a family is made a pipeline of: a software adapter takes seconds for
+ * each, so one runtime has them.
+ */
+export const compilesAll = true;

@@ -2,7 +2,7 @@
 import { openDevice, type Device } from "../../engine/index.js";
 
 /** Opens the page's adapter; experimental features are up to the browser's flags. */
-export async function openTestDevice(_options?: { experimental?: boolean }): Promise<Device> {
+export async function openTestDevice(): Promise<Device> {
   return openDevice();
 }
 
@@ -22,4 +22,4 @@ export async function listFixtures(): Promise<string[]> {
 export const testSeed = Number(new URLSearchParams(location.search).get("seed") ?? Date.now() % 2 ** 31);
 
 /** Not here: their text is the same in Node. */
-export const emulates = false;
+export const compilesAll = false;
