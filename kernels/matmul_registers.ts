@@ -204,7 +204,7 @@ const FOUR_LANES: Costs = {
   broadcast: 12,
   multiplyAdd: 4.6,
   keep: 9,
-  compile: 0.1,
+  compile: 0.12,
   mostSums: 4 * 512,
   mostUnrolled: 4 * 2048,
 };
