@@ -20,7 +20,7 @@ const OWNED_NUMBERS = 128;
 /** As `attention`. */
 export function attentionShared(spec: AttentionSpec, capabilities: Capabilities): Kernel {
   const layout = layoutOf(spec, 16);
-  const { length, headDim, owned, trip, causal = false } = layout;
+  const { headDim, owned, trip } = layout;
   return sharedKernel("attention", capabilities, {
     layout,
     buffers: [
@@ -38,8 +38,7 @@ export function attentionShared(spec: AttentionSpec, capabilities: Capabilities)
           `var total${r} = 0.0;`,
         ),
       ),
-      // No thread of a causal subgroup sees keys behind its last position.
-      `for (var j = 0u; j < ${causal ? `min(base + ${owned * LANES}u, ${length}u)` : `${length}u`}; j += ${trip}u) {`,
+      loopOverKeys(layout),
       sharedVectors(layout, "k", "qkv[first + position * ROW + HEADS"),
       repeat(owned, (r) =>
         lines(
@@ -76,19 +75,18 @@ export function attentionShared(spec: AttentionSpec, capabilities: Capabilities)
 export function attentionBackwardShared(spec: AttentionSpec, capabilities: Capabilities): Kernel {
   const layout = layoutOf(spec, 4);
   const { length, headDim, owned, trip, causal = false } = layout;
-  const share = (
-    r: number,
-    scores: string,
-    slopes: string,
-    lse: string,
-    delta: string,
-    t: number,
-    first: boolean,
-  ) =>
-    lines(
-      `let p${r}_${t} = ${seen(layout, r, t, `exp(${scores} * SCALE - ${lse})`, "0.0", first)};`,
-      `let ds${r}_${t} = p${r}_${t} * (${slopes} - ${delta}) * SCALE;`,
+  /** Probability and score gradient of owned position r, as query or as key, and the trip's position t. */
+  const pair = (r: number, t: number, role: "query" | "key"): string => {
+    // Shared vectors come first.
+    const factors = role === "query" ? ["kq", "vg"] : ["qk", "gv"];
+    const [score, slope] = factors.map(([shared, own]) => dot(layout, `${shared}${t}_`, `${own}${r}_`));
+    const statistic = (name: string) => (role === "query" ? `${name}${r}` : `${name}_${t}`);
+    const p = `exp(${score} * SCALE - ${statistic("lse")})`;
+    return lines(
+      `let p${r}_${t} = ${seen(layout, r, t, p, "0.0", role)};`,
+      `let ds${r}_${t} = p${r}_${t} * (${slope} - ${statistic("delta")}) * SCALE;`,
     );
+  };
   return sharedKernel("attention_backward", capabilities, {
     layout,
     buffers: [
@@ -111,22 +109,12 @@ export function attentionBackwardShared(spec: AttentionSpec, capabilities: Capab
           sums(headDim, `d_q${r}_`),
         ),
       ),
-      `for (var j = 0u; j < ${causal ? `min(base + ${owned * LANES}u, ${length}u)` : `${length}u`}; j += ${trip}u) {`,
+      loopOverKeys(layout),
       sharedVectors(layout, "k", "qkv[first + position * ROW + HEADS"),
       sharedVectors(layout, "v", "qkv[first + position * ROW + 2u * HEADS"),
       repeat(owned, (r) =>
         lines(
-          repeat(trip, (t) =>
-            share(
-              r,
-              dot(layout, `k${t}_`, `q${r}_`),
-              dot(layout, `v${t}_`, `g${r}_`),
-              `lse${r}`,
-              `delta${r}`,
-              t,
-              true,
-            ),
-          ),
+          repeat(trip, (t) => pair(r, t, "query")),
           repeat(headDim, (e) => `d_q${r}_${e} = ${chain(trip, "k", e, `ds${r}_`, `d_q${r}_${e}`)};`),
         ),
       ),
@@ -143,24 +131,14 @@ export function attentionBackwardShared(spec: AttentionSpec, capabilities: Capab
           sums(headDim, `d_v${r}_`),
         ),
       ),
-      `for (var j = ${causal ? `base / ${trip}u * ${trip}u` : "0u"}; j < ${length}u; j += ${trip}u) {`,
+      `for (var j = ${causal ? "base" : "0u"}; j < ${length}u; j += ${trip}u) {`,
       sharedVectors(layout, "q", "qkv[first + position * ROW"),
       sharedVectors(layout, "g", "d_o[first_out + position * HEADS"),
       sharedNumbers(layout, "lse"),
       sharedNumbers(layout, "delta"),
       repeat(owned, (r) =>
         lines(
-          repeat(trip, (t) =>
-            share(
-              r,
-              dot(layout, `q${t}_`, `k${r}_`),
-              dot(layout, `g${t}_`, `v${r}_`),
-              `lse_${t}`,
-              `delta_${t}`,
-              t,
-              false,
-            ),
-          ),
+          repeat(trip, (t) => pair(r, t, "key")),
           repeat(headDim, (e) =>
             lines(
               `d_k${r}_${e} = ${chain(trip, "q", e, `ds${r}_`, `d_k${r}_${e}`)};`,
@@ -205,6 +183,10 @@ function layoutOf(spec: AttentionSpec, most: number): Layout {
 /** The texts of 0 to count - 1, one after another. */
 const of = (count: number, text: (t: number) => string): string =>
   Array.from({ length: count }, (_, t) => text(t)).join("");
+
+/** Trips over the keys; no thread of a causal subgroup sees those behind its last position. */
+const loopOverKeys = ({ length, owned, trip, causal }: Layout): string =>
+  `for (var j = 0u; j < ${causal ? `min(base + ${owned * LANES}u, ${length}u)` : `${length}u`}; j += ${trip}u) {`;
 
 /** Loads a head vector of the thread's own into `${name}0`, ...; `source` is an indexing expression without its end. */
 const ownedVector = ({ vectors }: Layout, name: string, source: string): string =>
@@ -260,11 +242,11 @@ function seen(
   t: number,
   value: string,
   instead: string,
-  query = true,
+  role: "query" | "key" = "query",
 ): string {
   const conditions = [
     length % trip !== 0 && t > 0 && `j + ${t}u < ${length}u`,
-    causal && (query ? `j + ${t}u <= i${r}` : `j + ${t}u >= i${r}`),
+    causal && (role === "query" ? `j + ${t}u <= i${r}` : `j + ${t}u >= i${r}`),
   ].filter(Boolean);
   return conditions.length > 0 ? `select(${instead}, ${value}, ${conditions.join(" && ")})` : value;
 }
