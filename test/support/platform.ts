@@ -29,7 +29,7 @@ export async function listFixtures(): Promise<string[]> {
 export const testSeed = Number(process.env["TEST_SEED"] ?? Date.now() % 2 ** 31);
 
 /**
- * Whether emulated kernels run here and every variant of a family is made a pipeline of: a software adapter takes seconds for
- * each, so one runtime has them.
+ * Whether emulated kernels run here, and the sweep makes pipelines and not only modules: both take a software adapter a while,
+ * so one runtime has them.
  */
 export const compilesAll = true;
