@@ -25,6 +25,7 @@ export const libraryEntries = [
   "engine/norms",
   "engine/optimizers",
   "engine/planning",
+  "engine/run_kernel",
   "engine/sampling",
   "kernels/index",
   "kernels/cpu/index",
@@ -36,6 +37,7 @@ export const libraryEntries = [
   "hrm/plan",
   "hrm/puzzle_data",
   "hrm/official",
+  "hrm/statistics",
   "engine/browser/index",
   "engine/node/index",
 ];

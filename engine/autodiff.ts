@@ -21,8 +21,7 @@ export function grad(loss: Tensor, wrt: TensorLike | readonly TensorLike[]): Ten
     asTensor(x),
   );
   for (const x of targets) {
-    if (x.dtype !== "f32")
-      throw new DtypeError(`grad: got ${x}; expected f32 tensors, since integers have no derivative.`);
+    if (x.dtype !== "f32") throw new DtypeError(`grad: got ${x}; expected f32 tensors.`);
   }
   const gradients = backward(loss, targets);
   const results = targets.map((x) => gradients.get(x) ?? broadcastTo(scalar(0), x.shape));

@@ -7,7 +7,7 @@ import { matmul, matmulName, matmulSpec, matmulVariants, type MatmulSpec } from 
 import type { Device } from "./device.js";
 import { GpuError } from "./errors.js";
 import { launch, type Launch } from "./launch.js";
-import type { TypedArray } from "./run_kernel.js";
+import type { TypedArray } from "./tensor.js";
 import { createStopwatch, type Encode, type Reading, type Stopwatch } from "./stopwatch.js";
 
 export interface AutotuneOptions {

@@ -103,7 +103,7 @@ export async function loadKernels(info: GPUAdapterInfo): Promise<Pick<Capabiliti
 
 /** Dawn's null backend accepts every call and computes nothing: training on it would be a lie. */
 export function refuseNullAdapter(info: GPUAdapterInfo): void {
-  const text = `${info.vendor} ${info.architecture} ${info.device} ${info.description}`.toLowerCase();
+  const text = wordsOf(info);
   if (/\bnull\b/.test(text)) {
     throw new AdapterError(
       `The adapter "${text.trim()}" is a null backend that computes nothing; choose another adapter.`,
@@ -121,27 +121,38 @@ export function adapterTitle(info: GPUAdapterInfo): string {
 }
 
 function describeAdapter(info: GPUAdapterInfo): string {
-  const title = adapterTitle(info);
-  return title
-    ? `${title}${info.vendor && title !== info.vendor ? ` [${info.vendor}]` : ""}`
-    : "unnamed adapter";
+  const [title, { vendor }] = [adapterTitle(info), info];
+  return vendor && title !== vendor ? `${title} [${vendor}]` : title || "unnamed adapter";
 }
 
 /** True for adapters that run shaders on the CPU (also where the browser hides it in `isFallbackAdapter`). */
 export function isSoftwareAdapter(info: GPUAdapterInfo): boolean {
-  const text = `${info.vendor} ${info.architecture} ${info.device} ${info.description}`.toLowerCase();
-  return info.isFallbackAdapter === true || /swiftshader|llvmpipe|lavapipe|microsoft basic|warp/.test(text);
+  return (
+    info.isFallbackAdapter === true ||
+    /swiftshader|llvmpipe|lavapipe|microsoft basic|warp/.test(wordsOf(info))
+  );
+}
+
+/** All that an adapter says of itself, in small letters. */
+function wordsOf({ vendor, architecture, device, description }: GPUAdapterInfo): string {
+  return [vendor, architecture, device, description].join(" ").toLowerCase();
 }
 
 function capabilitiesOf(device: GPUDevice): Capabilities {
-  const { limits, features } = device;
-  const info = device.adapterInfo;
+  const { limits, features, adapterInfo: info } = device;
+  const {
+    maxComputeWorkgroupsPerDimension,
+    maxComputeInvocationsPerWorkgroup,
+    maxComputeWorkgroupStorageSize,
+    maxStorageBufferBindingSize,
+    maxStorageBuffersPerShaderStage,
+  } = limits;
   return {
-    maxComputeWorkgroupsPerDimension: limits.maxComputeWorkgroupsPerDimension,
-    maxComputeInvocationsPerWorkgroup: limits.maxComputeInvocationsPerWorkgroup,
-    maxComputeWorkgroupStorageSize: limits.maxComputeWorkgroupStorageSize,
-    maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
-    maxStorageBuffersPerShaderStage: limits.maxStorageBuffersPerShaderStage,
+    maxComputeWorkgroupsPerDimension,
+    maxComputeInvocationsPerWorkgroup,
+    maxComputeWorkgroupStorageSize,
+    maxStorageBufferBindingSize,
+    maxStorageBuffersPerShaderStage,
     subgroups: features.has("subgroups")
       ? { min: info.subgroupMinSize ?? 4, max: info.subgroupMaxSize ?? 128 }
       : null,
@@ -376,13 +387,13 @@ export class Device {
   }
 
   /** Copies a buffer's first `bytes` bytes to the host; the one way back from the GPU. */
-  async readBuffer(source: GPUBuffer, bytes: number): Promise<ArrayBuffer> {
+  async readBuffer(source: GPUBuffer, bytes: number, offset = 0): Promise<ArrayBuffer> {
     this.throwLateError();
     const size = Math.ceil(bytes / 4) * 4;
     const staging = this.createBuffer(size, 1 | 8 /* MAP_READ | COPY_DST */, "read-back");
     try {
       const encoder = this.gpu.createCommandEncoder({ label: "read-back" });
-      encoder.copyBufferToBuffer(source, 0, staging, 0, size);
+      encoder.copyBufferToBuffer(source, offset, staging, 0, size);
       this.gpu.queue.submit([encoder.finish()]);
       this.stats.submits++;
       this.stats.readbacks++;

@@ -38,7 +38,6 @@ export { randomBits, randomInt, randomUniform } from "./ops/random.js";
 export { maxOver, mean, sum, sumTo, type ReduceOptions } from "./ops/reduce.js";
 export { reshape, stopGradient } from "./ops/view.js";
 export { Program, runInTurn, type ExplainedDispatch } from "./program.js";
-export { runKernel } from "./run_kernel.js";
 export {
   constant,
   f32,

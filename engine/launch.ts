@@ -1,6 +1,6 @@
 /** A kernel with its buffers, ready to be dispatched again and again. */
 import { STORAGE_USAGE, type Device } from "./device.js";
-import { typedArray, type TypedArray } from "./run_kernel.js";
+import { typedArray, type TypedArray } from "./tensor.js";
 import type { Kernel } from "../kernels/kernel.js";
 import type { Encode } from "./stopwatch.js";
 

@@ -1,4 +1,4 @@
-/** Optimizer steps: a dispatch for each tensor. */
+/** Optimizer steps: a dispatch for each pack of parameters. */
 export {
   adamAtan2Step,
   adamWStep,
@@ -6,3 +6,4 @@ export {
   type AdamOptions,
   type AdamState,
 } from "./ops/optimizer.js";
+export { pack, packedVariables, type Pack } from "./ops/pack.js";

@@ -4,12 +4,12 @@ import type { Plan } from "./compiler/compile.js";
 import type { Storage } from "./compiler/lower.js";
 import type { Device } from "./device.js";
 import { UsageError } from "./errors.js";
-import { typedArray } from "./run_kernel.js";
 import {
   formatSpec,
   inputOperation,
   requireData,
   sizeOf,
+  typedArray,
   type InputAttributes,
   type Tensor,
   type TypedArray,
@@ -143,7 +143,7 @@ export class Program {
         case "output":
           return `output ${storage.name}`;
         case "intermediate":
-          return `slot ${slotOf.get(storage.id)}`;
+          return `slot ${slotOf.get(storage.id)}${storage.first === undefined ? "" : ` from ${storage.first}`}`;
         case "source":
           return sourceName(storage.tensor);
       }

@@ -1,18 +1,8 @@
-/** Running one kernel by hand: what kernel tests and benchmarks are made of. */
-import type { Kernel, StorageType } from "../kernels/kernel.js";
+/** Running one kernel by hand: what kernel tests are made of. */
+import type { Kernel } from "../kernels/kernel.js";
 import { STORAGE_USAGE, type Device } from "./device.js";
 import { UsageError } from "./errors.js";
-
-export type TypedArray = Float32Array | Int32Array | Uint32Array;
-
-/** Wraps bytes as the typed array of a dtype; f16 comes as words of two numbers, the first in the lower bits. */
-export function typedArray(dtype: StorageType, data: ArrayBuffer): TypedArray {
-  return dtype === "f32"
-    ? new Float32Array(data)
-    : dtype === "i32"
-      ? new Int32Array(data)
-      : new Uint32Array(data);
-}
+import { typedArray, type TypedArray } from "./tensor.js";
 
 /**
  * Runs a kernel once on host data. `buffers` has an array per binding name; `read_write` bindings come

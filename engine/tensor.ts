@@ -1,5 +1,5 @@
 /** Symbolic tensors: what an operation promises to compute. Nothing here touches a GPU. */
-import type { Capabilities, Dtype, Kernel } from "../kernels/kernel.js";
+import type { Capabilities, Dtype, Kernel, StorageType } from "../kernels/kernel.js";
 import type { ElementwiseName } from "../kernels/elementwise.js";
 import { DtypeError, ShapeError, UsageError } from "./errors.js";
 import type { Variable } from "./variable.js";
@@ -47,7 +47,7 @@ export interface GradientContext<A> {
 
 /**
  * An operation: its gradient and its lowering in one place. Its shape rule is the free function that
- * calls {@link makeNode}. Exactly one of `source`, `elementwise`, `view` and `lower` is there.
+ * calls {@link makeNode}. Exactly one of `source`, `elementwise`, `view`, `packs` and `lower` is there.
  */
 export interface Operation<A = unknown> {
   readonly name: string;
@@ -57,9 +57,12 @@ export interface Operation<A = unknown> {
   readonly elementwise?: ElementwiseName;
   /** The output is the first input's storage under another shape. */
   readonly view?: true;
+  /** The output is all inputs in one buffer, each from this element on: computed there where that can be, else copied. */
+  readonly packs?: (attributes: A) => readonly number[];
   /** Its kernels can add a tensor of the output's shape as they write it. */
   readonly addsResidual?: true;
-  lower?(context: LowerContext<A>): Lowering;
+  /** Its dispatches; a kernel alone binds all inputs, then all outputs. */
+  lower?(context: LowerContext<A>): Lowering | Kernel;
   /** Gradient of each input; null where there is none. Absent: not differentiable. */
   gradient?(context: GradientContext<A>): readonly (Tensor | null)[];
 }
@@ -188,6 +191,11 @@ export const inputOperation: Operation<InputAttributes> = { name: "input", sourc
 /** The dtype that a typed array stands for. */
 export function dtypeOf(data: TypedArray): Dtype {
   return data instanceof Float32Array ? "f32" : data instanceof Int32Array ? "i32" : "u32";
+}
+
+/** Wraps bytes as the typed array of a dtype; f16 comes as words of two numbers, the first in the lower bits. */
+export function typedArray(dtype: StorageType, data: ArrayBuffer): TypedArray {
+  return new { f32: Float32Array, i32: Int32Array, u32: Uint32Array, f16: Uint32Array }[dtype](data);
 }
 
 /** Throws unless `data` fits the spec exactly. */

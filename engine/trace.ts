@@ -1,6 +1,6 @@
 /** The trace under construction: which variables it has assigned so far. */
-import { DtypeError, ShapeError, UsageError } from "./errors.js";
-import { formatSpec, sameShape, scalar, Tensor, type Dtype, type TensorLike } from "./tensor.js";
+import { UsageError } from "./errors.js";
+import { requireDtype, requireShape, scalar, Tensor, type Dtype, type TensorLike } from "./tensor.js";
 import { Variable } from "./variable.js";
 
 /** What one run of the traced function does besides computing its outputs. */
@@ -26,7 +26,13 @@ export function trace<T>(body: () => T): { result: T; trace: Trace } {
 /** The tensor that a tensor-like stands for at this point of the trace. */
 export function asTensor(value: TensorLike, literalDtype: Dtype = "f32"): Tensor {
   if (value instanceof Tensor) return value;
-  if (value instanceof Variable) return current?.assigned.get(value) ?? value.tensor;
+  if (value instanceof Variable) {
+    if (value.pack && current?.assigned.has(value.pack))
+      throw new UsageError(
+        `${value.name}: read after its pack ${value.pack.name} was assigned; read before.`,
+      );
+    return current?.assigned.get(value) ?? value.tensor;
+  }
   if (typeof value === "number") return scalar(value, literalDtype);
   throw new UsageError(`Expected a Tensor, a Variable or a number; got ${String(value)}.`);
 }
@@ -38,20 +44,13 @@ export function asTensor(value: TensorLike, literalDtype: Dtype = "f32"): Tensor
  */
 export function assign(variable: Variable, value: TensorLike): void {
   if (!current) {
-    throw new UsageError(
-      `assign(${variable.name}): assignments are part of a program; call it inside compile(), or use variable.write(data).`,
-    );
+    throw new UsageError(`assign(${variable.name}): call it inside compile(), or use variable.write(data).`);
   }
+  if (variable.pack)
+    throw new UsageError(`assign(${variable.name}): part of ${variable.pack.name}; assign that whole.`);
   const tensor = asTensor(value, variable.dtype);
-  if (tensor.dtype !== variable.dtype) {
-    throw new DtypeError(
-      `assign(${variable.name}): got ${formatSpec(tensor)}; expected ${formatSpec(variable)}.`,
-    );
-  }
-  if (!sameShape(tensor.shape, variable.shape)) {
-    throw new ShapeError(
-      `assign(${variable.name}): got ${formatSpec(tensor)}; expected ${formatSpec(variable)}.`,
-    );
-  }
+  const where = `assign(${variable.name})`;
+  requireDtype(where, tensor, variable.dtype);
+  requireShape(where, tensor, variable.shape);
   current.assigned.set(variable, tensor);
 }

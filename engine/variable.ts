@@ -1,13 +1,13 @@
 /** Persistent storage on the GPU: weights, moments, carries, counters, random keys. */
 import { STORAGE_USAGE, type Device } from "./device.js";
 import { UsageError } from "./errors.js";
-import { typedArray } from "./run_kernel.js";
 import {
   checkShape,
   dtypeOf,
   makeTensor,
   requireData,
   sizeOf,
+  typedArray,
   type Dtype,
   type Operation,
   type Shape,
@@ -53,6 +53,8 @@ export class Variable implements TensorSpec {
   readonly buffers: readonly GPUBuffer[];
   /** The leaf that stands for the value at the start of a program. */
   readonly tensor: Tensor;
+  /** Of a pack: the variables in it. */
+  members: readonly Variable[] = [];
   #destroyed = false;
 
   constructor(
@@ -60,6 +62,10 @@ export class Variable implements TensorSpec {
     initial: HostTensor | TensorSpec,
     readonly name: string,
     parts: number,
+    /** The variable, of one dimension, whose buffer this one is in, among others; null for one by itself. */
+    readonly pack: Variable | null = null,
+    /** Its first element there. */
+    readonly first = 0,
   ) {
     const { shape, dtype } = initial;
     checkShape(shape, `variable ${name}`);
@@ -68,9 +74,9 @@ export class Variable implements TensorSpec {
     checkShape(this.shape, `a part of variable ${name}`);
     this.dtype = dtype;
     if ("data" in initial) requireData(`variable ${name}`, initial.data, initial);
-    this.buffers = Array.from({ length: parts }, () =>
-      device.createBuffer(4 * this.size, STORAGE_USAGE, name),
-    );
+    this.buffers =
+      pack?.buffers ??
+      Array.from({ length: parts }, () => device.createBuffer(4 * this.size, STORAGE_USAGE, name));
     this.tensor = makeTensor(variableOperation, [], { variable: this }, this.shape, this.dtype);
     if ("data" in initial) this.write(initial.data);
   }
@@ -86,33 +92,34 @@ export class Variable implements TensorSpec {
     requireData(`variable ${this.name}`, data, this.whole);
     this.buffers.forEach((buffer, k) => {
       const part = data.subarray(k * this.size, (k + 1) * this.size);
-      this.device.gpu.queue.writeBuffer(buffer, 0, part as GPUAllowSharedBufferSource);
+      this.device.gpu.queue.writeBuffer(buffer, 4 * this.first, part as GPUAllowSharedBufferSource);
     });
   }
 
   /** Copies the value to the host, after everything submitted so far. */
   async read(): Promise<TypedArray> {
     this.requireAlive();
-    const parts = await Promise.all(this.buffers.map((b) => this.device.readBuffer(b, 4 * this.size)));
+    const parts = await Promise.all(
+      this.buffers.map((b) => this.device.readBuffer(b, 4 * this.size, 4 * this.first)),
+    );
     if (parts.length === 1) return typedArray(this.dtype, parts[0]!);
     const whole = typedArray(this.dtype, new ArrayBuffer(4 * sizeOf(this.whole.shape)));
     parts.forEach((part, k) => whole.set(typedArray(this.dtype, part), k * this.size));
     return whole;
   }
 
-  /** Frees the storage; programs that use the variable must not run any more. */
+  /** Frees the storage, that of a pack with its last member; programs that use the variable must not run any more. */
   destroy(): void {
     if (this.#destroyed) return;
     this.#destroyed = true;
-    for (const buffer of this.buffers) this.device.destroyBuffer(buffer);
+    if (!this.pack) for (const buffer of this.buffers) this.device.destroyBuffer(buffer);
+    else if (this.pack.members.every((v) => v.#destroyed)) this.pack.destroy();
   }
 
   /** @throws UsageError after `destroy()` */
   requireAlive(): void {
-    if (this.#destroyed)
-      throw new UsageError(
-        `variable ${this.name} was destroyed; programs that use it must not be compiled or run any more.`,
-      );
+    if (this.#destroyed || (this.pack ?? this).#destroyed)
+      throw new UsageError(`variable ${this.name} was destroyed; compile and run nothing that uses it.`);
   }
 }
 

@@ -91,7 +91,6 @@ export {
   type RunIdentity,
   type TrainingSnapshot,
 } from "./snapshot.js";
-export { formatPercent, formatProportion, wilsonInterval, type Interval } from "./statistics.js";
 export {
   evaluationSegment,
   gradientNorm,

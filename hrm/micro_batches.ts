@@ -19,10 +19,11 @@ import {
   type Tensor,
   type Variable,
 } from "../engine/index.js";
+import { pack } from "../engine/optimizers.js";
 import type { Batch } from "./act.js";
 import { ConfigError, isMicroBatch, type HrmConfig } from "./config.js";
 import { METRICS } from "./loss.js";
-import { parameterSpecs } from "./parameters.js";
+import { createPacked } from "./parameters.js";
 import {
   learn,
   PUZZLE_LOCAL,
@@ -60,10 +61,12 @@ export function createMicroBatches(device: Device, config: HrmConfig, count: num
   const { batch_size: B, seq_len: S, puzzle_emb_ndim: width } = config;
   const make = (name: string, shape: Shape, dtype: "f32" | "i32" = "f32"): Variable =>
     variable(device, { shape, dtype }, `micro_batches.${name}`);
-  const gradients = new Map(
-    parameterSpecs(config)
-      .filter((p) => p.update === "adam")
-      .map(({ name, shape }) => [name, make(name, shape)]),
+  const gradients = createPacked(
+    device,
+    config,
+    "gradients",
+    ({ name }) => `micro_batches.${name}`,
+    ({ shape }) => ({ shape, dtype: "f32" }),
   );
   if (width > 0) gradients.set(PUZZLE_LOCAL, make(PUZZLE_LOCAL, [B, width]));
   return {
@@ -88,6 +91,11 @@ const summed = ({ part, gradients, identifiers, metrics }: MicroBatches): Variab
   ...gradients.values(),
   identifiers,
   metrics,
+];
+
+/** The packs of variables, and those that are in none. */
+const wholes = (variables: readonly Variable[]): Variable[] => [
+  ...new Set(variables.map((v) => v.pack ?? v)),
 ];
 
 /** Frees it. */
@@ -148,8 +156,13 @@ export function stepPrograms(
     const gather = (sum: Variable, value: Tensor): void => assign(sum, add(sum, value));
     // Rows of the batch outside this part get zeros.
     const placed = (value: Tensor): Tensor => takeRows(value, sub(position([B]), first));
-    for (const [name, gradient] of result.gradients)
-      gather(gradients.get(name)!, name === PUZZLE_LOCAL ? placed(gradient) : gradient);
+    const ofRows = result.gradients.get(PUZZLE_LOCAL);
+    if (ofRows) gather(gradients.get(PUZZLE_LOCAL)!, placed(ofRows));
+    const names = [...gradients.keys()].filter((name) => name !== PUZZLE_LOCAL);
+    const sums = wholes(names.map((name) => gradients.get(name)!));
+    pack(names.map((name) => result.gradients.get(name)!)).forEach(({ tensor }, i) =>
+      gather(sums[i]!, reshape(tensor, sums[i]!.shape)),
+    );
     gather(identifiers, reshape(placed(reshape(result.start.identifiers, [rows, 1])), [B]));
     gather(metrics, result.metrics);
     assign(part, add(part, 1));
@@ -158,7 +171,7 @@ export function stepPrograms(
     const sums = new Map([...gradients].map(([name, v]) => [name, v.tensor]));
     record?.(metrics.tensor, sums);
     update(state, sums, identifiers);
-    for (const v of summed(micro)) assign(v, broadcastTo(scalar(0, v.dtype), v.shape));
+    for (const v of wholes(summed(micro))) assign(v, broadcastTo(scalar(0, v.dtype), v.shape));
   };
   return [
     { name: "training step: draws", times: 1, body: drawBatch },

@@ -8,8 +8,10 @@ import {
   type Device,
   type HostTensor,
   type Shape,
+  type TensorSpec,
   type Variable,
 } from "../engine/index.js";
+import { packedVariables } from "../engine/optimizers.js";
 import { derive, type HrmConfig } from "./config.js";
 
 /** How a parameter starts and who updates it. */
@@ -109,7 +111,31 @@ export function createWeights(device: Device, config: HrmConfig, state: StateDic
       );
     }
   }
-  return new Map(specs.map(({ name }) => [name, variable(device, state.get(name)!, name)]));
+  return new Map([
+    ...specs
+      .filter((p) => p.update !== "adam")
+      .map(({ name }) => [name, variable(device, state.get(name)!, name)] as const),
+    ...createPacked(
+      device,
+      config,
+      "weights",
+      (p) => p.name,
+      (p) => state.get(p.name)!,
+    ),
+  ]);
+}
+
+/** Variables in the form of the weights under Adam, in packs in their order; by the weights' names. */
+export function createPacked(
+  device: Device,
+  config: HrmConfig,
+  packName: string,
+  nameOf: (spec: ParameterSpec) => string,
+  initial: (spec: ParameterSpec) => HostTensor | TensorSpec,
+): Map<string, Variable> {
+  const specs = parameterSpecs(config).filter((p) => p.update === "adam");
+  const made = packedVariables(device, new Map(specs.map((p) => [nameOf(p), initial(p)])), packName);
+  return new Map(specs.map(({ name }, i) => [name, made[i]!]));
 }
 
 /** Copies weights to the host. */

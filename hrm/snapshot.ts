@@ -2,7 +2,6 @@
 import { EngineError } from "../engine/errors.js";
 import { hostTensor, type Device, type TypedArray, type Variable } from "../engine/index.js";
 import type { HrmConfig, TrainConfig } from "./config.js";
-import { crc32 } from "./files/crc32.js";
 import { parameterSpecs, type StateDict } from "./parameters.js";
 import type { PuzzleSet } from "./puzzles.js";
 import { VERSION } from "./version.js";
@@ -81,14 +80,16 @@ export function sameOrigin(a: Origin, b: Origin): boolean {
   return (Object.keys(a) as (keyof Origin)[]).every((field) => a[field] === b[field]);
 }
 
-/** Tells puzzle sets apart: their number, cells, and a CRC-32 of everything in them. */
+/** Tells puzzle sets apart: their number, cells, and a hash of everything in them (FNV-1a over words, folded). */
 export function fingerprint({ count, length, inputs, labels, identifiers, groups }: PuzzleSet): string {
   const structure = groups ? [groups.puzzleIndices, groups.groupIndices] : [];
-  const sum = [inputs, labels, identifiers, ...structure].reduce(
-    (crc, { buffer, byteOffset, byteLength }) => crc32(new Uint8Array(buffer, byteOffset, byteLength), crc),
-    0,
-  );
-  return `${count}x${length}:${sum.toString(16).padStart(8, "0")}`;
+  let hash = 0x811c9dc5;
+  for (const words of [inputs, labels, identifiers, ...structure])
+    for (const word of words) {
+      hash = Math.imul(hash ^ word, 0x01000193);
+      hash ^= hash >>> 15;
+    }
+  return `${count}x${length}:${(hash >>> 0).toString(16).padStart(8, "0")}`;
 }
 
 /**

@@ -136,8 +136,8 @@ export function update(
   const step = add(slice(counter, [1], [1]), 1);
   const index = cast(step, "i32");
   const hyper = reshape(takeRows(schedule.weights, index), [4]);
-  for (const [name, parameter] of adam)
-    adamAtan2Step(parameter, gradients.get(name)!, hyper, { ...train, weightDecay: train.weight_decay });
+  const ofWeights = [...adam.keys()].map((name) => gradients.get(name)!);
+  adamAtan2Step([...adam.values()], ofWeights, hyper, { ...train, weightDecay: train.weight_decay });
   if (puzzleTable) {
     const puzzleHyper = reshape(takeRows(schedule.puzzle, index), [4]);
     signSgdRowsStep(

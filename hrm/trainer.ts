@@ -23,8 +23,10 @@ import {
   where,
   zeros,
   type Device,
+  type HostTensor,
   type Program,
   type Tensor,
+  type TensorSpec,
   type Variable,
 } from "../engine/index.js";
 import type { AdamState } from "../engine/optimizers.js";
@@ -44,10 +46,11 @@ import {
 } from "./micro_batches.js";
 import type { Model, RotaryTables } from "./model.js";
 import {
+  createPacked,
   createWeights,
   initialState,
-  parameterSpecs,
   PUZZLE_EMBEDDING,
+  type ParameterSpec,
   type StateDict,
   type Weights,
 } from "./parameters.js";
@@ -102,20 +105,30 @@ export function createTrainingMemory(
   const parts = microBatchCount(config, microBatch);
   const initial = state ?? initialState(config, seed);
   const weights = createWeights(device, config, initial);
-  const adam = new Map<string, AdamState>();
-  const ema = new Map<string, Variable>(weights);
-  for (const { name, shape, update } of parameterSpecs(config)) {
-    if (update === "fixed") continue;
-    const average = train.ema_decay > 0 ? variable(device, initial.get(name)!, PREFIX.ema + name) : undefined;
-    if (average) ema.set(name, average);
-    if (update === "puzzle") continue;
-    adam.set(name, {
-      parameter: weights.get(name)!,
-      expAvg: variable(device, zeros(shape), PREFIX.expAvg + name),
-      expAvgSq: variable(device, zeros(shape), PREFIX.expAvgSq + name),
-      ema: average,
-    });
-  }
+  const packed = (prefix: string, initialOf: (p: ParameterSpec) => HostTensor | TensorSpec) =>
+    createPacked(device, config, prefix, ({ name }) => prefix + name, initialOf);
+  const spec = ({ shape }: ParameterSpec): TensorSpec => ({ shape, dtype: "f32" });
+  const [expAvg, expAvgSq] = [packed(PREFIX.expAvg, spec), packed(PREFIX.expAvgSq, spec)];
+  const averages = train.ema_decay > 0 ? packed(PREFIX.ema, ({ name }) => initial.get(name)!) : null;
+  const adam = new Map(
+    [...expAvg.keys()].map((name): [string, AdamState] => [
+      name,
+      {
+        parameter: weights.get(name)!,
+        expAvg: expAvg.get(name)!,
+        expAvgSq: expAvgSq.get(name)!,
+        ema: averages?.get(name),
+      },
+    ]),
+  );
+  const puzzleTable = weights.get(PUZZLE_EMBEDDING) ?? null;
+  const puzzleEma =
+    averages && puzzleTable
+      ? variable(device, initial.get(PUZZLE_EMBEDDING)!, PREFIX.ema + PUZZLE_EMBEDDING)
+      : null;
+  const ema =
+    averages &&
+    new Map([...weights, ...averages, ...(puzzleEma ? [[PUZZLE_EMBEDDING, puzzleEma] as const] : [])]);
   const tables = scheduleTables(train);
   const schedule = {
     weights: variable(device, tables.weights, "schedule"),
@@ -127,21 +140,20 @@ export function createTrainingMemory(
   return {
     model: modelOf(config, weights),
     weights,
-    ema: train.ema_decay > 0 ? ema : null,
+    ema,
     carry,
     micro,
     adam,
-    puzzleTable: weights.get(PUZZLE_EMBEDDING) ?? null,
-    puzzleEma: train.ema_decay > 0 ? (ema.get(PUZZLE_EMBEDDING) ?? null) : null,
+    puzzleTable,
+    puzzleEma,
     counter,
     schedule,
     train,
     destroy() {
       destroyCarry(carry);
       if (micro) destroyMicroBatches(micro);
-      for (const v of [...weights.values(), ...ema.values(), counter, schedule.weights, schedule.puzzle])
-        v.destroy();
-      for (const { expAvg, expAvgSq } of adam.values()) [expAvg, expAvgSq].forEach((v) => v.destroy());
+      for (const map of [weights, ema ?? [], expAvg, expAvgSq]) for (const v of map.values()) v.destroy();
+      for (const v of [counter, schedule.weights, schedule.puzzle]) v.destroy();
     },
   };
 }

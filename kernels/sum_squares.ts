@@ -3,69 +3,72 @@ import { KernelError, requireBindable, requirePositive, type Capabilities, type 
 import { bindingsOf, linearThreads, lines, shader, type ShaderBinding } from "./wgsl.js";
 
 export interface SumSquaresSpec {
-  /** Elements of each input; 1 to 7 of them. */
-  readonly counts: readonly number[];
+  /** Elements of x. */
+  readonly size: number;
+  /** The elements of each tensor in x; where they begin is a multiple of 4. */
+  readonly ranges: readonly { readonly first: number; readonly count: number }[];
 }
 
-/** Threads that share an input; each sums every so many'th element. */
+/** Threads that share a tensor; each sums every so many'th of its 4-vectors. */
 const sharers = (count: number): number => Math.min(2048, Math.ceil(count / 64));
 
 /** Elements of {@link sumSquares}' output. */
-export function partialSums({ counts }: SumSquaresSpec): number {
-  return counts.reduce((n, count) => n + sharers(count), 0);
+export function partialSums({ ranges }: Pick<SumSquaresSpec, "ranges">): number {
+  return ranges.reduce((n, { count }) => n + sharers(count), 0);
 }
 
 /**
- * Partial sums of the squares of several tensors, for the norm of them all in few dispatches: what is left is to
- * sum the output. Bindings: x0, x1, ... [counts], y [partialSums].
+ * Partial sums of the squares of several tensors in one buffer, for the norm of them all in one dispatch: what is left is
+ * to sum the output. Bindings: x [size], y [partialSums].
  */
 export function sumSquares(spec: SumSquaresSpec, capabilities: Capabilities): Kernel {
-  const { counts } = spec;
-  const name = `sum_squares_${counts.join("_")}`;
-  const elements = counts.reduce((a, b) => a + b, 0);
+  const { size, ranges } = spec;
+  const name = `sum_squares_${size}_of_${ranges.length}`;
+  const elements = ranges.reduce((sum, { count }) => sum + count, 0);
   const outputs = partialSums(spec);
-  if (counts.length < 1 || counts.length >= capabilities.maxStorageBuffersPerShaderStage)
-    throw new KernelError(
-      name,
-      `${counts.length} inputs`,
-      `1 to ${capabilities.maxStorageBuffersPerShaderStage - 1}`,
-    );
-  const sizes = Object.fromEntries(counts.map((count, i) => [`x${i}`, count]));
-  requirePositive(name, sizes);
-  requireBindable(name, sizes, capabilities);
-  const { workgroups, prologue } = linearThreads(
-    name,
-    outputs,
-    capabilities.software ? 16 : 64,
-    capabilities,
-  );
-  const width = (count: number): 1 | 4 => (count % 4 === 0 ? 4 : 1);
+  requirePositive(name, { size, tensors: ranges.length });
+  for (const { first, count } of ranges) {
+    requirePositive(name, { count });
+    if (first % 4 !== 0 || first < 0 || first + count > size)
+      throw new KernelError(
+        name,
+        `${count} elements from ${first}`,
+        `a multiple of 4 to begin at, and an end within ${size}`,
+      );
+  }
+  requireBindable(name, { x: size }, capabilities);
+  const workgroupSize = capabilities.software ? 16 : 64;
+  const { workgroups, prologue } = linearThreads(name, outputs, workgroupSize, capabilities);
+  const width = size % 4 === 0 ? 4 : 1;
   const bindings: ShaderBinding[] = [
-    ...counts.map((count, i) => ({
-      name: `x${i}`,
-      access: "read" as const,
-      dtype: "f32" as const,
-      width: width(count),
-    })),
+    { name: "x", access: "read", dtype: "f32", width },
     { name: "y", access: "read_write", dtype: "f32" },
   ];
   let end = 0;
-  const branches = counts.map((count, i) => {
-    const [first, step] = [end, sharers(count)];
+  const branches = ranges.map(({ first, count }) => {
+    const [start, step] = [end, sharers(count)];
     end += step;
+    const whole = count - (count % width);
     return lines(
-      `if (index >= ${first}u && index < ${end}u) {`,
-      `for (var s = index - ${first}u; s < ${count / width(count)}u; s += ${step}u) {`,
-      `let v = x${i}[s];`,
-      `total += ${width(count) === 4 ? "dot(v, v)" : "v * v"};`,
+      `if (index >= ${start}u && index < ${end}u) {`,
+      `for (var s = index - ${start}u; s < ${whole / width}u; s += ${step}u) {`,
+      `let v = x[${first / width}u + s];`,
+      `total += ${width === 4 ? "dot(v, v)" : "v * v"};`,
       "}",
+      whole < count &&
+        lines(
+          `if (index == ${start}u) {`,
+          `let v = x[${(first + whole) / 4}];`,
+          ["x", "y", "z"].slice(0, count - whole).map((c) => `total += v.${c} * v.${c};`),
+          "}",
+        ),
       "}",
     );
   });
   const body = lines(prologue, "var total = 0.0;", branches, "y[index] = total;");
   return {
     name,
-    code: shader({ bindings, workgroupSize: capabilities.software ? 16 : 64, body }),
+    code: shader({ bindings, workgroupSize, body }),
     bindings: bindingsOf(bindings),
     workgroups,
     flops: 2 * elements,

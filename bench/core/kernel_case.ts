@@ -1,6 +1,6 @@
 /** What a kernel benchmark is made of: inputs, alternatives, and a float64 reference that each must agree with. */
 import type { Device } from "../../engine/index.js";
-import type { TypedArray } from "../../engine/run_kernel.js";
+import type { TypedArray } from "../../engine/tensor.js";
 import type { Capabilities, Kernel } from "../../kernels/index.js";
 import { launch, type Launch } from "../../engine/launch.js";
 import { packed, unpacked } from "./halves.js";

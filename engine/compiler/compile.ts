@@ -16,11 +16,12 @@ import {
   type TensorLike,
   type TensorSpec,
   type TypedArray,
+  typedArray,
 } from "../tensor.js";
 import { asTensor, trace } from "../trace.js";
 import type { Variable } from "../variable.js";
 import { fuse, isSource, reachableNodes, rootOf } from "./fuse.js";
-import { bytesOf, lower, type PlannedDispatch, type Storage } from "./lower.js";
+import { bytesOf, lower, placeOf, type PlannedDispatch, type Storage } from "./lower.js";
 import { planMemory, type MemoryPlan } from "./memory.js";
 
 /** Program inputs by name. */
@@ -79,7 +80,7 @@ export function plan<I extends InputSpecs>(
     if (rootOf(t) !== variable.tensor) assigned.set(variable, computed(t));
   }
   if (outputs.size + assigned.size === 0)
-    throw new UsageError("compile: the function returns no tensor and assigns no variable.");
+    throw new UsageError("compile: the function returns no tensor and assigns none.");
   const results = { outputs, assigned };
   const kept = new Set([...outputs.values(), ...assigned.values()]);
   const nodes = reachableNodes([...kept]);
@@ -114,7 +115,7 @@ function requireOwnInputs(nodes: readonly Node[], own: readonly Tensor[]): void 
   if (stranger) {
     const { name } = stranger.attributes as InputAttributes;
     throw new UsageError(
-      `compile: got a tensor that depends on ${stranger.outputs[0]!} "${name}" of another program; expected this program's inputs, variables and constants.`,
+      `compile: got ${stranger.outputs[0]!} "${name}" of another program; expected this one's inputs, variables and constants.`,
     );
   }
 }
@@ -140,26 +141,16 @@ export function compile<I extends InputSpecs>(
   const planned = plan(device, inputs, body);
   for (const used of variablesOf(planned)) {
     if (used.device !== device)
-      throw new UsageError(`${name}: variable ${used.name} lives on another device than the program.`);
+      throw new UsageError(`${name}: variable ${used.name} lives on another device.`);
     used.requireAlive();
   }
   const { maxBufferSize } = device.gpu.limits;
-  const buffers: [string, number][] = [
-    ...planned.memory.slots.map((bytes): [string, number] => ["an intermediate", bytes]),
-    ...[planned.inputs, planned.outputs].flatMap((specs) =>
-      Object.entries(specs).map(([key, spec]): [string, number] => [
-        `${key} ${formatSpec(spec)}`,
-        bytesOf(spec),
-      ]),
-    ),
-  ];
-  for (const [what, bytes] of buffers) {
-    if (bufferSize(bytes) > maxBufferSize) {
-      throw new LimitError(
-        `${name}: ${what} needs a buffer of ${bytes} bytes; this device allows ${maxBufferSize}. Use a smaller batch.`,
-      );
-    }
-  }
+  const specs = [planned.inputs, planned.outputs].flatMap((of) => Object.values(of));
+  const largest = bufferSize(Math.max(...planned.memory.slots, ...specs.map(bytesOf)));
+  if (largest > maxBufferSize)
+    throw new LimitError(
+      `${name}: needs a buffer of ${largest} bytes; this device allows ${maxBufferSize}. Use a smaller batch.`,
+    );
   return instantiate(device, planned, name);
 }
 
@@ -244,10 +235,11 @@ function bind(
       device.gpu.createBindGroup({
         label: `${name}: ${label}`,
         layout: device.bindGroupLayout(kernel),
-        entries: storages.map((storage, binding) => ({
-          binding,
-          resource: { buffer: bufferOf(storage, part) },
-        })),
+        entries: storages.map((storage, binding) => {
+          const { first, size } = placeOf(storage);
+          const range = first !== undefined && { offset: 4 * first, size: bufferSize(4 * size!) };
+          return { binding, resource: { buffer: bufferOf(storage, part), ...range } };
+        }),
       }),
     ),
   }));
@@ -262,12 +254,7 @@ function partsOf(storages: readonly Storage[]): number {
 function constantData(tensor: Tensor): TypedArray {
   const { operation, attributes } = tensor.node;
   if (operation === constantOperation) return (attributes as ConstantAttributes).data;
-  const { value } = attributes as LiteralAttributes;
-  return tensor.dtype === "f32"
-    ? Float32Array.of(value)
-    : tensor.dtype === "i32"
-      ? Int32Array.of(value)
-      : Uint32Array.of(value);
+  return typedArray(tensor.dtype, new ArrayBuffer(4)).fill((attributes as LiteralAttributes).value);
 }
 
 /**

@@ -8,8 +8,9 @@ import { GRADIENT_SCALE } from "../../kernels/matmul_subgroup_matrices.js";
 import type { MatmulAttributes } from "../ops/matmul.js";
 import { reshape } from "../ops/view.js";
 import { makeTensor, type Node, type Operation, type Tensor } from "../tensor.js";
+import type { Variable, VariableAttributes } from "../variable.js";
 import { residualOf, rootOf, type Unit } from "./fuse.js";
-import type { ChooseHalves, PlannedDispatch, Storage } from "./lower.js";
+import type { ChooseHalves, Intermediate, Storage } from "./lower.js";
 
 /** The bindings of an operation's inputs and outputs that may be f16, in their order; null for those that are f32. */
 interface Bindings {
@@ -94,14 +95,8 @@ function accessesOf({ nodes, elementwise }: Unit, capabilities: Capabilities): A
 /** silu(gate) value of a product with gates and values, which goes nowhere else. */
 const gatedOperation: Operation<{ readonly rows: number; readonly inner: number; readonly K: number }> = {
   name: "gatedProduct",
-  lower: ({ attributes, capabilities, halves }) => ({
-    dispatches: [
-      {
-        kernel: capabilities.mixedPrecision!.gated!({ ...attributes, halves }, capabilities)!,
-        bind: [{ input: 0 }, { input: 1 }, { output: 0 }],
-      },
-    ],
-  }),
+  lower: ({ attributes, capabilities, halves }) =>
+    capabilities.mixedPrecision!.gated!({ ...attributes, halves }, capabilities)!,
 };
 
 /** The units, of which products that SwiGLU alone reads do its work as they are stored. */
@@ -148,38 +143,46 @@ function gradientsAmong(nodes: readonly Node[]): ReadonlySet<Node> {
   return found;
 }
 
-/** A copy to be stored in f16. */
-const half: Operation<null> = { name: "half", elementwise: "identity" };
+/** A copy to be stored in f16: a pack of one. */
+const half: Operation<null> = { name: "half", packs: () => [0] };
+
+/** A variable in f16: by itself, or as part of the copy of its pack. */
+interface Copy {
+  readonly copy: Tensor;
+  /** The copy that is made. */
+  readonly whole: Tensor;
+  readonly variable: Variable;
+}
 
 /**
- * Variables that products round more than once are rounded first, several in a dispatch, and the products read that: the
- * units with those copies in front.
+ * Variables that products round more than once are rounded first, with all of their pack in a dispatch, and the products
+ * read that: the units with those copies in front.
  */
-function withCopies(units: readonly Unit[], capabilities: Capabilities): readonly Unit[] {
+function withCopies(
+  units: readonly Unit[],
+  capabilities: Capabilities,
+): { units: readonly Unit[]; copies: readonly Copy[] } {
   const uses = new Map<Tensor, number>();
   for (const unit of units)
     for (const { root, rounded, scaled } of accessesOf(unit, capabilities).reads)
       if (rounded && !scaled && root.node.operation.name === "variable")
         uses.set(root, (uses.get(root) ?? 0) + 1);
-  const copies = new Map<Tensor, Tensor>();
-  const byShape = new Map<string, Node[]>();
+  const wholes = new Map<Variable, Tensor>();
+  const copies = new Map<Tensor, Copy>();
+  const rounded = (of: Tensor): Tensor => makeTensor(half, [of], null, of.shape, "f32");
   for (const [root, count] of uses) {
     if (count < 2) continue;
-    const copy = makeTensor(half, [root], null, root.shape, "f32");
-    copies.set(root, copy);
-    byShape.set(root.shape.join(), [...(byShape.get(root.shape.join()) ?? []), copy.node]);
+    const { variable } = root.node.attributes as VariableAttributes;
+    const packed = variable.pack ?? variable;
+    const whole = wholes.get(packed) ?? rounded(packed.tensor);
+    wholes.set(packed, whole);
+    copies.set(root, { copy: packed === variable ? whole : rounded(root), whole, variable });
   }
-  const most = Math.floor(capabilities.maxStorageBuffersPerShaderStage / 2);
-  const dispatched = [...byShape.values()].flatMap((nodes) =>
-    Array.from({ length: Math.ceil(nodes.length / most) }, (_, i) => ({
-      nodes: nodes.slice(i * most, (i + 1) * most),
-      elementwise: true,
-    })),
-  );
+  const dispatched = [...wholes.values()].map(({ node }) => ({ nodes: [node], elementwise: false }));
   const reading = units.map((unit) => {
     const { reads } = accessesOf(unit, capabilities);
     const [node, ...addition] = unit.nodes as [Node, ...Node[]];
-    const copied = ({ root, rounded, scaled }: Access) => (rounded && !scaled && copies.get(root)) || null;
+    const copied = ({ root, rounded, scaled }: Access) => rounded && !scaled && copies.get(root)?.copy;
     if (!reads.some(copied)) return unit;
     const inputs = node.inputs.map((t, i) => {
       const copy = copied(reads[i]!);
@@ -187,7 +190,7 @@ function withCopies(units: readonly Unit[], capabilities: Capabilities): readonl
     });
     return { ...unit, nodes: [{ ...node, inputs }, ...addition] };
   });
-  return [...dispatched, ...reading];
+  return { units: [...dispatched, ...reading], copies: [...copies.values()] };
 }
 
 /**
@@ -197,12 +200,12 @@ function withCopies(units: readonly Unit[], capabilities: Capabilities): readonl
  */
 export const chooseHalves: ChooseHalves = (nodes, fused, kept, capabilities) => {
   const gradients = gradientsAmong(nodes);
-  const units = withCopies(withGates(fused, kept, capabilities), capabilities);
+  const { units, copies } = withCopies(withGates(fused, kept, capabilities), capabilities);
   const accesses = new Map(units.map((unit) => [unit, accessesOf(unit, capabilities)]));
   const readers = new Map<Tensor, Access[]>();
   for (const { reads } of accesses.values())
     for (const read of reads) readers.set(read.root, [...(readers.get(read.root) ?? []), read]);
-  const halves = new Set<Tensor>();
+  const halves = new Set<Tensor>(copies.flatMap(({ copy, whole }) => [whole, copy]));
   const scaled = new Set<Tensor>();
   for (const [{ nodes: members, elementwise }, { writes }] of accesses)
     for (const { root, name } of writes) {
@@ -227,46 +230,45 @@ export const chooseHalves: ChooseHalves = (nodes, fused, kept, capabilities) => 
   return {
     units,
     names,
-    adapt: (dispatches, storageOf) =>
-      adapted(dispatches, [...halves, ...scaled].map(storageOf), new Set([...scaled].map(storageOf))),
+    adapt(dispatches, storageOf) {
+      const stored = new Map<number | undefined, Intermediate>();
+      const half = (storage: Storage) => stored.get((storage as Partial<Intermediate>).id);
+      for (const root of [...halves, ...scaled]) {
+        const storage = storageOf(root);
+        if (storage.kind !== "intermediate") throw new Error(`Compiler fault: ${storage.kind} in f16.`);
+        stored.set(storage.id, { ...storage, bytes: storage.bytes / 2 });
+      }
+      // Places are counted in elements of four bytes.
+      for (const { copy, whole, variable } of copies) {
+        const [own, all] = [half(storageOf(copy))!, half(storageOf(whole))!];
+        if (own !== all) stored.set(own.id, { ...all, first: variable.first / 2, size: variable.size / 2 });
+      }
+      const multiplied = new Set([...scaled].map((root) => half(storageOf(root))));
+      return dispatches.map((dispatch) => {
+        const { kernel, label, storages } = dispatch;
+        const names: string[] = [];
+        const gradients: string[] = [];
+        let saved = 0;
+        kernel.bindings.forEach(({ name, dtype }, i) => {
+          const place = half(storages[i]!);
+          if (!place && dtype === "f16")
+            throw new Error(`Compiler fault: ${label} binds f32 as ${name} in f16.`);
+          if (!place || dtype === "f16") return;
+          (multiplied.has(place) ? gradients : names).push(name);
+          saved += place.bytes;
+        });
+        const places = storages.map((s) => half(s) ?? s);
+        if (names.length + gradients.length === 0) return { label, storages: places, kernel };
+        return {
+          label,
+          storages: places,
+          kernel: {
+            ...inHalves(inHalves(kernel, names), gradients, GRADIENT_SCALE),
+            name: `${kernel.name}_half_${[...names, ...gradients].join("_")}`,
+            bytes: kernel.bytes - saved,
+          },
+        };
+      });
+    },
   };
 };
-
-/** Half the bytes for these storages, and kernels for them; `scaled` are multiplied as they are written. */
-function adapted(
-  dispatches: readonly PlannedDispatch[],
-  halves: readonly Storage[],
-  scaled: ReadonlySet<Storage>,
-): PlannedDispatch[] {
-  const stored = new Map<Storage, Storage & { bytes: number }>(
-    halves.map((s) => {
-      if (s.kind !== "intermediate") throw new Error(`Compiler fault: ${s.kind} in f16.`);
-      return [s, { ...s, bytes: s.bytes / 2 }];
-    }),
-  );
-  return dispatches.map((dispatch) => {
-    const { kernel, label, storages } = dispatch;
-    const names: string[] = [];
-    const gradients: string[] = [];
-    let saved = 0;
-    kernel.bindings.forEach(({ name, dtype }, i) => {
-      const half = stored.get(storages[i]!);
-      if (!half && dtype === "f16") throw new Error(`Compiler fault: ${label} binds f32 as ${name} in f16.`);
-      if (!half || dtype === "f16") return;
-      (scaled.has(storages[i]!) ? gradients : names).push(name);
-      saved += half.bytes;
-    });
-    return {
-      label,
-      storages: storages.map((s) => stored.get(s) ?? s),
-      kernel:
-        names.length + gradients.length === 0
-          ? kernel
-          : {
-              ...inHalves(inHalves(kernel, names), gradients, GRADIENT_SCALE),
-              name: `${kernel.name}_half_${[...names, ...gradients].join("_")}`,
-              bytes: kernel.bytes - saved,
-            },
-    };
-  });
-}

@@ -21,8 +21,16 @@ export type Storage =
   | { readonly kind: "variable"; readonly variable: Variable }
   | { readonly kind: "source"; readonly tensor: Tensor }
   | { readonly kind: "output"; readonly name: string }
-  /** An intermediate; the memory plan gives it a slot. */
-  | { readonly kind: "intermediate"; readonly id: number; readonly bytes: number };
+  | Intermediate;
+
+/** A value that the memory plan gives a slot; of a pack's members, so many elements of it from this one on. */
+export interface Intermediate {
+  readonly kind: "intermediate";
+  readonly id: number;
+  readonly bytes: number;
+  readonly first?: number;
+  readonly size?: number;
+}
 
 /** A kernel with the storage of each of its bindings. */
 export interface PlannedDispatch {
@@ -69,10 +77,15 @@ export function lower(
   halves?: Halves,
 ): readonly PlannedDispatch[] {
   const kept = new Set([...results.outputs.values(), ...results.assigned.values()]);
-  const { definedAt, readAt } = usesOf(units);
-  const storages = placeResults(units, results, definedAt, readAt, capabilities);
+  const uses = usesOf(units);
+  const storages = placeResults(units, results, uses, capabilities);
   let nextIntermediate = 0;
-  const intermediate = (bytes: number): Storage => ({ kind: "intermediate", id: nextIntermediate++, bytes });
+  const intermediate = (bytes: number): Intermediate => ({
+    kind: "intermediate",
+    id: nextIntermediate++,
+    bytes,
+  });
+  placeMembers(units, storages, uses, intermediate);
   const storageOf = (root: Tensor): Storage => {
     let storage = storages.get(root);
     if (!storage) {
@@ -89,17 +102,12 @@ export function lower(
   };
 
   const dispatches: PlannedDispatch[] = [];
-  const copy = (
-    label: string,
-    size: number,
-    dtype: TensorSpec["dtype"],
-    from: Storage,
-    to: Storage,
-  ): void => {
+  const copy = (label: string, { size, dtype }: Tensor, from: Storage, to: Storage): void => {
+    if (sameStorage(from, to)) return;
     const spec = {
       shape: [size],
       inputs: [{ shape: [size], dtype }],
-      statements: [COPY(dtype)],
+      statements: [{ operation: "identity", operands: [{ input: 0 }], dtype } as const],
       outputs: [{ value: 0 }],
     };
     dispatches.push({ kernel: elementwise(spec, capabilities), label, storages: [from, to] });
@@ -116,6 +124,11 @@ export function lower(
     }
     const [node, addition] = unit.nodes as [Node, Node?];
     const label = unit.nodes.map(labelOf).join("; ");
+    if (node.operation.packs) {
+      for (const [root, place] of membersOf(node, storageOf(node.outputs[0]!)))
+        copy(label, root, storageOf(root), place);
+      continue;
+    }
     const lowering = guarded(label, () =>
       lowerNode(node, capabilities, addition !== undefined, halves?.names.get(unit)),
     );
@@ -123,10 +136,8 @@ export function lower(
     const read = addition ? [...node.inputs, residualOf(addition)!.residual] : node.inputs;
     const inputs = read.map((t) => storageOf(rootOf(t)));
     const outputs = (addition ?? node).outputs.map(storageOf);
-    for (const [o, i] of lowering.inPlace ?? []) {
-      if (!sameStorage(outputs[o]!, inputs[i]!))
-        copy(`copy before ${label}`, node.outputs[o]!.size, node.outputs[o]!.dtype, inputs[i]!, outputs[o]!);
-    }
+    for (const [o, i] of lowering.inPlace ?? [])
+      copy(`copy before ${label}`, node.outputs[o]!, inputs[i]!, outputs[o]!);
     for (const { kernel, bind } of lowering.dispatches) {
       const places = bind.map((place) =>
         "input" in place
@@ -139,25 +150,13 @@ export function lower(
     }
   }
   // Results that could not be written where they belong.
-  for (const [variable, root] of results.assigned) {
-    const target: Storage = { kind: "variable", variable };
-    if (!sameStorage(storageOf(root), target))
-      copy(`assign ${variable.name}`, variable.size, variable.dtype, storageOf(root), target);
-  }
-  for (const [name, root] of results.outputs) {
-    const target: Storage = { kind: "output", name };
-    if (!sameStorage(storageOf(root), target))
-      copy(`output ${name}`, root.size, root.dtype, storageOf(root), target);
-  }
+  for (const [variable, root] of results.assigned)
+    copy(`assign ${variable.name}`, root, storageOf(root), { kind: "variable", variable });
+  for (const [name, root] of results.outputs)
+    copy(`output ${name}`, root, storageOf(root), { kind: "output", name });
   dispatches.forEach(requireNoAliasing);
   return halves?.adapt(dispatches, storageOf) ?? dispatches;
 }
-
-const COPY = (dtype: TensorSpec["dtype"]): Statement => ({
-  operation: "identity",
-  operands: [{ input: 0 }],
-  dtype,
-});
 
 /** `matmul f32[16, 32] x f32[96, 32] -> f32[16, 96]` */
 function labelOf(node: Node): string {
@@ -181,7 +180,10 @@ function lowerNode(
   halves: readonly string[] = [],
 ): Lowering {
   const { operation, attributes, inputs, outputs } = node;
-  return operation.lower!({ attributes, inputs, outputs, capabilities, residual, halves });
+  const lowering = operation.lower!({ attributes, inputs, outputs, capabilities, residual, halves });
+  if ("dispatches" in lowering) return lowering;
+  const bind = [...inputs.map((_, input) => ({ input })), ...outputs.map((_, output) => ({ output }))];
+  return { dispatches: [{ kernel: lowering, bind }] };
 }
 
 function consumersOf(units: readonly Unit[]): Map<Node, Node[]> {
@@ -226,24 +228,61 @@ function usesOf(units: readonly Unit[]): Uses {
 function placeResults(
   units: readonly Unit[],
   { outputs, assigned }: Results,
-  definedAt: Uses["definedAt"],
-  readAt: Uses["readAt"],
+  { definedAt, readAt }: Uses,
   capabilities: Capabilities,
 ): Map<Tensor, Storage> {
   const storages = new Map<Tensor, Storage>();
   for (const [variable, root] of assigned) {
-    if (storages.has(root)) continue;
+    if (storages.has(root) || root.node.operation.packs) continue;
     const defined = definedAt.get(root)!;
-    const reads = readAt.get(variable.tensor) ?? [];
-    const free = reads.every((index) => index < defined);
-    const overwrites =
-      reads.every((index) => index <= defined) && canOverwrite(units[defined]!, root, variable, capabilities);
-    if (free || overwrites) storages.set(root, { kind: "variable", variable });
+    const readBefore = ({ tensor }: Variable, end: number): boolean =>
+      (readAt.get(tensor) ?? []).every((index) => index < end);
+    const free = variable.members.every((v) => readBefore(v, defined)) && readBefore(variable, defined + 1);
+    if (
+      free &&
+      (readBefore(variable, defined) || canOverwrite(units[defined]!, root, variable, capabilities))
+    )
+      storages.set(root, { kind: "variable", variable });
   }
   for (const [name, root] of outputs) {
-    if (!storages.has(root)) storages.set(root, { kind: "output", name });
+    if (!storages.has(root) && !root.node.operation.packs) storages.set(root, { kind: "output", name });
   }
   return storages;
+}
+
+/** The members of a pack, and where they belong. */
+function membersOf({ operation, attributes, inputs }: Node, pack: Storage): (readonly [Tensor, Storage])[] {
+  return operation.packs!(attributes).map((first, i) => {
+    const root = rootOf(inputs[i]!);
+    return [root, { ...(pack as Intermediate), first, size: root.size }];
+  });
+}
+
+/** Lets members of packs be computed where they belong, unless a dispatch would bind the pack's buffer twice. */
+function placeMembers(
+  units: readonly Unit[],
+  storages: Map<Tensor, Storage>,
+  { definedAt, readAt }: Uses,
+  intermediate: (bytes: number) => Storage,
+): void {
+  units.forEach(({ nodes }, at) => {
+    const [node] = nodes as [Node];
+    if (!node.operation.packs) return;
+    const output = node.outputs[0]!;
+    const pack = intermediate(4 * output.size);
+    storages.set(output, pack);
+    const members = membersOf(node, pack);
+    /** Units that write or read a member in its place. */
+    const using = new Set<number>();
+    for (const [root, place] of members) {
+      const users = [definedAt.get(root)!, ...readAt.get(root)!].filter((index) => index !== at);
+      // One that is there twice is copied from outside.
+      const twice = members.filter(([other]) => other === root).length > 1;
+      if (isSource(root) || storages.has(root) || twice || users.some((index) => using.has(index))) continue;
+      storages.set(root, place);
+      users.forEach((index) => using.add(index));
+    }
+  });
 }
 
 /** True if the unit may read `variable` and write `root` through one binding. */
@@ -304,29 +343,36 @@ function lowerElementwise(
   };
 }
 
-function sameStorage(a: Storage, b: Storage): boolean {
-  switch (a.kind) {
-    case "variable":
-      return b.kind === "variable" && a.variable === b.variable;
+/** What tells the buffer of a storage from others, and the elements that it has there, where not all. */
+export function placeOf(storage: Storage): { buffer: unknown; first?: number; size?: number } {
+  switch (storage.kind) {
+    case "variable": {
+      const { buffers: buffer, first, size } = storage.variable;
+      return { buffer, first, size };
+    }
     case "source":
-      return b.kind === "source" && a.tensor === b.tensor;
+      return { buffer: storage.tensor };
     case "output":
-      return b.kind === "output" && a.name === b.name;
+      return { buffer: storage.name };
     case "intermediate":
-      return b.kind === "intermediate" && a.id === b.id;
+      return { ...storage, buffer: storage.id };
   }
+}
+
+function sameStorage(a: Storage, b: Storage): boolean {
+  const [x, y] = [placeOf(a), placeOf(b)];
+  return x.buffer === y.buffer && x.first === y.first && x.size === y.size;
 }
 
 /** WebGPU forbids a buffer that one dispatch both reads and writes through different bindings. */
 function requireNoAliasing({ kernel, label, storages }: PlannedDispatch): void {
-  storages.forEach((storage, i) => {
-    const clash = storages.findIndex((other, j) => j !== i && sameStorage(storage, other));
-    if (kernel.bindings[i]!.access === "read_write" && clash >= 0) {
-      throw new Error(
-        `Compiler fault: ${label} binds one buffer as ${kernel.bindings[i]!.name} and ${kernel.bindings[clash]!.name}.`,
-      );
-    }
-  });
+  const buffers = storages.map((s) => placeOf(s).buffer);
+  if (
+    buffers.some(
+      (b, i) => kernel.bindings[i]!.access === "read_write" && buffers.indexOf(b) !== buffers.lastIndexOf(b),
+    )
+  )
+    throw new Error(`Compiler fault: ${label} binds one buffer twice.`);
 }
 
 /** Bytes of a tensor's storage. */

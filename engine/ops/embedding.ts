@@ -22,11 +22,7 @@ const takeRowsOperation: Operation<null> = {
       tableRows: tableRows!,
       dtype: table!.dtype,
     };
-    return {
-      dispatches: [
-        { kernel: gatherRows(spec, capabilities), bind: [{ input: 0 }, { input: 1 }, { output: 0 }] },
-      ],
-    };
+    return gatherRows(spec, capabilities);
   },
   gradient: ({ inputs: [table, indices], gradients: [dy] }) => [
     makeTensor(scatterAddOperation, [dy!, indices!], null, table!.shape, "f32"),
@@ -39,11 +35,7 @@ const scatterAddOperation: Operation<null> = {
   lower({ inputs: [, indices], outputs: [table], capabilities }) {
     const [tableRows, ...row] = table!.shape;
     const spec = { rows: sizeOf(indices!.shape), size: sizeOf(row), tableRows: tableRows! };
-    return {
-      dispatches: [
-        { kernel: scatterAddRows(spec, capabilities), bind: [{ input: 0 }, { input: 1 }, { output: 0 }] },
-      ],
-    };
+    return scatterAddRows(spec, capabilities);
   },
 };
 

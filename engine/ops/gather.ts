@@ -18,8 +18,7 @@ export type PackedBits = 8 | 16 | 32;
 const takePackedOperation: Operation<{ elements: number; bits: PackedBits }> = {
   name: "takePacked",
   lower({ attributes: { elements, bits }, outputs: [y], capabilities }) {
-    const kernel = gatherPacked({ count: sizeOf(y!.shape), elements, bits }, capabilities);
-    return { dispatches: [{ kernel, bind: [{ input: 0 }, { input: 1 }, { output: 0 }] }] };
+    return gatherPacked({ count: sizeOf(y!.shape), elements, bits }, capabilities);
   },
 };
 

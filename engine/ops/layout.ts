@@ -42,7 +42,7 @@ const transposeOperation: Operation<{ permutation: readonly number[] }> = {
       permutation.map((k) => source[k]!),
       0,
     );
-    return { dispatches: [{ kernel: stridedCopy(spec, capabilities), bind: [{ input: 0 }, { output: 0 }] }] };
+    return stridedCopy(spec, capabilities);
   },
   gradient({ attributes: { permutation }, gradients: [dy] }) {
     return [
@@ -79,8 +79,7 @@ const sliceOperation: Operation<{ start: readonly number[] }> = {
   lower({ attributes: { start }, inputs: [x], outputs: [y], capabilities }) {
     const strides = stridesOf(x!.shape);
     const offset = start.reduce((sum, n, k) => sum + n * strides[k]!, 0);
-    const kernel = stridedCopy(strided(x!, y!.shape, strides, offset), capabilities);
-    return { dispatches: [{ kernel, bind: [{ input: 0 }, { output: 0 }] }] };
+    return stridedCopy(strided(x!, y!.shape, strides, offset), capabilities);
   },
   gradient: ({ attributes, inputs: [x], gradients: [dy] }) => [
     makeTensor(padOperation, [dy!], attributes, x!.shape, dy!.dtype),
@@ -90,11 +89,10 @@ const sliceOperation: Operation<{ start: readonly number[] }> = {
 const padOperation: Operation<{ start: readonly number[] }> = {
   name: "pad",
   lower({ attributes: { start }, inputs: [x], outputs: [y], capabilities }) {
-    const kernel = padKernel(
+    return padKernel(
       { shape: [...y!.shape], source: [...x!.shape], start: [...start], dtype: x!.dtype },
       capabilities,
     );
-    return { dispatches: [{ kernel, bind: [{ input: 0 }, { output: 0 }] }] };
   },
 };
 
@@ -120,8 +118,7 @@ const concatOperation: Operation<{ axis: number }> = {
       inner: sizeOf(shape.slice(axis + 1)),
       dtype,
     };
-    const bind = [...inputs.map((_, input) => ({ input })), { output: 0 }];
-    return { dispatches: [{ kernel: concatKernel(spec, capabilities), bind }] };
+    return concatKernel(spec, capabilities);
   },
   gradient({ attributes: { axis }, inputs, gradients: [dy] }) {
     let offset = 0;

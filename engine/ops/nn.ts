@@ -31,9 +31,7 @@ const rmsNormOperation: Operation<{ eps: number }> = {
   name: "rmsNorm",
   lower({ attributes: { eps }, inputs, capabilities }) {
     const residual = inputs.length === 2;
-    const kernel = rmsNormKernel({ ...rowsOf(inputs[0]!.shape), eps, residual }, capabilities);
-    const bind = [...inputs.map((_, input) => ({ input })), { output: 0 }, { output: 1 }];
-    return { dispatches: [{ kernel, bind }] };
+    return rmsNormKernel({ ...rowsOf(inputs[0]!.shape), eps, residual }, capabilities);
   },
   gradient({ inputs, outputs: [y, inverseRms], gradients: [dy] }) {
     if (!dy) return inputs.map(() => null);
@@ -45,8 +43,7 @@ const rmsNormOperation: Operation<{ eps: number }> = {
 const rmsNormGradient: Operation<null> = {
   name: "rmsNormGradient",
   lower({ inputs, capabilities }) {
-    const kernel = rmsNormBackward(rowsOf(inputs[0]!.shape), capabilities);
-    return { dispatches: [{ kernel, bind: [{ input: 0 }, { input: 1 }, { input: 2 }, { output: 0 }] }] };
+    return rmsNormBackward(rowsOf(inputs[0]!.shape), capabilities);
   },
 };
 
@@ -70,8 +67,7 @@ const swigluOperation: Operation<null> = {
   name: "swiglu",
   lower({ outputs, capabilities }) {
     const { rows, size: inner } = rowsOf(outputs[0]!.shape);
-    const kernel = swigluKernel({ rows, inner }, capabilities);
-    return { dispatches: [{ kernel, bind: [{ input: 0 }, { output: 0 }] }] };
+    return swigluKernel({ rows, inner }, capabilities);
   },
   gradient: ({ inputs: [gateUp], gradients: [dy] }) => [
     makeTensor(swigluGradient, [gateUp!, dy!], null, gateUp!.shape, "f32"),
@@ -82,8 +78,7 @@ const swigluGradient: Operation<null> = {
   name: "swigluGradient",
   lower({ inputs, capabilities }) {
     const { rows, size: inner } = rowsOf(inputs[1]!.shape);
-    const kernel = swigluBackward({ rows, inner }, capabilities);
-    return { dispatches: [{ kernel, bind: [{ input: 0 }, { input: 1 }, { output: 0 }] }] };
+    return swigluBackward({ rows, inner }, capabilities);
   },
 };
 
@@ -235,8 +230,7 @@ interface RopeAttributes {
 const ropeOperation: Operation<RopeAttributes> = {
   name: "rope",
   lower({ attributes, capabilities }) {
-    const kernel = ropeKernel(attributes, capabilities);
-    return { dispatches: [{ kernel, bind: [{ input: 0 }, { input: 1 }, { input: 2 }, { output: 0 }] }] };
+    return ropeKernel(attributes, capabilities);
   },
   gradient({ attributes, inputs: [qkv, cos, sin], gradients: [dy] }) {
     return [
@@ -278,8 +272,7 @@ const crossEntropyOperation: Operation<CrossEntropyAttributes> = {
   name: "crossEntropy",
   lower({ attributes, inputs, capabilities }) {
     const { rows, size: classes } = rowsOf(inputs[0]!.shape);
-    const kernel = crossEntropyKernel({ rows, classes, ...attributes }, capabilities);
-    return { dispatches: [{ kernel, bind: [{ input: 0 }, { input: 1 }, { output: 0 }, { output: 1 }] }] };
+    return crossEntropyKernel({ rows, classes, ...attributes }, capabilities);
   },
   gradient({ attributes, inputs: [logits, labels], gradients: [dLoss] }) {
     if (!dLoss) return [null, null];
@@ -294,8 +287,7 @@ const crossEntropyGradient: Operation<CrossEntropyAttributes> = {
   name: "crossEntropyGradient",
   lower({ attributes, inputs, capabilities }) {
     const { rows, size: classes } = rowsOf(inputs[0]!.shape);
-    const kernel = crossEntropyBackward({ rows, classes, ...attributes }, capabilities);
-    return { dispatches: [{ kernel, bind: [{ input: 0 }, { input: 1 }, { input: 2 }, { output: 0 }] }] };
+    return crossEntropyBackward({ rows, classes, ...attributes }, capabilities);
   },
 };
 

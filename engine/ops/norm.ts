@@ -1,29 +1,24 @@
 /** Norms over many tensors at once. */
-import { partialSums, sumSquares } from "../../kernels/sum_squares.js";
-import { makeTensor, requireDtype, sizeOf, type Operation, type Tensor, type TensorLike } from "../tensor.js";
+import { partialSums, sumSquares, type SumSquaresSpec } from "../../kernels/sum_squares.js";
+import { makeTensor, requireDtype, type Operation, type Tensor, type TensorLike } from "../tensor.js";
 import { asTensor } from "../trace.js";
-import { concat } from "./layout.js";
+import { add } from "./elementwise.js";
+import { pack } from "./pack.js";
 import { sum } from "./reduce.js";
 
-const sumSquaresOperation: Operation<null> = {
+const sumSquaresOperation: Operation<SumSquaresSpec> = {
   name: "sumSquares",
-  lower({ inputs, capabilities }) {
-    const kernel = sumSquares({ counts: inputs.map(({ shape }) => sizeOf(shape)) }, capabilities);
-    return { dispatches: [{ kernel, bind: [...inputs.map((_, input) => ({ input })), { output: 0 }] }] };
-  },
+  lower: ({ attributes, capabilities }) => sumSquares(attributes, capabilities),
 };
 
 /** Sum of the squares of every element of the tensors (f32), scalar; has no gradient. */
 export function sumOfSquares(values: readonly TensorLike[]): Tensor {
   const inputs = values.map((v) => asTensor(v));
   for (const x of inputs) requireDtype("sumOfSquares", x, "f32");
-  // As many as one kernel binds beside its output.
-  const sevens = <T, U>(of: readonly T[], make: (seven: readonly T[]) => U): U[] =>
-    Array.from({ length: Math.ceil(of.length / 7) }, (_, i) => make(of.slice(7 * i, 7 * i + 7)));
-  let partial = sevens(inputs, (seven) => {
-    const count = partialSums({ counts: seven.map((x) => x.size) });
-    return makeTensor(sumSquaresOperation, seven, null, [count], "f32");
+  const sums = pack(inputs).map(({ tensor, members, firsts }) => {
+    const ranges = members.map((x, i) => ({ first: firsts[i]!, count: x.size }));
+    const spec = { size: tensor.size, ranges };
+    return sum(makeTensor(sumSquaresOperation, [tensor], spec, [partialSums(spec)], "f32"));
   });
-  while (partial.length > 1) partial = sevens(partial, (seven) => concat(seven, 0));
-  return sum(partial[0] ?? 0);
+  return sums.reduce((a, b) => add(a, b), asTensor(0));
 }

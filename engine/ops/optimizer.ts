@@ -1,9 +1,12 @@
-/** Optimizer steps: one dispatch per variable, in place. */
+/** Optimizer steps, in place: one dispatch for all parameters that share a buffer. */
 import {
   adamAtan2 as adamAtan2Kernel,
   adamW as adamWKernel,
   signSgd as signSgdKernel,
+  type AdamSpec,
 } from "../../kernels/optimizer.js";
+import type { Capabilities, Kernel } from "../../kernels/kernel.js";
+import { UsageError } from "../errors.js";
 import {
   makeNode,
   requireDtype,
@@ -15,6 +18,8 @@ import {
 } from "../tensor.js";
 import { asTensor, assign } from "../trace.js";
 import type { Variable } from "../variable.js";
+import { pack } from "./pack.js";
+import { reshape } from "./view.js";
 
 /** The state of one parameter under an Adam-like optimizer; all of the parameter's shape. */
 export interface AdamState {
@@ -34,18 +39,14 @@ export interface AdamOptions {
   readonly weightDecay: number;
 }
 
-type AdamAttributes = AdamOptions & { readonly epsilon?: number };
+/** The kernel of the rule. */
+type AdamAttributes = (spec: Pick<AdamSpec, "count" | "ema">, capabilities: Capabilities) => Kernel;
 
 const adamOperation: Operation<AdamAttributes> = {
   name: "adam",
   lower({ attributes, inputs, capabilities }) {
     const ema = inputs.length === 6;
-    const { epsilon, ...options } = attributes;
-    const spec = { ...options, count: sizeOf(inputs[0]!.shape), ema };
-    const kernel =
-      epsilon === undefined
-        ? adamAtan2Kernel(spec, capabilities)
-        : adamWKernel({ ...spec, epsilon }, capabilities);
+    const kernel = attributes({ count: sizeOf(inputs[0]!.shape), ema }, capabilities);
     return {
       dispatches: [
         {
@@ -65,24 +66,43 @@ const adamOperation: Operation<AdamAttributes> = {
   },
 };
 
-function adam(state: AdamState, gradient: TensorLike, hyper: TensorLike, attributes: AdamAttributes): void {
-  const targets = [state.parameter, state.expAvg, state.expAvgSq, ...(state.ema ? [state.ema] : [])];
-  const g = asTensor(gradient);
+type Role = "parameter" | "expAvg" | "expAvgSq" | "ema";
+
+function adam(
+  states: readonly AdamState[],
+  gradients: readonly TensorLike[],
+  hyper: TensorLike,
+  attributes: AdamAttributes,
+): void {
   const h = asTensor(hyper);
-  for (const t of [g, ...targets]) {
-    requireDtype("adam", t, "f32");
-    requireShape("adam", t, state.parameter.shape);
-  }
   requireShape("adam hyper", h, [4]);
-  const [p, m, v, ema] = targets.map((t) => asTensor(t));
-  const inputs: Tensor[] = [p!, m!, v!, g, h, ...(ema ? [ema] : [])];
-  const node = makeNode(
-    adamOperation,
-    inputs,
-    attributes,
-    targets.map(({ shape, dtype }) => ({ shape, dtype })),
-  );
-  targets.forEach((target, i) => assign(target, node.outputs[i]!));
+  const own = new Map(states.map((state, i) => [state.parameter, { state, g: asTensor(gradients[i]!) }]));
+  for (const { state, g } of own.values())
+    for (const t of [g, state.parameter, state.expAvg, state.expAvgSq, ...(state.ema ? [state.ema] : [])]) {
+      requireDtype("adam", t, "f32");
+      requireShape("adam", t, state.parameter.shape);
+    }
+  const roles: Role[] = ["parameter", "expAvg", "expAvgSq", ...(states[0]?.ema ? (["ema"] as const) : [])];
+  for (const whole of new Set(states.map(({ parameter }) => parameter.pack ?? parameter))) {
+    const members = whole.members.length > 0 ? whole.members : [whole];
+    const together = members.map((v) => own.get(v));
+    const targets = roles.map((role) => {
+      const of = (v: Variable | undefined): Variable | undefined => v?.pack ?? v;
+      const packs = new Set(together.map((one) => of(one?.state[role])));
+      const [first] = packs;
+      if (!first || packs.size > 1 || first.size !== whole.size)
+        throw new UsageError(
+          `adam: got ${role}s of ${whole.name} that do not lie in one pack as the parameters do; expected all of them, made by packedVariables in the same order.`,
+        );
+      return first;
+    });
+    const [g] = pack(together.map((one) => one!.g));
+    const [p, m, v, ema] = targets.map((t) => asTensor(t));
+    const inputs: Tensor[] = [p!, m!, v!, reshape(g!.tensor, whole.shape), h, ...(ema ? [ema] : [])];
+    const outputs = targets.map(({ shape, dtype }) => ({ shape, dtype }));
+    const node = makeNode(adamOperation, inputs, attributes, outputs);
+    targets.forEach((target, i) => assign(target, node.outputs[i]!));
+  }
 }
 
 /**
@@ -91,27 +111,31 @@ function adam(state: AdamState, gradient: TensorLike, hyper: TensorLike, attribu
  *
  *   p -= lr wd p;  m, v as in Adam;  p -= lr / (1 - beta1^t) atan2(m, sqrt(v) / sqrt(1 - beta2^t))
  *
+ * One dispatch for each pack of parameters ({@link packedVariables}), whose other variables are packed likewise.
+ * @param gradients one for each state
  * @param hyper f32 [4]: lr, 1 / (1 - beta1^t), 1 / sqrt(1 - beta2^t), EMA decay
  */
 export function adamAtan2Step(
-  state: AdamState,
-  gradient: TensorLike,
+  states: readonly AdamState[],
+  gradients: readonly TensorLike[],
   hyper: TensorLike,
-  options: AdamOptions,
+  { beta1, beta2, weightDecay }: AdamOptions,
 ): void {
-  const { beta1, beta2, weightDecay } = options;
-  adam(state, gradient, hyper, { beta1, beta2, weightDecay });
+  const options = { beta1, beta2, weightDecay };
+  adam(states, gradients, hyper, (spec, capabilities) =>
+    adamAtan2Kernel({ ...spec, ...options }, capabilities),
+  );
 }
 
-/** One step of AdamW (Loshchilov & Hutter 2019) with decoupled decay lr wd; `hyper` as in {@link adamAtan2Step}. */
+/** One step of AdamW (Loshchilov & Hutter 2019) with decoupled decay lr wd; else as {@link adamAtan2Step}. */
 export function adamWStep(
-  state: AdamState,
-  gradient: TensorLike,
+  states: readonly AdamState[],
+  gradients: readonly TensorLike[],
   hyper: TensorLike,
-  options: AdamOptions & { epsilon: number },
+  { beta1, beta2, weightDecay, epsilon }: AdamOptions & { epsilon: number },
 ): void {
-  const { beta1, beta2, weightDecay, epsilon } = options;
-  adam(state, gradient, hyper, { beta1, beta2, weightDecay, epsilon });
+  const options = { beta1, beta2, weightDecay, epsilon };
+  adam(states, gradients, hyper, (spec, capabilities) => adamWKernel({ ...spec, ...options }, capabilities));
 }
 
 const signSgdOperation: Operation<{ weightDecay: number }> = {

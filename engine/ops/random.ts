@@ -20,8 +20,7 @@ import { add, cast, mul, remainder, shiftRight } from "./elementwise.js";
 const randomBitsOperation: Operation<{ stream: number }> = {
   name: "randomBits",
   lower({ attributes: { stream }, outputs, capabilities }) {
-    const kernel = randomBitsKernel({ count: sizeOf(outputs[0]!.shape), stream }, capabilities);
-    return { dispatches: [{ kernel, bind: [{ input: 0 }, { output: 0 }] }] };
+    return randomBitsKernel({ count: sizeOf(outputs[0]!.shape), stream }, capabilities);
   },
 };
 
@@ -47,8 +46,7 @@ const randomPermutationsOperation: Operation<{ stream: number }> = {
   name: "randomPermutations",
   lower({ attributes: { stream }, outputs: [y], capabilities }) {
     const [rows, items] = y!.shape as [number, number];
-    const kernel = randomPermutationsKernel({ rows, items, stream }, capabilities);
-    return { dispatches: [{ kernel, bind: [{ input: 0 }, { output: 0 }] }] };
+    return randomPermutationsKernel({ rows, items, stream }, capabilities);
   },
 };
 
@@ -73,8 +71,7 @@ export function randomPermutations(
 const shuffledIndexOperation: Operation<{ size: number; stream: number }> = {
   name: "shuffledIndex",
   lower({ attributes: { size, stream }, outputs: [y], capabilities }) {
-    const kernel = shuffledIndexKernel({ count: sizeOf(y!.shape), size, stream }, capabilities);
-    return { dispatches: [{ kernel, bind: [{ input: 0 }, { input: 1 }, { output: 0 }] }] };
+    return shuffledIndexKernel({ count: sizeOf(y!.shape), size, stream }, capabilities);
   },
 };
 

@@ -1,4 +1,5 @@
 /** Reductions over axes, summed in a fixed order. */
+import type { Kernel } from "../../kernels/kernel.js";
 import { reduce as reduceKernel } from "../../kernels/reduce.js";
 import { DtypeError, ShapeError } from "../errors.js";
 import {
@@ -8,7 +9,6 @@ import {
   sameShape,
   sizeOf,
   type LowerContext,
-  type Lowering,
   type Operation,
   type Shape,
   type Tensor,
@@ -40,10 +40,9 @@ function lowerReduce({
   attributes: { kind, outer, size, inner },
   inputs,
   capabilities,
-}: LowerContext<ReduceAttributes>): Lowering {
+}: LowerContext<ReduceAttributes>): Kernel {
   const dtype = inputs[0]!.dtype === "i32" ? "i32" : "f32";
-  const kernel = reduceKernel({ outer, size, inner, op: kind, dtype }, capabilities);
-  return { dispatches: [{ kernel, bind: [{ input: 0 }, { output: 0 }] }] };
+  return reduceKernel({ outer, size, inner, op: kind, dtype }, capabilities);
 }
 
 /** Reduces the contiguous axes from `first` to before `end`; they become 1s. */

@@ -184,7 +184,7 @@ async function replayAdam(
   const program = await compile(
     device,
     { g: f32(count), hyper: f32(4) },
-    ({ g, hyper }) => adamAtan2Step({ parameter, expAvg, expAvgSq }, g, hyper, options),
+    ({ g, hyper }) => adamAtan2Step([{ parameter, expAvg, expAvgSq }], [g], hyper, options),
     { name },
   );
   // Column 6 squares to a denormal, which devices may flush: implementation-defined.

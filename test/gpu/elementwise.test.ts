@@ -1,5 +1,5 @@
 import { assert } from "chai";
-import type { TypedArray } from "../../engine/run_kernel.js";
+import type { TypedArray } from "../../engine/tensor.js";
 import {
   elementwise,
   type ElementwiseName,

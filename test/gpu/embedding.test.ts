@@ -1,5 +1,5 @@
 import { assert } from "chai";
-import type { TypedArray } from "../../engine/run_kernel.js";
+import type { TypedArray } from "../../engine/tensor.js";
 import { gatherRows, scatterAddRows, type EmbeddingSpec } from "../../kernels/embedding.js";
 import { baselineCapabilities, type Capabilities, type Dtype } from "../../kernels/kernel.js";
 import { EPS, VARIANTS, assertExact, runPoisoned } from "../support/kernels.js";

@@ -1,7 +1,8 @@
 /** Kernels that load and store f16. */
 import { assert } from "chai";
 import type { Device } from "../../engine/index.js";
-import { runKernel, type TypedArray } from "../../engine/run_kernel.js";
+import { runKernel } from "../../engine/run_kernel.js";
+import type { TypedArray } from "../../engine/tensor.js";
 import * as kernels from "../../kernels/index.js";
 import { gpuKernels } from "../../kernels/gpu/index.js";
 import { inHalves } from "../../kernels/halves.js";

@@ -11,15 +11,30 @@ describe("the sum of squares", () => {
   for (const { variant, software } of VARIANTS)
     it(`of several tensors agrees with float64, ${variant}`, async () => {
       // Lone numbers, both sides of where a second thread joins, 4-vectors or not, more than all threads take at once.
-      for (const counts of [[1], [4], [64, 65, 68, 63], [1, 131, 264, 7, 128, 129, 2048 * 64 + 260]]) {
-        const inputs = Object.fromEntries(counts.map((n, i) => [`x${i}`, random(n, -2, 2)]));
+      for (const counts of [
+        [1],
+        [4],
+        [65],
+        [64, 65, 68, 63],
+        [1, 131, 264, 7, 2, 128, 129, 2048 * 64 + 260],
+      ]) {
+        let size = 0;
+        const ranges = counts.map((count) => {
+          const first = size;
+          size += counts.length > 1 ? Math.ceil(count / 8) * 8 : count;
+          return { first, count };
+        });
+        // What lies between the tensors must not matter.
+        const x = new Float32Array(size).fill(NaN);
+        const tensors = counts.map((count) => random(count, -2, 2));
+        tensors.forEach((values, i) => x.set(values, ranges[i]!.first));
         const { kernel, results } = await runPoisoned(
-          (c) => sumSquares({ counts }, c),
+          (c) => sumSquares({ size, ranges }, c),
           { software },
-          inputs,
-          { y: partialSums({ counts }) },
+          { x },
+          { y: partialSums({ ranges }) },
         );
-        const exact = Object.values(inputs).flatMap((x) => [...x].map((v) => v * v));
+        const exact = tensors.flatMap((values) => [...values].map((v) => v * v));
         const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
         // A thread adds at most 65 or so terms; what threads add up to is summed here, exactly.
         const total = sum(exact);
@@ -27,12 +42,17 @@ describe("the sum of squares", () => {
       }
     });
 
-  it("of no tensor, and of more than a kernel binds, is refused", () => {
-    for (const counts of [[], Array<number>(8).fill(4)])
-      assertRefused(() => sumSquares({ counts }, baselineCapabilities), /inputs; expected 1 to 7/);
+  it("of no tensor, and of tensors that are not whole in the buffer, is refused", () => {
+    assertRefused(() => sumSquares({ size: 4, ranges: [] }, baselineCapabilities), /tensors = 0/);
+    for (const range of [
+      { first: 2, count: 1 },
+      { first: 4, count: 5 },
+      { first: -4, count: 4 },
+    ])
+      assertRefused(() => sumSquares({ size: 8, ranges: [range] }, baselineCapabilities), /a multiple of 4/);
   });
 
-  it("of more tensors than seven kernels take is one number, and a NaN anywhere shows", async () => {
+  it("of many tensors of any size is one number, and a NaN anywhere shows", async () => {
     const device = await testDevice();
     const values = Array.from({ length: 58 }, (_, i) => random(1 + 3 * i, -2, 2));
     const variables = values.map((data, i) =>

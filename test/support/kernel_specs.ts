@@ -281,9 +281,17 @@ export const FAMILIES: readonly Family[] = [
     ({ outer, size, inner }) => outer * size * inner,
     REDUCE,
   ),
-  family("sumSquares", sumSquares, [], ({ counts }) => Math.max(...counts), [
-    { counts: [1] },
-    { counts: [260, 67, 4, 131, 64, 128, 5000] },
+  family("sumSquares", sumSquares, ["size"], ({ size }) => size, [
+    { size: 1, ranges: [{ first: 0, count: 1 }] },
+    {
+      size: 5760,
+      ranges: [
+        { first: 0, count: 260 },
+        { first: 384, count: 67 },
+        { first: 512, count: 4 },
+        { first: 640, count: 5000 },
+      ],
+    },
   ]),
   family("randomBits", randomBits, ["count"], ({ count }) => count, [
     { count: 1, stream: 0 },

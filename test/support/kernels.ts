@@ -1,6 +1,7 @@
 /** What kernel tests share: the variants, runs with poisoned outputs, and how far WGSL lets f32 be off. */
 import { assert } from "chai";
-import { runKernel, type TypedArray } from "../../engine/run_kernel.js";
+import { runKernel } from "../../engine/run_kernel.js";
+import type { TypedArray } from "../../engine/tensor.js";
 import { cpuKernels } from "../../kernels/cpu/index.js";
 import { gpuKernels } from "../../kernels/gpu/index.js";
 import { KernelError, type Capabilities, type Kernel } from "../../kernels/kernel.js";

@@ -20,7 +20,7 @@ export function assertSound({ dispatches, memory }: Plan): void {
         case "intermediate":
           return `slot ${memory.slotOf.get(s.id)}`;
         case "variable":
-          return s.variable;
+          return s.variable.pack ?? s.variable;
         case "output":
           return `output ${s.name}`;
         case "source":

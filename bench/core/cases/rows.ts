@@ -208,22 +208,21 @@ function reduceCase(name: string, spec: ReduceSpec, quick: boolean): KernelCase 
 }
 
 function sumSquaresCase(name: string, count: number, quick: boolean): KernelCase {
-  const threads = partialSums({ counts: [count] });
+  const spec = { size: count, ranges: [{ first: 0, count }] };
+  const threads = partialSums(spec);
   return {
     kernel: "sum_squares",
     shape: `${name} ${count}`,
     quick,
     flops: 2 * count,
-    alternatives: (capabilities) => [
-      { variant: "default", kernel: sumSquares({ counts: [count] }, capabilities) },
-    ],
-    inputs: (random) => ({ x0: random.floats(count) }),
+    alternatives: (capabilities) => [{ variant: "default", kernel: sumSquares(spec, capabilities) }],
+    inputs: (random) => ({ x: random.floats(count) }),
     outputs: { y: threads },
-    expected({ x0 }, _binding, index): Expected {
+    expected({ x }, _binding, index): Expected {
       // 4-vectors are dealt to the threads in turn.
       let value = 0;
       for (let s = 4 * index; s < count; s += 4 * threads)
-        for (let k = 0; k < 4; k++) value += x0![s + k]! ** 2;
+        for (let k = 0; k < 4; k++) value += x![s + k]! ** 2;
       return { value, scale: value };
     },
     tolerance: sumTolerance(Math.ceil(count / threads)),

@@ -1,0 +1,84 @@
+/** Tensors in one buffer, so that one dispatch can work on all of them. */
+import type { Device } from "../device.js";
+import { makeTensor, sizeOf, type Operation, type Tensor, type TensorSpec } from "../tensor.js";
+import { asTensor } from "../trace.js";
+import { Variable, variable, type HostTensor, type VariableAttributes } from "../variable.js";
+
+/** Elements that each begins at a multiple of: 256 bytes, as bindings must, also where they are stored in f16. */
+const ALIGNMENT = 128;
+/** Elements of a pack: what every WebGPU device binds (128 MiB). */
+const MOST = 2 ** 25;
+
+/** Tensors that share a buffer, one after the other. */
+export interface PackLayout<T> {
+  readonly members: readonly T[];
+  /** Each one's first element. */
+  readonly firsts: readonly number[];
+  /** Elements in all; what lies between the members is of no meaning. */
+  readonly size: number;
+}
+
+/** Packs of neighbours, as few as can be bound. One that is too large for that is alone. */
+export function packLayouts<T>(all: readonly T[], sizeOf: (one: T) => number): PackLayout<T>[] {
+  const layouts: { members: T[]; firsts: number[]; size: number }[] = [];
+  for (const one of all) {
+    const size = Math.ceil(sizeOf(one) / ALIGNMENT) * ALIGNMENT;
+    let last = layouts.at(-1);
+    if (!last || last.size + size > MOST) layouts.push((last = { members: [], firsts: [], size: 0 }));
+    last.members.push(one);
+    last.firsts.push(last.size);
+    last.size += size;
+  }
+  return layouts;
+}
+
+const packOperation: Operation<PackLayout<Tensor>> = { name: "pack", packs: ({ firsts }) => firsts };
+
+/** The packs made so far, by their first member. */
+const packs = new WeakMap<Tensor, Tensor>();
+
+/** A tensor of one dimension with all elements of several (f32), and how it holds them. */
+export interface Pack extends PackLayout<Tensor> {
+  readonly tensor: Tensor;
+}
+
+/**
+ * Tensors (f32) side by side, in as few tensors of one dimension as devices can bind. The same tensors give the same
+ * packs, and the members of variables' packs those packs.
+ */
+export function pack(tensors: readonly Tensor[]): Pack[] {
+  return packLayouts(tensors, ({ shape }) => sizeOf(shape)).map((layout) => {
+    const { members, size } = layout;
+    const same = (others: readonly Tensor[]): boolean =>
+      others.length === members.length && others.every((t, i) => t === members[i]);
+    const first = members[0]!;
+    const variables = (first.node.attributes as Partial<VariableAttributes> | null)?.variable?.pack;
+    if (variables && same(variables.members.map((v) => v.tensor)))
+      return { ...layout, tensor: asTensor(variables) };
+    let tensor = members.length > 1 ? packs.get(first) : first;
+    if (!tensor || (members.length > 1 && !same(tensor.node.inputs))) {
+      tensor = makeTensor(packOperation, members, layout, [size], "f32");
+      packs.set(first, tensor);
+    }
+    return { ...layout, tensor };
+  });
+}
+
+/**
+ * Makes f32 variables that share a buffer (or several, as bindings have a limit), so that one dispatch can update them
+ * all: see {@link Variable.pack}. They are read one by one, and assigned to as a pack only.
+ */
+export function packedVariables(
+  device: Device,
+  initials: ReadonlyMap<string, HostTensor | TensorSpec>,
+  packName: string,
+): Variable[] {
+  return packLayouts([...initials], ([, { shape }]) => sizeOf(shape)).flatMap(({ members, firsts, size }) => {
+    if (members.length === 1) return members.map(([name, initial]) => variable(device, initial, name));
+    const pack = new Variable(device, { shape: [size], dtype: "f32" }, packName, 1);
+    pack.members = members.map(
+      ([name, initial], i) => new Variable(device, initial, name, 1, pack, firsts[i]),
+    );
+    return pack.members;
+  });
+}
