@@ -15,10 +15,18 @@ export interface RunToTune {
   readonly splits: PuzzleSplits;
   /** Rows of a micro-batch. */
   readonly microBatch: number;
+  /** What measuring may take; undefined for the tuner's default. */
+  readonly seconds?: number | undefined;
 }
 
 /** Measures what is not known yet, says what was found, and lets the device take it. */
-export async function chooseKernels({ device, preset, splits, microBatch }: RunToTune): Promise<void> {
+export async function chooseKernels({
+  device,
+  preset,
+  splits,
+  microBatch,
+  seconds: limit,
+}: RunToTune): Promise<void> {
   const { model: config, train, task } = preset;
   const { train: data, validation } = splits;
   const run = { config, train, data, validation, symmetry: task.symmetry };
@@ -28,7 +36,10 @@ export async function chooseKernels({ device, preset, splits, microBatch }: RunT
   const { choices: known, warning } = await readChoices(key);
   if (warning !== null) say(`warning   kernels chosen before: ${warning}`);
   say("kernels   measuring variants of the matrix products");
-  const { choices, measured, unmeasured, seconds } = await autotune(device, kernels, { known });
+  const { choices, measured, unmeasured, seconds } = await autotune(device, kernels, {
+    known,
+    ...(limit !== undefined && { seconds: limit }),
+  });
   for (const { kernel, chosen, gain, variants } of measured)
     say(
       `          ${kernel}: ${gain === 1 ? `${chosen} stays` : `${chosen} ${gain.toFixed(2)}x as fast as ${variants[0]!.variant}`}, of ${variants.length}`,

@@ -73,6 +73,8 @@ describe("measured choices of kernels", () => {
       ...[
         "train",
         "--autotune",
+        "--autotune-seconds",
+        "2",
         "--adapter",
         "software",
         "--steps",

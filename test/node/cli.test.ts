@@ -12,7 +12,7 @@ import { uniform } from "../support/random.js";
 /** A model that compiles and runs fast; it learns nothing in so few steps. */
 const TINY = {
   ...{ hidden_size: 16, num_heads: 2, swiglu_multiple: 16, L_cycles: 1 },
-  ...{ batch_size: 4, halt_max_steps: 2 },
+  ...{ batch_size: 32, halt_max_steps: 2 },
 };
 
 const TRAIN_FIELDS = [
@@ -100,6 +100,7 @@ describe("the command line", () => {
       ["train --resume nothing", '--resume "nothing"', "config.json"],
       ["train --resume moved", '--resume "moved": --data: cannot read "gone.csv"', "so resume it there"],
       ["train --resume nothing --steps 3", "--steps: got 3 with --resume"],
+      ["train --autotune-seconds 3", "--autotune-seconds: got 3 without --autotune"],
       ["train --adapter nosuch", '--adapter: No adapter "nosuch"', "found 0: "],
       ["train --out tiny.json", '--out: cannot make a folder in "tiny.json"'],
       ["eval", "--checkpoint: got nothing"],

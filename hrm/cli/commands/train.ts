@@ -101,7 +101,13 @@ const options: Readonly<Record<string, Option>> = {
   autotune: {
     type: "bool",
     defaultText: "no",
-    help: "first measure, for about 10 seconds, which variants of the matrix products are fastest here; results are kept for later runs",
+    help: "first measure which variants of the matrix products are fastest here; results are kept for later runs",
+  },
+  "autotune-seconds": {
+    type: "float",
+    min: 0,
+    help: "what --autotune may take, to the end of the variant under way",
+    defaultText: "10",
   },
   precision: {
     type: "choice",
@@ -166,6 +172,8 @@ interface Plan {
   readonly folder: string | null;
   readonly resume: SessionSnapshot | null;
   readonly stopAfter: number;
+  /** What choosing kernels may take; undefined for the tuner's default. */
+  readonly tuningSeconds?: number | undefined;
 }
 
 async function newPlan(values: OptionValues): Promise<Plan> {
@@ -183,6 +191,12 @@ async function newPlan(values: OptionValues): Promise<Plan> {
       `--memory-budget: got ${budget} with --micro-batch ${microBatch}; expected one of them, as a budget chooses the micro-batch.`,
     );
   if (microBatch !== null) microBatchCount(model, microBatch);
+  const tuningSeconds = values["autotune-seconds"] as number | undefined;
+  const autotune = values["autotune"] === true;
+  if (tuningSeconds !== undefined && !autotune)
+    throw new ArgumentError(
+      `--autotune-seconds: got ${tuningSeconds} without --autotune; expected both, or neither.`,
+    );
   const run = {
     preset: preset.name,
     seed: (values["seed"] as number | undefined) ?? 0,
@@ -191,7 +205,7 @@ async function newPlan(values: OptionValues): Promise<Plan> {
     keep: (values["keep"] as number | undefined) ?? 3,
     microBatch,
     memoryBudget: budget === undefined ? null : Math.floor(budget * GB),
-    autotune: values["autotune"] === true,
+    autotune,
     precision: (values["precision"] as Precision | undefined) ?? "f32",
     data: data ?? null,
     test: test ?? null,
@@ -203,6 +217,7 @@ async function newPlan(values: OptionValues): Promise<Plan> {
     folder: null,
     resume: null,
     stopAfter: stopAfterOf(values, 0),
+    tuningSeconds,
   };
 }
 
@@ -381,9 +396,9 @@ async function runPlan({ device, plan, folder, json }: Run): Promise<number> {
 
 /** Chooses the micro-batch and, where the run asks for it, kernels; of the micro-batch says what it needs. */
 async function prepare(plan: Plan, splits: PuzzleSplits, device: Device): Promise<number> {
-  const { preset, run } = plan;
+  const { preset, run, tuningSeconds: seconds } = plan;
   const microBatch = run.microBatch ?? (await fittingMicroBatch(plan, splits, device));
-  if (run.autotune) await chooseKernels({ device, preset, splits, microBatch });
+  if (run.autotune) await chooseKernels({ device, preset, splits, microBatch, seconds });
   return microBatch;
 }
 
