@@ -57,19 +57,25 @@ async function check(spec: MatmulSpec, capabilities: Partial<Capabilities>) {
   assertClose(c!, value, (i) => 1e-6 * (1 + scale[i]!), kernel.name);
 }
 
-/** M, N, K: ones, primes, and both sides of every tile edge of the variant. */
-const SHAPES = {
+type Shape = readonly [M: number, N: number, K: number, more?: Omit<Partial<MatmulSpec>, "layout">];
+const ADDENDS = { bias: true, residual: true };
+
+/**
+ * M, N, K: ones, primes, and both sides of every tile edge of the variant. A batch, each addend by itself and both come with
+ * some of them, of elements that go one by one and of those that go in vectors.
+ */
+const SHAPES: Readonly<Record<"registers" | "subgroups" | "tiles", readonly Shape[]>> = {
   registers: [
     [1, 1, 1],
     [1, 7, 5],
     [2, 32, 64],
     [6, 32, 31],
-    [3, 4, 4],
-    [7, 8, 9],
-    [8, 8, 8],
-    [9, 12, 7],
-    [16, 2, 33],
-    [17, 15, 5],
+    [3, 4, 4, { residual: true, batch: 3 }],
+    [7, 8, 9, ADDENDS],
+    [8, 8, 8, { ...ADDENDS, batch: 2 }],
+    [9, 12, 7, { bias: true }],
+    [16, 2, 33, { residual: true }],
+    [17, 15, 5, { bias: true, batch: 3 }],
     [31, 48, 8],
     [33, 128, 16],
     [60, 68, 20],
@@ -78,24 +84,24 @@ const SHAPES = {
   // Tiles of 32x16 or less, four or eight of them side by side along N.
   subgroups: [
     [1, 4, 4],
-    [3, 32, 8],
+    [3, 32, 8, { bias: true }],
     [4, 4, 16],
-    [16, 32, 4],
-    [17, 36, 8],
-    [24, 8, 12],
-    [32, 124, 4],
+    [16, 32, 4, { bias: true, batch: 3 }],
+    [17, 36, 8, { ...ADDENDS, batch: 2 }],
+    [24, 8, 12, ADDENDS],
+    [32, 124, 4, { residual: true, batch: 3 }],
     [68, 28, 20],
-    [100, 132, 8],
+    [100, 132, 8, { residual: true }],
   ],
   tiles: [
     [1, 1, 1],
-    [2, 3, 7],
-    [31, 33, 8],
-    [32, 32, 16],
+    [2, 3, 7, { bias: true, batch: 3 }],
+    [31, 33, 8, { residual: true }],
+    [32, 32, 16, { ...ADDENDS, batch: 2 }],
     [33, 31, 13],
-    [36, 64, 12],
+    [36, 64, 12, { residual: true, batch: 3 }],
   ],
-} as const;
+};
 const VARIANTS = [
   { variant: "registers", capabilities: { software: true, subgroups: null } },
   // With the device's own subgroups; tn needs M in vectors of 4 and takes the variant above elsewhere.
@@ -109,14 +115,9 @@ describe("matmul", () => {
     for (const layout of LAYOUTS) {
       // Tiles take a software adapter a second to compile; loads along k and across it are in one layout each.
       const slow = variant === "tiles" && layout !== "nn" ? " @slow" : "";
-      it(`${layout} agrees with float64 (${variant})${slow}`, async () => {
-        for (const [M, N, K] of SHAPES[variant]) await check({ layout, M, N, K }, capabilities);
-      });
-      it(`${layout} takes a batch, a bias and a residual (${variant})${variant === "tiles" ? " @slow" : ""}`, async () => {
-        await check({ layout, M: 5, N: 3, K: 7, batch: 3, bias: true }, capabilities);
-        await check({ layout, M: 12, N: 20, K: 8, batch: 2, bias: true, residual: true }, capabilities);
-        await check({ layout, M: 9, N: 17, K: 5, residual: true }, capabilities);
-        await check({ layout, M: 36, N: 40, K: 4, batch: 3, residual: true }, capabilities);
+      it(`${layout} agrees with float64, also with a batch, a bias and a residual (${variant})${slow}`, async () => {
+        for (const [M, N, K, more] of SHAPES[variant])
+          await check({ layout, M, N, K, ...more }, capabilities);
       });
       it(`${layout} folds dispatches past the limit (${variant})`, async () => {
         await check(
@@ -127,36 +128,42 @@ describe("matmul", () => {
     }
   }
 
-  // Past an edge of the largest tiles of either kind: aligned, and odd in everything.
-  const STRADDLING = {
-    registers: { aligned: [516, 260, 72], odd: [37, 67, 13] },
-    tiles: { aligned: [132, 136, 20], odd: [131, 129, 17] },
-  } as const;
-  for (const kind of ["registers", "tiles"] as const)
-    for (const edge of ["aligned", "odd"] as const)
-      it(`agrees with float64 in every variant to choose from (${kind}, ${edge} shapes) @slow`, async () => {
-        const device = await testDevice();
-        const software = kind === "registers";
-        const [M, N, K] = STRADDLING[kind][edge];
-        const products = LAYOUTS.flatMap((layout, l) => {
-          const spec = { layout, M, N, K, residual: true };
-          const capabilities = { ...device.capabilities, software, gpu: gpuKernels };
-          const names = matmulVariants(spec, capabilities).filter((v) => v.startsWith(software ? "r" : "t"));
-          assert.isAtLeast(names.length, 5);
-          // Loads differ between layouts, and between tiles: a third of the pairs has each of both.
-          return names
-            .filter((_, i) => i % LAYOUTS.length === l)
-            .map((name) => ({
-              spec,
-              capabilities: { ...capabilities, choices: { [matmulName(spec)]: name } },
-            }));
-        });
-        // Compiled side by side; the checks then find them in the cache.
-        await Promise.all(
-          products.map(({ spec, capabilities }) => device.pipeline(matmul(spec, capabilities), "")),
-        );
-        for (const { spec, capabilities } of products) await check(spec, capabilities);
-      });
+  /** Every variant that these products have on the test device, each for the product of its turn among those that have it. */
+  async function checkVariants(kind: "r" | "t", specs: readonly MatmulSpec[]): Promise<void> {
+    const device = await testDevice();
+    const capabilities = { ...device.capabilities, software: kind === "r", gpu: gpuKernels };
+    const named = specs.map((spec) => matmulVariants(spec, capabilities).filter((v) => v.startsWith(kind)));
+    const products = [...new Set(named.flat())].map((name, i) => {
+      const having = specs.filter((_, s) => named[s]!.includes(name));
+      const spec = having[i % having.length]!;
+      return { spec, capabilities: { ...capabilities, choices: { [matmulName(spec)]: name } } };
+    });
+    assert.isAtLeast(products.length, 5);
+    // Compiled side by side; the checks then find them in the cache.
+    await Promise.all(
+      products.map(({ spec, capabilities }) => device.pipeline(matmul(spec, capabilities), "")),
+    );
+    for (const { spec, capabilities } of products) await check(spec, capabilities);
+  }
+  // Past an edge of the largest tiles of either kind. Loads differ between layouts, and between tiles.
+  for (const [edge, M, N, K] of [
+    ["aligned", 516, 260, 72],
+    ["odd", 37, 67, 13],
+  ] as const)
+    it(`agrees with float64 in every variant to choose from (registers, ${edge} shapes) @slow`, () =>
+      checkVariants(
+        "r",
+        LAYOUTS.map((layout) => ({ layout, M, N, K, residual: true })),
+      ));
+  // Tiles load operands alike: here one by vectors and the other one by one, or where both lie along k, the result.
+  it("agrees with float64 in every variant to choose from (tiles) @slow", () =>
+    checkVariants(
+      "t",
+      LAYOUTS.flatMap((layout) => [
+        { layout, M: 132, N: 129, K: 20, batch: 2, residual: true },
+        { layout, M: 131, N: 136, K: 17, batch: 2, residual: true },
+      ]),
+    ));
 
   it("takes the variant that a choice names, and says that it was chosen", () => {
     const spec = { layout: "nt", M: 256, N: 96, K: 32, bias: true } as const;
@@ -217,7 +224,9 @@ describe("matmul", () => {
       assert.isNull(matmulSpec(other), other);
   });
 
-  it("uses larger tiles where there are enough of them, and the largest on GPUs like that they were measured on @slow", async () => {
+  it("uses larger tiles where there are enough of them, and the largest on GPUs like that they were measured on", async () => {
+    const device = await testDevice();
+    const tested = { ...device.capabilities, software: false, gpu: gpuKernels };
     const measured = { subgroups: { min: 32, max: 32 }, maxComputeWorkgroupStorageSize: 49152 };
     for (const [spec, portable, large] of [
       [{ layout: "nn", M: 65, N: 35, K: 9, batch: 64 }, "t64x64x16_r4x4", "t64x64x16_r8x8"],
@@ -226,9 +235,9 @@ describe("matmul", () => {
       [{ layout: "nt", M: 31, N: 33, K: 8 }, "t32x32x16_r4x4", "t32x32x16_r4x4"],
     ] as const) {
       assert.equal(matmul(spec, GPU).name, `${matmulName(spec)}_${portable}`);
-      const chosen = matmul(spec, { ...GPU, ...measured }).name;
-      assert.equal(chosen, `${matmulName(spec)}_${large}`);
-      await check(spec, { software: false, choices: { [matmulName(spec)]: large } });
+      const { name } = matmul(spec, { ...GPU, ...measured });
+      assert.equal(name, `${matmulName(spec)}_${large}`);
+      assert.include(matmulVariants(spec, tested), large, "is checked above, as one to choose from");
     }
   });
 
@@ -284,13 +293,19 @@ describe("matmul", () => {
       }
     });
 
+    // Gradients of weights are the products that are split: those in vectors and one by one, others either way.
+    const SPLIT = {
+      nn: [[33, 31, 129, 3]],
+      nt: [[36, 40, 200, 4]],
+      tn: [
+        [36, 40, 200, 4],
+        [33, 31, 129, 3],
+      ],
+    } as const;
     for (const layout of LAYOUTS)
       it(`${layout} gives the sum of each share of k, and the shares add up with bias and residual${layout === "tn" ? "" : " @slow"}`, async () => {
         const device = await testDevice();
-        for (const [M, N, K, splits] of [
-          [36, 40, 200, 4],
-          [33, 31, 129, 3],
-        ] as const) {
+        for (const [M, N, K, splits] of SPLIT[layout]) {
           const spec = { layout, M, N, K } as const;
           const capabilities = { ...device.capabilities, software: false, gpu: gpuKernels };
           const operands = { a: random(M * K), b: random(K * N), bias: random(N), residual: random(M * N) };
