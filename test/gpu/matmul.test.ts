@@ -146,14 +146,15 @@ describe("matmul", () => {
     for (const { spec, capabilities } of products) await check(spec, capabilities);
   }
   // Past an edge of the largest tiles of either kind. Loads differ between layouts, and between tiles.
-  for (const [edge, M, N, K] of [
-    ["aligned", 516, 260, 72],
-    ["odd", 37, 67, 13],
+  for (const [edge, M, N, K, residual] of [
+    // A residual would take a software adapter a third longer to compile here.
+    ["aligned", 516, 260, 72, false],
+    ["odd", 37, 67, 13, true],
   ] as const)
     it(`agrees with float64 in every variant to choose from (registers, ${edge} shapes) @slow`, () =>
       checkVariants(
         "r",
-        LAYOUTS.map((layout) => ({ layout, M, N, K, residual: true })),
+        LAYOUTS.map((layout) => ({ layout, M, N, K, residual })),
       ));
   // Tiles load operands alike: here one by vectors and the other one by one, or where both lie along k, the result.
   it("agrees with float64 in every variant to choose from (tiles) @slow", () =>
