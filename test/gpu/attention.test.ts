@@ -78,6 +78,12 @@ const SHARED_SHAPES = [
   [2, 5, 3, 8],
   [2, 13, 1, 16],
 ] as const;
+/** Causal, where a mask is all that is added: as many positions a lane, of narrower heads. */
+const CAUSAL_SHARED = [
+  [1, 1, 1, 4],
+  [2, 5, 3, 8],
+  [2, 13, 1, 8],
+] as const;
 /** Those that take seconds to compile. */
 const LARGE_SHARED = [
   [1, 16, 2, 8],
@@ -98,6 +104,15 @@ const SHAPES = [
   [1, 13, 5, 7],
 ] as const;
 
+/** Causal, where a mask of positions is all that is added: the edges among those, with scalar and vector heads. */
+const CAUSAL_SHAPES = [
+  [1, 1, 1, 1],
+  [2, 7, 3, 5],
+  [1, 16, 1, 6],
+  [1, 17, 1, 4],
+  [3, 21, 1, 12],
+] as const;
+
 /** B, S, H, D for quads: blocks and tiles full and not, one and several of a head, one to four 4-vectors a lane. */
 const QUAD_SHAPES = [
   [2, 5, 3, 16],
@@ -107,8 +122,7 @@ const QUAD_SHAPES = [
 const LARGE_QUADS: readonly AttentionSpec[] = [
   { batch: 1, length: 1, heads: 1, headDim: 16 },
   { batch: 1, length: 16, heads: 2, headDim: 32 },
-  { batch: 1, length: 82, heads: 2, headDim: 16 },
-  { batch: 2, length: 83, heads: 1, headDim: 32, causal: true },
+  { batch: 2, length: 83, heads: 2, headDim: 16, causal: true },
   { batch: 1, length: 82, heads: 1, headDim: 64, rope: true },
   { batch: 1, length: 225, heads: 1, headDim: 48, causal: true },
 ];
@@ -118,7 +132,7 @@ describe("attention", () => {
     const { software } = capabilities;
     for (const causal of [false, true]) {
       it(`agrees with float64, forward and backward, ${causal ? "causal, " : ""}${variant}${causal ? " @slow" : ""}`, async () => {
-        for (const [batch, length, heads, headDim] of SHAPES)
+        for (const [batch, length, heads, headDim] of causal ? CAUSAL_SHAPES : SHAPES)
           await check({ batch, length, heads, headDim, causal }, capabilities);
       });
     }
@@ -151,7 +165,7 @@ describe("attention", () => {
     });
     for (const causal of [false, true]) {
       it(`agrees with float64, forward and backward${causal ? ", causal @slow" : ""}`, async () => {
-        for (const [batch, length, heads, headDim] of SHARED_SHAPES)
+        for (const [batch, length, heads, headDim] of causal ? CAUSAL_SHARED : SHARED_SHAPES)
           await checkShared({ batch, length, heads, headDim, causal });
       });
     }
@@ -204,7 +218,8 @@ describe("attention", () => {
     });
     for (const causal of [false, true]) {
       it(`agrees with float64, forward and backward${causal ? ", causal @slow" : ""}`, async () => {
-        for (const [batch, length, heads, headDim] of QUAD_SHAPES)
+        // Causal with several positions a lane is below.
+        for (const [batch, length, heads, headDim] of causal ? QUAD_SHAPES.slice(0, 1) : QUAD_SHAPES)
           await checkQuads({ batch, length, heads, headDim, causal });
       });
     }
