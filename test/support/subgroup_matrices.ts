@@ -15,7 +15,7 @@ export function whereEmulated(this: Mocha.Context): void {
  * What {@link emulated} puts in the place of the device's matrices; f16 stands for f32, so that nothing is rounded. More
  * threads of a subgroup all compute and store the same.
  */
-export const EMULATED: SubgroupMatrices = { M: 4, N: 4, K: 4, component: "f16", subgroupSize: 1 };
+export const EMULATED: SubgroupMatrices = { M: 4, N: 4, K: 4, component: "f16", subgroupSize: 2 };
 
 // A mat4x4f holds a matrix by its rows, that is transposed: (L R)^T = R^T L^T. Rows of 4 are the elements of an array.
 const rowsOf = (array: string): string => `
@@ -54,64 +54,62 @@ fn multiply_accumulate(left: mat4x4f, right: mat4x4f, sum: mat4x4f) -> mat4x4f {
   return withoutF16({ ...kernel, code: replaced(kernel.code, "mat4x4f", FUNCTIONS) + common });
 }
 
-/** What {@link emulatedByEights} puts in the place of the device's matrices. */
-export const EMULATED_BY_EIGHTS: SubgroupMatrices = { M: 8, N: 8, K: 8, component: "f16", subgroupSize: 1 };
+/**
+ * What {@link emulatedByEights} puts in the place of the device's matrices. Subgroups of several threads: what one thread
+ * stages is text of its own for every chunk.
+ */
+export const EMULATED_BY_EIGHTS: SubgroupMatrices = { M: 8, N: 8, K: 8, component: "f16", subgroupSize: 4 };
 
-// A matrix of 8x8 by its rows, two 4-vectors each. A staged row of 8 numbers in f16 is one element of the tile.
+// An operand is a place in the tile, where a row of 8 numbers in f16 is one element, and is read as it is multiplied: no barrier lies
+// between. A result has its numbers by rows. Software adapters inline every call, so text without copies compiles in a fraction.
 const EIGHTS = {
   tile: `
-fn load_tile_row(at: u32, stride: u32) -> Matrix {
-  var m = Matrix();
-  for (var row = 0u; row < 8u; row++) {
-    let words = tile[at + row * stride];
-    m.rows[2u * row] = vec4f(unpack2x16float(words.x), unpack2x16float(words.y));
-    m.rows[2u * row + 1u] = vec4f(unpack2x16float(words.z), unpack2x16float(words.w));
-  }
-  return m;
+fn load_tile_row(at: u32, stride: u32) -> Operand { return Operand(at, stride, false); }
+fn load_tile_col(at: u32, stride: u32) -> Operand { return Operand(at, stride, true); }
+fn number_of(operand: Operand, row: u32, column: u32) -> f32 {
+  let outer = select(row, column, operand.transposed);
+  let inner = select(column, row, operand.transposed);
+  return unpack2x16float(tile[operand.at + outer * operand.stride][inner / 2u])[inner % 2u];
 }
-fn load_tile_col(at: u32, stride: u32) -> Matrix {
-  let m = load_tile_row(at, stride);
-  var transposed = Matrix();
+fn multiply_accumulate(left: Operand, right: Operand, sums: ptr<function, Matrix>) {
   for (var i = 0u; i < 64u; i++) {
-    transposed.rows[i / 4u][i % 4u] = m.rows[i % 8u * 2u + i / 32u][i / 8u % 4u];
+    var sum = sums[i];
+    for (var k = 0u; k < 8u; k++) { sum += number_of(left, i / 8u, k) * number_of(right, k, i % 8u); }
+    sums[i] = sum;
   }
-  return transposed;
 }
-fn store_tile(at: u32, m: Matrix, stride: u32) {
-  for (var i = 0u; i < 16u; i++) { tile[at + i / 2u * stride + i % 2u] = bitcast<vec4u>(m.rows[i]); }
+fn store_tile(at: u32, m: ptr<function, Matrix>, stride: u32) {
+  for (var i = 0u; i < 64u; i++) { tile[at + i / 8u * stride + i / 4u % 2u][i % 4u] = bitcast<u32>(m[i]); }
 }`,
   residual: `
 fn load_residual_row(at: u32, stride: u32) -> Matrix {
   var m = Matrix();
-  for (var i = 0u; i < 16u; i++) { m.rows[i] = residual[at + i / 2u * stride + i % 2u]; }
+  for (var i = 0u; i < 64u; i++) { m[i] = residual[at + i / 8u * stride + i / 4u % 2u][i % 4u]; }
   return m;
 }`,
   c: `
-fn store_c(at: u32, m: Matrix, stride: u32) {
-  for (var i = 0u; i < 16u; i++) { c[at + i / 2u * stride + i % 2u] = m.rows[i]; }
+fn store_c(at: u32, m: ptr<function, Matrix>, stride: u32) {
+  for (var i = 0u; i < 64u; i++) { c[at + i / 8u * stride + i / 4u % 2u][i % 4u] = m[i]; }
 }`,
 };
 
 /** A product with every use of the extension replaced by a function above; what is staged is rounded to f16 as it should be. */
 export function emulatedByEights(kernel: Kernel): Kernel {
   const common = `
-struct Matrix { rows: array<vec4f, 16> }
+alias Matrix = array<f32, 64>;
+struct Operand { at: u32, stride: u32, transposed: bool }
 fn scaled(m: Matrix, factor: f32) -> Matrix {
   var product = m;
-  for (var i = 0u; i < 16u; i++) { product.rows[i] *= factor; }
+  for (var i = 0u; i < 64u; i++) { product[i] *= factor; }
   return product;
-}
-fn multiply_accumulate(left: Matrix, right: Matrix, sum: Matrix) -> Matrix {
-  var total = sum;
-  for (var i = 0u; i < 64u; i++) {
-    let factor = left.rows[i / 4u][i % 4u];
-    total.rows[i / 8u * 2u] += factor * right.rows[i % 8u * 2u];
-    total.rows[i / 8u * 2u + 1u] += factor * right.rows[i % 8u * 2u + 1u];
-  }
-  return total;
 }`;
   // Chunks are bound as words, f16 or not.
   const inChunks = (name: string): boolean => kernel.code.includes(`> ${name}: array<vec4<u32>>;`);
   const words = kernel.bindings.map((b) => (inChunks(b.name) ? ({ ...b, dtype: "u32" } as const) : b));
-  return withoutF16({ ...kernel, bindings: words, code: replaced(kernel.code, "Matrix", EIGHTS) + common });
+  const code = replaced(kernel.code, "Matrix", EIGHTS)
+    .replace(/(\w+) = multiply_accumulate\((\w+), (\w+), \1\);/g, "multiply_accumulate($2, $3, &$1);")
+    // Matrices are scaled last of all, each where it is.
+    .replace(/(store_c\([^;]*), scaled\((\w+), ([^)]*)\), /g, "$2 = scaled($2, $3);\n$1, $2, ")
+    .replace(/(store_(?:tile|c)\([^;]*), (c\d+_\d+), /g, "$1, &$2, ");
+  return withoutF16({ ...kernel, bindings: words, code: code + common });
 }
