@@ -267,6 +267,15 @@ describe("resume @slow", () => {
   const preset = findPreset("sudoku4")!;
   const short = {
     ...preset,
+    // Several looks' worth of puzzles to validate on, which the end scores as a whole.
+    splits: (seed: number) => {
+      const splits = preset.splits(seed);
+      const { inputs, labels, identifiers, length } = splits.validation;
+      const count = 34;
+      const [cells, of] = [count * length, identifiers.slice(0, count)];
+      const validation = { count, length, inputs: inputs.slice(0, cells), labels: labels.slice(0, cells) };
+      return { ...splits, validation: { ...validation, identifiers: of } };
+    },
     model: { ...preset.model, batch_size: 4, hidden_size: 8, num_heads: 2, L_cycles: 1 },
     train: { ...preset.train, total_steps: 12 },
     ...{ evalEvery: 4, evalLimit: 8, stopAt: 1 },
