@@ -63,17 +63,23 @@ function add({ passed, skipped, failed }) {
 
 /** Files that take minutes go first, so that no core idles at the end. */
 const LONGEST = [
-  "cli",
+  "matmul",
   "kill_resume",
+  "attention",
+  "cli",
+  "autotune",
+  "mixed_precision",
+  "attention_matrices",
   "resume",
   "goldens",
   "training",
-  "matmul",
+  "bench",
+  "learning",
   "kernels",
   "micro_batches",
+  "bench_cli",
+  "halves_in_programs",
   "watch",
-  "autotune",
-  "learning",
 ];
 const rank = (file) => LONGEST.indexOf(file.slice(file.lastIndexOf("/") + 1, -".test.ts".length)) + 1 || 99;
 

@@ -158,13 +158,14 @@ describe("benchmark suite @slow", () => {
       stacks.map(({ shape }) => shape),
       BLOCK_STACKS.map(blockStackShape),
     );
-    for (const { create, flops } of stacks) {
-      const { program, destroy } = await create(device, testSeed);
+    for (const step of stacks) {
+      const prepared = await step.create(device, testSeed);
+      const { dispatches } = prepared.program.plan;
       assertFlops(
-        program.plan.dispatches.reduce((sum, { kernel }) => sum + kernel.flops, 0),
-        flops,
+        dispatches.reduce((sum, { kernel }) => sum + kernel.flops, 0),
+        step.flops,
       );
-      destroy();
+      prepared.destroy();
     }
     assert.equal(device.stats.buffersLive, 0);
   });
