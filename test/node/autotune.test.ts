@@ -74,7 +74,7 @@ describe("measured choices of kernels", () => {
         "train",
         "--autotune",
         "--autotune-seconds",
-        "2",
+        "4",
         "--adapter",
         "software",
         "--steps",
