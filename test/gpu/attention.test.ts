@@ -131,7 +131,7 @@ describe("attention", () => {
   for (const { variant, capabilities } of VARIANTS) {
     const { software } = capabilities;
     for (const causal of [false, true]) {
-      it(`agrees with float64, forward and backward, ${causal ? "causal, " : ""}${variant}${causal ? " @slow" : ""}`, async () => {
+      it(`agrees with float64, forward and backward, ${causal ? "causal, " : ""}${variant}${causal || software ? " @slow" : ""}`, async () => {
         for (const [batch, length, heads, headDim] of causal ? CAUSAL_SHAPES : SHAPES)
           await check({ batch, length, heads, headDim, causal }, capabilities);
       });

@@ -106,7 +106,7 @@ describe("attention on subgroup matrices", () => {
     const headDim = 16;
     /** Two matrices wide: as narrow as heads may be that are turned. */
     const narrow = 8;
-    it("agrees with float64, turned and stored in f16", async () => {
+    it("agrees with float64, turned and stored in f16 @slow", async () => {
       const device = await testDevice();
       // All positions at a time forward, which takes another text, and few backward, which a CPU compiles faster.
       const spec = { batch: 1, length: 6, heads: 2, headDim, rope: true, halves: ["qkv", "o"] };
