@@ -39,14 +39,14 @@ export interface AdamOptions {
   readonly weightDecay: number;
 }
 
-/** The kernel of the rule. */
-type AdamAttributes = (spec: Pick<AdamSpec, "count" | "ema">, capabilities: Capabilities) => Kernel;
+/** The kernel of a rule with its constants. */
+type AdamRule = (spec: Pick<AdamSpec, "count" | "ema">, capabilities: Capabilities) => Kernel;
 
-const adamOperation: Operation<AdamAttributes> = {
+const adamOperation: Operation<AdamRule> = {
   name: "adam",
-  lower({ attributes, inputs, capabilities }) {
+  lower({ attributes: rule, inputs, capabilities }) {
     const ema = inputs.length === 6;
-    const kernel = attributes({ count: sizeOf(inputs[0]!.shape), ema }, capabilities);
+    const kernel = rule({ count: sizeOf(inputs[0]!.shape), ema }, capabilities);
     return {
       dispatches: [
         {
@@ -72,7 +72,7 @@ function adam(
   states: readonly AdamState[],
   gradients: readonly TensorLike[],
   hyper: TensorLike,
-  attributes: AdamAttributes,
+  rule: AdamRule,
 ): void {
   const h = asTensor(hyper);
   requireShape("adam hyper", h, [4]);
@@ -90,7 +90,8 @@ function adam(
       const of = (v: Variable | undefined): Variable | undefined => v?.pack ?? v;
       const packs = new Set(together.map((one) => of(one?.state[role])));
       const [first] = packs;
-      if (!first || packs.size > 1 || first.size !== whole.size)
+      const moved = together.some((one) => one?.state[role]?.first !== one?.state.parameter.first);
+      if (!first || packs.size > 1 || first.size !== whole.size || moved)
         throw new UsageError(
           `adam: got ${role}s of ${whole.name} that do not lie in one pack as the parameters do; expected all of them, made by packedVariables in the same order.`,
         );
@@ -100,7 +101,7 @@ function adam(
     const [p, m, v, ema] = targets.map((t) => asTensor(t));
     const inputs: Tensor[] = [p!, m!, v!, reshape(g!.tensor, whole.shape), h, ...(ema ? [ema] : [])];
     const outputs = targets.map(({ shape, dtype }) => ({ shape, dtype }));
-    const node = makeNode(adamOperation, inputs, attributes, outputs);
+    const node = makeNode(adamOperation, inputs, rule, outputs);
     targets.forEach((target, i) => assign(target, node.outputs[i]!));
   }
 }

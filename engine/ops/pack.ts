@@ -1,6 +1,6 @@
 /** Tensors in one buffer, so that one dispatch can work on all of them. */
 import type { Device } from "../device.js";
-import { makeTensor, sizeOf, type Operation, type Tensor, type TensorSpec } from "../tensor.js";
+import { makeTensor, requireDtype, sizeOf, type Operation, type Tensor, type TensorSpec } from "../tensor.js";
 import { asTensor } from "../trace.js";
 import { Variable, variable, type HostTensor, type VariableAttributes } from "../variable.js";
 
@@ -49,6 +49,7 @@ export interface Pack extends PackLayout<Tensor> {
 export function pack(tensors: readonly Tensor[]): Pack[] {
   return packLayouts(tensors, ({ shape }) => sizeOf(shape)).map((layout) => {
     const { members, size } = layout;
+    for (const t of members) requireDtype("pack", t, "f32");
     const same = (others: readonly Tensor[]): boolean =>
       others.length === members.length && others.every((t, i) => t === members[i]);
     const first = members[0]!;
@@ -75,6 +76,7 @@ export function packedVariables(
 ): Variable[] {
   return packLayouts([...initials], ([, { shape }]) => sizeOf(shape)).flatMap(({ members, firsts, size }) => {
     if (members.length === 1) return members.map(([name, initial]) => variable(device, initial, name));
+    for (const [name, initial] of members) requireDtype(`${packName}: ${name}`, initial, "f32");
     const pack = new Variable(device, { shape: [size], dtype: "f32" }, packName, 1);
     pack.members = members.map(
       ([name, initial], i) => new Variable(device, initial, name, 1, pack, firsts[i]),

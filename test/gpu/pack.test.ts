@@ -140,6 +140,10 @@ describe("packs", () => {
     };
     assert.throws(() => plan(device, {}, late), /v0: read after its pack pack was assigned/);
     const program = await compile(device, {}, () => ({ x: scale(first, 2) }));
+    const integers = new Map(
+      [...initials([1, 2])].map(([name, { shape }]) => [name, { shape, dtype: "i32" as const }]),
+    );
+    assert.throws(() => packedVariables(device, integers, "pack"), /pack: v0: got i32\[1\]; expected f32/);
     for (const v of variables) v.destroy();
     assert.throws(() => program.requireRunnable(), /v0 was destroyed/);
     program.destroy();
@@ -232,8 +236,11 @@ describe("optimizers over packs", () => {
         adamAtan2Step(states.slice(0, count), gradients.slice(0, count), constant([1, 1, 1, 1]), options);
       });
     assert.throws(step(3, m), /adam: got .* expected all of them/);
+    // As many elements, each where another's parameter is.
+    const reversed = packedVariables(device, new Map([...initials([260, 128, 7, 1])]), "reversed").reverse();
+    assert.throws(step(4, reversed), /adam: got .* expected all of them/);
     assert.throws(step(4, plain), /adam: got .* expected all of them/);
     assert.throws(step(4, [m[0]!, m[1]!, m[2]!, plain[3]!]), /adam: got .* expected all of them/);
-    for (const one of [...p, ...m, ...v, ...plain]) one.destroy();
+    for (const one of [...p, ...m, ...v, ...plain, ...reversed]) one.destroy();
   });
 });
