@@ -111,18 +111,9 @@ export function createWeights(device: Device, config: HrmConfig, state: StateDic
       );
     }
   }
-  return new Map([
-    ...specs
-      .filter((p) => p.update !== "adam")
-      .map(({ name }) => [name, variable(device, state.get(name)!, name)] as const),
-    ...createPacked(
-      device,
-      config,
-      "weights",
-      (p) => p.name,
-      (p) => state.get(p.name)!,
-    ),
-  ]);
+  const valueOf = ({ name }: ParameterSpec): HostTensor => state.get(name)!;
+  const packed = createPacked(device, config, "weights", ({ name }) => name, valueOf);
+  return new Map(specs.map((p) => [p.name, packed.get(p.name) ?? variable(device, valueOf(p), p.name)]));
 }
 
 /** Variables in the form of the weights under Adam, in packs in their order; by the weights' names. */
