@@ -1,17 +1,14 @@
 import { assert } from "chai";
-import {
-  blockStackData,
-  blockStackFlops,
-  checkBlockStack,
-  createBlockStack,
-  STACK_TOLERANCE,
-  type BlockStack,
-} from "../../bench/core/block_stack.js";
 import { measureCeilings } from "../../bench/core/ceilings.js";
 import { kernelCases } from "../../bench/core/cases/index.js";
 import { matmulCase } from "../../bench/core/cases/matmul.js";
 import { MODEL_SHAPES } from "../../bench/core/cases/shapes.js";
-import { BLOCK_STACKS, blockStackShape, trainingSteps, type StepCase } from "../../bench/core/cases/steps.js";
+import {
+  BLOCK_STACKS,
+  blockStackCase,
+  blockStackShape,
+  trainingSteps,
+} from "../../bench/core/cases/steps.js";
 import { check, prepare, WrongResultError, type KernelCase } from "../../bench/core/kernel_case.js";
 import { randomSource } from "../../bench/core/random.js";
 import { runSuite } from "../../bench/core/suite.js";
@@ -128,25 +125,8 @@ describe("benchmark suite @slow", () => {
     assert.lengthOf(new Set(names), names.length);
   });
 
-  const [listed] = trainingSteps.filter(({ shape, kernel }) =>
-    `${kernel} ${shape}`.startsWith("block_stack_step"),
-  );
-  const stack: BlockStack = { ...MODEL_SHAPES[0]!, batch: 4, layers: 2 };
   /** As those that are listed, of a stack that a software adapter compiles in seconds. */
-  const smallStack: StepCase = {
-    ...listed!,
-    shape: blockStackShape(stack),
-    flops: blockStackFlops(stack),
-    async create(device, seed) {
-      const data = blockStackData(stack, seed);
-      const step = await createBlockStack(device, stack, data);
-      return {
-        program: step.program,
-        check: () => checkBlockStack(stack, data, step, STACK_TOLERANCE),
-        destroy: () => step.destroy(),
-      };
-    },
-  };
+  const smallStack = blockStackCase({ ...MODEL_SHAPES[0]!, batch: 4, layers: 2 });
   // What the program counts is the least the formula of the layers asks for, and not much more.
   const assertFlops = (flops: number, formula: number): void =>
     assert.isTrue(flops > 0.8 * formula && flops < 1.5 * formula, `${flops} FLOP`);

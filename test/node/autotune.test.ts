@@ -70,20 +70,8 @@ describe("measured choices of kernels", () => {
   it("are measured by hrm train --autotune, recorded with the run, kept, and repeated on resume @slow", async function () {
     this.timeout(200_000);
     const plan = [
-      ...[
-        "train",
-        "--autotune",
-        "--autotune-seconds",
-        "4",
-        "--adapter",
-        "software",
-        "--steps",
-        "4",
-        "--stop-after",
-        "2",
-        "--batch",
-        "2",
-      ],
+      ...["train", "--autotune", "--autotune-seconds", "4", "--adapter", "software", "--steps", "4"],
+      ...["--stop-after", "2", "--batch", "2"],
       ...["--hidden_size", "8", "--num_heads", "2", "--L_cycles", "1", "--eval-limit", "2", "--out", folder],
     ];
     const choicesOf = async (name: string, step: number): Promise<Readonly<Record<string, string>>> => {

@@ -41,7 +41,8 @@ export const BLOCK_STACKS: readonly BlockStack[] = MODEL_SHAPES.filter(({ name }
 export const blockStackShape = ({ name, width, layers, length, batch }: BlockStack): string =>
   `${name} D${width} L${layers} S${length} B${batch}`;
 
-function blockStackCase(stack: BlockStack): StepCase {
+/** The training step of a stack. */
+export function blockStackCase(stack: BlockStack): StepCase {
   return {
     kernel: "block_stack_step",
     shape: blockStackShape(stack),
