@@ -203,7 +203,7 @@ async function runBrowser() {
     const page = await browser.newPage();
     print(`\nChromium ${await browser.version()}`);
     const fail = (title, detail = "") => {
-      total.failed.push(`Chromium: ${title}`);
+      total.failed.push(`Chromium: ${title}${detail && `\n    ${detail}`}`);
       print(`  ✘ ${title}${detail && `\n    ${detail}`}`);
     };
     const finished = new Promise((resolve) => {
@@ -250,7 +250,9 @@ await Promise.all([build(["library", "cli"]), bundleForNode(files)]);
 console.log(`test seed ${seed} (TEST_SEED)`);
 const jobs = [...(wanted("browser") ? [runBrowser] : []), ...files];
 await Promise.all(Array.from({ length: Math.min(4, availableParallelism()) }, () => lane(jobs)));
-for (const title of total.failed) console.log(`✘ ${title}`);
+// Again at the end, where a log that is cut still has it: what failed, why, and the seed that repeats it.
+for (const failure of total.failed) console.log(`✘ ${failure}`);
+if (total.failed.length > 0) console.log(`test seed ${seed} (TEST_SEED)`);
 console.log(
   `${total.passed} passed, ${total.failed.length} failed${total.skipped ? `, ${total.skipped} skipped` : ""}`,
 );

@@ -31,13 +31,15 @@ async function run(file) {
     await load(file);
   } catch (error) {
     console.log(`  ${file} does not load: ${error.stack ?? error}`);
-    return { ...result, failed: [`${file} does not load`] };
+    return { ...result, failed: [`${file} does not load: ${error.message ?? error}`] };
   }
   await new Promise((resolve) => {
     const runner = mocha.run(resolve);
     runner.on("pass", () => result.passed++);
     runner.on("pending", () => result.skipped++);
-    runner.on("fail", (test) => result.failed.push(test.fullTitle()));
+    runner.on("fail", (test, error) =>
+      result.failed.push(`${test.fullTitle()}\n    ${error.message ?? error}`),
+    );
   });
   return result;
 }

@@ -114,6 +114,32 @@ const folders = [
   writeDataset(puzzleSet(generateMazes({ side: 5, count: 4, seed: 2, minLength: 4 }), 25), mazeTask(5)),
 ];
 
+function assertWhole({ shape, values }: ReturnType<typeof readNpy>): void {
+  assert.equal(
+    values.length,
+    shape.reduce((a, b) => a * b, 1),
+  );
+}
+
+async function openFolder(files: ReadonlyMap<string, Uint8Array>): Promise<void> {
+  const read = (path: string): Promise<Uint8Array | null> => Promise.resolve(files.get(path) ?? null);
+  const { set, task } = await loadPuzzles({ kind: "folder", name: "folder", read }, { split: "train" });
+  assertSound(set, task);
+}
+
+function openJsonl(bytes: Uint8Array, wanted?: Task): void {
+  const { set, task } = readPuzzleJsonl(bytes, wanted);
+  assertSound(set, task);
+}
+
+/** Reads every file that is damaged below, as it is before. */
+export async function readUndamaged(): Promise<void> {
+  for (const { task, bytes } of [...sudokuCsv, ...mazeCsv]) assertSound(readPuzzleCsv(bytes, task), task);
+  for (const file of npyFiles) assertWhole(readNpy(file));
+  for (const files of folders) await openFolder(files);
+  for (const wanted of [own, undefined]) openJsonl(ownFile, wanted);
+}
+
 /** Every puzzle format, by name. */
 export const puzzleFormats: readonly FuzzFormat[] = [
   csvFormat("sudoku-csv", sudokuCsv),
@@ -122,13 +148,7 @@ export const puzzleFormats: readonly FuzzFormat[] = [
     name: "npy",
     attempt(random) {
       const damaged = mutate(pick(random, npyFiles), random);
-      return outcomeOf(() => {
-        const { shape, values } = readNpy(damaged);
-        assert.equal(
-          values.length,
-          shape.reduce((a, b) => a * b, 1),
-        );
-      });
+      return outcomeOf(() => assertWhole(readNpy(damaged)));
     },
   },
   {
@@ -141,15 +161,7 @@ export const puzzleFormats: readonly FuzzFormat[] = [
         if (random.below(20) === 0) files.delete(name);
         else files.set(name, mutate(files.get(name) ?? new Uint8Array(), random));
       }
-      const source = {
-        kind: "folder",
-        name: "folder",
-        read: (path: string) => Promise.resolve(files.get(path) ?? null),
-      } as const;
-      return outcomeOf(async () => {
-        const { set, task } = await loadPuzzles(source, { split: "train" });
-        assertSound(set, task);
-      });
+      return outcomeOf(() => openFolder(files));
     },
   },
   {
@@ -157,10 +169,7 @@ export const puzzleFormats: readonly FuzzFormat[] = [
     attempt(random) {
       const damaged = mutate(ownFile, random);
       const wanted = random.below(2) === 0 ? own : undefined;
-      return outcomeOf(() => {
-        const { set, task } = readPuzzleJsonl(damaged, wanted);
-        assertSound(set, task);
-      });
+      return outcomeOf(() => openJsonl(damaged, wanted));
     },
   },
 ];
