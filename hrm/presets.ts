@@ -127,7 +127,7 @@ const maze7 = {
   },
 } as const;
 
-/** What the small presets after sudoku4 share: its recipe, with random images for every batch. */
+/** What the small presets after sudoku4 share, apart from it. */
 const SMALL_DEPARTURES: readonly string[] = [
   "halt-only ACT: rows halt on q_halt > 0, no q_continue is learned, no second forward runs",
   "exploration probability 1.0 (official 0.1)",
