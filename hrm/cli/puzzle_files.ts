@@ -42,10 +42,16 @@ export function puzzleFile({
   return test === undefined ? null : { path: test, option: "--test" };
 }
 
-/** A path or an address as a source. `option` names it in errors. @throws ArgumentError where there is nothing */
+/** What pipes gave: they give it once, and a command may ask for its puzzles several times. */
+const piped = new Map<string, Promise<Uint8Array>>();
+
+/**
+ * A path or an address as a source; "-" is the standard input. A pipe (`<(...)`, `/dev/stdin`) is read once.
+ * `option` names it in errors. @throws ArgumentError if there is nothing
+ */
 export async function openSource(given: string, option: string): Promise<Source> {
   if (isAddress(given)) return urlSource(given);
-  const path = pathOf(given);
+  const path = given === "-" ? "/dev/stdin" : pathOf(given);
   // A data set's own file stands for its folder, as at an address.
   const inFolder = basename(path) === "dataset.json";
   const bad = (error: unknown): ArgumentError =>
@@ -68,11 +74,19 @@ export async function openSource(given: string, option: string): Promise<Source>
         }),
     };
   }
+  const open = (): Promise<Uint8Array> => {
+    if (found.isFile()) return read(path);
+    const known = piped.get(path);
+    if (known) return known;
+    const bytes = read(path);
+    piped.set(path, bytes);
+    return bytes;
+  };
   return {
     kind: "file",
     name: path,
     read: () =>
-      read(path).catch((error: unknown) => {
+      open().catch((error: unknown) => {
         throw bad(error);
       }),
   };

@@ -4,6 +4,7 @@
  */
 import { IGNORE_LABEL, type PuzzleGroups, type PuzzleSet } from "../puzzles.js";
 import { FileFormatError } from "./file_format_error.js";
+import { pointerProblem } from "./foreign.js";
 import { readNpy, writeNpy, type NpyIntegers } from "./npy.js";
 import { shown } from "../shown.js";
 
@@ -116,6 +117,8 @@ function trivialGroups(count: number): PuzzleGroups {
 }
 
 function parseMetadata(bytes: Uint8Array, file: string): DatasetMetadata {
+  const pointer = pointerProblem(bytes);
+  if (pointer !== null) throw new FileFormatError(FORMAT, pointer, { file });
   let json: unknown;
   try {
     json = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));

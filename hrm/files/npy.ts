@@ -3,6 +3,7 @@
  * 8 to 64 bits, signed or not, either byte order, C or Fortran order.
  */
 import { FileFormatError } from "./file_format_error.js";
+import { pointerProblem } from "./foreign.js";
 
 const FORMAT = "npy";
 const MAGIC = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59];
@@ -29,7 +30,7 @@ export function readNpy(bytes: Uint8Array, file = "the file"): NpyIntegers {
   const fail = (problem: string, offset?: number): FileFormatError =>
     new FileFormatError(FORMAT, problem, { file, ...(offset !== undefined && { offset }) });
   if (bytes.length < 10 || MAGIC.some((byte, i) => bytes[i] !== byte))
-    throw fail("does not begin with the magic bytes of a .npy file", 0);
+    throw fail(pointerProblem(bytes) ?? "does not begin with the magic bytes of a .npy file", 0);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const version = bytes[6]!;
   if (version < 1 || version > 3) throw fail(`format version ${version}; expected 1, 2 or 3`, 6);

@@ -1,4 +1,5 @@
 /** `--data` and `--test`: what people give them. */
+import { execFileSync } from "node:child_process";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import { readFileSync, existsSync, statSync } from "node:fs";
@@ -52,6 +53,14 @@ describe("--data and --test", () => {
     await put("six.csv.bz2", "BZh91AY");
     await put("utf16.csv", new Uint8Array(Buffer.from(`\ufeff${csv}`, "utf16le")));
     await put("page.csv", "\n<!DOCTYPE html>\n<html></html>\n");
+    const pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0123abcd\nsize 718984238\n";
+    await put("pointer.csv", pointer);
+    await put("pointer.jsonl", `\ufeff${pointer.replaceAll("\n", "\r\n")}`);
+    await put("pointer.sdm", "../.git/annex/objects/kX/f5/SHA256E-s99--0123.sdm/SHA256E-s99--0123.sdm\n");
+    for (const [name, bytes] of writeDataset(puzzleSet(sudoku6.records, 36), sudoku6.task)) {
+      await put(`pointers/${name}`, name === "dataset.json" ? bytes : pointer);
+      await put(`pointed/${name}`, name === "dataset.json" ? pointer : bytes);
+    }
     await put("array.npy", Uint8Array.of(0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 1, 0));
     for (const size of [4, 9] as const)
       await put(`${size}.csv`, writePuzzleCsv(generateSudoku({ size, count: 2, seed: 1 }), sudokuTask(size)));
@@ -171,6 +180,11 @@ describe("--data and --test", () => {
     ["Parquet", "six.parquet", "a Parquet file; write it as CSV first"],
     ["UTF-16", "utf16.csv", "UTF-16 text; save it as UTF-8"],
     ["a web page", "page.csv", "an HTML page; expected the file itself"],
+    ["a Git LFS pointer", "pointer.csv", "a Git LFS pointer of a file of 718984238 bytes", "git lfs pull"],
+    ["a Git LFS pointer of JSON lines", "pointer.jsonl", "a Git LFS pointer of a file of 718984238 bytes"],
+    ["a git-annex pointer", "pointer.sdm", "a git-annex pointer", "git annex get"],
+    ["Git LFS pointers of arrays", "pointers", "npy: a Git LFS pointer of a file of 718984238 bytes"],
+    ["a Git LFS pointer of dataset.json", "pointed", "dataset: a Git LFS pointer", "pointed/dataset.json"],
     ["one array of a data set", "array.npy", "expected its folder"],
     ["a JSON list", "list.json", "not JSON", "expected one whole object a line", "list.json, line 1)"],
     ["an object over several lines", "pretty.json", "expected one whole object a line", "line 1)"],
@@ -185,6 +199,16 @@ describe("--data and --test", () => {
       for (const text of said) assert.include(error.message, text);
     });
   }
+
+  it("reads a pipe once, however often a command asks for it", async () => {
+    execFileSync("mkfifo", [at("pipe")]);
+    const content = writeFile(at("pipe"), writePuzzleCsv(sudoku6.records, sudoku6.task));
+    for (let time = 0; time < 3; time++) {
+      const { set } = await readPuzzles(at("pipe"), "--data", { split: "train" });
+      assert.equal(set.count, 12);
+    }
+    await content;
+  });
 
   it("refuses a test file of another task, and too few puzzles to hold any out; splits 4x4 by grid", async () => {
     const other = await rejection(withFiles(preset, { data: at("six.csv"), test: at("4.csv") }));
