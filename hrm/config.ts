@@ -1,5 +1,6 @@
 /** The configuration, under the official names, checked before anything is built from it. */
 
+import { charactersOf, type BlockedLines } from "./characters.js";
 import { shown } from "./shown.js";
 
 /** A configuration that cannot be: which field, what was given, what was expected. */
@@ -29,11 +30,20 @@ export interface HrmConfig {
   readonly hidden_size: number;
   readonly expansion: number;
   readonly num_heads: number;
-  readonly pos_encodings: "rope" | "learned";
+  /** Official: rope and learned. What the others are stands at `rotaryAngles`. */
+  readonly pos_encodings: "rope" | "learned" | "rope2d" | "rope2d_boxes";
   /** Ours: learned positions start with this times their official standard deviation; official 1. */
   readonly pos_init_scale: number;
   readonly rms_norm_eps: number;
   readonly rope_theta: number;
+  /** Ours: angle from one position to the next of the fastest pair of a head (rope, rope2d); official 1. */
+  readonly rope_frequency: number;
+  /** Ours: rows and columns of the task's grid, whose product is seq_len; 0 if the cells are no grid. */
+  readonly grid_rows: number;
+  readonly grid_columns: number;
+  /** Ours: rows and columns of the boxes of a Sudoku grid; 0 if there are no boxes. */
+  readonly box_rows: number;
+  readonly box_columns: number;
   readonly halt_max_steps: number;
   readonly halt_exploration_prob: number;
   /** False in every published model. */
@@ -63,6 +73,11 @@ export const defaultConfig: HrmConfig = {
   pos_init_scale: 1,
   rms_norm_eps: 1e-5,
   rope_theta: 10000,
+  rope_frequency: 1,
+  grid_rows: 0,
+  grid_columns: 0,
+  box_rows: 0,
+  box_columns: 0,
   halt_max_steps: 16,
   halt_exploration_prob: 0.1,
   causal: false,
@@ -132,6 +147,17 @@ export function derive(config: HrmConfig): Derived {
   };
 }
 
+/** The rows of a grid in bands, and its columns in stacks; of no meaning without boxes. */
+export function blockedLines({ grid_rows, grid_columns, box_rows, box_columns }: HrmConfig): {
+  readonly rows: BlockedLines;
+  readonly columns: BlockedLines;
+} {
+  return {
+    rows: { blocks: grid_rows / box_rows, size: box_rows },
+    columns: { blocks: grid_columns / box_columns, size: box_columns },
+  };
+}
+
 type Rule = readonly [test: (value: unknown) => boolean, expected: string];
 
 const isNumber = (value: unknown): value is number => typeof value === "number" && Number.isFinite(value);
@@ -160,10 +186,15 @@ const MODEL_RULES: Record<keyof HrmConfig, Rule> = {
   hidden_size: positiveInteger,
   expansion: positive,
   num_heads: positiveInteger,
-  pos_encodings: oneOf("rope", "learned"),
+  pos_encodings: oneOf("rope", "learned", "rope2d", "rope2d_boxes"),
   pos_init_scale: positive,
   rms_norm_eps: positive,
   rope_theta: positive,
+  rope_frequency: positive,
+  grid_rows: natural,
+  grid_columns: natural,
+  box_rows: natural,
+  box_columns: natural,
   halt_max_steps: positiveInteger,
   halt_exploration_prob: fraction,
   causal: boolean,
@@ -205,20 +236,66 @@ export function modelConfig(given: Partial<HrmConfig>): HrmConfig {
   if (config.hidden_size % config.num_heads !== 0) {
     throw new ConfigError("num_heads", config.num_heads, `a divisor of hidden_size (${config.hidden_size})`);
   }
-  if (config.pos_encodings === "rope" && (config.hidden_size / config.num_heads) % 2 !== 0) {
-    throw new ConfigError(
-      "num_heads",
-      config.num_heads,
-      `an even head size for rope, not ${config.hidden_size / config.num_heads}`,
-    );
-  }
+  checkGrid(config);
+  checkPositions(config);
   return config;
+}
+
+/** @throws ConfigError if the grid has another number of cells than the sequence, or the boxes do not tile the grid */
+function checkGrid({ seq_len, grid_rows, grid_columns, box_rows, box_columns }: HrmConfig): void {
+  if (grid_rows * grid_columns !== seq_len && (grid_rows > 0 || grid_columns > 0))
+    throw new ConfigError(
+      "grid_rows",
+      grid_rows,
+      `grid_rows x grid_columns (${grid_columns}) = seq_len (${seq_len}), or 0 for both if the cells are no grid`,
+    );
+  for (const [field, lines, grid] of [
+    ["box_rows", box_rows, grid_rows],
+    ["box_columns", box_columns, grid_columns],
+  ] as const)
+    if (lines > 0 ? grid === 0 || grid % lines !== 0 : box_rows + box_columns > 0)
+      throw new ConfigError(
+        field,
+        lines,
+        `a divisor of the grid's ${grid}, or 0 for both sides without boxes`,
+      );
+}
+
+/** @throws ConfigError if the positions cannot be had with this grid or head size */
+function checkPositions(config: HrmConfig): void {
+  const { pos_encodings: kind, hidden_size, num_heads, grid_rows, box_rows } = config;
+  if (kind === "learned") return;
+  const headSize = hidden_size / num_heads;
+  const heads = (expected: string): ConfigError =>
+    new ConfigError("num_heads", num_heads, `${expected} for ${kind}, not ${headSize}`);
+  if (headSize % 2 !== 0) throw heads("an even head size");
+  if (kind === "rope") return;
+  if (headSize % 4 !== 0) throw heads("a head size divisible by 4");
+  if (grid_rows === 0)
+    throw new ConfigError("pos_encodings", kind, '"rope" or "learned", as the task has no rows and columns');
+  if (kind !== "rope2d_boxes") return;
+  if (box_rows === 0)
+    throw new ConfigError("pos_encodings", kind, '"rope2d", "rope" or "learned", as the task has no boxes');
+  const { rows, columns } = blockedLines(config);
+  const smallest = 4 * Math.max(charactersOf(rows).length, charactersOf(columns).length);
+  if (headSize < smallest) throw heads(`a head size of at least ${smallest}`);
 }
 
 /** A whole training configuration from some of its fields. @throws ConfigError */
 export function trainConfig(given: Partial<TrainConfig>): TrainConfig {
   return checked(given, defaultTrainConfig, TRAIN_RULES);
 }
+
+const GRID_FIELDS = ["grid_rows", "grid_columns", "box_rows", "box_columns"] as const;
+/** Fields of the model that the task decides, and nobody else. */
+export const TASK_FIELDS = ["seq_len", "vocab_size", ...GRID_FIELDS] as const;
+export type TaskField = (typeof TASK_FIELDS)[number];
+
+/** True for a field that says which rows, columns and boxes the cells form. */
+export const isGridField = (field: string): boolean => (GRID_FIELDS as readonly string[]).includes(field);
+/** True if positions are those of a grid, so that its rows and columns decide what the model computes. */
+export const isInGrid = ({ pos_encodings: kind }: Partial<HrmConfig>): boolean =>
+  kind === "rope2d" || kind === "rope2d_boxes";
 
 /** True for a field of the model configuration. */
 export const isModelField = (field: string): field is keyof HrmConfig => field in MODEL_RULES;

@@ -4,7 +4,7 @@
  */
 import { hostTensor } from "../engine/index.js";
 import { decodeCheckpoint, type Checkpoint } from "./checkpoint.js";
-import { ConfigError, defaultConfig, modelConfig, type HrmConfig } from "./config.js";
+import { ConfigError, defaultConfig, isInGrid, modelConfig, type HrmConfig } from "./config.js";
 import { FileFormatError } from "./files/file_format_error.js";
 import { readSafetensors, widenToF32, type SafetensorsTensor } from "./files/safetensors.js";
 import { isSealed } from "./files/seal.js";
@@ -16,6 +16,7 @@ import {
   TOKEN_EMBEDDING,
   type StateDict,
 } from "./parameters.js";
+import { gridOf } from "./task_fields.js";
 import { taskOfShape } from "./tasks/registry.js";
 
 /** What official names begin with: a compiled model in its loss head, the loss head alone, nothing. */
@@ -66,12 +67,21 @@ export const UNTOLD_FIELDS = [
   "halt_max_steps",
   "seq_len",
   "rms_norm_eps",
+  "pos_encodings",
   "rope_theta",
   "causal",
-] as const;
+] as const satisfies readonly (keyof HrmConfig)[];
+
+/** The grid that positions in two dimensions need: the one given, else that of the task of this shape. */
+function gridFor(given: Partial<HrmConfig>, vocabSize: number): Partial<HrmConfig> {
+  const { seq_len, grid_rows } = given;
+  if (!isInGrid(given) || grid_rows !== undefined || seq_len === undefined) return {};
+  return gridOf(taskOfShape(seq_len, vocabSize));
+}
 
 /**
- * The configuration of these weights: sizes from their shapes, the rest from `given`, else the official defaults.
+ * The configuration of these weights: sizes from their shapes, the rest from `given`, else the official defaults. Rotary
+ * positions have no weights, so that `given` says which kind they are; without it they are the official ones.
  * @throws ConfigError where `given` contradicts a shape; FileFormatError where a weight is missing
  */
 export function inferConfig(state: StateDict, given: Partial<HrmConfig> = {}): InferredConfig {
@@ -103,7 +113,8 @@ export function inferConfig(state: StateDict, given: Partial<HrmConfig> = {}): I
     ...(puzzle && { num_puzzle_identifiers: puzzle[0] }),
     H_layers: layers("H_level"),
     L_layers: layers("L_level"),
-    pos_encodings: positions === null ? "rope" : "learned",
+    ...(positions !== null && { pos_encodings: "learned" }),
+    ...(positions === null && given.pos_encodings === "learned" && { pos_encodings: "rope" }),
     ...(positions !== null && { seq_len: positions - Math.ceil(puzzle_emb_ndim / hidden_size) }),
   };
   for (const [field, value] of Object.entries(told) as [keyof HrmConfig, HrmConfig[keyof HrmConfig]][]) {
@@ -114,6 +125,7 @@ export function inferConfig(state: StateDict, given: Partial<HrmConfig> = {}): I
   const config = modelConfig({
     // Official models keep heads of 64; a smaller model has at least one.
     num_heads: Math.max(1, Math.round(hidden_size / 64)),
+    ...gridFor(given, vocab_size),
     ...given,
     ...told,
     ...expansionOf(inner, hidden_size, given),

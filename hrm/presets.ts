@@ -2,6 +2,7 @@
 import { UsageError } from "../engine/errors.js";
 import { modelConfig, trainConfig, type HrmConfig, type TrainConfig } from "./config.js";
 import { puzzleSet, type PuzzleSplits } from "./puzzles.js";
+import { sizesOf } from "./task_fields.js";
 import { generateMazes } from "./tasks/maze_generator.js";
 import { mazeTask } from "./tasks/maze.js";
 import { splitPuzzles, type SplitBy } from "./tasks/splits.js";
@@ -48,27 +49,28 @@ export interface Preset {
 export const SUDOKU4_NOTE =
   "4x4 Sudoku has only 288 solution grids, in two symmetry classes: the test holds unseen puzzles of unseen grids, not unseen structure.";
 
-/** The preset on other puzzles: model sizes follow the task; images are drawn only where it has symmetries that no split crosses. */
+/**
+ * The preset on other puzzles. Sizes and grid of the model follow the task, positions by box become positions by row and
+ * column if the task has no boxes, and images are drawn only if the task has symmetries that no split crosses.
+ */
 export function withPuzzles(
   preset: Preset,
   { task, splitBy, splits }: Pick<Preset, "task" | "splitBy" | "splits">,
 ): Preset {
+  const sizes = sizesOf(task);
+  const { pos_encodings } = preset.model;
+  const hasNoBoxes = pos_encodings === "rope2d_boxes" && sizes.box_rows === 0;
   return {
     ...preset,
     task,
     splitBy,
     splits,
-    model: modelConfig({ ...preset.model, ...sizesOf(task) }),
+    model: modelConfig({ ...preset.model, ...sizes, ...(hasNoBoxes && { pos_encodings: "rope2d" }) }),
     train: {
       ...preset.train,
       augment: preset.train.augment && task.symmetry !== null && splitBy === "class",
     },
   };
-}
-
-function sizesOf(task: Task): Pick<HrmConfig, "seq_len" | "vocab_size" | "num_puzzle_identifiers"> {
-  const { length, vocabSize, numPuzzleIdentifiers } = task;
-  return { seq_len: length, vocab_size: vocabSize, num_puzzle_identifiers: numPuzzleIdentifiers };
 }
 
 /** Splits of generated Sudoku, by symmetry class. */

@@ -1,7 +1,7 @@
 /** Training state in host memory: taken from a running trainer, put into a fresh one, which then goes on to the bit. */
 import { EngineError } from "../engine/errors.js";
 import { hostTensor, type Device, type TypedArray, type Variable } from "../engine/index.js";
-import type { HrmConfig, TrainConfig } from "./config.js";
+import { isGridField, isInGrid, type HrmConfig, type TrainConfig } from "./config.js";
 import { parameterSpecs, type StateDict } from "./parameters.js";
 import type { PuzzleSet } from "./puzzles.js";
 import { VERSION } from "./version.js";
@@ -123,7 +123,10 @@ export function writeVariables(variables: ReadonlyMap<string, Variable>, state: 
  * @throws ResumeError where the model differs, so that going on makes no sense
  */
 export function resumeDifferences(before: RunIdentity, now: RunIdentity): string[] {
+  const usesGrid = isInGrid(before.config);
   for (const field of Object.keys(before.config) as (keyof HrmConfig)[]) {
+    // Runs of before there were grid fields have zeros there.
+    if (!usesGrid && isGridField(field)) continue;
     const [got, expected] = [before.config[field], now.config[field]];
     if (got !== expected) throw new ResumeError(`config.${field}`, String(got), String(expected));
   }

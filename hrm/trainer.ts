@@ -30,7 +30,6 @@ import {
   type Variable,
 } from "../engine/index.js";
 import type { AdamState } from "../engine/optimizers.js";
-import { ropeTables } from "../kernels/rope.js";
 import { createCarry, destroyCarry, type Carry } from "./act.js";
 import { ConfigError, derive, type HrmConfig, type TrainConfig } from "./config.js";
 import { destroyPuzzles, randomBatch, randomExploration, uploadPuzzles } from "./data.js";
@@ -45,6 +44,7 @@ import {
   type StepProgram,
 } from "./micro_batches.js";
 import type { Model, RotaryTables } from "./model.js";
+import { rotaryAngles } from "./positions.js";
 import {
   createPacked,
   createWeights,
@@ -73,10 +73,11 @@ import type { Symmetry } from "./tasks/symmetry.js";
 
 /** Rotary tables as constants, or null with learned positions. */
 export function rotaryTables(config: HrmConfig): RotaryTables | null {
-  if (config.pos_encodings !== "rope") return null;
-  const { totalLength: length, headDim } = derive(config);
-  const { cos, sin } = ropeTables({ length, headDim, theta: config.rope_theta });
-  return { cos: constant(cos, [length, headDim]), sin: constant(sin, [length, headDim]) };
+  const tables = rotaryAngles(config);
+  if (!tables) return null;
+  const { totalLength, headDim } = derive(config);
+  const shape = [totalLength, headDim];
+  return { cos: constant(tables.cos, shape), sin: constant(tables.sin, shape) };
 }
 
 /** The model that reads these weights. */

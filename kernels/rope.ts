@@ -68,8 +68,17 @@ export function rope(spec: RopeSpec, capabilities: Capabilities): Kernel {
   };
 }
 
+/** Which tables to make; pair i turns by t frequency theta^(-2i/D) at position t. */
+export interface RopeTablesSpec {
+  readonly length: number;
+  readonly headDim: number;
+  readonly theta: number;
+  /** Angle from one position to the next of the first pair; default 1, as in the paper. */
+  readonly frequency?: number;
+}
+
 /** Tables [S, D] of cos and sin with angles rounded to f32, as PyTorch computes them. */
-export function ropeTables({ length, headDim, theta }: { length: number; headDim: number; theta: number }): {
+export function ropeTables({ length, headDim, theta, frequency: first = 1 }: RopeTablesSpec): {
   cos: Float32Array;
   sin: Float32Array;
 } {
@@ -77,7 +86,7 @@ export function ropeTables({ length, headDim, theta }: { length: number; headDim
   const sin = new Float32Array(length * headDim);
   const half = headDim / 2;
   for (let i = 0; i < half; i++) {
-    const frequency = Math.fround(1 / Math.fround(theta ** Math.fround((2 * i) / headDim)));
+    const frequency = Math.fround(first / Math.fround(theta ** Math.fround((2 * i) / headDim)));
     for (let t = 0; t < length; t++) {
       const angle = Math.fround(t * frequency);
       for (const d of [i, i + half]) {

@@ -1,6 +1,5 @@
 /** HRM's own training step as a benchmark, its first loss checked in float64. */
 import type { Device } from "../../engine/index.js";
-import { ropeTables } from "../../kernels/index.js";
 import {
   createTrainer,
   derive,
@@ -11,6 +10,7 @@ import {
   type StepMetrics,
   type Trainer,
 } from "../../hrm/index.js";
+import { rotaryAngles } from "../../hrm/positions.js";
 import { crossEntropy64, layer64, linear64, type LayerWeights } from "./float64.js";
 import { WrongResultError } from "./kernel_case.js";
 import { randomSource } from "./random.js";
@@ -105,12 +105,9 @@ export async function checkHrmStep(
 /** Mean cross entropy of one puzzle after the first segment, from the initial states. */
 function loss64(config: HrmConfig, state: StateDict, inputs: number[], labels: number[]): number {
   const { hidden_size: width, num_heads: heads, rms_norm_eps: eps, H_cycles, L_cycles } = config;
-  const { totalLength, puzzleLength, headDim } = derive(config);
+  const { totalLength, puzzleLength } = derive(config);
   const at = (name: string): ArrayLike<number> => state.get(`inner.${name}`)!.data;
-  const rotary =
-    config.pos_encodings === "rope"
-      ? ropeTables({ length: totalLength, headDim, theta: config.rope_theta })
-      : null;
+  const rotary = rotaryAngles(config);
   const size = totalLength * width;
   const x = new Float64Array(size);
   const tokens = at("embed_tokens.embedding_weight");

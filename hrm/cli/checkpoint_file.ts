@@ -6,7 +6,7 @@ import { FileFormatError } from "../files/file_format_error.js";
 import { isTorch } from "../files/torch.js";
 import { isOurs, openCheckpoint, UNTOLD_FIELDS, type OpenedCheckpoint } from "../official.js";
 import { createWeights, type Weights } from "../parameters.js";
-import { findPreset, presetNames } from "../presets.js";
+import { findPreset, presetNames, type Preset } from "../presets.js";
 import { findTask, TASK_NAMES } from "../tasks/registry.js";
 import type { Task } from "../tasks/task.js";
 import { ArgumentError, type Option } from "./arguments.js";
@@ -103,10 +103,7 @@ async function openWeights(bytes: Uint8Array, choice: CheckpointChoice): Promise
   const preset = choice.preset === undefined ? undefined : requirePreset(choice.preset);
   const file = choice.config === undefined ? {} : await readConfigFile(choice.config);
   const fromFile = Object.fromEntries(Object.entries(file).filter(([field]) => isModelField(field)));
-  const fromPreset = preset && {
-    ...Object.fromEntries(UNTOLD_FIELDS.map((field) => [field, preset.model[field]])),
-    vocab_size: preset.model.vocab_size,
-  };
+  const fromPreset = preset && presetFields(preset);
   const { puzzles } = choice;
   const data = puzzles && !preset ? await readPuzzles(puzzles.path, puzzles.option, { split: "test" }) : null;
   const given: Partial<HrmConfig> = {
@@ -132,6 +129,14 @@ async function openWeights(bytes: Uint8Array, choice: CheckpointChoice): Promise
             : `--config: ${field} (assumed)`;
     throw new ArgumentError(`${source}: got ${shown(got)}; expected ${expected}.`);
   }
+}
+
+/** What a preset tells of weights; learned positions are told by the weights themselves. */
+function presetFields({ model }: Preset): Partial<HrmConfig> {
+  const { pos_encodings, vocab_size, rope_frequency, grid_rows, grid_columns, box_rows, box_columns } = model;
+  const untold: Partial<HrmConfig> = Object.fromEntries(UNTOLD_FIELDS.map((field) => [field, model[field]]));
+  if (pos_encodings === "learned") delete (untold as Record<string, unknown>)["pos_encodings"];
+  return { ...untold, vocab_size, rope_frequency, grid_rows, grid_columns, box_rows, box_columns };
 }
 
 /** The raw or averaged weights of a checkpoint, on the device. */

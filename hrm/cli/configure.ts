@@ -5,8 +5,10 @@ import {
   isModelField,
   isTrainField,
   modelConfig,
+  TASK_FIELDS,
   trainConfig,
   type HrmConfig,
+  type TaskField,
   type TrainConfig,
 } from "../config.js";
 import type { Preset } from "../presets.js";
@@ -15,7 +17,7 @@ import { reasonOf } from "./run_folder.js";
 import { shown } from "../shown.js";
 
 /** Configuration fields with an option of their own name, or none because the task fixes them. */
-type Renamed = "batch_size" | "total_steps" | "lr" | "seq_len" | "vocab_size";
+type Renamed = "batch_size" | "total_steps" | "lr" | TaskField;
 type Field = Exclude<keyof HrmConfig | keyof TrainConfig, Renamed>;
 
 const defaultText = "the preset's";
@@ -39,9 +41,16 @@ export const fieldOptions: Readonly<Record<string, Option>> = {
   L_cycles: integer("updates of the L module for each of the H module"),
   H_layers: integer("blocks in the H module"),
   L_layers: integer("blocks in the L module"),
-  pos_encodings: choice("positions", "rope", "learned"),
+  pos_encodings: choice(
+    "positions: rotary, learned, rotary by row and column, or rotary by row, column and Sudoku box",
+    "rope",
+    "learned",
+    "rope2d",
+    "rope2d_boxes",
+  ),
   pos_init_scale: number("learned positions start with this times their official standard deviation"),
   rope_theta: number("base of the rotary angles"),
+  rope_frequency: number("rope, rope2d: angle of the fastest pair from one position to the next"),
   rms_norm_eps: number("added to the mean square in RMSNorm"),
   causal: flag("attend to earlier cells only"),
   puzzle_emb_ndim: integer("width of the puzzle embedding, 0 for none"),
@@ -92,7 +101,7 @@ export async function configure(
       : field in fromFile
         ? `--config ${file}: ${field}`
         : `the preset's ${field}`;
-  for (const field of ["seq_len", "vocab_size"] as const) {
+  for (const field of TASK_FIELDS) {
     if (field in given && given[field] !== preset.model[field])
       throw new ArgumentError(
         `${spelling(field)}: got ${shown(given[field])}; expected ${preset.model[field]}, which the task ${preset.task.name} fixes.`,
