@@ -24,7 +24,7 @@ const BUDGET = {
   "engine/run_kernel": 4,
   "engine/sampling": 12,
   "hrm/index": 45,
-  index: 45,
+  index: 47,
   "hrm/tasks/index": 15,
   "hrm/files/index": 15,
   "hrm/checkpoint": 25,
