@@ -1,6 +1,7 @@
 /** Named runs: a task with a configuration, and whether it is known to learn. */
 import { UsageError } from "../engine/errors.js";
 import { modelConfig, trainConfig, type HrmConfig, type TrainConfig } from "./config.js";
+import type { RecipeFields } from "./departures.js";
 import { puzzleSet, type PuzzleSplits } from "./puzzles.js";
 import { sizesOf } from "./task_fields.js";
 import { generateMazes } from "./tasks/maze_generator.js";
@@ -29,8 +30,8 @@ export interface Preset {
   readonly name: string;
   readonly summary: string;
   readonly status: PresetStatus;
-  /** Where it departs from the official recipe, one sentence each. */
-  readonly departures: readonly string[];
+  /** Fields that the official recipe for these puzzles sets otherwise than the official defaults; `departures` compares with both. */
+  readonly recipe?: Partial<RecipeFields>;
   readonly task: Task;
   readonly model: HrmConfig;
   readonly train: TrainConfig;
@@ -129,16 +130,7 @@ const maze7 = {
   },
 } as const;
 
-/** What the small presets after sudoku4 share, apart from it. */
-const SMALL_DEPARTURES: readonly string[] = [
-  "halt-only ACT: rows halt on q_halt > 0, no q_continue is learned, no second forward runs",
-  "exploration probability 1.0 (official 0.1)",
-  "learned positions instead of rotary ones, at first three times as large as official ones; no puzzle embedding",
-  "evaluates and solves with a moving average (EMA) of the weights",
-  "SwiGLU inner size rounded to a multiple of 32 (official 256)",
-  "a high learning rate, constant to 90% of the plan, then linear to a fifth",
-  "random images are drawn for every batch instead of beforehand",
-];
+/** What the small presets after sudoku4 share. */
 const small = {
   ...tiny,
   swiglu_multiple: 32,
@@ -163,17 +155,8 @@ const PRESETS: readonly Preset[] = [
   {
     ...sudoku4,
     name: "sudoku4",
-    summary: "4x4 Sudoku, 27,586 parameters, the cheapest configuration known to learn it",
+    summary: "4x4 Sudoku, the cheapest configuration known to learn it",
     status: { kind: "learning", curve: "docs/curves/sudoku4.json" },
-    departures: [
-      "halt-only ACT: rows halt on q_halt > 0, no q_continue is learned, no second forward runs",
-      "exploration probability 1.0 (official 0.1)",
-      "evaluates and solves with a moving average (EMA) of the weights",
-      "SwiGLU inner size rounded to a multiple of 32 (official 256)",
-      "learning rate 4e-3, constant to 30% of the plan, then linear to a tenth (official: 1e-4, constant)",
-      "weight decay 0.5 (official 0.1), moments' decays 0.6 and 0.99 (official 0.9 and 0.95)",
-      "learned positions instead of rotary ones, at first three times as large as official ones",
-    ],
     model: modelConfig({
       ...tiny,
       ...sizesOf(task),
@@ -203,13 +186,8 @@ const PRESETS: readonly Preset[] = [
   {
     ...sudoku4,
     name: "sudoku4-official",
-    summary:
-      "4x4 Sudoku by the official recipe: full ACT with the second forward, SwiGLU inner 256, 133,000 parameters",
+    summary: "4x4 Sudoku by the official recipe: full ACT with the second forward, SwiGLU inner 256",
     status: { kind: "learning", curve: "docs/curves/sudoku4-official.json" },
-    departures: [
-      "learned positions instead of rotary ones",
-      "evaluates and solves with a moving average (EMA) of the weights",
-    ],
     model: modelConfig({ ...tiny, ...sizesOf(task), hidden_size: 64 }),
     train: trainConfig({
       lr: 2e-3,
@@ -228,9 +206,8 @@ const PRESETS: readonly Preset[] = [
   {
     ...sudoku6,
     name: "sudoku6",
-    summary: "6x6 Sudoku with 18 to 24 givens, 28,354 parameters",
+    summary: "6x6 Sudoku with 18 to 24 givens",
     status: { kind: "learning", curve: "docs/curves/sudoku6.json" },
-    departures: SMALL_DEPARTURES,
     model: modelConfig({ ...small, ...sizesOf(sudoku6.task), hidden_size: 32 }),
     train: trainConfig({ ...smallTraining, lr: 3e-3, total_steps: 20000, lr_decay_start: 0.9 }),
     stopAt: 0.9,
@@ -246,7 +223,6 @@ const PRESETS: readonly Preset[] = [
       tried:
         "600 steps fill 15.0% of the blank cells rightly, the most frequent digit 11.2% (docs/curves/sudoku9-easy.json); at width 32 no puzzle wholly after 12,500 steps (49.8% of all cells, givens included)",
     },
-    departures: SMALL_DEPARTURES,
     model: modelConfig({ ...small, ...sizesOf(sudoku9.task), hidden_size: 64 }),
     train: trainConfig({ ...smallTraining, lr: 2e-3, total_steps: 10000, lr_decay_start: 0.9 }),
     stopAt: 0.9,
@@ -262,7 +238,6 @@ const PRESETS: readonly Preset[] = [
       tried:
         "0.6% exact after 15,000 steps (docs/curves/maze-small.json); 0% after 0.9 TFLOP with the official PyTorch modules",
     },
-    departures: SMALL_DEPARTURES,
     model: modelConfig({ ...small, ...sizesOf(maze7.task), hidden_size: 32, L_cycles: 4 }),
     train: trainConfig({ ...smallTraining, lr: 3e-3, total_steps: 15000, lr_decay_start: 0.9 }),
     stopAt: 0.9,
@@ -272,10 +247,9 @@ const PRESETS: readonly Preset[] = [
   {
     ...puzzlesFromFile("sudoku-extreme-1k", sudokuTask(9)),
     name: "sudoku-extreme-1k",
-    summary:
-      "the official Sudoku-Extreme recipe on 1,000 puzzles of a file, 27 million parameters, for a large GPU",
+    summary: "the official Sudoku-Extreme recipe on 1,000 puzzles of a file, for a large GPU",
     status: { kind: "unproven", tried: "single steps run, not trained here; published 55% exact" },
-    departures: ["random images are drawn for every batch instead of 1,000 beforehand"],
+    recipe: { ...officialTraining, lr: 7e-5, puzzle_emb_lr: 7e-5 },
     model: modelConfig({ ...official, ...sizesOf(sudokuTask(9)), batch_size: 384 }),
     train: trainConfig({
       ...officialTraining,
@@ -291,9 +265,9 @@ const PRESETS: readonly Preset[] = [
   {
     ...puzzlesFromFile("maze-30x30-hard-1k", mazeTask(30)),
     name: "maze-30x30-hard-1k",
-    summary: "the official Maze-Hard recipe on 1,000 mazes of a file, 27 million parameters, for a large GPU",
+    summary: "the official Maze-Hard recipe on 1,000 mazes of a file, for a large GPU",
     status: { kind: "unproven", tried: "not trained here; published 74.5% exact" },
-    departures: [],
+    recipe: { ...officialTraining, lr: 1e-4, puzzle_emb_lr: 1e-4, batch_size: 768 },
     model: modelConfig({ ...official, ...sizesOf(mazeTask(30)), batch_size: 768 }),
     train: trainConfig({ ...officialTraining, lr: 1e-4, puzzle_emb_lr: 1e-4, total_steps: 26041 }),
     stopAt: 1,

@@ -1,5 +1,6 @@
 /** The page: shows what the worker reports and asks it for what the visitor wants. */
 import { formatDuration } from "../../hrm/cli/render.js";
+import { departures } from "../../hrm/departures.js";
 import { findPreset, SUDOKU4_NOTE } from "../../hrm/presets.js";
 import { formatPercent, formatProportion } from "../../hrm/statistics.js";
 import { createBoard, type Board } from "./board.js";
@@ -7,6 +8,7 @@ import { createChart } from "./chart.js";
 import { ACCEPTED, type Command, type Failure, type Phase, type Report } from "./protocol.js";
 import {
   acceptsField,
+  configuredPreset,
   formatPlace,
   isProducts,
   playgroundPresets,
@@ -101,7 +103,8 @@ function prepare(): void {
 }
 
 function showConfig(): void {
-  const { departures, status: known, task } = findPreset(run.preset)!;
+  const preset = configuredPreset(run);
+  const { status: known, task } = preset;
   const options = (select: HTMLSelectElement, values: readonly (string | number)[]): void =>
     select.replaceChildren(...values.map((value) => new Option(String(value), String(value))));
   const withOwn = (values: readonly number[], own: number): number[] =>
@@ -115,7 +118,7 @@ function showConfig(): void {
   showSummary(null);
   const notes = [
     ...(known.kind === "unproven" ? [`This preset is unproven: ${known.tried}.`] : []),
-    `Departs from the official recipe: ${departures.join("; ")}.`,
+    `Departs from the official recipe: ${departures(preset, preset.recipe).join("; ")}.`,
     `${task.name === "sudoku4" ? `${SUDOKU4_NOTE} ` : ""}Training stops at ${formatPercent(run.target)} exact on validation, or after ${count(run.steps)} steps.`,
   ];
   area("notes").replaceChildren(

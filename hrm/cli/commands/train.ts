@@ -8,9 +8,10 @@ import { createSolver } from "../../evaluate.js";
 import { microBatchCount } from "../../micro_batches.js";
 import { countParameters, createWeights } from "../../parameters.js";
 import { chooseMicroBatch } from "../../plan.js";
-import { presetNames, SUDOKU4_NOTE, type Preset } from "../../presets.js";
+import { presetNames, type Preset } from "../../presets.js";
 import { createSession, type Session, type SessionEvent, type SessionSnapshot } from "../../session.js";
 import { formatPercent, formatProportion, wilsonInterval } from "../../statistics.js";
+import { announcement } from "../announcement.js";
 import { ArgumentError, parseArguments, type Command, type Option } from "../arguments.js";
 import { newestCheckpoint } from "../checkpoint_store.js";
 import { chooseKernels } from "../choose_kernels.js";
@@ -299,11 +300,8 @@ async function newFolder(values: OptionValues, { run }: Plan, device: Device): P
 }
 
 function announce({ preset, run, resume, folder: before }: Plan, folder: string): void {
-  say(`preset    ${preset.name}: ${preset.summary}`);
-  if (preset.status.kind === "unproven") say(`          unproven: ${preset.status.tried}`);
-  for (const departure of preset.departures) say(`          departs from the official recipe: ${departure}`);
-  if (preset.task.name === "sudoku4") say(`          ${SUDOKU4_NOTE}`);
-  if (run.data !== null) say(`puzzles   ${preset.task.name} from ${run.data}`);
+  const named = requirePreset(run.preset);
+  for (const line of announcement({ preset, named, data: run.data })) say(line);
   say(`run       ${folder}${before === null ? "" : `, going on after step ${resume?.step ?? 0}`}`);
 }
 
