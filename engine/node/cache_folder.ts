@@ -1,35 +1,68 @@
 /** Where this package keeps files between processes. */
-import { mkdir, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, lstat, mkdir, mkdtemp, readdir, rm, stat } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
+import { EngineError } from "../errors.js";
+
+/** A cache folder that cannot be used, or a package that cannot be unpacked into one. */
+export class CacheError extends EngineError {
+  override readonly name = "CacheError";
+  constructor(message: string, options?: ErrorOptions) {
+    super("cache", message, options);
+  }
+}
+
+/** Why a folder is passed over. */
+class UnusableFolder extends Error {}
 
 /**
- * A folder that only this user writes to: below `$XDG_CACHE_HOME`, `~/.cache`, or in the temporary folder.
- * @throws Error where none of them can be written to
+ * A folder that only this user reads and writes (mode 0700): below `$XDG_CACHE_HOME`, `~/.cache`, or in the temporary
+ * folder. Shared libraries are loaded from this folder, so a folder or link of another user is passed over. A folder of
+ * this user that others could write to is closed and emptied first.
+ * @throws CacheError if none of the folders can be used: why not, and what to do
  */
 export async function cacheFolder(): Promise<string> {
   const user = process.getuid?.() ?? 0;
+  const base = process.env["XDG_CACHE_HOME"];
   const candidates = [
-    process.env["XDG_CACHE_HOME"] && join(process.env["XDG_CACHE_HOME"], "hrm-webgpu"),
+    ...(base ? [join(base, "hrm-webgpu")] : []),
     join(homedir(), ".cache", "hrm-webgpu"),
     join(tmpdir(), `hrm-webgpu-${user}`),
   ];
-  let reason: unknown;
+  const reasons: string[] = [];
   for (const folder of candidates) {
-    if (!folder) continue;
     try {
-      await mkdir(folder, { recursive: true, mode: 0o700 });
-      // libraries are loaded from here: another user's folder will not do
-      if ((await stat(folder)).uid !== user && process.getuid) continue;
-      const probe = join(folder, `.probe-${process.pid}`);
-      await writeFile(probe, "");
-      await rm(probe);
+      await makePrivate(folder);
       return folder;
     } catch (error) {
-      reason = error;
+      const { code, message } = error as NodeJS.ErrnoException;
+      if (code === undefined && !(error instanceof UnusableFolder)) throw error;
+      reasons.push(`${folder} (${code ?? message})`);
     }
   }
-  throw new Error(
-    `no writable cache folder among ${candidates.filter(Boolean).join(", ")}: ${String(reason)}`,
+  throw new CacheError(
+    `No cache folder can be used: ${reasons.join("; ")}. Set XDG_CACHE_HOME to a folder that belongs to you and can be written to.`,
   );
+}
+
+/** Makes a folder that belongs to this user and is closed to others. */
+async function makePrivate(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  // Windows has no such owners; its profile folders are closed to other users.
+  if (process.getuid) {
+    const user = process.getuid();
+    const link = await lstat(folder);
+    const { uid, mode } = await stat(folder);
+    for (const [owner, what] of [
+      [link.uid, link.isSymbolicLink() ? "a link" : "a folder"],
+      [uid, "a folder"],
+    ] as const)
+      if (owner !== user)
+        throw new UnusableFolder(`${what} of the user with id ${owner}; this user has the id ${user}`);
+    if ((mode & 0o077) !== 0) await chmod(folder, 0o700);
+    // Others may have put files there that look like ours, checksums included.
+    if ((mode & 0o022) !== 0)
+      for (const name of await readdir(folder)) await rm(join(folder, name), { recursive: true });
+  }
+  await rm(await mkdtemp(join(folder, ".probe-")), { recursive: true });
 }

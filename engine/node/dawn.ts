@@ -1,9 +1,10 @@
 /** Dawn for Node: loads the optional package `webgpu`, and a Vulkan loader and driver where Linux needs them. */
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
 import { AdapterError } from "../errors.js";
 import { paceDawn } from "./pace.js";
+import { CacheError } from "./cache_folder.js";
 import { findPackage, unpackOnce } from "./unpack.js";
 
 /** Where an adapter's driver comes from. */
@@ -23,7 +24,7 @@ async function loadDawn(): Promise<CreateGpu> {
     createGpu = create;
     return createGpu;
   } catch (cause) {
-    const missing = (cause as NodeJS.ErrnoException).code === "ERR_MODULE_NOT_FOUND";
+    const missing = (await findPackage("webgpu")) === null;
     throw new AdapterError(
       missing
         ? "WebGPU in Node comes from the optional package webgpu, which is not installed. Run: npm install webgpu"
@@ -35,18 +36,52 @@ async function loadDawn(): Promise<CreateGpu> {
 
 const linux = process.platform === "linux";
 
-/** RTLD_NOW | RTLD_GLOBAL | RTLD_NODELETE: the library stays loaded, and Dawn finds it by its name. */
-const KEEP_LOADED = 2 | 0x100 | 0x1000;
+/** RTLD_NOW | RTLD_NODELETE: the library stays loaded. */
+const KEEP_LOADED = 2 | 0x1000;
+/** RTLD_GLOBAL as well: Dawn finds the library by its name. */
+const FOR_ALL = KEEP_LOADED | 0x100;
 
-/** Loads a shared library into this process; false where there is none. */
-function loadLibrary(path: string): boolean {
+/** True if a shared library is part of this process. */
+function isLoaded(path: string): boolean {
   try {
-    process.dlopen({ exports: {} }, path, KEEP_LOADED);
-    return true;
-  } catch (error) {
-    // Node looks for an addon in it and finds none, by when the library is loaded
-    return String(error).includes("did not self-register");
+    const name = path.slice(path.lastIndexOf("/"));
+    return readFileSync("/proc/self/maps", "utf8").includes(name.startsWith("/") ? name : `/${name}`);
+  } catch {
+    return false;
   }
+}
+
+/** Loads a shared library into this process; says why it does not load, or null. */
+function loadLibrary(path: string, flags = FOR_ALL): string | null {
+  try {
+    process.dlopen({ exports: {} }, path, flags);
+    return null;
+  } catch (error) {
+    const { message } = error as Error;
+    // Node looks for an addon in the library and finds none. By then the library is loaded. Without /proc, Node's words decide.
+    return isLoaded(path) || message.includes("did not self-register") ? null : message;
+  }
+}
+
+const problems = new Set<string>();
+
+/** Why drivers that are there could not be used, found by {@link requestAdapter} so far. */
+export function driverProblems(): string[] {
+  return [...problems];
+}
+
+/** Loads the Vulkan loader of the system, else the one beside the software driver; false if neither loads. */
+async function loadVulkan(): Promise<boolean> {
+  const ofSystem = loadLibrary("libvulkan.so.1");
+  if (ofSystem === null) return true;
+  const folder = await npmDriverFolder();
+  if (!folder) {
+    problems.add(`no Vulkan loader: ${ofSystem}`);
+    return false;
+  }
+  const ofNpm = loadLibrary(join(folder, "libvulkan.so.1"));
+  if (ofNpm !== null) problems.add(`the Vulkan loader of @sparticuz/chromium does not load: ${ofNpm}`);
+  return ofNpm === null;
 }
 
 /** Environment variables by which a user names drivers to the Vulkan loader. */
@@ -65,11 +100,21 @@ function systemNamesDriver(): boolean {
   });
 }
 
-/** The software driver and loader from the npm package `@sparticuz/chromium`; null where that is not installed. */
-export async function npmDriverFolder(): Promise<string | null> {
+/**
+ * The software driver and loader from the npm package `@sparticuz/chromium`; null if that is not installed, or cannot be
+ * unpacked (a GPU of the system is used all the same).
+ */
+async function npmDriverFolder(): Promise<string | null> {
   if (!linux || process.arch !== "x64") return null;
   const source = await findPackage("@sparticuz/chromium");
-  return source && unpackOnce("swiftshader", source, ["bin/swiftshader.tar.br"]);
+  if (!source) return null;
+  try {
+    return await unpackOnce("swiftshader", source, ["bin/swiftshader.tar.br"]);
+  } catch (error) {
+    if (!(error instanceof CacheError)) throw error;
+    problems.add(error.message);
+    return null;
+  }
 }
 
 /** GPU objects by driver and flags. Kept for good: Dawn crashes where one is collected before its device. */
@@ -93,17 +138,19 @@ export async function requestAdapter(
   };
   if (source === "npm") {
     const folder = await npmDriverFolder();
-    if (!folder || !(loadLibrary("libvulkan.so.1") || loadLibrary(join(folder, "libvulkan.so.1"))))
+    if (!folder || !(await loadVulkan())) return null;
+    // Loaded first, since the Vulkan loader is silent about a driver that does not load.
+    const reason = loadLibrary(join(folder, "libvk_swiftshader.so"), KEEP_LOADED);
+    if (reason !== null) {
+      problems.add(`the software driver of @sparticuz/chromium does not load: ${reason}`);
       return null;
+    }
     return withDrivers(join(folder, "vk_swiftshader_icd.json"), () => gpu().requestAdapter(options));
   }
   if (linux) {
     // Dawn and the loader complain on the terminal about what is missing, so look first
     if (!systemNamesDriver()) return null;
-    if (!loadLibrary("libvulkan.so.1")) {
-      const folder = await npmDriverFolder();
-      if (!folder || !loadLibrary(join(folder, "libvulkan.so.1"))) return null;
-    }
+    if (!(await loadVulkan())) return null;
   }
   return gpu().requestAdapter(options);
 }

@@ -8,8 +8,9 @@ import {
   type DeviceOptions,
 } from "../device.js";
 import { AdapterError } from "../errors.js";
-import { requestAdapter, type DriverSource } from "./dawn.js";
+import { driverProblems, requestAdapter, type DriverSource } from "./dawn.js";
 
+export { CacheError } from "./cache_folder.js";
 export { readChoices, writeChoices } from "./choice_file.js";
 
 /** An adapter that was found. */
@@ -121,7 +122,7 @@ export async function openNodeDevice(options: NodeDeviceOptions = {}): Promise<D
   if (!chosen) {
     throw new AdapterError(
       found.length === 0
-        ? "No WebGPU adapter: no GPU driver, and no software adapter (on Linux x64, npm install --save-dev @sparticuz/chromium brings one)."
+        ? `No WebGPU adapter: ${[...driverProblems(), "no GPU driver, and no software adapter (on Linux x64, npm install --save-dev @sparticuz/chromium brings one)"].join("; ")}.`
         : `No adapter "${options.adapter}"; found ${names}. Give an index, part of a name, "gpu" or "software".`,
     );
   }
