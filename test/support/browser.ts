@@ -123,7 +123,7 @@ export async function launchBrowser({
     });
   } catch (error) {
     // Puppeteer quotes what the process wrote.
-    output = /^stderr:\n(.*?)(?:\nTROUBLESHOOTING|$)/ms.exec(String(error))?.[1] ?? "";
+    output = /\nstderr:\n([^]*?)\nTROUBLESHOOTING/.exec(String(error))?.[1] ?? "";
     throw await failed("does not start", error);
   }
   browser.process()?.stderr?.on("data", (chunk) => (output = (output + String(chunk)).slice(-10_000)));
