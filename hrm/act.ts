@@ -37,7 +37,8 @@ export interface Batch {
 
 /** What survives from one segment to the next, on the GPU. */
 export interface Carry {
-  readonly zH: Variable;
+  /** Null for a model with one latent, which is `zL`. */
+  readonly zH: Variable | null;
   readonly zL: Variable;
   /** Segments that each row has had, i32 [B]. */
   readonly steps: Variable;
@@ -57,7 +58,7 @@ export function createCarry(device: Device, config: HrmConfig, parts = 1): Carry
   const integers = (name: string, ...shape: number[]): Variable =>
     variable(device, { shape, dtype: "i32" }, `carry.${name}`, parts);
   const carry = {
-    zH: latent("z_H"),
+    zH: config.arch === "trm_singlez" ? null : latent("z_H"),
     zL: latent("z_L"),
     steps: integers("steps", B),
     halted: integers("halted", B),
@@ -74,9 +75,14 @@ export function resetCarry({ halted }: Carry): void {
   halted.write(new Int32Array(sizeOf(halted.whole.shape)).fill(1));
 }
 
+/** The variables of a carry. */
+export function carryVariables(carry: Carry): Variable[] {
+  return (Object.values(carry) as (Variable | null)[]).filter((v) => v !== null);
+}
+
 /** Frees the carry. */
 export function destroyCarry(carry: Carry): void {
-  for (const v of Object.values(carry) as Variable[]) v.destroy();
+  for (const v of carryVariables(carry)) v.destroy();
 }
 
 /** A segment's starting point. */
@@ -93,9 +99,10 @@ export function refill(carry: Carry, batch: Batch, parameters: Parameters, confi
   const halted = carry.halted.tensor;
   const rows = reshape(halted, [B, 1]);
   const latents = reshape(halted, [B, 1, 1]);
+  const zL = where(latents, parameters("inner.L_init"), carry.zL);
   return {
-    zH: where(latents, parameters("inner.H_init"), carry.zH),
-    zL: where(latents, parameters("inner.L_init"), carry.zL),
+    zH: carry.zH ? where(latents, parameters("inner.H_init"), carry.zH) : zL,
+    zL,
     steps: where(halted, 0, carry.steps),
     inputs: where(rows, batch.inputs, carry.inputs),
     labels: where(rows, batch.labels, carry.labels),
@@ -147,7 +154,7 @@ export function storeCarry(
   { zH, zL }: Latents,
   { steps, halted }: Halting,
 ): void {
-  assign(carry.zH, zH);
+  if (carry.zH) assign(carry.zH, zH);
   assign(carry.zL, zL);
   assign(carry.steps, steps);
   assign(carry.halted, halted);

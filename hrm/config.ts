@@ -17,21 +17,35 @@ export class ConfigError extends Error {
 
 /** The model; names, meanings and defaults are those of the official implementation (hrm_act_v1.py). */
 export interface HrmConfig {
+  /**
+   * Which networks update which latents: `hrm` has two networks and two latents; `trm` updates both latents with
+   * one network, `L_level`; `trm_singlez` has one network and one latent (arXiv 2510.04871). Official default `hrm`.
+   */
+  readonly arch: "hrm" | "trm" | "trm_singlez";
   readonly batch_size: number;
   readonly seq_len: number;
   readonly vocab_size: number;
   /** Width of the puzzle embedding; 0 for none. */
   readonly puzzle_emb_ndim: number;
+  /** Prefix positions that hold the puzzle embedding, padded with zeros; 0 for as few as it needs (official HRM). */
+  readonly puzzle_emb_len: number;
   readonly num_puzzle_identifiers: number;
   readonly H_cycles: number;
   readonly L_cycles: number;
+  /**
+   * How many of the last updates of a segment, in the order they run, carry the gradient: 2 is official HRM (the last
+   * of z_L and the last of z_H), L_cycles + 1 the whole last cycle (TRM). Memory for activations grows with it.
+   */
+  readonly bp_steps: number;
   readonly H_layers: number;
   readonly L_layers: number;
   readonly hidden_size: number;
   readonly expansion: number;
   readonly num_heads: number;
-  /** Official: rope and learned. What the others are stands at `rotaryAngles`. */
-  readonly pos_encodings: "rope" | "learned" | "rope2d" | "rope2d_boxes";
+  /** Mix positions by a SwiGLU along the sequence instead of attention (TRM). The weights then fit one sequence length. */
+  readonly mlp_t: boolean;
+  /** Official: rope, learned and TRM's none. What the others are stands at `rotaryAngles`. With `mlp_t` nothing is rotary. */
+  readonly pos_encodings: "rope" | "learned" | "none" | "rope2d" | "rope2d_boxes";
   /** Ours: learned positions start with this times their official standard deviation; official 1. */
   readonly pos_init_scale: number;
   readonly rms_norm_eps: number;
@@ -57,18 +71,22 @@ export interface HrmConfig {
 
 /** The official defaults; sizes that have none there are those of the 27M Sudoku model. */
 export const defaultConfig: HrmConfig = {
+  arch: "hrm",
   batch_size: 384,
   seq_len: 81,
   vocab_size: 11,
   puzzle_emb_ndim: 0,
+  puzzle_emb_len: 0,
   num_puzzle_identifiers: 1,
   H_cycles: 2,
   L_cycles: 2,
+  bp_steps: 2,
   H_layers: 4,
   L_layers: 4,
   hidden_size: 512,
   expansion: 4,
   num_heads: 8,
+  mlp_t: false,
   pos_encodings: "rope",
   pos_init_scale: 1,
   rms_norm_eps: 1e-5,
@@ -101,8 +119,13 @@ export interface TrainConfig {
   /** `cosine` is official; `linear` stays constant until `lr_decay_start` of the steps, then falls linearly. */
   readonly lr_schedule: "cosine" | "linear";
   readonly lr_decay_start: number;
-  /** Ours: decay of the moving average of the weights, warmed up as min(d, (1 + t) / (10 + t)); 0 for none. */
+  /** Decay of the moving average of the weights; 0 for no average. Official HRM has none; TRM's is 0.999. */
   readonly ema_decay: number;
+  /**
+   * Ours: the decay at step t is min(ema_decay, (1 + t) / (10 + t)), and the puzzle embedding is averaged too. False
+   * is TRM's average: a constant decay from the first step, and the puzzle embedding as it is.
+   */
+  readonly ema_warmup: boolean;
   /** Ours: train on random symmetric images of the puzzles, drawn for every batch; official data are augmented beforehand. */
   readonly augment: boolean;
 }
@@ -121,29 +144,33 @@ export const defaultTrainConfig: TrainConfig = {
   lr_schedule: "cosine",
   lr_decay_start: 0.8,
   ema_decay: 0,
+  ema_warmup: true,
   augment: false,
 };
 
 /** Sizes that follow from a configuration. */
 export interface Derived {
-  /** Prefix positions that hold the puzzle embedding: ceil(puzzle_emb_ndim / hidden_size). */
+  /** Prefix positions that hold the puzzle embedding: puzzle_emb_len, or ceil(puzzle_emb_ndim / hidden_size). */
   readonly puzzleLength: number;
   /** seq_len plus the prefix. */
   readonly totalLength: number;
   readonly headDim: number;
   /** Inner size of SwiGLU. */
   readonly innerSize: number;
+  /** Inner size of the SwiGLU along the sequence (`mlp_t`). */
+  readonly sequenceInnerSize: number;
 }
 
 /** Sizes that follow from a configuration. */
 export function derive(config: HrmConfig): Derived {
-  const puzzleLength = Math.ceil(config.puzzle_emb_ndim / config.hidden_size);
-  const inner = Math.round((config.expansion * config.hidden_size * 2) / 3);
+  const puzzleLength = config.puzzle_emb_len || Math.ceil(config.puzzle_emb_ndim / config.hidden_size);
+  const totalLength = config.seq_len + puzzleLength;
   return {
     puzzleLength,
-    totalLength: config.seq_len + puzzleLength,
+    totalLength,
     headDim: config.hidden_size / config.num_heads,
-    innerSize: Math.ceil(inner / config.swiglu_multiple) * config.swiglu_multiple,
+    innerSize: swigluSize(config, config.hidden_size),
+    sequenceInnerSize: swigluSize(config, totalLength),
   };
 }
 
@@ -157,6 +184,18 @@ export function blockedLines({ grid_rows, grid_columns, box_rows, box_columns }:
     columns: { blocks: grid_columns / box_columns, size: box_columns },
   };
 }
+
+/** Inner size of a SwiGLU over vectors of `size`: rounded to an integer first (half to even), then up to the multiple. */
+function swigluSize({ expansion, swiglu_multiple }: HrmConfig, size: number): number {
+  const exact = (expansion * size * 2) / 3;
+  const below = Math.floor(exact);
+  const rounded = exact - below === 0.5 && below % 2 === 0 ? below : Math.round(exact);
+  return Math.ceil(rounded / swiglu_multiple) * swiglu_multiple;
+}
+
+/** Calls of the networks in one segment: L_cycles updates of z_L and one of z_H in each of H_cycles. */
+export const levelUpdates = ({ H_cycles, L_cycles }: Pick<HrmConfig, "H_cycles" | "L_cycles">): number =>
+  H_cycles * (L_cycles + 1);
 
 type Rule = readonly [test: (value: unknown) => boolean, expected: string];
 
@@ -174,19 +213,23 @@ const oneOf = (...values: string[]): Rule => [
 ];
 
 const MODEL_RULES: Record<keyof HrmConfig, Rule> = {
+  arch: oneOf("hrm", "trm", "trm_singlez"),
   batch_size: positiveInteger,
   seq_len: positiveInteger,
   vocab_size: positiveInteger,
   puzzle_emb_ndim: natural,
+  puzzle_emb_len: natural,
   num_puzzle_identifiers: positiveInteger,
   H_cycles: positiveInteger,
   L_cycles: positiveInteger,
+  bp_steps: positiveInteger,
   H_layers: positiveInteger,
   L_layers: positiveInteger,
   hidden_size: positiveInteger,
   expansion: positive,
   num_heads: positiveInteger,
-  pos_encodings: oneOf("rope", "learned", "rope2d", "rope2d_boxes"),
+  mlp_t: boolean,
+  pos_encodings: oneOf("rope", "learned", "none", "rope2d", "rope2d_boxes"),
   pos_init_scale: positive,
   rms_norm_eps: positive,
   rope_theta: positive,
@@ -216,6 +259,7 @@ const TRAIN_RULES: Record<keyof TrainConfig, Rule> = {
   lr_schedule: oneOf("cosine", "linear"),
   lr_decay_start: fraction,
   ema_decay: belowOne,
+  ema_warmup: boolean,
   augment: boolean,
 };
 
@@ -238,6 +282,21 @@ export function modelConfig(given: Partial<HrmConfig>): HrmConfig {
   }
   checkGrid(config);
   checkPositions(config);
+  if (config.bp_steps > levelUpdates(config))
+    throw new ConfigError(
+      "bp_steps",
+      config.bp_steps,
+      `at most ${levelUpdates(config)}, the updates of ${config.H_cycles} H cycles with ${config.L_cycles} L cycles each`,
+    );
+  const { puzzle_emb_ndim: width, puzzle_emb_len: positions, hidden_size } = config;
+  if (positions > 0 && (width === 0 || positions * hidden_size < width))
+    throw new ConfigError(
+      "puzzle_emb_len",
+      positions,
+      width === 0
+        ? "0 without a puzzle embedding (puzzle_emb_ndim 0)"
+        : `0, or at least ${Math.ceil(width / hidden_size)} positions for puzzle_emb_ndim ${width}`,
+    );
   return config;
 }
 
@@ -264,7 +323,7 @@ function checkGrid({ seq_len, grid_rows, grid_columns, box_rows, box_columns }: 
 /** @throws ConfigError if the positions cannot be had with this grid or head size */
 function checkPositions(config: HrmConfig): void {
   const { pos_encodings: kind, hidden_size, num_heads, grid_rows, box_rows } = config;
-  if (kind === "learned") return;
+  if (kind === "learned" || kind === "none" || config.mlp_t) return;
   const headSize = hidden_size / num_heads;
   const heads = (expected: string): ConfigError =>
     new ConfigError("num_heads", num_heads, `${expected} for ${kind}, not ${headSize}`);

@@ -19,6 +19,7 @@ export {
   defaultConfig,
   defaultTrainConfig,
   derive,
+  levelUpdates,
   modelConfig,
   trainConfig,
   type Derived,

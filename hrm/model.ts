@@ -22,10 +22,11 @@ import {
   sum,
   swiglu,
   takeRows,
+  transpose,
   type Tensor,
   type TensorLike,
 } from "../engine/index.js";
-import { derive, type HrmConfig } from "./config.js";
+import { derive, levelUpdates, type HrmConfig } from "./config.js";
 import { POSITION_EMBEDDING, TOKEN_EMBEDDING } from "./parameters.js";
 
 /** Weights as the model reads them: by official name. */
@@ -62,25 +63,44 @@ export interface SegmentResult extends Latents {
   readonly trace: { readonly L: readonly Tensor[]; readonly H: readonly Tensor[] };
 }
 
-/** A post-norm transformer layer: h = rms(h + attn(h)); h = rms(h + swiglu(h)). */
+/** A post-norm layer: h = rms(h + mix(h)); h = rms(h + swiglu(h)). It mixes positions by attention, or by a SwiGLU along them. */
 function layer(model: Model, prefix: string, h: Tensor): Tensor {
-  const { config, parameters, rotary } = model;
+  const { config, parameters } = model;
+  const { rms_norm_eps: eps } = config;
+  const mixed = config.mlp_t ? mixByMlp(model, prefix, h) : mixByAttention(model, prefix, h);
+  const activated = swiglu(linear(mixed, parameters(`${prefix}.mlp.gate_up_proj.weight`)));
+  return rmsNorm(linear(activated, parameters(`${prefix}.mlp.down_proj.weight`)), { residual: mixed, eps });
+}
+
+/** rms(h + attn(h)) for h [B, P + S, D]. */
+function mixByAttention({ config, parameters, rotary }: Model, prefix: string, h: Tensor): Tensor {
   const { num_heads: heads, rms_norm_eps: eps, causal } = config;
   const qkv = linear(h, parameters(`${prefix}.self_attn.qkv_proj.weight`));
   const attended = linear(
     attention(qkv, { heads, causal, rope: rotary }),
     parameters(`${prefix}.self_attn.o_proj.weight`),
   );
-  const mixed = rmsNorm(attended, { residual: h, eps });
-  const activated = swiglu(linear(mixed, parameters(`${prefix}.mlp.gate_up_proj.weight`)));
-  return rmsNorm(linear(activated, parameters(`${prefix}.mlp.down_proj.weight`)), { residual: mixed, eps });
+  return rmsNorm(attended, { residual: h, eps });
 }
 
-/** A level: its layers in turn, on its state plus what is injected. */
-function level(model: Model, name: "H_level" | "L_level", state: Tensor, injection: Tensor): Tensor {
-  const layers = name === "H_level" ? model.config.H_layers : model.config.L_layers;
-  let h = add(state, injection);
-  for (let i = 0; i < layers; i++) h = layer(model, `inner.${name}.layers.${i}`, h);
+/**
+ * TRM's mixer in place of attention (arXiv 2510.04871, section 4.5; official trm.py, `mlp_t`): the transpose of
+ * rms(u + swiglu(u)) for u = h^T [B, D, P + S]. The norm's mean is over the positions of a channel, prefix included.
+ */
+function mixByMlp({ config, parameters }: Model, prefix: string, h: Tensor): Tensor {
+  const u = transpose(h);
+  const activated = swiglu(linear(u, parameters(`${prefix}.mlp_t.gate_up_proj.weight`)));
+  const mixed = linear(activated, parameters(`${prefix}.mlp_t.down_proj.weight`));
+  return transpose(rmsNorm(mixed, { residual: u, eps: config.rms_norm_eps }));
+}
+
+/** A level: its layers in turn, on the sum of a state and what is injected. TRM's levels share the network `L_level`. */
+function level(model: Model, name: "H_level" | "L_level", input: Tensor): Tensor {
+  const { arch, H_layers, L_layers } = model.config;
+  const network = arch === "hrm" ? name : "L_level";
+  const layers = network === "H_level" ? H_layers : L_layers;
+  let h = input;
+  for (let i = 0; i < layers; i++) h = layer(model, `inner.${network}.layers.${i}`, h);
   return h;
 }
 
@@ -106,24 +126,31 @@ export function embed(model: Model, inputs: Tensor, puzzle: Tensor | null): Tens
 }
 
 /**
- * One segment (paper, section 2 and eq. 1-4): H_cycles x L_cycles updates; the gradient runs through the last
- * L update and the last H update only, so that memory does not grow with the cycles.
+ * One segment (paper, section 2 and eq. 1-4): H_cycles of L_cycles updates of z_L and one of z_H. The last `bp_steps`
+ * updates carry the gradient; memory grows with them and not with the cycles. A model with one latent (TRM's
+ * `trm_singlez`) updates z = net(z + x), and z = net(z) at the end of a cycle.
  */
 export function segment(model: Model, latents: Latents, x: Tensor): SegmentResult {
   const { config, parameters } = model;
-  const { H_cycles, L_cycles } = config;
+  const { arch, H_cycles, L_cycles } = config;
+  const oneLatent = arch === "trm_singlez";
+  const constants = levelUpdates(config) - config.bp_steps;
+  let updates = 0;
+  const update = (name: "H_level" | "L_level", input: Tensor): Tensor => {
+    const next = level(model, name, input);
+    return updates++ < constants ? stopGradient(next) : next;
+  };
   let { zH, zL } = latents;
   const trace = { L: [] as Tensor[], H: [] as Tensor[] };
   for (let h = 1; h <= H_cycles; h++) {
     for (let l = 1; l <= L_cycles; l++) {
-      const last = h === H_cycles && l === L_cycles;
-      zL = level(model, "L_level", zL, add(zH, last ? x : stopGradient(x)));
+      const injected = updates < constants ? stopGradient(x) : x;
+      zL = update("L_level", add(zL, oneLatent ? injected : add(zH, injected)));
       trace.L.push(zL);
-      if (!last) zL = stopGradient(zL);
     }
-    zH = level(model, "H_level", zH, zL);
+    zH = update("H_level", oneLatent ? zL : add(zH, zL));
     trace.H.push(zH);
-    if (h < H_cycles) zH = stopGradient(zH);
+    if (oneLatent) zL = zH;
   }
   const { puzzleLength, totalLength } = derive(config);
   const [batch, D] = [zH.shape[0]!, config.hidden_size];
@@ -153,11 +180,18 @@ export function forwardResiduals(start: Latents, { trace }: SegmentResult): Tens
   const moved = (from: Tensor, to: Tensor): Tensor =>
     mean(sqrt(sum(square(sub(to, from)), { axes: [2] })), { axes: [1] });
   const cycles = trace.L.length / trace.H.length;
-  const columns = trace.H.flatMap((zH, h) => [
-    ...trace.L.slice(h * cycles, (h + 1) * cycles).map((zL, l) =>
-      moved(trace.L[h * cycles + l - 1] ?? start.zL, zL),
-    ),
-    moved(trace.H[h - 1] ?? start.zH, zH),
-  ]);
+  const oneLatent = start.zH === start.zL;
+  let { zH, zL } = start;
+  const columns = trace.H.flatMap((nextH, h) => {
+    const moves = trace.L.slice(h * cycles, (h + 1) * cycles).map((nextL) => {
+      const move = moved(zL, nextL);
+      zL = nextL;
+      return move;
+    });
+    moves.push(moved(oneLatent ? zL : zH, nextH));
+    zH = nextH;
+    if (oneLatent) zL = nextH;
+    return moves;
+  });
   return columns.map((c) => reshape(c, [c.size, 1])).reduce((a, b) => concat([a, b], 1));
 }

@@ -31,16 +31,25 @@ export const PUZZLE_EMBEDDING = "inner.puzzle_emb.weights";
 /** Every parameter of a configuration, in a fixed order. */
 export function parameterSpecs(config: HrmConfig): ParameterSpec[] {
   const { hidden_size: D, vocab_size: V } = config;
-  const { innerSize: I, totalLength } = derive(config);
+  const { innerSize: I, sequenceInnerSize: It, totalLength: S } = derive(config);
   const weight = (name: string, shape: Shape, std: number): ParameterSpec => ({
     name,
     shape,
     update: "adam",
     init: { std },
   });
+  const mixer = (prefix: string): ParameterSpec[] =>
+    config.mlp_t
+      ? [
+          weight(`${prefix}.mlp_t.gate_up_proj.weight`, [2 * It, S], S ** -0.5),
+          weight(`${prefix}.mlp_t.down_proj.weight`, [S, It], It ** -0.5),
+        ]
+      : [
+          weight(`${prefix}.self_attn.qkv_proj.weight`, [3 * D, D], D ** -0.5),
+          weight(`${prefix}.self_attn.o_proj.weight`, [D, D], D ** -0.5),
+        ];
   const layer = (prefix: string): ParameterSpec[] => [
-    weight(`${prefix}.self_attn.qkv_proj.weight`, [3 * D, D], D ** -0.5),
-    weight(`${prefix}.self_attn.o_proj.weight`, [D, D], D ** -0.5),
+    ...mixer(prefix),
     weight(`${prefix}.mlp.gate_up_proj.weight`, [2 * I, D], D ** -0.5),
     weight(`${prefix}.mlp.down_proj.weight`, [D, I], I ** -0.5),
   ];
@@ -49,7 +58,7 @@ export function parameterSpecs(config: HrmConfig): ParameterSpec[] {
   return [
     weight(TOKEN_EMBEDDING, [V, D], D ** -0.5),
     ...(config.pos_encodings === "learned"
-      ? [weight(POSITION_EMBEDDING, [totalLength, D], config.pos_init_scale * D ** -0.5)]
+      ? [weight(POSITION_EMBEDDING, [S, D], config.pos_init_scale * D ** -0.5)]
       : []),
     ...(config.puzzle_emb_ndim > 0
       ? [
@@ -61,12 +70,14 @@ export function parameterSpecs(config: HrmConfig): ParameterSpec[] {
           } as const,
         ]
       : []),
-    ...level("H_level", config.H_layers),
+    ...(config.arch === "hrm" ? level("H_level", config.H_layers) : []),
     ...level("L_level", config.L_layers),
     weight("inner.lm_head.weight", [V, D], D ** -0.5),
     { name: "inner.q_head.weight", shape: [2, D], update: "adam", init: { value: 0 } },
     { name: "inner.q_head.bias", shape: [2], update: "adam", init: { value: -5 } },
-    { name: "inner.H_init", shape: [D], update: "fixed", init: { std: 1 } },
+    ...(config.arch === "trm_singlez"
+      ? []
+      : [{ name: "inner.H_init", shape: [D], update: "fixed", init: { std: 1 } } as const]),
     { name: "inner.L_init", shape: [D], update: "fixed", init: { std: 1 } },
   ];
 }

@@ -27,7 +27,7 @@ const byCharacter = (lines: BlockedLines): LineAngle => {
 };
 
 /**
- * The tables of a configuration; null with learned positions. D is the head size, n = D / 2 the number of its pairs,
+ * The tables of a configuration; null if nothing is rotary. D is the head size, n = D / 2 the number of its pairs,
  * f0 is `rope_frequency` and theta is `rope_theta`.
  *
  * - `rope` (Su et al. 2021; official): pair i turns by t f0 theta^(-i / n) at position t of the whole sequence, the
@@ -45,7 +45,7 @@ const byCharacter = (lines: BlockedLines): LineAngle => {
 export function rotaryAngles(config: HrmConfig): RotaryAngles | null {
   const { pos_encodings: kind, grid_columns: columns, seq_len: cells } = config;
   const { totalLength: length, puzzleLength, headDim } = derive(config);
-  if (kind === "learned") return null;
+  if (kind === "learned" || kind === "none" || config.mlp_t) return null;
   if (kind === "rope")
     return ropeTables({ length, headDim, theta: config.rope_theta, frequency: config.rope_frequency });
   const [half, pairs] = [headDim / 2, headDim / 4];

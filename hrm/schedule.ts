@@ -18,8 +18,9 @@ export function learningRate(config: TrainConfig, base: number, t: number): numb
   return base * (ratio + Math.max(0, (1 - ratio) * 0.5 * (1 + Math.cos(Math.PI * progress))));
 }
 
-/** Decay of the weights' moving average at update t: min(d, (1 + t) / (10 + t)). */
+/** Decay of the weights' moving average at update t: ema_decay, after a warm-up by (1 + t) / (10 + t) unless that is off. */
 export function emaDecay(config: TrainConfig, t: number): number {
+  if (!config.ema_warmup) return config.ema_decay;
   return Math.min(config.ema_decay, (1 + t) / (10 + t));
 }
 

@@ -30,7 +30,7 @@ import {
   type Variable,
 } from "../engine/index.js";
 import type { AdamState } from "../engine/optimizers.js";
-import { createCarry, destroyCarry, type Carry } from "./act.js";
+import { carryVariables, createCarry, destroyCarry, type Carry } from "./act.js";
 import { ConfigError, derive, type HrmConfig, type TrainConfig } from "./config.js";
 import { destroyPuzzles, randomBatch, randomExploration, uploadPuzzles } from "./data.js";
 import { metricRow, METRICS, type MetricRow } from "./loss.js";
@@ -124,7 +124,7 @@ export function createTrainingMemory(
   );
   const puzzleTable = weights.get(PUZZLE_EMBEDDING) ?? null;
   const puzzleEma =
-    averages && puzzleTable
+    averages && puzzleTable && train.ema_warmup
       ? variable(device, initial.get(PUZZLE_EMBEDDING)!, PREFIX.ema + PUZZLE_EMBEDDING)
       : null;
   const ema =
@@ -165,7 +165,7 @@ export function trainingVariables(memory: TrainingMemory): ReadonlyMap<string, V
     ...memory.weights.values(),
     ...(memory.ema?.values() ?? []),
     ...[...memory.adam.values()].flatMap(({ expAvg, expAvgSq }) => [expAvg, expAvgSq]),
-    ...(Object.values(memory.carry) as Variable[]),
+    ...carryVariables(memory.carry),
     memory.counter,
   ];
   return new Map(variables.map((v) => [v.name, v]));

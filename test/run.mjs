@@ -13,7 +13,7 @@ import { dirname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as esbuild from "esbuild";
 import { build } from "../esbuild.config.mjs";
-import { fixtureFolders } from "./support/fixtures.mjs";
+import { listFixtures, readFixture } from "./support/fixtures.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 process.chdir(root);
@@ -152,18 +152,17 @@ function serve() {
         ? join(root, "node_modules/mocha/mocha.js")
         : path === "/browser.mjs"
           ? join(out, "browser.mjs")
-          : path.startsWith("/fixtures/")
-            ? join(root, "../shared/fixtures", normalize(path.slice(9)))
-            : null;
+          : null;
     if (path === "/") return response.setHeader("content-type", "text/html").end(page);
     if (path === "/favicon.ico") return response.writeHead(204).end();
     if (path === "/fixtures/")
-      return response
-        .setHeader("content-type", "application/json")
-        .end(JSON.stringify(await fixtureFolders(join(root, "../shared/fixtures"))));
-    const bytes = file && (await readFile(file).catch(() => null));
+      return response.setHeader("content-type", "application/json").end(JSON.stringify(await listFixtures()));
+    const isFixture = path.startsWith("/fixtures/");
+    const bytes = isFixture
+      ? await readFixture(normalize(path.slice(9)))
+      : file && (await readFile(file).catch(() => null));
     // A missing fixture is an answer, not an error on the console.
-    if (!bytes) return response.writeHead(path.startsWith("/fixtures/") ? 204 : 404).end();
+    if (!bytes) return response.writeHead(isFixture ? 204 : 404).end();
     response
       .setHeader("content-type", TYPES[path.slice(path.lastIndexOf("."))] ?? "application/octet-stream")
       .end(bytes);

@@ -33,20 +33,29 @@ const choice = (help: string, ...choices: string[]): Option => ({
 
 /** Options for configuration fields, under their config names. */
 export const fieldOptions: Readonly<Record<string, Option>> = {
+  arch: choice(
+    "networks: hrm, trm (one network for both levels), trm_singlez (one latent)",
+    "hrm",
+    "trm",
+    "trm_singlez",
+  ),
   hidden_size: integer("width of the model"),
   num_heads: integer("attention heads; a divisor of hidden_size"),
   expansion: number("SwiGLU inner size, as a multiple of hidden_size before the factor 2/3"),
   swiglu_multiple: integer("the SwiGLU inner size is rounded up to a multiple of this"),
   H_cycles: integer("updates of the H module in a segment"),
   L_cycles: integer("updates of the L module for each of the H module"),
+  bp_steps: integer("updates at the end of a segment that carry gradient"),
   H_layers: integer("blocks in the H module"),
   L_layers: integer("blocks in the L module"),
+  mlp_t: flag("mix positions by a SwiGLU along the sequence instead of attention"),
   pos_encodings: choice(
-    "positions: rotary, learned, rotary by row and column, or rotary by row, column and Sudoku box",
+    "positions: rotary, learned, rotary by row and column, rotary by row, column and Sudoku box, or none",
     "rope",
     "learned",
     "rope2d",
     "rope2d_boxes",
+    "none",
   ),
   pos_init_scale: number("learned positions start with this times their official standard deviation"),
   rope_theta: number("base of the rotary angles"),
@@ -54,6 +63,7 @@ export const fieldOptions: Readonly<Record<string, Option>> = {
   rms_norm_eps: number("added to the mean square in RMSNorm"),
   causal: flag("attend to earlier cells only"),
   puzzle_emb_ndim: integer("width of the puzzle embedding, 0 for none"),
+  puzzle_emb_len: integer("prefix positions of the puzzle embedding, 0 for as few as it needs"),
   num_puzzle_identifiers: integer("rows of the puzzle embedding"),
   halt_max_steps: integer("ACT segments at most"),
   halt_exploration_prob: number("share of rows that must think for a random number of segments"),
@@ -69,6 +79,7 @@ export const fieldOptions: Readonly<Record<string, Option>> = {
   puzzle_emb_lr: number("learning rate of the puzzle embedding"),
   puzzle_emb_weight_decay: number("weight decay of the puzzle embedding"),
   ema_decay: number("decay of the moving average of the weights, 0 for none"),
+  ema_warmup: flag("raise the average's decay from 2/11 at the first step; no for TRM's constant decay"),
   augment: flag("train on random symmetric images of the puzzles"),
 } satisfies Record<Field, Option>;
 

@@ -41,17 +41,30 @@ export interface Margins {
 
 /** Parses config.json. Fields that do not change the mathematics here (forward_dtype) are dropped. */
 export function fixtureConfig(json: unknown): FixtureConfig {
-  const { config, loss_type, train_config, margins } = json as {
+  const {
+    arch = "hrm",
+    config,
+    loss_type,
+    train_config,
+    margins,
+  } = json as {
+    arch?: HrmConfig["arch"];
     config: Record<string, unknown>;
     loss_type: string;
     train_config: Record<string, unknown>;
     margins?: Margins;
   };
-  const { forward_dtype: _, ...model } = config;
-  const train = Object.fromEntries(Object.entries(train_config).filter(([, value]) => value !== null));
+  const { forward_dtype: _, no_ACT_continue, H_layers, ...model } = config;
+  const { ema, ema_rate, ...training } = train_config;
+  const train = Object.fromEntries(Object.entries(training).filter(([, value]) => value !== null));
+  const ofArch =
+    arch === "hrm"
+      ? { H_layers }
+      : // One network differentiates its whole last cycle, and has no layers of its own for H.
+        { halt_only: no_ACT_continue, bp_steps: Number(config["L_cycles"]) + 1 };
   return {
-    model: modelConfig({ ...model, loss_type } as Partial<HrmConfig>),
-    train: trainConfig(train),
+    model: modelConfig({ ...model, ...ofArch, arch, loss_type } as Partial<HrmConfig>),
+    train: trainConfig({ ...train, ...(ema === true && { ema_decay: Number(ema_rate), ema_warmup: false }) }),
     margins: margins ?? {},
   };
 }

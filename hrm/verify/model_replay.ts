@@ -8,10 +8,10 @@ import {
   type TensorSpec,
   type TypedArray,
 } from "../../engine/index.js";
-import { createCarry, destroyCarry, resetCarry, type Batch } from "../act.js";
+import { createCarry, destroyCarry, resetCarry, type Batch, type Carry } from "../act.js";
 import type { HrmConfig } from "../config.js";
 import { METRICS, type Metric } from "../loss.js";
-import { createWeights, PUZZLE_EMBEDDING, type StateDict } from "../parameters.js";
+import { createWeights, PUZZLE_EMBEDDING, type StateDict, type Weights } from "../parameters.js";
 import { evaluationSegment, gradientNorm, trainStep, type StepResult } from "../step.js";
 import { createTrainingMemory, modelOf, type TrainingMemory } from "../trainer.js";
 import { largest, maxDifference, type Checker } from "./check.js";
@@ -34,6 +34,9 @@ export async function replayModel(device: Device, read: ReadFile, check: Checker
   const trained = await readTensors(read, "state_step12.safetensors");
   await replayEvaluation(device, config.model, initial, evaluation, "init", 2e-3, check);
   await replayEvaluation(device, config.model, trained, evaluation, "step12", 5e-3, check);
+  const averaged = await readTensors(read, "ema_step12.safetensors");
+  if (averaged.size > 0)
+    await replayEvaluation(device, config.model, averaged, evaluation, "ema12", 5e-3, check);
 }
 
 function batchSpecs({
@@ -137,8 +140,13 @@ async function replaySegment(
       const want = golden.get(`out.${name}`);
       if (want) check.relative(`segment out.${name}`, await program.read(name), want.data, tolerance);
     }
-    check.relative("segment out.z_H", await memory.carry.zH.read(), golden.get("out.z_H")!.data, tolerance);
-    check.relative("segment out.z_L", await memory.carry.zL.read(), golden.get("out.z_L")!.data, tolerance);
+    await checkLatents(
+      check,
+      memory.carry,
+      (name) => golden.get(`out.${name}`)!.data,
+      "segment out.",
+      tolerance,
+    );
     check.exact("segment out.steps", await memory.carry.steps.read(), golden.get("out.steps")!.data);
     check.exact("segment out.halted", await memory.carry.halted.read(), golden.get("out.halted")!.data);
     const loss = golden.get("out.loss")!.data[0]!;
@@ -217,7 +225,8 @@ async function replayTraining(
       if (target && program.plan.outputs["target_q_continue"])
         check.close(`${label} target_q`, await program.read("target_q_continue"), target, 2e-3);
       // A decision within twice the tolerance of its logits may fall either way.
-      const [halt, goOn] = [at("out.q_halt", step)!, at("out.q_continue", step)!];
+      const halt = at("out.q_halt", step)!;
+      const goOn = model.halt_only ? new Float32Array(halt.length) : at("out.q_continue", step)!;
       const isTie = (row: number): boolean =>
         halt[row] !== goOn[row] && Math.abs(halt[row]! - goOn[row]!) < 4e-3;
       check.exact(
@@ -230,14 +239,13 @@ async function replayTraining(
       if (step === 0)
         await checkState(
           check,
-          memory,
+          memory.weights,
           await readTensors(read, "state_step1.safetensors"),
           "state_step1",
           lr[0]!,
         );
     }
-    check.relative("train last.z_H", await memory.carry.zH.read(), golden.get("last.z_H")!.data, 2e-3);
-    check.relative("train last.z_L", await memory.carry.zL.read(), golden.get("last.z_L")!.data, 2e-3);
+    await checkLatents(check, memory.carry, (name) => golden.get(`last.${name}`)!.data, "train last.", 2e-3);
     check.relative("train last.logits", await program.read("logits"), golden.get("last.logits")!.data, 2e-3);
     for (const name of ["inputs", "labels"] as const) {
       check.exact(
@@ -253,11 +261,14 @@ async function replayTraining(
     );
     await checkState(
       check,
-      memory,
+      memory.weights,
       await readTensors(read, `state_step${steps}.safetensors`),
       `state_step${steps}`,
       largest(lr),
     );
+    const averages = await readTensors(read, `ema_step${steps}.safetensors`);
+    if (averages.size > 0)
+      await checkState(check, memory.ema ?? new Map(), averages, `ema_step${steps}`, largest(lr));
     for (const [name, { data }] of await readTensors(read, `moments_step${steps}.safetensors`)) {
       const [kind, ...rest] = name.split(".");
       const state = memory.adam.get(rest.join("."));
@@ -271,17 +282,29 @@ async function replayTraining(
   }
 }
 
+/** The latents of a carry; a model with one latent has no z_H. */
+async function checkLatents(
+  check: Checker,
+  { zH, zL }: Carry,
+  want: (name: "z_H" | "z_L") => TypedArray,
+  label: string,
+  tolerance: number,
+): Promise<void> {
+  if (zH) check.relative(`${label}z_H`, await zH.read(), want("z_H"), tolerance);
+  check.relative(`${label}z_L`, await zL.read(), want("z_L"), tolerance);
+}
+
 /** The state dict after step 1 or after the last; bounds are over all of it, since an update may flip its sign. */
 async function checkState(
   check: Checker,
-  memory: TrainingMemory,
+  weights: Weights,
   golden: Tensors,
   label: string,
   lr: number,
 ): Promise<void> {
   const differences: number[] = [];
   for (const [name, { data }] of golden) {
-    const value = await memory.weights.get(name)?.read();
+    const value = await weights.get(name)?.read();
     if (!value) check.bound(`${label} ${name}`, Infinity, 0, "no such parameter");
     else if (name === PUZZLE_EMBEDDING) check.close(`${label} ${name}`, value, data, 1e-5);
     else for (let i = 0; i < data.length; i++) differences.push(Math.abs(value[i]! - data[i]!));
@@ -376,8 +399,7 @@ export async function replayEvaluation(
       );
     }
     check.relative(`${label} logits`, await program.read("logits"), want("logits"), tolerance);
-    check.relative(`${label} z_H`, await carry.zH.read(), want("z_H"), tolerance);
-    check.relative(`${label} z_L`, await carry.zL.read(), want("z_L"), tolerance);
+    await checkLatents(check, carry, want, `${label} `, tolerance);
     check.exact(`${label} steps`, await carry.steps.read(), want("steps"));
     check.exact(`${label} halted`, await carry.halted.read(), want("halted"));
     const isTied = maxDifference(await program.read("predictions"), want("preds")) > 0;

@@ -8,7 +8,7 @@ const folders = await listFixtures();
 
 describe("goldens @slow", () => {
   if (folders.length === 0) {
-    it("has no fixtures to replay: ../shared/fixtures is absent", function () {
+    it("has no fixtures to replay: ../shared/fixtures and ../shared/fixtures-trm are absent", function () {
       this.skip();
     });
   }

@@ -1,2 +1,4 @@
-/** Folders below `root` that hold a fixture, relative to it and sorted; none where `root` is absent. */
-export function fixtureFolders(root: string): Promise<string[]>;
+/** Names of all fixtures, sorted within their root. */
+export function listFixtures(): Promise<string[]>;
+/** A file of a fixture by its path below a root; null if no root has it. */
+export function readFixture(path: string): Promise<Uint8Array | null>;

@@ -1,8 +1,8 @@
 /** Node's half of the platform; the browser bundle takes platform_browser.ts in its place. */
-import { readFile } from "node:fs/promises";
 import { openNodeDevice } from "../../engine/node/index.js";
-import { fixtureFolders } from "./fixtures.mjs";
 import type { Device } from "../../engine/index.js";
+
+export { listFixtures, readFixture } from "./fixtures.mjs";
 
 /**
  * Opens the adapter named by TEST_ADAPTER, default the software adapter, so that every machine tests the same; without
@@ -10,19 +10,6 @@ import type { Device } from "../../engine/index.js";
  */
 export async function openTestDevice(): Promise<Device> {
   return openNodeDevice({ adapter: process.env["TEST_ADAPTER"] ?? "software", robustness: false });
-}
-
-/** A file below ../shared/fixtures; null where it is absent. */
-export async function readFixture(path: string): Promise<Uint8Array | null> {
-  return readFile(`../shared/fixtures/${path}`).then(
-    (bytes) => new Uint8Array(bytes),
-    () => null,
-  );
-}
-
-/** Folders below ../shared/fixtures that hold a fixture. */
-export async function listFixtures(): Promise<string[]> {
-  return fixtureFolders("../shared/fixtures");
 }
 
 /** TEST_SEED, or a fresh one. */
