@@ -8,7 +8,7 @@ import { FileFormatError } from "./files/file_format_error.js";
 import type { SafetensorsTensor } from "./files/safetensors.js";
 import { writeSafetensors } from "./files/safetensors.js";
 import { readSealed, seal, UNSEALED } from "./files/seal.js";
-import { parameterSpecs, type StateDict } from "./parameters.js";
+import { parameterSpecs, PUZZLE_EMBEDDING, type StateDict } from "./parameters.js";
 import type { SessionSnapshot } from "./session.js";
 import { MICRO_BATCH, microBatchOf, PREFIX, snapshotWeights, type Origin } from "./snapshot.js";
 import { VERSION } from "./version.js";
@@ -55,7 +55,10 @@ type RunRecord = Omit<SessionSnapshot, "config" | "state" | "best"> & {
 export function encodeCheckpoint(checkpoint: Checkpoint): Uint8Array<ArrayBuffer> {
   const { config, task, data: file, vocabulary, step, seed, raw, ema, run } = checkpoint;
   const trained = parameterSpecs(config).filter((p) => p.update !== "fixed");
-  const averages = trained.flatMap(({ name }) => (ema ? [[PREFIX.ema + name, ema.get(name)!] as const] : []));
+  // TRM's average leaves out the puzzle embedding, so that its `ema` has the raw tensor.
+  const averages = trained.flatMap(({ name }) =>
+    ema && ema.get(name) !== raw.get(name) ? [[PREFIX.ema + name, ema.get(name)!] as const] : [],
+  );
   const tensors = new Map<string, HostTensor>([...raw, ...averages, ...(run?.state ?? [])]);
   for (const [name, value] of run?.best?.weights ?? []) tensors.set(BEST + name, value);
   const metadata: Record<string, string> = {
@@ -108,9 +111,10 @@ export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
   if (vocabulary && vocabulary.length !== config.vocab_size)
     throw broken(`its vocabulary has ${vocabulary.length} tokens; expected ${config.vocab_size}`);
   // Their number bounds what parameterSpecs makes of the configuration.
-  if (config.H_layers + config.L_layers > tensors.size)
+  const layersOfH = config.arch === "hrm" ? config.H_layers : 0;
+  if (layersOfH + config.L_layers > tensors.size)
     throw broken(
-      `its configuration has ${config.H_layers} + ${config.L_layers} layers, more than its ${tensors.size} tensors can be`,
+      `its configuration has ${layersOfH} + ${config.L_layers} layers, more than its ${tensors.size} tensors can be`,
     );
   const all = new Map([...tensors].flatMap(([name, t]) => hostEntry(name, t)));
   const specs = parameterSpecs(config);
@@ -121,7 +125,9 @@ export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
   const ema = trained.some(({ name }) => all.has(PREFIX.ema + name))
     ? new Map([
         ...raw,
-        ...trained.map(({ name, shape }) => [name, parameter(all, PREFIX.ema + name, shape)] as const),
+        ...trained
+          .filter(({ name }) => name !== PUZZLE_EMBEDDING || all.has(PREFIX.ema + name))
+          .map(({ name, shape }) => [name, parameter(all, PREFIX.ema + name, shape)] as const),
       ])
     : null;
   const step = natural(Number(metadata["step"]), "step");

@@ -32,7 +32,7 @@ const TINY = {
 };
 const SHORT = { total_steps: 40, lr: 3e-3, lr_warmup_steps: 5 };
 
-/** Full ACT with a puzzle embedding; halt-only with learned positions and EMA. */
+/** Full ACT with a puzzle embedding; halt-only with learned positions and EMA; TRM. */
 const CONFIGURATIONS: Record<string, { config: HrmConfig; train: TrainConfig }> = {
   "full ACT, puzzle embedding, rotary positions": {
     config: modelConfig({
@@ -49,6 +49,15 @@ const CONFIGURATIONS: Record<string, { config: HrmConfig; train: TrainConfig }> 
       ...{ halt_exploration_prob: 1, H_cycles: 1, loss_type: "softmax_cross_entropy" },
     }),
     train: trainConfig({ ...SHORT, ema_decay: 0.9, lr_schedule: "linear", lr_min_ratio: 0.2 }),
+  },
+  "TRM with one latent, an MLP along the sequence, its own EMA": {
+    config: modelConfig({
+      ...TINY,
+      ...{ arch: "trm_singlez", mlp_t: true, pos_encodings: "none", L_cycles: 1, swiglu_multiple: 8 },
+      ...{ puzzle_emb_ndim: 8, puzzle_emb_len: 2, num_puzzle_identifiers: 6 },
+      ...{ halt_only: true, halt_max_steps: 3, halt_exploration_prob: 1 },
+    }),
+    train: trainConfig({ ...SHORT, ema_decay: 0.9, ema_warmup: false }),
   },
 };
 
@@ -92,7 +101,7 @@ describe("resume @slow", () => {
       whole.destroy();
       assert.equal(expected.state.get("counter")!.data[1], steps);
       assert.isTrue(
-        ["exp_avg.inner.lm_head.weight", "carry.z_H"].every((v) =>
+        ["exp_avg.inner.lm_head.weight", "carry.z_L"].every((v) =>
           expected.state.get(v)!.data.some((x) => x !== 0),
         ),
         "the state is not trivial",
