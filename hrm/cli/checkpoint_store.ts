@@ -1,9 +1,9 @@
 /** Checkpoints of a run on disk: written so that no crash leaves half a file, the last few kept, the newest good one found. */
-import { open, readdir, readFile, rename, rm } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { decodeCheckpoint, type Checkpoint } from "../checkpoint.js";
 import { EngineError } from "../../engine/errors.js";
-import { makeFolder } from "./make_folder.js";
+import { codeOf, nodeFileSystem, readWhole, type FileSystem } from "./file_system.js";
+import { isPartial, writeAtomically } from "./write_atomically.js";
 
 /** A folder without a checkpoint that can be read. */
 export class NoCheckpointError extends EngineError {
@@ -16,55 +16,54 @@ export class NoCheckpointError extends EngineError {
 const SUFFIX = ".safetensors";
 const NAME = /^step-(\d+)\.safetensors$/;
 
+export interface StoreOptions {
+  /** Checkpoints kept, at least 1. */
+  readonly keep: number;
+  /**
+   * Which files of the folder are whole, by name, as far as somebody looked; the store adds to it. With the same map
+   * at every call each file is read once.
+   */
+  readonly usable?: Map<string, boolean>;
+  /** See {@link Wanted}. */
+  readonly wanted?: Wanted;
+  readonly fs?: FileSystem;
+}
+
+/** What is wrong with a whole checkpoint for the purpose at hand; null if it will do. */
+export type Wanted = (checkpoint: Checkpoint) => string | null;
+
+/** A checkpoint that a run can go on from. */
+export const ofRun: Wanted = ({ run }) => (run ? null : "it holds weights alone, not a run");
+
+const anyCheckpoint: Wanted = () => null;
+
 /**
- * Replaces a file in one step: a reader, also one after a power cut, sees the old file or the whole new one. The bytes
- * reach the disk before the name does (fsync, rename, fsync of the folder).
+ * Writes `step-00000125.safetensors`, then removes older checkpoints until `keep` are left, the new one among them.
+ * Only files that can be resumed from count and are removed: damaged ones stay as they are. Returns the path.
  */
-export async function writeAtomically(path: string, bytes: Uint8Array): Promise<void> {
-  const folder = dirname(path);
-  await makeFolder(folder);
-  const partial = `${path}.${process.pid}.partial`;
-  try {
-    const file = await open(partial, "w");
-    try {
-      await file.writeFile(bytes);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(partial, path);
-  } catch (error) {
-    await rm(partial, { force: true });
-    throw error;
-  }
-  await syncFolder(folder);
-}
-
-/** Makes a rename in the folder durable, where the system lets folders be synced (Windows does not). */
-async function syncFolder(folder: string): Promise<void> {
-  if (process.platform === "win32") return;
-  const handle = await open(folder, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-/** Writes `step-00000125.safetensors`, then removes all but the newest `keep`. Returns the path. */
 export async function storeCheckpoint(
   folder: string,
   step: number,
   bytes: Uint8Array,
-  { keep }: { keep: number },
+  { keep, usable = new Map<string, boolean>(), wanted = anyCheckpoint, fs = nodeFileSystem }: StoreOptions,
 ): Promise<string> {
-  const path = join(folder, `step-${String(step).padStart(8, "0")}${SUFFIX}`);
-  await writeAtomically(path, bytes);
-  const old = (await storedSteps(folder)).slice(keep);
+  const written = `step-${String(step).padStart(8, "0")}${SUFFIX}`;
+  const path = join(folder, written);
+  await writeAtomically(path, bytes, fs);
+  usable.set(written, true);
+  let kept = 1;
+  for (const { name } of await storedSteps(folder, fs)) {
+    if (name === written) continue;
+    if (!usable.has(name)) usable.set(name, !("problem" in (await readStored(folder, name, wanted, fs))));
+    if (!usable.get(name)) continue;
+    if (kept < keep) kept++;
+    else {
+      await fs.remove(join(folder, name));
+      usable.delete(name);
+    }
+  }
   // Files that a killed writer left behind, too.
-  const partial = (await readdir(folder)).filter((name) => name.endsWith(".partial"));
-  for (const name of [...old.map(({ name }) => name), ...partial])
-    await rm(join(folder, name), { force: true });
+  for (const name of await fs.list(folder)) if (isPartial(name)) await fs.remove(join(folder, name));
   return path;
 }
 
@@ -77,18 +76,19 @@ export interface NewestCheckpoint {
 }
 
 /**
- * The newest checkpoint of a folder that is whole.
- * @throws NoCheckpointError where there is none, naming what is wrong with each file
+ * The newest checkpoint of a folder that is whole and wanted.
+ * @throws NoCheckpointError if there is none, naming what is wrong with each file
  */
-export async function newestCheckpoint(folder: string): Promise<NewestCheckpoint> {
+export async function newestCheckpoint(
+  folder: string,
+  { wanted = anyCheckpoint, fs = nodeFileSystem }: Pick<StoreOptions, "wanted" | "fs"> = {},
+): Promise<NewestCheckpoint> {
   const skipped: { path: string; problem: string }[] = [];
-  for (const { name } of await storedSteps(folder)) {
+  for (const { name } of await storedSteps(folder, fs)) {
     const path = join(folder, name);
-    try {
-      return { path, checkpoint: decodeCheckpoint(new Uint8Array(await readFile(path))), skipped };
-    } catch (error) {
-      skipped.push({ path, problem: (error as Error).message });
-    }
+    const read = await readStored(folder, name, wanted, fs);
+    if ("checkpoint" in read) return { path, checkpoint: read.checkpoint, skipped };
+    skipped.push({ path, problem: read.problem });
   }
   const found = skipped.map(({ path, problem }) => `\n  ${path}: ${problem}`).join("");
   throw new NoCheckpointError(
@@ -96,10 +96,35 @@ export async function newestCheckpoint(folder: string): Promise<NewestCheckpoint
   );
 }
 
-/** Stored checkpoints, newest first. */
-async function storedSteps(folder: string): Promise<{ name: string; step: number }[]> {
-  const names = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT" || error.code === "ENOTDIR") return [];
+/** Reads one file of the folder, or says why it is of no use. */
+async function readStored(
+  folder: string,
+  name: string,
+  wanted: Wanted,
+  fs: FileSystem,
+): Promise<{ checkpoint: Checkpoint } | { problem: string }> {
+  try {
+    const checkpoint = decodeCheckpoint(await readWhole(fs, join(folder, name)));
+    const problem =
+      checkpoint.step === Number(NAME.exec(name)![1])
+        ? wanted(checkpoint)
+        : `its name is that of another step; it holds step ${checkpoint.step}`;
+    return problem === null ? { checkpoint } : { problem };
+  } catch (error) {
+    return { problem: (error as Error).message };
+  }
+}
+
+/**
+ * Stored checkpoints, newest first; none if there is no folder.
+ * @throws the file system's error if the folder cannot be read: what cannot be seen is not taken for missing
+ */
+export async function storedSteps(
+  folder: string,
+  fs: FileSystem = nodeFileSystem,
+): Promise<{ name: string; step: number }[]> {
+  const names = await fs.list(folder).catch((error: unknown) => {
+    if (codeOf(error) === "ENOENT") return [];
     throw error;
   });
   return names

@@ -1,10 +1,10 @@
 /** A run's folder on disk: made once, never overwritten, each file whole or absent. */
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { EngineError } from "../../engine/errors.js";
 import { ArgumentError } from "./arguments.js";
-import { writeAtomically } from "./checkpoint_store.js";
+import { codeOf, nodeFileSystem, type FileSystem } from "./file_system.js";
 import { makeFolder } from "./make_folder.js";
+import { writeAtomically } from "./write_atomically.js";
 
 /** A file that could not be written: which, and why. */
 export class OutputError extends EngineError {
@@ -29,11 +29,13 @@ const REASONS: Readonly<Record<string, string>> = {
   EISDIR: "it is a folder",
   EEXIST: "something else has that name",
   ENAMETOOLONG: "the name is too long",
+  ELOOP: "links lead in a circle",
+  EIO: "the disk failed",
 };
 
 /** A file system error in words. */
 export function reasonOf(error: unknown): string {
-  const code = (error as NodeJS.ErrnoException).code ?? "";
+  const code = codeOf(error);
   return REASONS[code] ? `${REASONS[code]}, ${code}` : String((error as Error).message ?? error);
 }
 
@@ -44,31 +46,41 @@ export function reasonOf(error: unknown): string {
 export async function createRunFolder(
   parent: string,
   name: string,
+  fs: FileSystem = nodeFileSystem,
 ): Promise<{ folder: string; taken: boolean }> {
   const cannot = (error: unknown): ArgumentError =>
     new ArgumentError(
       `--out: cannot make a folder in "${parent}" (${reasonOf(error)}); expected a folder that can be written.`,
     );
   try {
-    await makeFolder(parent);
+    await makeFolder(parent, fs);
   } catch (error) {
     throw cannot(error);
   }
   for (let i = 1; ; i++) {
     const folder = join(parent, i === 1 ? name : `${name}-${i}`);
     try {
-      await mkdir(folder);
+      await fs.makeFolder(folder);
+      await fs.syncFolder(parent);
       return { folder, taken: i > 1 };
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw cannot(error);
+      if (codeOf(error) !== "EEXIST") throw cannot(error);
     }
   }
 }
 
 /** Replaces a file in one step. @throws OutputError */
-export async function writeFileSafely(path: string, content: Uint8Array | string): Promise<void> {
+export async function writeFileSafely(
+  path: string,
+  content: Uint8Array | string,
+  fs: FileSystem = nodeFileSystem,
+): Promise<void> {
   try {
-    await writeAtomically(path, typeof content === "string" ? new TextEncoder().encode(content) : content);
+    await writeAtomically(
+      path,
+      typeof content === "string" ? new TextEncoder().encode(content) : content,
+      fs,
+    );
   } catch (error) {
     throw new OutputError(path, error);
   }

@@ -4,7 +4,8 @@ import { encodeCheckpoint, runCheckpoint, type Checkpoint } from "../checkpoint.
 import { nonFiniteState } from "../diagnose.js";
 import type { Session, SessionSnapshot } from "../session.js";
 import { snapshotWeights } from "../snapshot.js";
-import { storeCheckpoint } from "./checkpoint_store.js";
+import { ofRun, storeCheckpoint } from "./checkpoint_store.js";
+import { nodeFileSystem, type FileSystem } from "./file_system.js";
 import { OutputError, writeFileSafely } from "./run_folder.js";
 
 /** Name of the best look's checkpoint in the run's folder. */
@@ -41,10 +42,15 @@ export interface RunStoreOptions {
   readonly origin: Pick<Checkpoint, "task" | "data" | "vocabulary">;
   /** Checkpoints kept, besides the best. */
   readonly keep: number;
+  readonly fs?: FileSystem;
 }
 
 /** Opens the store of a run. */
-export function openRunStore(session: Session, { folder, origin, keep }: RunStoreOptions): RunStore {
+export function openRunStore(
+  session: Pick<Session, "save">,
+  { folder, origin, keep, fs = nodeFileSystem }: RunStoreOptions,
+): RunStore {
+  const usable = new Map<string, boolean>();
   let last: RunStore["last"] = null;
   let savedAt = performance.now();
   return {
@@ -61,11 +67,12 @@ export function openRunStore(session: Session, { folder, origin, keep }: RunStor
       const { config, step, seed } = snapshot;
       if (best) {
         const weights = { config, ...origin, step, seed, ...snapshotWeights(snapshot) };
-        await writeFileSafely(join(folder, BEST_FILE), encodeCheckpoint(weights));
+        await writeFileSafely(join(folder, BEST_FILE), encodeCheckpoint(weights), fs);
       }
       const checkpoints = join(folder, CHECKPOINT_FOLDER);
       const bytes = encodeCheckpoint(runCheckpoint(snapshot, origin));
-      const path = await storeCheckpoint(checkpoints, step, bytes, { keep }).catch((error: unknown) => {
+      const options = { keep, usable, wanted: ofRun, fs };
+      const path = await storeCheckpoint(checkpoints, step, bytes, options).catch((error: unknown) => {
         throw new OutputError(checkpoints, error);
       });
       last = { snapshot, path };

@@ -4,7 +4,12 @@ import { join } from "node:path";
 import { crc32 as zlibCrc32 } from "node:zlib";
 import { assert } from "chai";
 import { decodeCheckpoint, encodeCheckpoint, type Checkpoint } from "../../hrm/checkpoint.js";
-import { newestCheckpoint, NoCheckpointError, storeCheckpoint } from "../../hrm/cli/checkpoint_store.js";
+import {
+  newestCheckpoint,
+  NoCheckpointError,
+  ofRun as holdsRun,
+  storeCheckpoint,
+} from "../../hrm/cli/checkpoint_store.js";
 import { modelConfig, trainConfig } from "../../hrm/config.js";
 import { crc32 } from "../../hrm/files/crc32.js";
 import {
@@ -18,6 +23,8 @@ import { initialState } from "../../hrm/parameters.js";
 import type { SessionSnapshot } from "../../hrm/session.js";
 import { hostRandom } from "../../hrm/tasks/random.js";
 import { VERSION } from "../../hrm/version.js";
+import { TestFileSystem } from "../support/power_cut.js";
+import { rejection } from "../support/rejection.js";
 
 const config = modelConfig({
   ...{
@@ -195,6 +202,45 @@ describe("checkpoint store", () => {
       [paths[3], paths[2]],
     );
     for (const { problem } of skipped) assert.match(problem, /its checksum is [0-9a-f]{8}, but/);
+  });
+
+  it("keeps what it saved, and removes nothing that it cannot read, if damaged files of higher steps lie there", async () => {
+    const damaged = names(90, 91, 92);
+    for (const name of damaged) await writeFile(join(folder, name), "damaged");
+    await writeFile(join(folder, names(93)[0]!), encodeCheckpoint(sample(5)));
+    for (const keep of [1, 2]) {
+      const usable = new Map<string, boolean>();
+      const saved: string[] = [];
+      for (const step of [10, 20, 30].map((s) => s + keep)) {
+        saved.push(await storeCheckpoint(folder, step, encodeCheckpoint(sample(step)), { keep, usable }));
+        assert.equal((await newestCheckpoint(folder)).path, saved.at(-1));
+      }
+      assert.sameMembers(await readdir(folder), [
+        ...[...damaged, ...names(93)],
+        ...saved.slice(-keep).map((path) => path.slice(folder.length + 1)),
+      ]);
+      for (const path of saved) await rm(path, { force: true });
+    }
+  });
+
+  it("passes over files that hold weights alone, and over files named after another step", async () => {
+    const run = ofRun.run!;
+    const whole = { ...ofRun, step: 3, run: { ...run, step: 3 } };
+    await storeCheckpoint(folder, 3, encodeCheckpoint(whole), { keep: 1 });
+    await writeFile(join(folder, names(7)[0]!), encodeCheckpoint(sample(7)));
+    await writeFile(join(folder, names(8)[0]!), encodeCheckpoint(whole));
+    const { checkpoint, skipped } = await newestCheckpoint(folder, { wanted: holdsRun });
+    assert.equal(checkpoint.step, 3);
+    assert.deepEqual(
+      skipped.map(({ problem }) => problem),
+      ["its name is that of another step; it holds step 3", "it holds weights alone, not a run"],
+    );
+  });
+
+  it("takes a folder that cannot be read for no empty one", async () => {
+    const unreadable = TestFileSystem.of({ [`/c/${names(3)[0]!}`]: encodeCheckpoint(sample(3)) });
+    unreadable.failAt = { call: 0, code: "EACCES" };
+    assert.propertyVal(await rejection(newestCheckpoint("/c", { fs: unreadable })), "code", "EACCES");
   });
 
   it("names every file where none is good, and an empty folder", async () => {

@@ -1,5 +1,5 @@
 /** `hrm train`: data, training with progress, one look at the test set, checkpoints and a solved puzzle. */
-import { readdir, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Device } from "../../../engine/index.js";
 import { useMixedPrecision } from "../../../engine/mixed_precision.js";
@@ -13,7 +13,7 @@ import { createSession, type Session, type SessionEvent, type SessionSnapshot } 
 import { formatPercent, formatProportion, wilsonInterval } from "../../statistics.js";
 import { announcement } from "../announcement.js";
 import { ArgumentError, parseArguments, type Command, type Option } from "../arguments.js";
-import { newestCheckpoint } from "../checkpoint_store.js";
+import { newestCheckpoint, ofRun, storedSteps } from "../checkpoint_store.js";
 import { chooseKernels } from "../choose_kernels.js";
 import { configure, fieldOptions } from "../configure.js";
 import { follow } from "../follow.js";
@@ -22,8 +22,16 @@ import { describeBlanks, describeSplits, splitsOf, withFiles } from "../puzzle_f
 import { majorityOfBlanks, type PuzzleSplits } from "../../puzzles.js";
 import { formatDuration, wantsColor } from "../render.js";
 import { PRECISIONS, readRunConfig, RUN_CONFIG_FILE, type Precision, type RunConfig } from "../run_config.js";
-import { createRunFolder, writeFileSafely } from "../run_folder.js";
-import { openRunLog, scoresLine, trainLine, type RunLog } from "../run_log.js";
+import { createRunFolder, reasonOf, writeFileSafely } from "../run_folder.js";
+import {
+  hasHistory,
+  METRICS_FILE,
+  openRunLog,
+  scoresLine,
+  trainLine,
+  type MetricsLine,
+  type RunLog,
+} from "../run_log.js";
 import { BEST_FILE, CHECKPOINT_FOLDER, openRunStore, type RunStore, type SaveOptions } from "../run_store.js";
 import {
   adapterOptions,
@@ -263,12 +271,22 @@ async function withFilesOf(run: RunConfig, folder: string, data: string): Promis
 /** The state to go on from; null where the run was ended before its first checkpoint. */
 async function lastState(folder: string): Promise<SessionSnapshot | null> {
   const checkpoints = join(folder, CHECKPOINT_FOLDER);
-  if ((await readdir(checkpoints).catch(() => [])).length === 0) return null;
-  const { checkpoint, path, skipped } = await newestCheckpoint(checkpoints);
+  const cannot = (reason: string): ArgumentError =>
+    new ArgumentError(`--resume "${folder}": ${reason} Nothing in the folder was changed.`);
+  const steps = await storedSteps(checkpoints).catch((error: unknown) => {
+    throw cannot(`its folder ${CHECKPOINT_FOLDER} cannot be read (${reasonOf(error)}); make it readable.`);
+  });
+  if (steps.length === 0) {
+    // A run saves before its first step, so a run with a history had checkpoints.
+    if (await hasHistory(folder))
+      throw cannot(
+        `its ${METRICS_FILE} tells of steps, but ${CHECKPOINT_FOLDER} holds no checkpoint; put one back, or start a new run.`,
+      );
+    return null;
+  }
+  const { checkpoint, skipped } = await newestCheckpoint(checkpoints, { wanted: ofRun });
   for (const { path: broken, problem } of skipped) say(`warning   ${broken} is not used: ${problem}`);
-  if (!checkpoint.run)
-    throw new ArgumentError(`--resume: "${path}" holds weights alone; expected a checkpoint of a run.`);
-  return checkpoint.run;
+  return checkpoint.run!;
 }
 
 function stopAfterOf(values: OptionValues, step: number): number {
@@ -337,7 +355,7 @@ async function runPlan({ device, plan, folder, json }: Run): Promise<number> {
       ...(vocabulary && { vocabulary }),
     };
     const store = openRunStore(session, { folder, origin, keep: run.keep });
-    const log = await openRunLog(folder, session.trainer.step);
+    const log = await openRunLog(folder, session.trainer.step, { warn: (text) => say(`warning   ${text}`) });
     // From here on the run can be resumed, and a state that stops being finite can be traced.
     await store.save();
     const ending = await follow({
@@ -370,6 +388,7 @@ async function runPlan({ device, plan, folder, json }: Run): Promise<number> {
     }
     const scores = await session.test();
     await log.write(scoresLine("test", { step: session.best!.step, seconds: secondsSinceStart(), scores }));
+    await log.sync();
     const { low, high } = wilsonInterval(scores.exact, scores.count);
     say(
       `test      exact ${formatProportion(scores.exact, scores.count)} of ${scores.count} test puzzles (95% interval); cells ${formatPercent(scores.cellAccuracy)}; ${describeBlanks(scores, session.splits.test)}`,
@@ -433,8 +452,15 @@ interface Keeper {
 
 /** Logs every event, saves at every look and now and then between. @throws DivergenceError, OutputError */
 function keepRecord({ session, preset, store, log, device }: Keeper): (event: SessionEvent) => Promise<void> {
-  const save = async (options?: SaveOptions): Promise<void> => {
-    if (!(await store.save(options)))
+  const save = async (
+    { best = false }: Pick<SaveOptions, "best"> = {},
+    line?: MetricsLine,
+  ): Promise<void> => {
+    const written = async (): Promise<void> => {
+      if (line) await log.write(line);
+      await log.sync();
+    };
+    if (!(await store.save({ best, log: written })))
       throw await divergence({ session, preset, store, device }, session.trainer.step);
   };
   return async (event) => {
@@ -447,10 +473,7 @@ function keepRecord({ session, preset, store, log, device }: Keeper): (event: Se
       if (store.due) await save();
     } else if (event.kind === "validation") {
       const { step, scores, best } = event;
-      await save({
-        best,
-        log: () => log.write(scoresLine("validation", { step, seconds, scores }, { best })),
-      });
+      await save({ best }, scoresLine("validation", { step, seconds, scores }, { best }));
     }
   };
 }
