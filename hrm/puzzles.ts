@@ -65,11 +65,15 @@ export function puzzleSet(records: readonly PuzzleRecord[], length: number): Puz
 }
 
 /** The puzzles at these rows, in this order, each a group of its own. */
-export function takePuzzles(set: PuzzleSet, rows: readonly number[]): PuzzleSet {
+export function takePuzzles(set: PuzzleSet, rows: ArrayLike<number>): PuzzleSet {
   const { length } = set;
   const take = (from: Int32Array): Int32Array => {
     const to = new Int32Array(rows.length * length);
-    rows.forEach((row, i) => to.set(from.subarray(row * length, (row + 1) * length), i * length));
+    // Neighbouring rows are copied at once.
+    for (let i = 0, end = 0; i < rows.length; i = end) {
+      for (end = i + 1; rows[end] === rows[end - 1]! + 1;) end++;
+      to.set(from.subarray(rows[i]! * length, (rows[end - 1]! + 1) * length), i * length);
+    }
     return to;
   };
   const identifiers = Int32Array.from(rows, (row) => set.identifiers[row]!);

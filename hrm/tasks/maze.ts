@@ -4,7 +4,7 @@
  * path) as 1 to 5.
  */
 import { gridPicture, type PictureCell } from "./picture.js";
-import { dihedralClass, dihedralSources } from "./symmetry.js";
+import { dihedralClass, dihedralInvariant, dihedralSources } from "./symmetry.js";
 import {
   decodeCells,
   PuzzleError,
@@ -54,6 +54,7 @@ export function mazeTask(side: number): Task {
     check: (input, answer) => checkMaze(input, answer, side),
     classOf: (input) =>
       dihedralClass(requireLength(name, input, length, "input"), (sources ??= dihedralSources(side))),
+    invariantOf: (input) => dihedralInvariant(input, (sources ??= dihedralSources(side))),
     renderText: (cells, options) => renderMaze(cells, side, options),
     renderPicture: (cells, highlights) => drawMaze(cells, side, highlights),
   };

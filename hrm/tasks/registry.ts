@@ -1,17 +1,16 @@
 /** Tasks by name, so that a checkpoint or a command line finds its own. */
 import { gridTask } from "./grid.js";
 import { MAZE_SIDES, mazeTask } from "./maze.js";
-import { sudokuTask } from "./sudoku.js";
+import { SUDOKU_SIZES, sudokuTask } from "./sudoku.js";
 import type { Task } from "./task.js";
 
 /** The names there are, for messages. */
-export const TASK_NAMES = `sudoku4, sudoku6, sudoku9, maze-NxN (N from ${MAZE_SIDES.min} to ${MAZE_SIDES.max}), grid-RxC-vV`;
+export const TASK_NAMES = `sudoku4, sudoku6, sudoku9, sudoku12, sudoku16, maze-NxN (N from ${MAZE_SIDES.min} to ${MAZE_SIDES.max}), grid-RxC-vV`;
 
 /** The task of this name; undefined where there is none. */
 export function findTask(name: string): Task | undefined {
-  if (name === "sudoku4") return sudokuTask(4);
-  if (name === "sudoku6") return sudokuTask(6);
-  if (name === "sudoku9") return sudokuTask(9);
+  const sudoku = SUDOKU_SIZES.find((size) => name === `sudoku${size}`);
+  if (sudoku) return sudokuTask(sudoku);
   const maze = /^maze-(\d{1,3})x\1$/.exec(name);
   if (maze) {
     const side = Number(maze[1]);
@@ -27,7 +26,8 @@ export function findTask(name: string): Task | undefined {
 export function taskOfShape(length: number, vocabSize: number): Task {
   const side = Math.round(Math.sqrt(length));
   const square = side * side === length;
-  if (square && (side === 4 || side === 6 || side === 9) && vocabSize === side + 2) return sudokuTask(side);
+  const sudoku = SUDOKU_SIZES.find((size) => size === side && vocabSize === size + 2);
+  if (square && sudoku) return sudokuTask(sudoku);
   if (square && side >= MAZE_SIDES.min && side <= MAZE_SIDES.max && vocabSize === 6) return mazeTask(side);
   return gridTask({ rows: square ? side : 1, columns: square ? side : length, vocabSize });
 }

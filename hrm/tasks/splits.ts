@@ -2,7 +2,14 @@
 import { UsageError } from "../../engine/errors.js";
 import { takePuzzles, type PuzzleSet, type PuzzleSplits } from "../puzzles.js";
 import { hostRandom, shuffle } from "./random.js";
+import { cellsHash } from "./symmetry.js";
 import type { Task } from "./task.js";
+
+/**
+ * Groups beyond which hashes take the place of solutions, and `Task.invariantOf` that of canonical forms (a millisecond
+ * each for 9x9 Sudoku). Two classes of one hash stay together, so no symmetry crosses a split; sides may be larger by a few.
+ */
+const MANY_GROUPS = 10_000;
 
 /**
  * What may not be on two sides of a split: `solution`, equal answers; `class`, answers that the task's symmetry maps on
@@ -32,7 +39,10 @@ export function holdOut(
   task: Task,
   { by, count, seed }: HoldOutOptions,
 ): { rest: PuzzleSet; held: PuzzleSet } {
-  return divide({ set, keys: groupKeys(set, task, by) }, { by, count, seed });
+  const classes = classesOfGroups(set, task, by);
+  const all = Int32Array.from(classes, (_, group) => group);
+  const { rest, held } = divide(all, classes, { by, count, seed });
+  return { rest: takeGroups(set, rest), held: takeFirstPuzzles(set, held) };
 }
 
 /** Three splits of one set: `validation` and `test` puzzles held out, the rest for training. */
@@ -42,75 +52,110 @@ export function splitPuzzles(
   options: { by: SplitBy; validation: number; test: number; seed: number },
 ): PuzzleSplits {
   const { by, seed } = options;
-  // Canonical forms take their time: each once.
-  const keyed = { set, keys: groupKeys(set, task, by) };
-  const { rest, restKeys, held: test } = divide(keyed, { by, count: options.test, seed });
-  const { rest: train, held: validation } = divide(
-    { set: rest, keys: restKeys },
-    { by, count: options.validation, seed },
-  );
-  return { train, validation, test };
+  const classes = classesOfGroups(set, task, by);
+  const all = Int32Array.from(classes, (_, group) => group);
+  const first = divide(all, classes, { by, count: options.test, seed });
+  const { held: validation, rest } = divide(first.rest, classes, { by, count: options.validation, seed });
+  return {
+    train: takeGroups(set, rest),
+    validation: takeFirstPuzzles(set, validation),
+    test: takeFirstPuzzles(set, first.held),
+  };
 }
 
 /** The row with which each group begins, and the number of rows. */
-function groupStarts({ groups, count }: PuzzleSet): number[] {
+function groupStarts({ groups, count }: PuzzleSet): Int32Array {
   return groups
-    ? Array.from(groups.groupIndices, (puzzle) => groups.puzzleIndices[puzzle]!)
-    : Array.from({ length: count + 1 }, (_, row) => row);
+    ? groups.groupIndices.map((puzzle) => groups.puzzleIndices[puzzle]!)
+    : Int32Array.from({ length: count + 1 }, (_, row) => row);
 }
 
-/** What each group must share with no other side of a split. */
-function groupKeys(set: PuzzleSet, task: Task, by: SplitBy): string[] {
-  return groupStarts(set)
-    .slice(0, -1)
-    .map((row) => keyOf(set, row, task, by));
-}
-
-/** Holds out groups of a set whose keys are known. */
-function divide(
-  { set, keys: keyOfGroup }: { set: PuzzleSet; keys: readonly string[] },
-  { by, count, seed }: HoldOutOptions,
-): { rest: PuzzleSet; restKeys: string[]; held: PuzzleSet } {
-  const groups = keyOfGroup.length;
-  const members = new Map<string, number[]>();
-  keyOfGroup.forEach((key, group) => {
-    const known = members.get(key);
-    if (known) known.push(group);
-    else members.set(key, [group]);
-  });
-  // Sorted, so that the draw does not depend on the order of the file.
-  const keys = [...members.keys()].sort();
-  shuffle(hostRandom(seed, `hold out by ${by}`), keys);
-  const held: number[] = [];
-  for (const key of keys) {
-    if (held.length >= count) break;
-    for (const group of members.get(key)!) held.push(group);
+/**
+ * The class of each group: groups of one class may not be on two sides of a split. Classes are numbered in the order of
+ * their keys, so that a draw does not depend on the order of the file.
+ */
+function classesOfGroups(set: PuzzleSet, task: Task, by: SplitBy): Int32Array {
+  const rows = groupStarts(set).subarray(0, -1);
+  if (rows.length > MANY_GROUPS) {
+    const hashes = Float64Array.from(rows, (row) => hashOf(set, row, task, by));
+    const sorted = hashes.slice().sort();
+    const different = sorted.filter((hash, i) => i === 0 || hash !== sorted[i - 1]);
+    return Int32Array.from(hashes, (hash) => placeOf(different, hash));
   }
-  if (held.length === groups) {
+  const keys = Array.from(rows, (row) => keyOf(set, row, task, by));
+  const numbers = new Map([...new Set(keys)].sort().map((key, i) => [key, i]));
+  return Int32Array.from(keys, (key) => numbers.get(key)!);
+}
+
+/** Where a number is in a sorted list; -1 if it is not there. */
+function placeOf(sorted: Float64Array, value: number): number {
+  let [low, high] = [0, sorted.length - 1];
+  while (low <= high) {
+    const middle = (low + high) >> 1;
+    if (sorted[middle] === value) return middle;
+    if (sorted[middle]! < value) low = middle + 1;
+    else high = middle - 1;
+  }
+  return -1;
+}
+
+/** Holds out some of `groups`; `classes` tells the class of every group of the set. */
+function divide(
+  groups: Int32Array,
+  classes: Int32Array,
+  { by, count, seed }: HoldOutOptions,
+): { rest: Int32Array; held: Int32Array } {
+  const sizes = new Int32Array(classes.reduce((most, group) => Math.max(most, group), 0) + 1);
+  for (const group of groups) sizes[classes[group]!]!++;
+  const present = Array.from(sizes.keys()).filter((index) => sizes[index]! > 0);
+  const order = [...present];
+  shuffle(hostRandom(seed, `hold out by ${by}`), order);
+  const dropped = new Uint8Array(sizes.length);
+  let taken = 0;
+  for (const index of order) {
+    if (taken >= count) break;
+    dropped[index] = 1;
+    taken += sizes[index]!;
+  }
+  if (taken === groups.length) {
     const what = by === "class" ? "symmetry classes" : "solutions";
     throw new UsageError(
-      `holdOut: got ${groups} puzzles of ${members.size} ${what} and ${count} to hold out; nothing would be left to train on. ` +
+      `holdOut: got ${groups.length} puzzles of ${present.length} ${what} and ${count} to hold out; nothing would be left to train on. ` +
         "Give more puzzles, or a test file of their own.",
     );
   }
-  held.sort((a, b) => a - b);
-  const dropped = new Set(held);
   return {
-    rest: withoutGroups(set, dropped, groupStarts(set)),
-    restKeys: keyOfGroup.filter((_, group) => !dropped.has(group)),
-    held: takePuzzles(
-      set,
-      held.flatMap((group) => firstPuzzle(set, group)),
-    ),
+    rest: groups.filter((group) => dropped[classes[group]!] === 0),
+    held: groups.filter((group) => dropped[classes[group]!] === 1),
   };
 }
 
 /** Number of puzzles in `set` that share a solution or class with one of `other`. */
 export function countShared(set: PuzzleSet, other: PuzzleSet, task: Task, by: SplitBy): number {
+  if (set.count + other.count > MANY_GROUPS) {
+    const hashes = (of: PuzzleSet): Float64Array =>
+      Float64Array.from({ length: of.count }, (_, row) => hashOf(of, row, task, by));
+    const sorted = hashes(other).sort();
+    return hashes(set).reduce((shared, hash) => shared + Number(placeOf(sorted, hash) >= 0), 0);
+  }
   const keys = (of: PuzzleSet): string[] =>
     Array.from({ length: of.count }, (_, row) => keyOf(of, row, task, by));
   const known = new Set(keys(other));
   return keys(set).filter((key) => known.has(key)).length;
+}
+
+/** `keyOf` as an integer in [0, 2^53), quick to make and to compare. */
+function hashOf(set: PuzzleSet, row: number, task: Task, by: SplitBy): number {
+  const [from, to] = [row * set.length, (row + 1) * set.length];
+  if (by === "solution" || !task.symmetry) return cellsHash(set.labels, from, to);
+  const [input, label] = [set.inputs.subarray(from, to), set.labels.subarray(from, to)];
+  if (task.invariantOf) return task.invariantOf(input, label);
+  const key = task.classOf(input, label);
+  return cellsHash(
+    Array.from(key, (character) => character.charCodeAt(0)),
+    0,
+    key.length,
+  );
 }
 
 function keyOf(set: PuzzleSet, row: number, task: Task, by: SplitBy): string {
@@ -120,31 +165,35 @@ function keyOf(set: PuzzleSet, row: number, task: Task, by: SplitBy): string {
   return String.fromCharCode(...label.map((token) => token & 0xffff));
 }
 
-/** Rows of a group's first puzzle. */
-function firstPuzzle({ groups }: PuzzleSet, group: number): number[] {
-  if (!groups) return [group];
-  const puzzle = groups.groupIndices[group]!;
-  const [start, end] = [groups.puzzleIndices[puzzle]!, groups.puzzleIndices[puzzle + 1]!];
-  return Array.from({ length: end - start }, (_, i) => start + i);
+/** The first puzzle of each of these groups, with all of its rows. */
+function takeFirstPuzzles(set: PuzzleSet, chosen: Int32Array): PuzzleSet {
+  const { groups } = set;
+  if (!groups) return takePuzzles(set, chosen);
+  const rows: number[] = [];
+  for (const group of chosen) {
+    const puzzle = groups.groupIndices[group]!;
+    for (let row = groups.puzzleIndices[puzzle]!; row < groups.puzzleIndices[puzzle + 1]!; row++)
+      rows.push(row);
+  }
+  return takePuzzles(set, rows);
 }
 
-function withoutGroups(set: PuzzleSet, dropped: ReadonlySet<number>, starts: readonly number[]): PuzzleSet {
+/** The set of these groups alone, each whole. */
+function takeGroups(set: PuzzleSet, chosen: Int32Array): PuzzleSet {
+  if (!set.groups) return takePuzzles(set, chosen);
+  const { groupIndices: bounds, puzzleIndices: ends } = set.groups;
   const rows: number[] = [];
   const puzzleIndices = [0];
   const groupIndices = [0];
-  for (let group = 0; group + 1 < starts.length; group++) {
-    if (dropped.has(group)) continue;
-    for (let row = starts[group]!; row < starts[group + 1]!; row++) rows.push(row);
-    if (!set.groups) continue;
-    const { groupIndices: bounds, puzzleIndices: ends } = set.groups;
-    for (let puzzle = bounds[group]!; puzzle < bounds[group + 1]!; puzzle++)
-      puzzleIndices.push(puzzleIndices.at(-1)! + ends[puzzle + 1]! - ends[puzzle]!);
+  for (const group of chosen) {
+    for (let puzzle = bounds[group]!; puzzle < bounds[group + 1]!; puzzle++) {
+      for (let row = ends[puzzle]!; row < ends[puzzle + 1]!; row++) rows.push(row);
+      puzzleIndices.push(rows.length);
+    }
     groupIndices.push(puzzleIndices.length - 1);
   }
   return {
     ...takePuzzles(set, rows),
-    ...(set.groups && {
-      groups: { puzzleIndices: Int32Array.from(puzzleIndices), groupIndices: Int32Array.from(groupIndices) },
-    }),
+    groups: { puzzleIndices: Int32Array.from(puzzleIndices), groupIndices: Int32Array.from(groupIndices) },
   };
 }

@@ -1,27 +1,26 @@
 /**
- * Sudoku of 4x4 (boxes of 2x2), 6x6 (boxes of 2 rows x 3 columns) and 9x9: rules, encoding and text.
+ * Sudoku of 4x4 (boxes of 2x2), 6x6 (boxes of 2 rows x 3 columns), 9x9, 12x12 (boxes of 3 rows x 4 columns) and 16x16:
+ * rules, encoding and pictures.
  * Encoding, as in the official data sets: 0 = PAD, 1 = blank, d + 1 = the digit d.
  */
 import { gridPicture, type PictureCell } from "./picture.js";
-import { sudokuClass, type SudokuSymmetry } from "./symmetry.js";
-import {
-  decodeCells,
-  PuzzleError,
-  requireLength,
-  type Highlights,
-  type RenderOptions,
-  type Task,
-  type Verdict,
-} from "./task.js";
+import { decodeSudoku, parseSudoku, sudokuDigits } from "./sudoku_text.js";
+import { sudokuClass, sudokuInvariant, type SudokuSymmetry } from "./symmetry.js";
+import { requireLength, type Highlights, type RenderOptions, type Task, type Verdict } from "./task.js";
 import { styled, type TextStyle } from "./text.js";
 
 /** Token of an empty cell. */
 export const BLANK = 1;
 
 /** Side length of the grid, also its number of digits. */
-export type SudokuSize = 4 | 6 | 9;
+export type SudokuSize = 4 | 6 | 9 | 12 | 16;
 
-const BOX_ROWS: Readonly<Record<SudokuSize, number>> = { 4: 2, 6: 2, 9: 3 };
+/** Every size that there is a task for. */
+export const SUDOKU_SIZES: readonly SudokuSize[] = [4, 6, 9, 12, 16];
+
+const BOX_ROWS: Readonly<Record<SudokuSize, number>> = { 4: 2, 6: 2, 9: 3, 12: 3, 16: 4 };
+/** The largest size whose canonical form is computed; larger grids have too many column orders. */
+const LARGEST_CANONICAL = 9;
 
 /** Token of the digit 1 to `size`. */
 export function digitToken(digit: number): number {
@@ -33,9 +32,14 @@ export function isDigit(token: number, size: SudokuSize): boolean {
   return Number.isInteger(token) && token > BLANK && token <= size + 1;
 }
 
-/** The groups of `size` cells that must differ: rows, then columns, then boxes. Cells are row-major indices. */
-export function sudokuUnits(size: SudokuSize): readonly (readonly number[])[] {
-  const boxRows = BOX_ROWS[size];
+/**
+ * The groups of `size` cells that must differ: rows, then columns, then boxes of `boxRows` rows. Cells are row-major
+ * indices.
+ */
+export function sudokuUnits(
+  size: SudokuSize,
+  boxRows: number = BOX_ROWS[size],
+): readonly (readonly number[])[] {
   const boxColumns = size / boxRows;
   const range = Array.from({ length: size }, (_, i) => i);
   const rows = range.map((row) => range.map((column) => row * size + column));
@@ -54,13 +58,12 @@ export function sudokuSymmetry(size: SudokuSize): SudokuSymmetry {
   return { kind: "sudoku", size, boxRows, boxColumns: size / boxRows };
 }
 
-/** The Sudoku task of a size; its name is `sudoku4`, `sudoku6` or `sudoku9`. */
+/** The Sudoku task of a size; its name is `sudoku4`, `sudoku6`, `sudoku9`, `sudoku12` or `sudoku16`. */
 export function sudokuTask(size: SudokuSize): Task {
   const name = `sudoku${size}`;
   const length = size * size;
   const units = sudokuUnits(size);
   const symmetry = sudokuSymmetry(size);
-  const expected = `the digits 1 to ${size}, and ".", "0" or "_" for blanks`;
   return {
     name,
     vocabSize: size + 2,
@@ -69,14 +72,18 @@ export function sudokuTask(size: SudokuSize): Task {
     columns: size,
     numPuzzleIdentifiers: 1,
     symmetry,
-    vocabulary: () => ["PAD", ".", ...Array.from({ length: size }, (_, i) => String(i + 1))],
-    parse: (text) => parseSudoku(text, size, expected),
-    decode: (text) =>
-      decodeCells(name, text, length, (character) => tokenOfSymbol(character, size), expected),
+    vocabulary: () => ["PAD", ".", ...sudokuDigits(size)],
+    parse: (text) => parseSudoku(text, size),
+    decode: (text, like) => decodeSudoku(text, size, like),
     format: (cells) =>
       Array.from(requireLength(name, cells, length, "cells"), (token) => symbol(token, size)).join(""),
     check: (input, answer) => checkSudoku(input, answer, size, units),
-    classOf: (_, answer) => sudokuClass(requireLength(name, answer, length, "answer"), symmetry),
+    problemOf: (input, answer) => sudokuProblem(input, answer, size, units),
+    classOf: (_, answer) =>
+      size > LARGEST_CANONICAL
+        ? String(sudokuInvariant(requireLength(name, answer, length, "answer"), symmetry))
+        : sudokuClass(requireLength(name, answer, length, "answer"), symmetry),
+    invariantOf: (_, answer) => sudokuInvariant(answer, symmetry),
     renderText: (cells, options) => renderSudoku(cells, size, options),
     renderPicture: (cells, highlights) => drawSudoku(cells, size, highlights),
   };
@@ -91,6 +98,7 @@ function checkSudoku(
 ): Verdict {
   requireLength(`sudoku${size}`, input, size * size, "input");
   requireLength(`sudoku${size}`, answer, size * size, "answer");
+  if (isSolution(input, answer, size, units)) return { solved: true, violations: [] };
   const broken = new Set<number>();
   let filled = true;
   for (let cell = 0; cell < size * size; cell++) {
@@ -109,34 +117,46 @@ function checkSudoku(
   return { solved: filled && broken.size === 0, violations: [...broken].sort((a, b) => a - b) };
 }
 
-/** White space and frames are skipped, so that rendered grids read back. */
-function parseSudoku(text: string, size: SudokuSize, expected: string): Int32Array {
-  const cells: number[] = [];
-  let position = 0;
-  for (const character of text) {
-    position++;
-    if (/[\s|+\-\u2500-\u257f]/u.test(character)) continue;
-    const token = tokenOfSymbol(character, size);
-    if (token === undefined) {
-      throw new PuzzleError(
-        `sudoku${size}: got ${JSON.stringify(character)} as character ${position}; expected ${expected}.`,
-      );
-    }
-    cells.push(token);
+/** True for a complete answer that keeps the givens and breaks no rule: the quick check of large files. */
+function isSolution(
+  input: ArrayLike<number>,
+  answer: ArrayLike<number>,
+  size: SudokuSize,
+  units: readonly (readonly number[])[],
+): boolean {
+  for (let cell = 0; cell < size * size; cell++)
+    if (isDigit(input[cell]!, size) && input[cell] !== answer[cell]) return false;
+  for (const unit of units) {
+    let seen = 0;
+    for (const cell of unit) if (isDigit(answer[cell]!, size)) seen |= 1 << (answer[cell]! - digitToken(1));
+    if (seen !== (1 << size) - 1) return false;
   }
-  if (cells.length !== size * size) {
-    const example = ".".repeat(size * size);
-    throw new PuzzleError(
-      `sudoku${size}: got ${cells.length} cells; expected ${size * size}, row by row, like "1${example.slice(1)}".`,
-    );
-  }
-  return Int32Array.from(cells);
+  return true;
 }
 
-function tokenOfSymbol(character: string, size: SudokuSize): number | undefined {
-  if (character === "." || character === "0" || character === "_") return BLANK;
-  const digit = character.charCodeAt(0) - 48;
-  return digit >= 1 && digit <= size && character.length === 1 ? digitToken(digit) : undefined;
+/** What rules out every answer to a puzzle, or what is odd about the boxes of a wrong answer; null for nothing. */
+function sudokuProblem(
+  input: ArrayLike<number>,
+  answer: ArrayLike<number> | undefined,
+  size: SudokuSize,
+  units: readonly (readonly number[])[],
+): string | null {
+  const kinds = ["row", "column", "box"];
+  for (const [index, unit] of units.entries()) {
+    const seen = new Set<number>();
+    for (const cell of unit) {
+      const token = input[cell]!;
+      if (isDigit(token, size) && seen.has(token))
+        return `two ${symbol(token, size)} in ${kinds[Math.floor(index / size)]!} ${(index % size) + 1}`;
+      seen.add(token);
+    }
+  }
+  const boxRows = BOX_ROWS[size];
+  const boxColumns = size / boxRows;
+  if (!answer || boxRows === boxColumns) return null;
+  return isSolution(input, answer, size, sudokuUnits(size, boxColumns))
+    ? `it fits boxes of ${boxColumns} rows x ${boxRows} columns, but sudoku${size} has boxes of ${boxRows} rows x ${boxColumns} columns; transpose every puzzle and answer (swap rows and columns)`
+    : null;
 }
 
 /** Box-drawn grid; with colours, givens are bold, violations red, blanks dim. */
@@ -202,6 +222,6 @@ function drawSudoku(
 }
 
 function symbol(token: number, size: SudokuSize): string {
-  if (isDigit(token, size)) return String(token - 1);
+  if (isDigit(token, size)) return sudokuDigits(size)[token - digitToken(1)]!;
   return token === BLANK || token === 0 ? "." : "?";
 }

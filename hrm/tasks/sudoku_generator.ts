@@ -13,6 +13,7 @@ export type SudokuDifficulty = "easy" | "medium" | "hard" | "any";
 export const SUDOKU_DIFFICULTIES: readonly SudokuDifficulty[] = ["easy", "medium", "hard", "any"];
 
 export interface SudokuGeneratorOptions {
+  /** 4, 6 or 9: larger grids are read, not generated. */
   readonly size: SudokuSize;
   readonly count: number;
   /** An integer in [0, 2^53). */
@@ -24,7 +25,9 @@ export interface SudokuGeneratorOptions {
 }
 
 /** Ranges in which a few tries find a puzzle. */
-const DEFAULT_GIVENS: Readonly<Record<SudokuSize, Readonly<Record<SudokuDifficulty, [number, number]>>>> = {
+const DEFAULT_GIVENS: Readonly<
+  Partial<Record<SudokuSize, Readonly<Record<SudokuDifficulty, [number, number]>>>>
+> = {
   4: { easy: [5, 10], medium: [4, 5], hard: [4, 5], any: [5, 10] },
   6: { easy: [14, 24], medium: [10, 14], hard: [9, 11], any: [12, 24] },
   9: { easy: [30, 37], medium: [26, 31], hard: [23, 27], any: [26, 37] },
@@ -40,7 +43,12 @@ const TRIES = 3000;
  */
 export function generateSudoku(options: SudokuGeneratorOptions): PuzzleRecord[] {
   const { size, count, seed, difficulty = "easy" } = options;
-  const [fewest, most] = options.givens ?? DEFAULT_GIVENS[size][difficulty];
+  const ranges = DEFAULT_GIVENS[size];
+  if (!ranges)
+    throw new UsageError(
+      `generateSudoku: got size ${size}; expected 4, 6 or 9. Larger puzzles come from files.`,
+    );
+  const [fewest, most] = options.givens ?? ranges[difficulty];
   if (!Number.isInteger(count) || count < 1)
     throw new UsageError(`generateSudoku: got count ${count}; expected a positive integer.`);
   if (

@@ -52,6 +52,17 @@ export function dihedralClass(cells: ArrayLike<number>, sources: readonly Int32A
   return least!;
 }
 
+/** The least hash of the 8 images: equal for squares that rotations and reflections map on each other. */
+export function dihedralInvariant(cells: ArrayLike<number>, sources: readonly Int32Array[]): number {
+  const image = new Int32Array(cells.length);
+  let least = Infinity;
+  for (const source of sources) {
+    for (let i = 0; i < image.length; i++) image[i] = cells[source[i]!]!;
+    least = Math.min(least, cellsHash(image, 0, image.length));
+  }
+  return least;
+}
+
 /**
  * A canonical form of a solution grid (tokens 2 and up), as text of digits: equal for grids that the symmetry maps
  * on each other, different for others. It is the least image in row-major order among those whose first row is
@@ -91,6 +102,75 @@ export function sudokuClass(grid: ArrayLike<number>, symmetry: SudokuSymmetry): 
     }
   }
   return Array.from(best, (digit) => digit + 1).join("");
+}
+
+/**
+ * An integer in [0, 2^53) that the symmetry does not change, in a thousandth of the time of `sudokuClass`: equal for grids
+ * that it maps on each other, and different for nearly all others. It is a hash of how the permutation between every
+ * pair of lines falls into cycles, added up in a way that no order of lines, bands or digits changes.
+ */
+export function sudokuInvariant(grid: ArrayLike<number>, symmetry: SudokuSymmetry): number {
+  const { size, boxRows, boxColumns } = symmetry;
+  const rows = linesHash(grid, size, boxRows, size, 1);
+  const columns = linesHash(grid, size, boxColumns, 1, size);
+  // A transposition swaps the two, so neither may come first.
+  const square = boxRows === boxColumns;
+  const low = square ? mixed(mixed(rows) + mixed(columns)) : mixed(mixed(rows) + Math.imul(columns, 3));
+  const high = square
+    ? mixed(Math.imul(rows ^ 0x5bd1e995, columns ^ 0x5bd1e995))
+    : mixed(mixed(columns) ^ Math.imul(rows, 5));
+  return (high >>> 11) * 2 ** 32 + (low >>> 0);
+}
+
+/** A hash of the cycles between all pairs of lines: cell j of line i is `grid[i * line + j * step]`. */
+function linesHash(grid: ArrayLike<number>, size: number, block: number, line: number, step: number): number {
+  const below = new Int8Array(size);
+  const near = new Int32Array(size);
+  const far = new Int32Array(size);
+  for (let a = 0; a < size; a++) {
+    for (let b = a + 1; b < size; b++) {
+      for (let j = 0; j < size; j++) below[grid[a * line + j * step]! - 2] = grid[b * line + j * step]! - 2;
+      let cycles = 0;
+      for (let seen = 0, start = 0; start < size; start++) {
+        let length = 0;
+        for (let digit = start; ((seen >> digit) & 1) === 0; digit = below[digit]!) {
+          seen |= 1 << digit;
+          length++;
+        }
+        cycles += mixed(length);
+      }
+      const sums = Math.floor(a / block) === Math.floor(b / block) ? near : far;
+      sums[a] = sums[a]! + mixed(cycles);
+      sums[b] = sums[b]! + mixed(cycles);
+    }
+  }
+  let hash = 0;
+  for (let first = 0; first < size; first += block) {
+    let band = 0;
+    for (let k = first; k < first + block; k++) band += mixed(Math.imul(near[k]!, 3) + mixed(far[k]!));
+    hash += mixed(band | 0);
+  }
+  return hash | 0;
+}
+
+/** The finaliser of MurmurHash3 (Appleby), a bijection of 32-bit integers. */
+function mixed(value: number): number {
+  let h = Math.imul(value ^ (value >>> 16), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return h ^ (h >>> 16);
+}
+
+/** An integer in [0, 2^53) made of cells: equal for equal cells. */
+export function cellsHash(cells: ArrayLike<number>, from: number, to: number): number {
+  let low = 0x9747b28c;
+  let high = 0x3c6ef372;
+  for (let i = from; i < to; i++) {
+    low = Math.imul(low ^ cells[i]!, 0x01000193);
+    low ^= low >>> 15;
+    high = Math.imul(high + cells[i]!, 0x85ebca6b);
+    high ^= high >>> 13;
+  }
+  return (mixed(high) >>> 11) * 2 ** 32 + (mixed(low) >>> 0);
 }
 
 function transposed(cells: Int32Array, size: number): Int32Array {

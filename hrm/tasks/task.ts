@@ -42,12 +42,25 @@ export interface Task {
   readonly symmetry: Symmetry | null;
   /** Reads one puzzle as a person types it; white space may be skipped. Throws PuzzleError. */
   parse(text: string): Int32Array;
-  /** Reads one puzzle or answer as data files have it: one character a cell, nothing skipped. Throws PuzzleError. */
-  decode(text: string): Int32Array;
+  /**
+   * Reads one puzzle or answer as data files have it: one character a cell. `like` is another text of the same puzzle, its
+   * answer, if a task can be written with several sets of symbols. Throws PuzzleError.
+   */
+  decode(text: string, like?: string): Int32Array;
   /** One line that `parse` and `decode` read back. */
   format(cells: ArrayLike<number>): string;
   /** Checks an answer by the rules. Throws PuzzleError on arrays of another length. */
   check(input: ArrayLike<number>, answer: ArrayLike<number>): Verdict;
+  /**
+   * In words, why a puzzle can have no answer, or why this answer cannot be right; null if nothing is known. Tasks with
+   * rules may have it.
+   */
+  problemOf?(input: ArrayLike<number>, answer?: ArrayLike<number>): string | null;
+  /**
+   * A quick number that is equal for puzzles that symmetry maps on each other, and nearly always different for others:
+   * an integer in [0, 2^53). Large files are split by it.
+   */
+  invariantOf?(input: ArrayLike<number>, answer: ArrayLike<number>): number;
   /** Equal for puzzles that symmetry maps on each other (by their solutions, where those decide), else different. */
   classOf(input: ArrayLike<number>, answer: ArrayLike<number>): string;
   /** Several lines for a terminal, without a newline at the end. */

@@ -11,6 +11,9 @@ import {
   mazeTask,
   puzzleSet,
   splitPuzzles,
+  sudokuClass,
+  sudokuInvariant,
+  sudokuSymmetry,
   sudokuTask,
   type PuzzleSet,
 } from "../../hrm/tasks/index.js";
@@ -41,6 +44,68 @@ describe("splits", () => {
       assert.notDeepEqual(splitPuzzles(set, task, { ...options, seed: 6 }).test, test);
     });
   }
+
+  it("many puzzles are split by hashes and invariants: no class on two sides, each puzzle on one", () => {
+    for (const size of [6, 9] as const) {
+      const task = sudokuTask(size);
+      const records = generateSudoku({ size, count: 40, seed: 3 });
+      // 300 relabelled copies of each, so that canonical forms alone would take some ten seconds.
+      const many = records.flatMap(({ input, label }) =>
+        Array.from({ length: 300 }, (_, k) => {
+          const move = (token: number): number => (token < 2 ? token : 2 + ((token - 2 + k) % size));
+          return { source: "", input: input.map(move), label: label.map(move), rating: 0 };
+        }),
+      );
+      const set = puzzleSet(many, task.length);
+      let canonical = 0;
+      const counted = { ...task, classOf: () => String(canonical++) };
+      const options = { by: "class", validation: 310, test: 310, seed: 5 } as const;
+      const { train, validation, test } = splitPuzzles(set, counted, options);
+      assert.equal(canonical, 0);
+      assert.equal(train.count + validation.count + test.count, 12_000);
+      const classes = ({ inputs, labels, count, length }: PuzzleSet): Set<string> =>
+        new Set(
+          Array.from({ length: Math.ceil(count / 50) }, (_, i) =>
+            task.classOf(
+              inputs.subarray(i * 50 * length, (i * 50 + 1) * length),
+              labels.subarray(i * 50 * length, (i * 50 + 1) * length),
+            ),
+          ),
+        );
+      const sides = [train, validation, test].map(classes);
+      assert.equal(
+        new Set(sides.flatMap((side) => [...side])).size,
+        sides.reduce((sum, side) => sum + side.size, 0),
+      );
+      assert.equal(countShared(train, test, task, "class"), 0);
+      const solutions = splitPuzzles(set, task, { ...options, by: "solution" });
+      assert.equal(countShared(solutions.train, solutions.test, task, "solution"), 0);
+      assert.isAbove(countShared(solutions.train, solutions.test, task, "class"), 0);
+    }
+  });
+
+  it("invariants do not change under symmetries, and tell classes apart", () => {
+    const symmetry = sudokuSymmetry(9);
+    const grids = generateSudoku({ size: 9, count: 60, seed: 4 }).map(({ label }) => label);
+    const invariants = grids.map((grid) => sudokuInvariant(grid, symmetry));
+    assert.equal(new Set(invariants).size, new Set(grids.map((grid) => sudokuClass(grid, symmetry))).size);
+    const images: ((grid: Int32Array) => Int32Array)[] = [
+      (grid) => grid.map((token) => 11 - token + 1),
+      (grid) => grid.map((_, i) => grid[(i % 9) * 9 + Math.floor(i / 9)]!),
+      (grid) => grid.map((_, i) => grid[(i + 27) % 81]!),
+      (grid) => grid.map((_, i) => grid[Math.floor(i / 9) * 9 + [1, 0, 2, 3, 4, 5, 8, 7, 6][i % 9]!]!),
+    ];
+    for (const image of images)
+      assert.deepEqual(
+        grids.map((grid) => sudokuInvariant(image(grid), symmetry)),
+        invariants,
+      );
+    const maze = mazeTask(6);
+    for (const { input } of generateMazes({ side: 6, count: 5, seed: 2, minLength: 4 })) {
+      const turned = input.map((_, i) => input[(5 - (i % 6)) * 6 + Math.floor(i / 6)]!);
+      assert.equal(maze.invariantOf!(turned, turned), maze.invariantOf!(input, input));
+    }
+  });
 
   it("does not depend on the order of the puzzles", () => {
     const task = sudokuTask(9);

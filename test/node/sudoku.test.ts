@@ -9,16 +9,26 @@ import {
   sudokuTask,
   sudokuUnits,
   type PuzzleSet,
+  SUDOKU_SIZES,
   type SudokuSize,
 } from "../../hrm/tasks/index.js";
 import { UsageError } from "../../engine/errors.js";
 
+const DIGITS = "123456789ABCDEFG";
+/** A full grid: each row of a band is the one above, moved by a box; each band by one cell more. */
+const shiftedGrid = (size: number, boxRows: number): string =>
+  Array.from({ length: size * size }, (_, cell) => {
+    const [row, column] = [Math.floor(cell / size), cell % size];
+    return DIGITS[((row % boxRows) * (size / boxRows) + Math.floor(row / boxRows) + column) % size];
+  }).join("");
 const SOLVED: Readonly<Record<SudokuSize, string>> = {
+  12: shiftedGrid(12, 3),
+  16: shiftedGrid(16, 4),
   4: "1234341221434321",
   6: "123456456123231564564231312645645312",
   9: "123456789456789123789123456214365897365897214897214365531642978642978531978531642",
 };
-const SIZES: readonly SudokuSize[] = [4, 6, 9];
+const SIZES = SUDOKU_SIZES;
 
 function puzzle(set: PuzzleSet, index: number): { input: Int32Array; label: Int32Array } {
   const range = [index * set.length, (index + 1) * set.length] as const;
@@ -64,7 +74,7 @@ describe("sudoku rules and text", () => {
       assert.equal(task.length, length);
       assert.deepEqual(
         [...solution],
-        [...SOLVED[size]].map((digit) => Number(digit) + 1),
+        [...SOLVED[size]].map((digit) => DIGITS.indexOf(digit) + 2),
       );
       assert.deepEqual([...task.parse("._0".padEnd(length, "."))], [...empty]);
     });
@@ -124,6 +134,85 @@ describe("sudoku rules and text", () => {
       assert.throws(() => sudokuTask(4).parse(text), PuzzleError, message);
     });
   }
+
+  const PUZZLE = "1.422...4.....1.";
+  const rowsOf = (text: string, between = ""): string[] =>
+    (text.match(/.{4}/g) ?? []).map((row) => [...row].join(between));
+  const pasted: [string, string][] = [
+    ["rows", rowsOf(PUZZLE).join("\n")],
+    ["rows of Windows, indented", rowsOf(PUZZLE, " ").join("\r\n  ")],
+    ["bars and crossings", "1 . | 4 2\n2 . | . .\n----+----\n4 . | . .\n. . | 1 .\n"],
+    ["a frame of stars", "*-------*\n|1.|42|\n|2.|..|\n|--+--|\n|4.|..|\n|..|1.|\n*-------*"],
+    [
+      "a frame and 0",
+      "+----+----+\n| 10 | 42 |\n| 20 | 00 |\n+====+====+\n| 40 | 00 |\n| 00 | 10 |\n+----+----+",
+    ],
+    ["commas and question marks", rowsOf(PUZZLE.replaceAll(".", "?"), ",").join("\n")],
+    ["empty fields between commas", "1,,4,2\n2,,,\n4,,,\n,,1,"],
+    ["empty fields between tabs", "1\t\t4\t2\n2\t\t\t\n4\t\t\t\n\t\t1\t\n"],
+    ["spaces", PUZZLE.replaceAll(".", " ")],
+    ["rows with spaces, cut at their ends", "1 42\n2\n4\n  1"],
+    ["brackets", `[[1, 0, 4, 2], [2, 0, 0, 0],\n [4, 0, 0, 0], [0, 0, 1, 0]]`],
+    ["comments before the rows", "#A me\n#D a puzzle of 2024\n1.42\n2...\n4...\n..1."],
+    ["sections", "[Puzzle]\n1.42\n2...\n4...\n..1.\n"],
+    ["prose around the rows", "Solve this:\n1 _ 4 2\n2 _ _ _\n4 _ _ _\n_ _ 1 _\nAnswer in the same form."],
+    ["bars and question marks", "1 ? | 4 2\n2 ? | ? ?\n----+----\n4 ? | ? ?\n? ? | 1 ?"],
+    ["a frame, and dashes for blanks", "|1-|42|\n|2-|--|\n|==+==|\n|4-|--|\n|--|1-|"],
+    ...["_", "0", "-", "*", "x", "X", "?", "~", "#", "\u00b7", "\u25a1"].map((blank): [string, string] => [
+      `${blank} for blanks`,
+      PUZZLE.replaceAll(".", blank),
+    ]),
+  ];
+  for (const [what, text] of pasted) {
+    it(`reads a pasted board: ${what}`, () => {
+      const task = sudokuTask(4);
+      assert.equal(task.format(task.parse(text)), PUZZLE);
+    });
+  }
+
+  it("reads 16x16 in the symbols that people use: 1-9 A-G, small letters, 0-F, A-P, numbers", () => {
+    const task = sudokuTask(16);
+    const answer = SOLVED[16];
+    const cells = task.decode(answer);
+    const question = [...answer].map((digit, i) => (i % 3 === 0 ? digit : ".")).join("");
+    const given = task.decode(question);
+    const written = (symbols: string, text: string): string =>
+      [...text].map((digit) => (digit === "." ? "." : symbols[DIGITS.indexOf(digit)]!)).join("");
+    for (const symbols of [
+      DIGITS.toLowerCase(),
+      "0123456789ABCDEF",
+      "0123456789abcdef",
+      "ABCDEFGHIJKLMNOP",
+    ]) {
+      const label = written(symbols, answer);
+      assert.deepEqual(task.decode(label), cells, symbols);
+      assert.deepEqual(task.decode(written(symbols, question), label), given, symbols);
+    }
+    assert.deepEqual(task.decode(question.replaceAll(".", "0"), answer), given, "0 for blanks");
+    const numbers = [...given].map((token) => (token === 1 ? "." : String(token - 1)));
+    assert.deepEqual(task.parse(numbers.join(" ")), given);
+  });
+
+  it("names contradictory givens, and boxes that lie across", () => {
+    const problem = (size: SudokuSize, text: string, answer?: string): string | null => {
+      const task = sudokuTask(size);
+      return task.problemOf!(task.decode(text), answer === undefined ? undefined : task.decode(answer));
+    };
+    assert.equal(problem(4, "11".padEnd(16, ".")), "two 1 in row 1");
+    assert.equal(problem(4, "2...2".padEnd(16, ".")), "two 2 in column 1");
+    assert.equal(problem(4, "..........3....3"), "two 3 in box 4");
+    assert.equal(problem(16, "G..............G".padEnd(256, ".")), "two G in row 1");
+    assert.isNull(problem(9, ".".repeat(81)));
+    const wide = SOLVED[6];
+    const tall = [...wide].map((_, i) => wide[(i % 6) * 6 + Math.floor(i / 6)]!).join("");
+    const empty = ".".repeat(36);
+    assert.isNull(problem(6, empty, wide));
+    assert.match(
+      problem(6, empty, tall)!,
+      /boxes of 3 rows x 2 columns, but sudoku6 has boxes of 2 rows x 3/,
+    );
+    assert.isNull(problem(6, empty, wide.replace("12", "21")));
+  });
 
   it("refuses cells of another length", () => {
     assert.throws(() => sudokuTask(4).check([1], [1]), PuzzleError, /input of 1 cells; expected 16/);
