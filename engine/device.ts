@@ -2,6 +2,7 @@
 import type { Capabilities, Kernel, KernelChoices, MixedPrecision } from "../kernels/kernel.js";
 import type { ChooseHalves } from "./compiler/lower.js";
 import { AdapterError, DeviceLostError, GpuError, LimitError } from "./errors.js";
+import { uploadable, type TypedArray } from "./host_data.js";
 
 /** Counters that tests and tools read; they only ever describe this device. */
 export interface DeviceStats {
@@ -293,6 +294,11 @@ export class Device {
     this.stats.buffersLive--;
     this.stats.bytesLive -= buffer.size;
     buffer.destroy();
+  }
+
+  /** Copies host data into a buffer, from byte `offset` on, after everything submitted so far. */
+  writeBuffer(buffer: GPUBuffer, data: TypedArray, offset = 0): void {
+    this.gpu.queue.writeBuffer(buffer, offset, uploadable(data));
   }
 
   /** The bind-group layout for a kernel's bindings, cached by access pattern. */

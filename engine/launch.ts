@@ -1,6 +1,7 @@
 /** A kernel with its buffers, ready to be dispatched again and again. */
 import { STORAGE_USAGE, type Device } from "./device.js";
-import { typedArray, type TypedArray } from "./tensor.js";
+import { dtypeOf, typedArray, type TypedArray } from "./host_data.js";
+import { Scope } from "./ownership.js";
 import type { Kernel } from "../kernels/kernel.js";
 import type { Encode } from "./stopwatch.js";
 
@@ -25,65 +26,76 @@ export async function launch(
   kernel: Kernel,
   buffers: Readonly<Record<string, TypedArray>>,
 ): Promise<Launch> {
+  const scope = new Scope();
+  try {
+    return await launchIn(scope, device, kernel, buffers);
+  } catch (error) {
+    scope.destroy();
+    throw error;
+  }
+}
+
+async function launchIn(
+  scope: Scope,
+  device: Device,
+  kernel: Kernel,
+  buffers: Readonly<Record<string, TypedArray>>,
+): Promise<Launch> {
   const bound = kernel.bindings.map(({ name }) => {
     const data = buffers[name];
     if (!data)
       throw new RangeError(
         `${kernel.name}: no data for the binding "${name}"; the case gives ${Object.keys(buffers).join(", ")}.`,
       );
+    dtypeOf(data, `${kernel.name}: binding ${name}`);
     const buffer = device.createBuffer(data.byteLength, STORAGE_USAGE, name);
-    device.gpu.queue.writeBuffer(buffer, 0, data as GPUAllowSharedBufferSource);
+    scope.own({ destroy: () => device.destroyBuffer(buffer) });
+    device.writeBuffer(buffer, data);
     return { data, buffer };
   });
-  const destroy = (): void => bound.forEach(({ buffer }) => device.destroyBuffer(buffer));
-  try {
-    await device.idle();
-    const start = performance.now();
-    const pipeline = await device.pipeline(kernel, kernel.name);
-    const bindGroup = device.gpu.createBindGroup({
-      label: kernel.name,
-      layout: device.bindGroupLayout(kernel),
-      entries: bound.map(({ buffer }, binding) => ({ binding, resource: { buffer } })),
-    });
-    const encodeWith =
-      (pipeline: GPUComputePipeline, { workgroups }: Kernel): Encode =>
-      (pass) => {
-        pass.setPipeline(pipeline);
-        pass.setBindGroup(0, bindGroup);
-        pass.dispatchWorkgroups(...workgroups);
-      };
-    const encode = encodeWith(pipeline, kernel);
-    const encoder = device.gpu.createCommandEncoder({ label: kernel.name });
-    const pass = encoder.beginComputePass();
-    encode(pass);
-    pass.end();
-    await device.submit(encoder.finish());
-    await device.idle();
-    const coldMs = performance.now() - start;
-    return {
-      kernel,
-      encode,
-      coldMs,
-      async variant(other) {
-        return encodeWith(await device.pipeline(other, other.name), other);
-      },
-      write(binding, data) {
-        const { buffer } = bound[kernel.bindings.findIndex(({ name }) => name === binding)]!;
-        device.gpu.queue.writeBuffer(buffer, 0, data as GPUAllowSharedBufferSource);
-      },
-      async read() {
-        const results: Record<string, TypedArray> = {};
-        for (const [i, { name, access, dtype }] of kernel.bindings.entries()) {
-          if (access !== "read_write") continue;
-          const { data, buffer } = bound[i]!;
-          results[name] = typedArray(dtype, await device.readBuffer(buffer, data.byteLength));
-        }
-        return results;
-      },
-      destroy,
+  await device.idle();
+  const start = performance.now();
+  const pipeline = await device.pipeline(kernel, kernel.name);
+  const bindGroup = device.gpu.createBindGroup({
+    label: kernel.name,
+    layout: device.bindGroupLayout(kernel),
+    entries: bound.map(({ buffer }, binding) => ({ binding, resource: { buffer } })),
+  });
+  const encodeWith =
+    (pipeline: GPUComputePipeline, { workgroups }: Kernel): Encode =>
+    (pass) => {
+      pass.setPipeline(pipeline);
+      pass.setBindGroup(0, bindGroup);
+      pass.dispatchWorkgroups(...workgroups);
     };
-  } catch (error) {
-    destroy();
-    throw error;
-  }
+  const encode = encodeWith(pipeline, kernel);
+  const encoder = device.gpu.createCommandEncoder({ label: kernel.name });
+  const pass = encoder.beginComputePass();
+  encode(pass);
+  pass.end();
+  await device.submit(encoder.finish());
+  await device.idle();
+  const coldMs = performance.now() - start;
+  return {
+    kernel,
+    encode,
+    coldMs,
+    async variant(other) {
+      return encodeWith(await device.pipeline(other, other.name), other);
+    },
+    write(binding, data) {
+      const { buffer } = bound[kernel.bindings.findIndex(({ name }) => name === binding)]!;
+      device.writeBuffer(buffer, data);
+    },
+    async read() {
+      const results: Record<string, TypedArray> = {};
+      for (const [i, { name, access, dtype }] of kernel.bindings.entries()) {
+        if (access !== "read_write") continue;
+        const { data, buffer } = bound[i]!;
+        results[name] = typedArray(dtype, await device.readBuffer(buffer, data.byteLength));
+      }
+      return results;
+    },
+    destroy: () => scope.destroy(),
+  };
 }

@@ -4,16 +4,8 @@ import type { Plan } from "./compiler/compile.js";
 import type { Storage } from "./compiler/lower.js";
 import type { Device } from "./device.js";
 import { UsageError } from "./errors.js";
-import {
-  formatSpec,
-  inputOperation,
-  requireData,
-  sizeOf,
-  typedArray,
-  type InputAttributes,
-  type Tensor,
-  type TypedArray,
-} from "./tensor.js";
+import { formatSpec, requireData, sizeOf, typedArray, type TypedArray } from "./host_data.js";
+import { inputOperation, type InputAttributes, type Tensor } from "./tensor.js";
 import type { Variable } from "./variable.js";
 
 /** A dispatch with everything that encoding needs. */
@@ -49,9 +41,22 @@ export interface ProgramParts {
   readonly owned: readonly GPUBuffer[];
 }
 
-/** Replays a traced function. Create with {@link compile}; free with `destroy()`. */
+/**
+ * Replays a traced function. Create with {@link compile}; free with `destroy()`.
+ *
+ * A program has one set of inputs and outputs. `call` gives each caller the outputs of its own inputs, however many
+ * callers there are. `run` and `read` are for one caller at a time: `read` gives the outputs of the last run, and is
+ * refused if another caller began a run between the two.
+ */
 export class Program {
   #destroyed = false;
+  /** Inputs that have a value. */
+  readonly #given = new Set<string>();
+  #ran = false;
+  /** Calls of `run` and `read` that are not through. */
+  #pending = 0;
+  /** The last run began while another call was not through: whose outputs are there is anyone's guess. */
+  #contested = false;
 
   /** @internal */
   constructor(
@@ -64,27 +69,57 @@ export class Program {
   /**
    * Submits `times` runs before it returns, in the order of the calls, see {@link runInTurn}. The promise waits for
    * none of them, unless the device's bound of submissions in flight is reached: await it in loops. Inputs keep their
-   * value from the run before where none is given.
+   * value from the run before if no new one is given.
+   * @throws UsageError (nothing was submitted), also for an input that never had a value; GpuError or DeviceLostError
+   * for what the device reported since
+   */
+  run(inputs: Readonly<Record<string, TypedArray>> = {}, times = 1): Promise<void> {
+    return this.#track(this.#run(inputs, times));
+  }
+
+  async #run(inputs: Readonly<Record<string, TypedArray>>, times: number): Promise<void> {
+    this.#check("run", inputs, times);
+    await this.#submit(inputs, times);
+  }
+
+  /**
+   * The outputs of one run with these inputs, all of which must be given. Calls may overlap: each submits its run
+   * and the copies of its outputs together.
    * @throws UsageError (nothing was submitted); GpuError or DeviceLostError for what the device reported since
    */
-  async run(inputs: Readonly<Record<string, TypedArray>> = {}, times = 1): Promise<void> {
-    this.#requireAlive("run");
+  async call(inputs: Readonly<Record<string, TypedArray>> = {}): Promise<Record<string, TypedArray>> {
+    const missing = Object.keys(this.plan.inputs).filter((key) => !Object.hasOwn(inputs, key));
+    if (missing.length > 0) throw this.#notGiven("call", missing);
+    this.#check("call", inputs, 1);
+    // Everything is submitted before the first wait, so no other run comes between.
+    const submitted = this.#submit(inputs, 1);
+    const copies = Object.keys(this.plan.outputs).map(async (key) => [key, await this.#copy(key)] as const);
+    const [entries] = await Promise.all([Promise.all(copies), submitted]);
+    return Object.fromEntries(entries);
+  }
+
+  /** @throws UsageError; GpuError or DeviceLostError for what the device reported */
+  #check(what: string, inputs: Readonly<Record<string, TypedArray>>, times: number): void {
+    this.#requireAlive(what);
     if (!Number.isInteger(times) || times < 1)
-      throw new UsageError(`${this.name}.run: got times = ${times}; expected a positive integer.`);
+      throw new UsageError(`${this.name}.${what}: got times = ${times}; expected a positive integer.`);
     for (const [key, data] of Object.entries(inputs)) {
-      const spec = this.plan.inputs[key];
-      if (!spec) {
+      if (!Object.hasOwn(this.plan.inputs, key)) {
         const known = Object.keys(this.plan.inputs).join(", ") || "none";
-        throw new UsageError(`${this.name}.run: no input "${key}"; this program takes ${known}.`);
+        throw new UsageError(`${this.name}.${what}: no input "${key}"; this program takes ${known}.`);
       }
-      requireData(`${this.name}.run: input ${key}`, data, spec);
+      requireData(`${this.name}.${what}: input ${key}`, data, this.plan.inputs[key]!);
     }
-    this.requireRunnable();
+    this.requireRunnable(what, Object.keys(inputs));
     this.device.throwLateError();
+  }
+
+  #submit(inputs: Readonly<Record<string, TypedArray>>, times: number): Promise<void> {
     for (const [key, data] of Object.entries(inputs)) {
-      this.device.gpu.queue.writeBuffer(this.parts.inputs.get(key)!, 0, data as GPUAllowSharedBufferSource);
+      this.device.writeBuffer(this.parts.inputs.get(key)!, data);
+      this.#given.add(key);
     }
-    await runInTurn([[this, times]]);
+    return runInTurn([[this, times]]);
   }
 
   /**
@@ -94,6 +129,7 @@ export class Program {
    */
   encode(pass: GPUComputePassEncoder, first = 0, end = this.parts.dispatches.length, part = 0): void {
     const { dispatches } = this.parts;
+    this.#ran = true;
     let current: GPUComputePipeline | null = null;
     for (let i = first; i < end; i++) {
       const { kernel, pipeline, bindGroups } = dispatches[i]!;
@@ -120,17 +156,45 @@ export class Program {
     return found;
   }
 
-  /** The value of an output after the runs submitted so far. */
-  async read(output: string): Promise<TypedArray> {
+  /**
+   * The value of an output after the last run.
+   * @throws UsageError before the first run, and if the last run began while another `run` or `read` of this program
+   * was not through: its outputs may then be another caller's
+   */
+  read(output: string): Promise<TypedArray> {
+    return this.#track(this.#read(output));
+  }
+
+  async #read(output: string): Promise<TypedArray> {
     this.#requireAlive("read");
-    const spec = this.plan.outputs[output];
-    const buffer = this.parts.outputs.get(output);
-    if (!spec || !buffer) {
+    if (!this.parts.outputs.has(output)) {
       throw new UsageError(
         `${this.name}.read: no output "${output}"; this program gives ${[...this.parts.outputs.keys()].join(", ") || "none"}.`,
       );
     }
-    return typedArray(spec.dtype, await this.device.readBuffer(buffer, 4 * sizeOf(spec.shape)));
+    if (!this.#ran) throw new UsageError(`${this.name}.read: the program never ran; call run() first.`);
+    if (this.#contested)
+      throw new UsageError(
+        `${this.name}.read: the last run began while another run or read of this program was under way, so "${output}" ` +
+          `may belong to another caller. Await each run and read before the next run, or use call(), which gives its own outputs.`,
+      );
+    return this.#copy(output);
+  }
+
+  async #copy(output: string): Promise<TypedArray> {
+    const { dtype, shape } = this.plan.outputs[output]!;
+    return typedArray(
+      dtype,
+      await this.device.readBuffer(this.parts.outputs.get(output)!, 4 * sizeOf(shape)),
+    );
+  }
+
+  /** Counts a call as pending until its promise settles: before its caller goes on, as nobody awaits it earlier. */
+  #track<T>(call: Promise<T>): Promise<T> {
+    this.#pending++;
+    const through = (): void => void this.#pending--;
+    call.then(through, through);
+    return call;
   }
 
   /** Every dispatch with its kernel, operation, work and buffers. */
@@ -189,10 +253,24 @@ export class Program {
     for (const buffer of this.parts.owned) this.device.destroyBuffer(buffer);
   }
 
-  /** @throws UsageError where the program or one of its variables was destroyed */
-  requireRunnable(): void {
-    this.#requireAlive("run");
+  /** @throws UsageError if the program or one of its variables was destroyed, or an input never had a value */
+  requireRunnable(what = "run", given: readonly string[] = []): void {
+    this.#requireAlive(what);
     for (const variable of this.parts.variables) variable.requireAlive();
+    const missing = Object.keys(this.plan.inputs).filter(
+      (key) => !this.#given.has(key) && !given.includes(key),
+    );
+    if (missing.length > 0) throw this.#notGiven(what, missing);
+  }
+
+  /** Notes that a run begins. @internal */
+  begin(): void {
+    this.#contested = this.#pending > 0;
+  }
+
+  #notGiven(what: string, missing: readonly string[]): UsageError {
+    const specs = missing.map((key) => `${key} ${formatSpec(this.plan.inputs[key]!)}`);
+    return new UsageError(`${this.name}.${what}: no value for ${specs.join(", ")}; give it with the call.`);
   }
 
   #requireAlive(what: string): void {
@@ -212,6 +290,7 @@ export async function runInTurn(
   const { device, name } = turns[0]![0];
   for (const [program] of turns) program.requireRunnable();
   device.throwLateError();
+  for (const [program] of turns) program.begin();
   const most = device.workPerSubmission;
   const submissions: Promise<void>[] = [];
   let open: { encoder: GPUCommandEncoder; pass: GPUComputePassEncoder; work: number } | null = null;

@@ -1,8 +1,9 @@
 /** Running one kernel by hand: what kernel tests are made of. */
-import type { Kernel } from "../kernels/kernel.js";
+import type { Binding, Kernel } from "../kernels/kernel.js";
 import { STORAGE_USAGE, type Device } from "./device.js";
 import { UsageError } from "./errors.js";
-import { typedArray, type TypedArray } from "./tensor.js";
+import { dtypeOf, typedArray, type TypedArray } from "./host_data.js";
+import { Scope } from "./ownership.js";
 
 /**
  * Runs a kernel once on host data. `buffers` has an array per binding name; `read_write` bindings come
@@ -14,17 +15,21 @@ export async function runKernel(
   buffers: Readonly<Record<string, TypedArray>>,
 ): Promise<Record<string, TypedArray>> {
   const pipeline = await device.pipeline(kernel, kernel.name);
-  const bound = kernel.bindings.map(({ name }) => {
+  const scope = new Scope();
+  const upload = ({ name }: Binding): { name: string; data: TypedArray; buffer: GPUBuffer } => {
     const data = buffers[name];
     if (!data)
       throw new UsageError(
         `runKernel(${kernel.name}): no buffer "${name}"; expected ${kernel.bindings.map((b) => b.name).join(", ")}.`,
       );
+    dtypeOf(data, `runKernel(${kernel.name}): buffer ${name}`);
     const buffer = device.createBuffer(data.byteLength, STORAGE_USAGE, name);
-    device.gpu.queue.writeBuffer(buffer, 0, data as GPUAllowSharedBufferSource);
+    scope.own({ destroy: () => device.destroyBuffer(buffer) });
+    device.writeBuffer(buffer, data);
     return { name, data, buffer };
-  });
+  };
   try {
+    const bound = kernel.bindings.map(upload);
     const bindGroup = device.gpu.createBindGroup({
       label: kernel.name,
       layout: device.bindGroupLayout(kernel),
@@ -49,6 +54,6 @@ export async function runKernel(
     }
     return results;
   } finally {
-    for (const { buffer } of bound) device.destroyBuffer(buffer);
+    scope.destroy();
   }
 }

@@ -1,18 +1,22 @@
 /** Symbolic tensors: what an operation promises to compute. Nothing here touches a GPU. */
-import type { Capabilities, Dtype, Kernel, StorageType } from "../kernels/kernel.js";
+import type { Capabilities, Dtype, Kernel } from "../kernels/kernel.js";
 import type { ElementwiseName } from "../kernels/elementwise.js";
 import { DtypeError, ShapeError, UsageError } from "./errors.js";
+import {
+  checkShape,
+  dtypeOf,
+  f32From,
+  formatSpec,
+  requireData,
+  sizeOf,
+  type Shape,
+  type TensorSpec,
+  type TypedArray,
+} from "./host_data.js";
 import type { Variable } from "./variable.js";
 
-export type { Dtype };
-export type Shape = readonly number[];
-export type TypedArray = Float32Array | Int32Array | Uint32Array;
-
-/** Shape and element type of a tensor. */
-export interface TensorSpec {
-  readonly shape: Shape;
-  readonly dtype: Dtype;
-}
+export type { Dtype, Shape, TensorSpec, TypedArray };
+export { checkShape, formatSpec, sizeOf };
 
 /** Where an operation's kernel reads or writes: an input, an output or a temporary of the node. */
 export type Place = { readonly input: number } | { readonly output: number } | { readonly temporary: number };
@@ -100,24 +104,8 @@ export class Tensor implements TensorSpec {
 /** What operations take: a tensor, a variable (its value at this point of the trace) or a number. */
 export type TensorLike = Tensor | Variable | number;
 
-export function sizeOf(shape: Shape): number {
-  return shape.reduce((product, n) => product * n, 1);
-}
-
-/** `f32[32, 64]` */
-export function formatSpec({ dtype, shape }: TensorSpec): string {
-  return `${dtype}[${shape.join(", ")}]`;
-}
-
 export function sameShape(a: Shape, b: Shape): boolean {
   return a.length === b.length && a.every((n, i) => n === b[i]);
-}
-
-/** Throws unless every dimension is a positive integer. */
-export function checkShape(shape: Shape, where: string): void {
-  if (!shape.every((n) => Number.isInteger(n) && n > 0)) {
-    throw new ShapeError(`${where}: shape [${shape.join(", ")}] must consist of positive integers.`);
-  }
 }
 
 /** Throws unless the tensor has this dtype. */
@@ -188,31 +176,18 @@ export interface InputAttributes {
 /** Data that the host gives to each run. */
 export const inputOperation: Operation<InputAttributes> = { name: "input", source: true };
 
-/** The dtype that a typed array stands for. */
-export function dtypeOf(data: TypedArray): Dtype {
-  return data instanceof Float32Array ? "f32" : data instanceof Int32Array ? "i32" : "u32";
-}
-
-/** Wraps bytes as the typed array of a dtype; f16 comes as words of two numbers, the first in the lower bits. */
-export function typedArray(dtype: StorageType, data: ArrayBuffer): TypedArray {
-  return new { f32: Float32Array, i32: Int32Array, u32: Uint32Array, f16: Uint32Array }[dtype](data);
-}
-
-/** Throws unless `data` fits the spec exactly. */
-export function requireData(where: string, data: TypedArray, spec: TensorSpec): void {
-  if (dtypeOf(data) !== spec.dtype || data.length !== sizeOf(spec.shape)) {
-    throw new UsageError(
-      `${where}: got ${data.constructor.name}(${data.length}); expected ${sizeOf(spec.shape)} elements for ${formatSpec(spec)}.`,
-    );
-  }
-}
-
-/** A tensor with these values, fixed at compile time. */
+/**
+ * A tensor with a copy of these values, fixed from now on. A list of numbers becomes f32.
+ * @throws UsageError for arrays other than Float32Array, Int32Array and Uint32Array, or of another size than `shape`
+ */
 export function constant(data: TypedArray | readonly number[], shape?: Shape): Tensor {
-  const array = ArrayBuffer.isView(data) ? data : Float32Array.from(data);
-  const spec = { shape: shape ?? [array.length], dtype: dtypeOf(array) };
-  requireData("constant", array, spec);
-  return makeTensor(constantOperation, [], { data: array }, spec.shape, spec.dtype);
+  const where = "constant";
+  const array = Array.isArray(data) ? f32From(data, where) : (data as TypedArray);
+  const dtype = dtypeOf(array, where);
+  const spec = { shape: shape ?? [array.length], dtype };
+  checkShape(spec.shape, where);
+  requireData(where, array, spec);
+  return makeTensor(constantOperation, [], { data: array.slice() }, spec.shape, dtype);
 }
 
 /** The numbers that a dtype holds, in words. */

@@ -1,5 +1,6 @@
 /** The trace under construction: which variables it has assigned so far. */
 import { UsageError } from "./errors.js";
+import { described } from "./host_data.js";
 import { requireDtype, requireShape, scalar, Tensor, type Dtype, type TensorLike } from "./tensor.js";
 import { Variable } from "./variable.js";
 
@@ -34,7 +35,7 @@ export function asTensor(value: TensorLike, literalDtype: Dtype = "f32"): Tensor
     return current?.assigned.get(value) ?? value.tensor;
   }
   if (typeof value === "number") return scalar(value, literalDtype);
-  throw new UsageError(`Expected a Tensor, a Variable or a number; got ${String(value)}.`);
+  throw new UsageError(`Expected a Tensor, a Variable or a number; got ${described(value)}.`);
 }
 
 /**

@@ -3,18 +3,16 @@ import { STORAGE_USAGE, type Device } from "./device.js";
 import { UsageError } from "./errors.js";
 import {
   checkShape,
+  checkSpec,
   dtypeOf,
-  makeTensor,
   requireData,
   sizeOf,
   typedArray,
-  type Dtype,
-  type Operation,
   type Shape,
-  type Tensor,
   type TensorSpec,
   type TypedArray,
-} from "./tensor.js";
+} from "./host_data.js";
+import { makeTensor, type Dtype, type Operation, type Tensor } from "./tensor.js";
 
 /** Attributes of {@link variableOperation}. */
 export interface VariableAttributes {
@@ -67,8 +65,8 @@ export class Variable implements TensorSpec {
     /** Its first element there. */
     readonly first = 0,
   ) {
+    checkSpec(initial, `variable ${name}`);
     const { shape, dtype } = initial;
-    checkShape(shape, `variable ${name}`);
     this.whole = { shape, dtype };
     this.shape = parts === 1 ? shape : [shape[0]! / parts, ...shape.slice(1)];
     checkShape(this.shape, `a part of variable ${name}`);
@@ -92,7 +90,7 @@ export class Variable implements TensorSpec {
     requireData(`variable ${this.name}`, data, this.whole);
     this.buffers.forEach((buffer, k) => {
       const part = data.subarray(k * this.size, (k + 1) * this.size);
-      this.device.gpu.queue.writeBuffer(buffer, 4 * this.first, part as GPUAllowSharedBufferSource);
+      this.device.writeBuffer(buffer, part, 4 * this.first);
     });
   }
 
@@ -123,9 +121,14 @@ export class Variable implements TensorSpec {
   }
 }
 
-/** A host tensor from an array. */
+/**
+ * A host tensor from an array.
+ * @throws UsageError for arrays other than Float32Array, Int32Array and Uint32Array, or of another size than `shape`
+ */
 export function hostTensor(data: TypedArray, shape: Shape): HostTensor {
-  const spec = { shape, dtype: dtypeOf(data), data };
-  requireData("hostTensor", data, spec);
+  const where = "hostTensor";
+  const spec = { shape, dtype: dtypeOf(data, where), data };
+  checkShape(shape, where);
+  requireData(where, data, spec);
   return spec;
 }

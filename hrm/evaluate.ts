@@ -19,6 +19,7 @@ import {
   type Device,
   type Program,
 } from "../engine/index.js";
+import { createQueue } from "../engine/queue.js";
 import { createCarry, destroyCarry, resetCarry } from "./act.js";
 import type { HrmConfig } from "./config.js";
 import { consecutiveBatch, destroyPuzzles, uploadPuzzles } from "./data.js";
@@ -48,7 +49,10 @@ export interface Scores {
 /** Evaluates weights on a set; compiled once, run often. */
 export interface Evaluator {
   readonly program: Program;
-  /** Scores over the first `limit` puzzles (default all); submits everything, then reads the sums. */
+  /**
+   * Scores over the first `limit` puzzles (default all); submits everything, then reads the sums. Calls that overlap
+   * run one after the other.
+   */
   run(limit?: number): Promise<Scores>;
   destroy(): void;
 }
@@ -100,29 +104,31 @@ export async function createEvaluator({
     },
     { name: "evaluation" },
   );
+  const inTurn = createQueue();
+  const score = async (limit: number): Promise<Scores> => {
+    const count = Math.min(limit, data.count);
+    resetCarry(carry);
+    totals.write(new Float32Array(METRICS.length));
+    blanks.write(new Int32Array(2));
+    cursor.write(Int32Array.of(0));
+    limitVariable.write(Int32Array.of(count));
+    for (let first = 0; first < count; first += config.batch_size) await program.run({}, segments);
+    const sums = metricRow(await totals.read());
+    const [blankCells, blanksRight] = await blanks.read();
+    const n = Math.max(1, sums.count);
+    return {
+      count: sums.count,
+      exact: sums.exact_accuracy,
+      exactAccuracy: sums.exact_accuracy / n,
+      cellAccuracy: sums.accuracy / n,
+      blankAccuracy: blanksRight! / blankCells!,
+      qHaltAccuracy: sums.q_halt_accuracy / n,
+      meanSteps: sums.steps / n,
+    };
+  };
   return {
     program,
-    async run(limit = data.count) {
-      const count = Math.min(limit, data.count);
-      resetCarry(carry);
-      totals.write(new Float32Array(METRICS.length));
-      blanks.write(new Int32Array(2));
-      cursor.write(Int32Array.of(0));
-      limitVariable.write(Int32Array.of(count));
-      for (let first = 0; first < count; first += config.batch_size) await program.run({}, segments);
-      const sums = metricRow(await totals.read());
-      const [blankCells, blanksRight] = await blanks.read();
-      const n = Math.max(1, sums.count);
-      return {
-        count: sums.count,
-        exact: sums.exact_accuracy,
-        exactAccuracy: sums.exact_accuracy / n,
-        cellAccuracy: sums.accuracy / n,
-        blankAccuracy: blanksRight! / blankCells!,
-        qHaltAccuracy: sums.q_halt_accuracy / n,
-        meanSteps: sums.steps / n,
-      };
-    },
+    run: (limit = data.count) => inTurn(() => score(limit)),
     destroy() {
       program.destroy();
       destroyCarry(carry);
@@ -145,7 +151,10 @@ export interface SolvedSegment {
 
 /** Solves one puzzle at a time with the weights as they are when asked. */
 export interface Solver {
-  /** The answer after each of `segments` segments. `inputs` are tokens [S]. */
+  /**
+   * The answer after each of `segments` segments. `inputs` are tokens [S]. Calls that overlap are answered one after
+   * the other, each with its own puzzle.
+   */
   solve(inputs: Int32Array, options?: { identifier?: number; segments?: number }): Promise<SolvedSegment[]>;
   destroy(): void;
 }
@@ -176,23 +185,29 @@ export async function createSolver({
     },
     { name: "solver" },
   );
+  const inTurn = createQueue();
   return {
-    async solve(inputs, { identifier = 0, segments = config.halt_max_steps } = {}) {
-      resetCarry(carry);
-      const results: SolvedSegment[] = [];
-      for (let i = 0; i < segments; i++) {
-        await program.run({ inputs, labels: new Int32Array(S), identifiers: Int32Array.of(identifier) });
-        const [prediction, qHalt, qContinue, residuals] = await Promise.all(
-          ["prediction", "qHalt", "qContinue", "residuals"].map((name) => program.read(name)),
-        );
-        results.push({
-          prediction: prediction as Int32Array,
-          qHalt: qHalt![0]!,
-          qContinue: qContinue![0]!,
-          residuals: residuals as Float32Array,
-        });
-      }
-      return results;
+    solve(given, { identifier = 0, segments = config.halt_max_steps } = {}) {
+      // The caller may change the array while others are answered.
+      const inputs = given.slice();
+      return inTurn(async () => {
+        resetCarry(carry);
+        const results: SolvedSegment[] = [];
+        for (let i = 0; i < segments; i++) {
+          const outputs = await program.call({
+            inputs,
+            labels: new Int32Array(S),
+            identifiers: Int32Array.of(identifier),
+          });
+          results.push({
+            prediction: outputs["prediction"] as Int32Array,
+            qHalt: outputs["qHalt"]![0]!,
+            qContinue: outputs["qContinue"]![0]!,
+            residuals: outputs["residuals"] as Float32Array,
+          });
+        }
+        return results;
+      });
     },
     destroy() {
       program.destroy();

@@ -29,6 +29,7 @@ import {
   type TensorSpec,
   type Variable,
 } from "../engine/index.js";
+import { createQueue } from "../engine/queue.js";
 import type { AdamState } from "../engine/optimizers.js";
 import { carryVariables, createCarry, destroyCarry, type Carry } from "./act.js";
 import { ConfigError, derive, type HrmConfig, type TrainConfig } from "./config.js";
@@ -202,7 +203,10 @@ export interface Trainer {
   readonly step: number;
   /** Submits steps, at most to the end of the plan; resolves before they have run. Returns how many. */
   run(steps: number): Promise<number>;
-  /** Metrics of the steps since the last call, at most the newest 128; the only read-back of training. */
+  /**
+   * Metrics of the steps since the last call, at most the newest 128; the only read-back of training. Calls that overlap
+   * are answered one after the other, each with the steps since the one before.
+   */
   metrics(): Promise<StepMetrics[]>;
   /** The whole state after the steps submitted so far; `createTrainer({ resume })` goes on from it. */
   save(): Promise<TrainingSnapshot>;
@@ -333,6 +337,7 @@ export async function createTrainer(options: TrainerOptions): Promise<Trainer> {
   const stepsPerSubmit = Math.max(1, Math.floor(STEPS_PER_SUBMIT / count));
   let submitted = resume?.step ?? 0;
   let fetched = resume?.fetched ?? 0;
+  const oneRead = createQueue();
   return {
     memory,
     variables,
@@ -343,27 +348,30 @@ export async function createTrainer(options: TrainerOptions): Promise<Trainer> {
       return submitted;
     },
     async run(steps) {
-      const wanted = Math.min(steps, train.total_steps - submitted);
+      let done = 0;
+      // Looks at the plan's end each time: calls may overlap.
+      const left = (): number => Math.min(steps - done, train.total_steps - submitted);
       // One step first: a fast GPU that was waited for begins while the others are encoded.
-      let rounds = 1;
-      for (let left = wanted; left > 0; left -= rounds, rounds = stepsPerSubmit) {
-        rounds = Math.min(left, rounds);
+      for (let most = 1; left() > 0; most = stepsPerSubmit) {
+        const rounds = Math.min(left(), most);
         submitted += rounds;
+        done += rounds;
         await runInTurn(turns, rounds);
       }
-      return Math.max(0, wanted);
+      return done;
     },
-    async metrics() {
-      const [start, end] = [Math.max(fetched, submitted - RING), submitted];
-      const values = await ring.read();
-      fetched = end;
-      return Array.from({ length: end - start }, (_, i) => {
-        const at = ((start + i) % RING) * COLUMNS;
-        const row = values.subarray(at, at + COLUMNS);
-        const [gradientNorm, firstNonFinite] = row.subarray(METRICS.length) as unknown as [number, number];
-        return { step: start + i + 1, ...metricRow(row), gradientNorm, firstNonFinite };
-      });
-    },
+    metrics: () =>
+      oneRead(async () => {
+        const [start, end] = [Math.max(fetched, submitted - RING), submitted];
+        const values = await ring.read();
+        fetched = end;
+        return Array.from({ length: end - start }, (_, i) => {
+          const at = ((start + i) % RING) * COLUMNS;
+          const row = values.subarray(at, at + COLUMNS);
+          const [gradientNorm, firstNonFinite] = row.subarray(METRICS.length) as unknown as [number, number];
+          return { step: start + i + 1, ...metricRow(row), gradientNorm, firstNonFinite };
+        });
+      }),
     async save() {
       const at = { step: submitted, fetched };
       return { ...identity, choices: chosen, ...at, seed, state: await readVariables(variables) };

@@ -14,7 +14,7 @@ const BUDGET = {
   "kernels/index": 20,
   "kernels/cpu/index": 8,
   "kernels/gpu/index": 8,
-  "engine/index": 30,
+  "engine/index": 33,
   "engine/autotune": 12,
   // Reached from here alone: the kernels on subgroup matrices, and what chooses halves.
   "engine/mixed_precision": 19,
@@ -24,7 +24,7 @@ const BUDGET = {
   "engine/run_kernel": 4,
   "engine/sampling": 12,
   "hrm/index": 45,
-  index: 47,
+  index: 50,
   "hrm/tasks/index": 15,
   "hrm/files/index": 15,
   "hrm/checkpoint": 25,

@@ -1,7 +1,7 @@
 /** What this adapter can do at most, measured by kernels that do nothing else; each result is checked. */
 import { STORAGE_USAGE, type Device } from "../../engine/device.js";
 import { subgroupMatrices, type SubgroupMatrices } from "../../engine/mixed_precision.js";
-import { typedArray } from "../../engine/tensor.js";
+import { typedArray } from "../../engine/host_data.js";
 import type { Binding, Kernel } from "../../kernels/index.js";
 import { WrongResultError } from "./kernel_case.js";
 import { launch, type Launch } from "../../engine/launch.js";

@@ -1,6 +1,7 @@
 /** From a traced function to a program on the device. */
 import { bufferSize, STORAGE_USAGE, type Device } from "../device.js";
 import { GpuError, LimitError, UsageError } from "../errors.js";
+import { checkSpec, typedArray, type TypedArray } from "../host_data.js";
 import { identity } from "../ops/elementwise.js";
 import { Program, type BoundDispatch } from "../program.js";
 import {
@@ -15,8 +16,6 @@ import {
   type Tensor,
   type TensorLike,
   type TensorSpec,
-  type TypedArray,
-  typedArray,
 } from "../tensor.js";
 import { asTensor, trace } from "../trace.js";
 import type { Variable } from "../variable.js";
@@ -63,10 +62,10 @@ export function plan<I extends InputSpecs>(
   body: ProgramBody<I>,
 ): Plan {
   const leaves = Object.fromEntries(
-    Object.entries(inputs).map(([name, { shape, dtype }]) => [
-      name,
-      makeTensor(inputOperation, [], { name }, shape, dtype),
-    ]),
+    Object.entries(inputs).map(([name, spec]) => {
+      checkSpec(spec, `compile: input ${name}`);
+      return [name, makeTensor(inputOperation, [], { name }, spec.shape, spec.dtype)];
+    }),
   ) as { [K in keyof I]: Tensor };
   const { result, trace: traced } = trace(() => {
     const returned = body(leaves) ?? {};
@@ -221,7 +220,7 @@ function bind(
         let found = constants.get(tensor);
         if (!found) {
           found = buffer(bytesOf(tensor), `constant ${formatSpec(tensor)}`);
-          device.gpu.queue.writeBuffer(found, 0, constantData(tensor) as GPUAllowSharedBufferSource);
+          device.writeBuffer(found, constantData(tensor));
           constants.set(tensor, found);
         }
         return found;

@@ -1,4 +1,5 @@
 /** Node's half of the platform; the browser bundle takes platform_browser.ts in its place. */
+import { runInNewContext } from "node:vm";
 import { openNodeDevice } from "../../engine/node/index.js";
 import type { Device } from "../../engine/index.js";
 
@@ -20,3 +21,8 @@ export const testSeed = Number(process.env["TEST_SEED"] ?? Date.now() % 2 ** 31)
  * so one runtime has them.
  */
 export const compilesAll = true;
+
+/** The globals of another context, whose classes are not those of this one. */
+export async function otherRealm(): Promise<typeof globalThis> {
+  return Promise.resolve(runInNewContext("globalThis") as typeof globalThis);
+}

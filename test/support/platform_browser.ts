@@ -23,3 +23,10 @@ export const testSeed = Number(new URLSearchParams(location.search).get("seed") 
 
 /** Not here: their text is the same in Node. */
 export const compilesAll = false;
+
+/** The globals of another context, whose classes are not those of this one. */
+export async function otherRealm(): Promise<typeof globalThis> {
+  const frame = document.createElement("iframe");
+  document.body.append(frame);
+  return Promise.resolve(frame.contentWindow as unknown as typeof globalThis);
+}

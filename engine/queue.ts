@@ -1,0 +1,11 @@
+/** Jobs that share something on the device, and so must not overlap. */
+
+/** Runs jobs one after the other, in the order of the calls; a job that fails does not stop those after it. */
+export function createQueue(): <T>(job: () => Promise<T>) => Promise<T> {
+  let last: Promise<unknown> = Promise.resolve();
+  return (job) => {
+    const result = last.then(job);
+    last = result.catch(() => undefined);
+    return result;
+  };
+}
