@@ -1,14 +1,16 @@
 /** Initial values, drawn on the host from a seed so that every adapter starts from the same bits. */
 import { threefry2x32 } from "../kernels/random.js";
+import { UsageError } from "./errors.js";
+import { f32From } from "./host_data.js";
 import { sizeOf, type Shape } from "./tensor.js";
 import { hostTensor, type HostTensor } from "./variable.js";
 
 /** Zeros. */
 export const zeros = (shape: Shape): HostTensor => hostTensor(new Float32Array(sizeOf(shape)), shape);
 
-/** One value everywhere. */
+/** One value everywhere, NaN and infinities included. @throws UsageError if f32 does not hold a finite value */
 export const full = (shape: Shape, value: number): HostTensor =>
-  hostTensor(new Float32Array(sizeOf(shape)).fill(value), shape);
+  hostTensor(new Float32Array(sizeOf(shape)).fill(f32From([value], "full")[0]!), shape);
 
 /** Standard deviation of a unit normal cut at two standard deviations. */
 const TRUNCATED_STD = 0.8796256610342398;
@@ -17,12 +19,16 @@ const TRUNCATED_STD = 0.8796256610342398;
  * Normal values of standard deviation `std`, truncated at two (widened) standard deviations: as JAX does, the
  * width is corrected so that the truncated values have the deviation asked for (PyTorch's own does not).
  * @param seed u32; @param stream tells apart tensors of one seed
+ * @throws UsageError if `std` is negative, or too large for f32
  */
 export function truncatedNormal(
   shape: Shape,
   std: number,
   { seed = 0, stream = 0 }: { seed?: number; stream?: number } = {},
 ): HostTensor {
+  // Values reach two deviations over the factor below.
+  if (!(std >= 0 && Number.isFinite(Math.fround(3 * std))))
+    throw new UsageError(`truncatedNormal: got std = ${std}; expected a finite number from 0, below 1e38.`);
   const data = new Float32Array(sizeOf(shape));
   let counter = 0;
   for (let i = 0; i < data.length;) {

@@ -192,7 +192,7 @@ export function constant(data: TypedArray | readonly number[], shape?: Shape): T
 
 /** The numbers that a dtype holds, in words. */
 const RANGES: Record<Dtype, readonly [fits: (value: number) => boolean, expected: string]> = {
-  f32: [(v) => Number.isFinite(Math.fround(v)), "a finite f32"],
+  f32: [(v) => Number.isFinite(Math.fround(v)), "a finite f32 (constant() carries NaN and infinities)"],
   i32: [(v) => v === (v | 0), "an integer from -2147483648 to 2147483647"],
   u32: [(v) => v === v >>> 0, "an integer from 0 to 4294967295"],
 };

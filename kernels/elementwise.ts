@@ -12,9 +12,19 @@ import {
   type Dtype,
   type Kernel,
 } from "./kernel.js";
-import { bindingsOf, linearThreads, lines, literal, shader, typeName, type ShaderBinding } from "./wgsl.js";
+import {
+  bindingsOf,
+  linearThreads,
+  lines,
+  literal,
+  NAN_FUNCTIONS,
+  ofWidth,
+  shader,
+  typeName,
+  type ShaderBinding,
+} from "./wgsl.js";
 
-/** Formula of each operation; `t` is the WGSL type of the result, `w` its width. */
+/** Formula of each operation; `T` is the WGSL type of the result, `C` that of the first operand. */
 const FORMULAS = {
   identity: (a: string) => a,
   add: (a: string, b: string) => `${a} + ${b}`,
@@ -54,6 +64,64 @@ const FORMULAS = {
 } as const;
 
 export type ElementwiseName = keyof typeof FORMULAS;
+
+/**
+ * Formulas that replace those above if the first operand is f32. WGSL lets a driver assume that there is no NaN and no
+ * infinity, and what max, log, exp, sign, comparisons and conversions make of them differs, so these test bits.
+ */
+const F32_FORMULAS: Partial<typeof FORMULAS> = {
+  max: (a, b) => `or_nan(max(${a}, ${b}), is_nan(${a}) | is_nan(${b}))`,
+  min: (a, b) => `or_nan(min(${a}, ${b}), is_nan(${a}) | is_nan(${b}))`,
+  sign: (a) => `or_nan(sign(${a}), is_nan(${a}))`,
+  exp: (a) => `or_nan(exp(${a}), is_nan(${a}))`,
+  log: (a) => `whole_log(${a})`,
+  sqrt: (a) => `or_nan(sqrt(${a}), has_no_root(${a}))`,
+  inverseSqrt: (a) => `or_nan(inverseSqrt(${a}), has_no_root(${a}))`,
+  bceWithLogits: (x, t) => `or_nan(${FORMULAS.bceWithLogits(x, t)}, is_nan(${x}) | is_nan(${t}))`,
+  less: (a, b) => `T((${a} < ${b}) & !(is_nan(${a}) | is_nan(${b})))`,
+  lessEqual: (a, b) => `T((${a} <= ${b}) & !(is_nan(${a}) | is_nan(${b})))`,
+  equal: (a, b) => `T((${a} == ${b}) & !(is_nan(${a}) | is_nan(${b})))`,
+  notEqual: (a, b) => `T((${a} != ${b}) | is_nan(${a}) | is_nan(${b}))`,
+  cast: (a) => `select(T(${a}), T(0), is_nan(${a}))`,
+};
+
+/** Functions that formulas call, for results of the type `F`, in the order in which they build on each other. */
+const FUNCTIONS: Readonly<Record<string, string>> = {
+  ...NAN_FUNCTIONS,
+  has_no_root: lines(
+    "fn has_no_root(x: F) -> B {",
+    "return is_nan(x) | (bitcast<U>(x) > U(0x80000000u));",
+    "}",
+  ),
+  // A number below 2^-126, which log would take for 0, is its bits times 2^-149.
+  whole_log: lines(
+    "fn whole_log(x: F) -> F {",
+    "let u = bitcast<U>(x);",
+    "let tiny = u < U(0x800000u);",
+    "let y = log(select(x, F(u), tiny)) - select(F(0.0), F(103.27893), tiny);",
+    "let ends = select(bitcast<U>(y), u, u == U(0x7f800000u));",
+    "let all = select(ends, U(0xff800000u), (u & U(0x7fffffffu)) == U(0u));",
+    "return or_nan(bitcast<F>(all), has_no_root(x));",
+    "}",
+  ),
+  // exp of a negative number only: never overflows.
+  sigmoid: lines(
+    "fn sigmoid(x: F) -> F {",
+    "let e = exp(-abs(x));",
+    "let y = select(e, F(1.0), x >= F(0.0)) / (1.0 + e);",
+    // Zero below -104 anyway. A compiler that sees y - target would else round y and the difference at once.
+    "return or_nan(select(y, F(0.0), x < F(-104.0)), is_nan(x));",
+    "}",
+  ),
+};
+
+/** The functions that `text` calls, directly or not. */
+function functionsFor(text: string, width: 1 | 4): string {
+  let called = "";
+  for (const [name, code] of Object.entries(FUNCTIONS).reverse())
+    if ((called + text).includes(`${name}(`)) called = lines(code, called);
+  return ofWidth(called, width);
+}
 
 /** What a statement reads: a bound input, an earlier statement's value, or a number. */
 export type Operand =
@@ -144,32 +212,29 @@ export function elementwise(spec: ElementwiseSpec, capabilities: Capabilities): 
       : "value" in operand
         ? `v${operand.value}`
         : `${typeName(operand.dtype, width)}(${literal(operand.literal, operand.dtype)})`;
-  const values = statements.map((statement, i) => {
-    const formula: (...operands: string[]) => string = FORMULAS[statement.operation];
-    const first = statement.operands[0];
-    return `let v${i} = ${formula(...statement.operands.map(text))};`
-      .replace(/\bT(?=[(>])/g, typeName(statement.dtype, width))
-      .replace(/\bC\(/g, `${typeName(first ? dtypeOf(first) : "i32", width)}(`)
+  const values = statements.map(({ operation, operands, dtype }, i) => {
+    const first = operands[0] ? dtypeOf(operands[0]) : "i32";
+    // A conversion loses a NaN only where it makes an integer.
+    const byBits = first === "f32" && !(operation === "cast" && dtype === "f32");
+    const formula: (...operands: string[]) => string =
+      (byBits && F32_FORMULAS[operation]) || FORMULAS[operation];
+    // WGSL refuses expressions of constants alone whose value is not finite; names are no constants.
+    const named = operands.every((operand) => "literal" in operand);
+    const names = operands.map((operand, k) => (named ? `c${i}_${k}` : text(operand)));
+    return lines(
+      named && operands.map((operand, k) => `let c${i}_${k} = ${text(operand)};`),
+      `let v${i} = ${formula(...names)};`,
+    )
+      .replace(/\bT(?=[(>])/g, typeName(dtype, width))
+      .replace(/\bC\(/g, `${typeName(first, width)}(`)
       .replace(/\bPOSITION\b/g, width === 4 ? "(vec4u(index * 4u) + vec4u(0u, 1u, 2u, 3u))" : "index");
   });
   const stores = outputs.map((o, i) => `out${i}[index] = v${o.value};`);
-  const usesSigmoid = statements.some((s) => /sigmoid|silu/.test(s.operation));
-  const t = typeName("f32", width);
   const { workgroups, prologue } = linearThreads(name, size / width, WORKGROUP, capabilities);
   const code = shader({
     bindings,
     workgroupSize: WORKGROUP,
-    ...(usesSigmoid && {
-      // exp of a negative number only: never overflows.
-      declarations: lines(
-        `fn sigmoid(x: ${t}) -> ${t} {`,
-        "let e = exp(-abs(x));",
-        `let y = select(e, ${t}(1.0), x >= ${t}(0.0)) / (1.0 + e);`,
-        // Zero below -104 anyway. A compiler that sees y - target would else round y and the difference at once.
-        `return select(y, ${t}(0.0), x < ${t}(-104.0));`,
-        "}",
-      ),
-    }),
+    declarations: functionsFor(values.join("\n"), width),
     body: lines(prologue, loads, values, stores),
   });
   const moved =

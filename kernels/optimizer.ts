@@ -8,7 +8,16 @@
  *   sign-SGD:    w = w (1 - lr wd) - lr sign(sum of the gradients of the row)   (Bernstein et al. 2018)
  */
 import { KernelError, requireBindable, requirePositive, type Capabilities, type Kernel } from "./kernel.js";
-import { bindingsOf, linearThreads, lines, literal, shader, typeName, type ShaderBinding } from "./wgsl.js";
+import {
+  bindingsOf,
+  isPositiveF32,
+  linearThreads,
+  lines,
+  literal,
+  shader,
+  typeName,
+  type ShaderBinding,
+} from "./wgsl.js";
 
 export interface AdamSpec {
   /** Elements of the parameter. */
@@ -44,7 +53,7 @@ export function adamAtan2(spec: AdamSpec, capabilities: Capabilities): Kernel {
 
 /** Bindings and hyper as {@link adamAtan2}. */
 export function adamW(spec: AdamWSpec, capabilities: Capabilities): Kernel {
-  if (!(spec.epsilon > 0 && spec.epsilon < Infinity))
+  if (!isPositiveF32(spec.epsilon))
     throw new KernelError(
       "adam_w",
       `epsilon = ${spec.epsilon}`,

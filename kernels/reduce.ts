@@ -2,7 +2,8 @@
  * Sum, maximum or minimum along the middle axis: y[o, i] = op over s of x[o, s, i].
  *
  * A thread makes an output from 4 running values (element s goes to value s mod 4). Few long outputs take a
- * workgroup each, whose 256 running values meet in a tree. Either order is fixed by the shape.
+ * workgroup each, whose 256 running values meet in a tree. Either order is fixed by the shape. A NaN among
+ * the elements makes any of the three NaN.
  */
 import { KernelError, requireBindable, requirePositive, type Capabilities, type Kernel } from "./kernel.js";
 import {
@@ -10,6 +11,8 @@ import {
   linearDispatch,
   linearThreads,
   lines,
+  NAN_FUNCTIONS,
+  ofWidth,
   repeat,
   shader,
   typeName,
@@ -53,8 +56,28 @@ interface Variant extends Pick<Kernel, "code" | "workgroups"> {
   readonly bindings: readonly ShaderBinding[];
 }
 
-function combine(op: ReduceSpec["op"], a: string, b: string): string {
-  return op === "sum" ? `${a} + ${b}` : `${op}(${a}, ${b})`;
+type Combine = (a: string, b: string) => string;
+
+/** How two running values become one. */
+function combination({ op, dtype }: ReduceSpec): Combine {
+  if (op === "sum") return (a, b) => `${a} + ${b}`;
+  const name = dtype === "f32" ? `propagating_${op}` : op;
+  return (a, b) => `${name}(${a}, ${b})`;
+}
+
+/** The four elements of a vector as one. */
+function across(op: ReduceSpec["op"], combine: Combine, v: string): string {
+  if (op === "sum") return `(${v}.x + ${v}.y) + (${v}.z + ${v}.w)`;
+  return `${combine(combine(v, `${v}.zwxy`), combine(`${v}.yxwz`, `${v}.wzyx`))}.x`;
+}
+
+/** Functions that `combination` calls. A maximum of f32 is NaN if an element is, which WGSL's own may drop. */
+function functionsOf({ op, dtype }: ReduceSpec, width: 1 | 4): string {
+  if (op === "sum" || dtype !== "f32") return "";
+  const propagating = `fn propagating_${op}(a: F, b: F) -> F {
+    return or_nan(${op}(a, b), is_nan(a) | is_nan(b));
+    }`;
+  return ofWidth(lines(Object.values(NAN_FUNCTIONS), propagating), width);
 }
 
 /** Where a running value starts; repeating the first element changes no maximum and no minimum. */
@@ -71,6 +94,7 @@ function shaderBindings(dtype: "f32" | "i32", x: 1 | 4, y: 1 | 4): ShaderBinding
 
 function perThread(name: string, spec: ReduceSpec, capabilities: Capabilities): Variant {
   const { outer, size, inner, op, dtype } = spec;
+  const combine = combination(spec);
   // 4 neighbours along inner to a thread, or one output whose 4 running values are a vector along size.
   const along = inner === 1 && size % 4 === 0;
   const width = along || inner % 4 === 0 ? 4 : 1;
@@ -81,13 +105,13 @@ function perThread(name: string, spec: ReduceSpec, capabilities: Capabilities): 
   const workgroupSize = capabilities.software ? 16 : 64;
   const { workgroups, prologue } = linearThreads(name, outer * columns, workgroupSize, capabilities);
   const add = (value: number, at: string) =>
-    `r${value} = ${combine(op, `r${value}`, `x[base + ${at} * ${columns}u]`)};`;
+    `r${value} = ${combine(`r${value}`, `x[base + ${at} * ${columns}u]`)};`;
   const whole = trips - (trips % values);
   const result = along
-    ? combine(op, `(${combine(op, "r0.x", "r0.y")})`, `(${combine(op, "r0.z", "r0.w")})`)
+    ? across(op, combine, "r0")
     : values === 4
-      ? combine(op, `(${combine(op, "r0", "r1")})`, `(${combine(op, "r2", "r3")})`)
-      : Array.from({ length: values }, (_, i) => `r${i}`).reduce((a, b) => combine(op, a, b));
+      ? combine(`(${combine("r0", "r1")})`, `(${combine("r2", "r3")})`)
+      : Array.from({ length: values }, (_, i) => `r${i}`).reduce(combine);
   const bindings = shaderBindings(dtype, width, along ? 1 : width);
   const body = lines(
     prologue,
@@ -99,7 +123,8 @@ function perThread(name: string, spec: ReduceSpec, capabilities: Capabilities): 
     repeat(trips - whole, (i) => add(i, `${whole + i}u`)),
     `y[index] = ${result};`,
   );
-  return { code: shader({ bindings, workgroupSize, body }), bindings, workgroups };
+  const declarations = functionsOf(spec, width);
+  return { code: shader({ bindings, workgroupSize, declarations, body }), bindings, workgroups };
 }
 
 function perWorkgroup(name: string, spec: ReduceSpec, capabilities: Capabilities): Variant {
@@ -108,7 +133,8 @@ function perWorkgroup(name: string, spec: ReduceSpec, capabilities: Capabilities
   const trips = size / width;
   const type = typeName(dtype, width);
   const { workgroups, group } = linearDispatch(name, outer * inner, capabilities);
-  const halved = combine(op, "partial[lane]", "partial[lane + half]");
+  const combine = combination(spec);
+  const halved = combine("partial[lane]", "partial[lane + half]");
   const bindings = shaderBindings(dtype, width, 1);
   const body = lines(
     `let group = ${group};`,
@@ -116,7 +142,7 @@ function perWorkgroup(name: string, spec: ReduceSpec, capabilities: Capabilities
     `let base = group / ${inner}u * ${trips * inner}u + group % ${inner}u;`,
     `var running = ${start(op, type, "x[base]")};`,
     `for (var s = lane; s < ${trips}u; s += ${LANES}u) {`,
-    `running = ${combine(op, "running", `x[base + s * ${inner}u]`)};`,
+    `running = ${combine("running", `x[base + s * ${inner}u]`)};`,
     "}",
     "partial[lane] = running;",
     `for (var half = ${LANES / 2}u; half > 0u; half /= 2u) {`,
@@ -125,9 +151,9 @@ function perWorkgroup(name: string, spec: ReduceSpec, capabilities: Capabilities
     "}",
     "if (lane == 0u) {",
     "let total = partial[0];",
-    `y[group] = ${width === 4 ? combine(op, `(${combine(op, "total.x", "total.y")})`, `(${combine(op, "total.z", "total.w")})`) : "total"};`,
+    `y[group] = ${width === 4 ? across(op, combine, "total") : "total"};`,
     "}",
   );
-  const declarations = `var<workgroup> partial: array<${type}, ${LANES}>;`;
+  const declarations = lines(`var<workgroup> partial: array<${type}, ${LANES}>;`, functionsOf(spec, width));
   return { code: shader({ bindings, workgroupSize: LANES, declarations, body }), bindings, workgroups };
 }

@@ -9,6 +9,7 @@
 import { KernelError, requireBindable, requirePositive, type Capabilities, type Kernel } from "./kernel.js";
 import {
   bindingsOf,
+  isPositiveF32,
   linearDispatch,
   linearThreads,
   lines,
@@ -33,7 +34,7 @@ export function rmsNorm(spec: RmsNormSpec, capabilities: Capabilities): Kernel {
   const { rows, size, eps, residual = false } = spec;
   const name = `rms_norm${residual ? "_residual" : ""}_${rows}x${size}`;
   requirePositive(name, { rows, size });
-  if (!(eps > 0 && eps < Infinity))
+  if (!isPositiveF32(eps))
     throw new KernelError(name, `eps = ${eps}`, "a positive number, which keeps a row of zeros finite");
   requireBindable(name, { x: rows * size }, capabilities);
   const width = size % 4 === 0 ? 4 : 1;

@@ -6,7 +6,7 @@
  * cos and sin are tables [S, D], built on the CPU: WGSL's own sin and cos may be off by 2^-11.
  */
 import { KernelError, requireBindable, requirePositive, type Capabilities, type Kernel } from "./kernel.js";
-import { bindingsOf, linearThreads, lines, shader, type ShaderBinding } from "./wgsl.js";
+import { bindingsOf, isPositiveF32, linearThreads, lines, shader, type ShaderBinding } from "./wgsl.js";
 
 export interface RopeSpec {
   readonly batch: number;
@@ -77,11 +77,17 @@ export interface RopeTablesSpec {
   readonly frequency?: number;
 }
 
-/** Tables [S, D] of cos and sin with angles rounded to f32, as PyTorch computes them. */
+/**
+ * Tables [S, D] of cos and sin with angles rounded to f32, as PyTorch computes them.
+ * @throws KernelError unless theta and frequency are positive numbers that f32 holds
+ */
 export function ropeTables({ length, headDim, theta, frequency: first = 1 }: RopeTablesSpec): {
   cos: Float32Array;
   sin: Float32Array;
 } {
+  for (const [name, value] of Object.entries({ theta, frequency: first }))
+    if (!isPositiveF32(value))
+      throw new KernelError("rope tables", `${name} = ${value}`, `a positive ${name} that f32 holds`);
   const cos = new Float32Array(length * headDim);
   const sin = new Float32Array(length * headDim);
   const half = headDim / 2;

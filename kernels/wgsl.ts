@@ -139,6 +139,33 @@ export function literal(value: number, dtype: Dtype = "f32"): string {
   return dtype === "u32" ? `${value}u` : value < 0 ? `i32(${value})` : `${value}i`;
 }
 
+/**
+ * Functions over f32 numbers or 4-vectors of them (type `F`, with `U` of u32 and `B` of bool in the same width) that tell
+ * NaN by its bits, since WGSL lets compilers assume that there is none.
+ */
+export const NAN_FUNCTIONS = {
+  is_nan: lines("fn is_nan(x: F) -> B {", "return (bitcast<U>(x) & U(0x7fffffffu)) > U(0x7f800000u);", "}"),
+  or_nan: lines(
+    "fn or_nan(y: F, lost: B) -> F {",
+    "return bitcast<F>(select(bitcast<U>(y), U(0x7fc00000u), lost));",
+    "}",
+  ),
+} as const;
+
+/** The text of functions with the types `F`, `U` and `B` of this width. */
+export function ofWidth(functions: string, width: 1 | 4): string {
+  return functions
+    .replace(/\bF\b/g, typeName("f32", width))
+    .replace(/\bU\b/g, typeName("u32", width))
+    .replace(/\bB\b/g, width === 4 ? "vec4<bool>" : "bool");
+}
+
+/** True if f32 holds the number as a positive one that no adapter flushes to 0. */
+export function isPositiveF32(value: number): boolean {
+  const rounded = Math.fround(value);
+  return rounded >= 2 ** -126 && rounded < Infinity;
+}
+
 /** Drops the shader-only fields, leaving what `Kernel.bindings` promises. */
 export function bindingsOf(bindings: readonly ShaderBinding[]): readonly Binding[] {
   return bindings.map(({ name, access, dtype }) => ({ name, access, dtype }));

@@ -1,12 +1,17 @@
-/** Elementwise operations with NumPy broadcasting; the compiler fuses chains of them into one kernel. */
+/**
+ * Elementwise operations with NumPy broadcasting; the compiler fuses chains of them into one kernel. What they make of
+ * NaN, infinities and values outside their domain is in docs/numerics.md.
+ */
 import type { ElementwiseName } from "../../kernels/elementwise.js";
 import { DtypeError, ShapeError, UsageError } from "../errors.js";
 import {
   formatSpec,
+  literalOperation,
   makeTensor,
   requireDtype,
   sameShape,
   type Dtype,
+  type LiteralAttributes,
   type Operation,
   type Shape,
   type Tensor,
@@ -30,6 +35,12 @@ function operation(name: ElementwiseName, gradient?: Gradient): Operation<null> 
   };
 }
 
+/** All of dy for the second argument where `second` is 1, else for the first: also at a tie, and beside a NaN. */
+const chosen = (second: Tensor, dy: Tensor): readonly Tensor[] => [
+  where(second, 0, dy),
+  where(second, dy, 0),
+];
+
 const OPERATIONS = {
   identity: operation("identity", (_, dy) => [dy]),
   add: operation("add", (_, dy) => [dy, dy]),
@@ -37,9 +48,8 @@ const OPERATIONS = {
   mul: operation("mul", ([a, b], dy) => [mul(dy, b!), mul(dy, a!)]),
   div: operation("div", ([, b], dy, y) => [div(dy, b!), neg(div(mul(dy, y), b!))]),
   remainder: operation("remainder"),
-  // At a tie the first argument takes the gradient.
-  max: operation("max", ([a, b], dy) => [where(lessEqual(b!, a!), dy, 0), where(less(a!, b!), dy, 0)]),
-  min: operation("min", ([a, b], dy) => [where(lessEqual(a!, b!), dy, 0), where(less(b!, a!), dy, 0)]),
+  max: operation("max", ([a, b], dy) => chosen(less(a!, b!), dy)),
+  min: operation("min", ([a, b], dy) => chosen(less(b!, a!), dy)),
   neg: operation("neg", (_, dy) => [neg(dy)]),
   abs: operation("abs", ([a], dy) => [mul(dy, sign(a!))]),
   sign: operation("sign", () => [null]),
@@ -118,6 +128,19 @@ function same(name: ElementwiseName, ...values: TensorLike[]): Tensor {
   return make(name, tensors, tensors[0]!.dtype);
 }
 
+/** As {@link same}; refuses integers divided by the number 0, which no shader would compile. */
+function quotient(name: ElementwiseName, a: TensorLike, b: TensorLike): Tensor {
+  const result = same(name, a, b);
+  const { operation, attributes } = result.node.inputs[1]!.node;
+  if (
+    result.dtype !== "f32" &&
+    operation === literalOperation &&
+    (attributes as LiteralAttributes).value === 0
+  )
+    throw new UsageError(`${name}: got ${formatSpec(result)} and the divisor 0; expected another divisor.`);
+  return result;
+}
+
 function compare(name: ElementwiseName, a: TensorLike, b: TensorLike): Tensor {
   return make(name, asTensors(name, [a, b]), "i32");
 }
@@ -152,33 +175,33 @@ export const add = (a: TensorLike, b: TensorLike): Tensor => same("add", a, b);
 export const sub = (a: TensorLike, b: TensorLike): Tensor => same("sub", a, b);
 /** a b, elementwise */
 export const mul = (a: TensorLike, b: TensorLike): Tensor => same("mul", a, b);
-/** a / b; integers truncate */
-export const div = (a: TensorLike, b: TensorLike): Tensor => same("div", a, b);
-/** a - b trunc(a / b) */
-export const remainder = (a: TensorLike, b: TensorLike): Tensor => same("remainder", a, b);
-/** The larger of a and b. */
+/** a / b. f32 by 0 gives an infinity, and 0 / 0 NaN; integers truncate, and by 0 give a. */
+export const div = (a: TensorLike, b: TensorLike): Tensor => quotient("div", a, b);
+/** a - b trunc(a / b). f32 by 0 gives NaN; integers by 0 give 0. */
+export const remainder = (a: TensorLike, b: TensorLike): Tensor => quotient("remainder", a, b);
+/** The larger of a and b; NaN if either is. The gradient goes to b where a < b, else to a (also at a tie). */
 export const max = (a: TensorLike, b: TensorLike): Tensor => same("max", a, b);
-/** The smaller of a and b. */
+/** The smaller of a and b; NaN if either is. The gradient goes to b where b < a, else to a (also at a tie). */
 export const min = (a: TensorLike, b: TensorLike): Tensor => same("min", a, b);
 /** -a */
 export const neg = (a: TensorLike): Tensor => signed("neg", a);
 /** |a| */
 export const abs = (a: TensorLike): Tensor => same("abs", a);
-/** -1, 0 or 1 */
+/** -1, 0 or 1; NaN of NaN */
 export const sign = (a: TensorLike): Tensor => signed("sign", a);
 /** The largest integer not above a. */
 export const floor = (a: TensorLike): Tensor => float("floor", a);
-/** e^a */
+/** e^a; infinite above 88.73 */
 export const exp = (a: TensorLike): Tensor => float("exp", a);
-/** The natural logarithm. */
+/** The natural logarithm; -Infinity of 0, and NaN of numbers below. */
 export const log = (a: TensorLike): Tensor => float("log", a);
-/** The square root. */
+/** The square root; NaN of numbers below 0. */
 export const sqrt = (a: TensorLike): Tensor => float("sqrt", a);
-/** 1 / sqrt(a) */
+/** 1 / sqrt(a); infinite for 0, and NaN of numbers below. */
 export const inverseSqrt = (a: TensorLike): Tensor => float("inverseSqrt", a);
 /** 1 / (1 + e^-a), without overflow */
 export const sigmoid = (a: TensorLike): Tensor => float("sigmoid", a);
-/** a sigmoid(a) */
+/** a sigmoid(a); NaN of -Infinity, as 0 times infinity is */
 export const silu = (a: TensorLike): Tensor => float("silu", a);
 /** a a */
 export const square = (a: TensorLike): Tensor => mul(a, a);
@@ -186,17 +209,17 @@ export const square = (a: TensorLike): Tensor => mul(a, a);
 export const scale = (a: TensorLike, factor: number): Tensor => mul(a, factor);
 /** Binary cross entropy of logits x against targets t in [0, 1], elementwise; d/dx = sigmoid(x) - t. */
 export const bceWithLogits = (x: TensorLike, t: TensorLike): Tensor => float("bceWithLogits", x, t);
-/** 1 where a < b, else 0 (i32) */
+/** 1 where a < b, else 0 (i32), as beside a NaN */
 export const less = (a: TensorLike, b: TensorLike): Tensor => compare("less", a, b);
-/** 1 where a <= b, else 0 (i32) */
+/** 1 where a <= b, else 0 (i32), as beside a NaN */
 export const lessEqual = (a: TensorLike, b: TensorLike): Tensor => compare("lessEqual", a, b);
-/** 1 where a > b, else 0 (i32) */
+/** 1 where a > b, else 0 (i32), as beside a NaN */
 export const greater = (a: TensorLike, b: TensorLike): Tensor => less(b, a);
-/** 1 where a >= b, else 0 (i32) */
+/** 1 where a >= b, else 0 (i32), as beside a NaN */
 export const greaterEqual = (a: TensorLike, b: TensorLike): Tensor => lessEqual(b, a);
-/** 1 where a = b, else 0 (i32) */
+/** 1 where a = b, else 0 (i32); NaN equals nothing, itself included */
 export const equal = (a: TensorLike, b: TensorLike): Tensor => compare("equal", a, b);
-/** 1 where a and b differ, else 0 (i32) */
+/** 1 where a and b differ, else 0 (i32); NaN differs from everything, itself included */
 export const notEqual = (a: TensorLike, b: TensorLike): Tensor => compare("notEqual", a, b);
 /** Bitwise and; logical on 0/1 */
 export const bitAnd = (a: TensorLike, b: TensorLike): Tensor => integers("bitAnd", a, b);
@@ -221,7 +244,10 @@ export function where(condition: TensorLike, a: TensorLike, b: TensorLike): Tens
   return make("where", [c, x!, y!], x!.dtype);
 }
 
-/** Converts between f32 (towards zero), i32 and u32. */
+/**
+ * Converts between f32 (towards zero), i32 and u32. Of an f32 beyond an integer dtype it gives about the nearest end of
+ * the range, and of NaN 0. Between integers the bits stay.
+ */
 export function cast(a: TensorLike, dtype: Dtype): Tensor {
   const tensor = asTensor(a);
   return tensor.dtype === dtype ? tensor : make("cast", [tensor], dtype);
@@ -229,6 +255,21 @@ export function cast(a: TensorLike, dtype: Dtype): Tensor {
 
 /** The 32 bits of a, as u32. */
 export const bits = (a: TensorLike): Tensor => make("bits", [asTensor(a)], "u32");
+
+/** Bits of an f32 but its sign, and the part of them that is set in infinities and NaN alone. */
+const [MAGNITUDE, EXPONENT] = [0x7fffffff, 0x7f800000];
+const bitsOfF32 = (name: string, a: TensorLike): Tensor => {
+  const tensor = asTensor(a);
+  requireDtype(name, tensor, "f32");
+  return bits(tensor);
+};
+
+/** 1 where a (f32) is NaN, else 0 (i32). Tests bits, as shaders may assume that there is no NaN. */
+export const isNaN = (a: TensorLike): Tensor => less(EXPONENT, bitAnd(bitsOfF32("isNaN", a), MAGNITUDE));
+
+/** 1 where a (f32) is neither NaN nor an infinity, else 0 (i32). Tests bits, as {@link isNaN} does. */
+export const isFinite = (a: TensorLike): Tensor =>
+  notEqual(bitAnd(bitsOfF32("isFinite", a), EXPONENT), EXPONENT);
 
 /** 0, 1, 2, ... in row-major order, of this shape. */
 export function position(shape: Shape, dtype: Dtype = "i32"): Tensor {

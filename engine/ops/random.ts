@@ -4,6 +4,7 @@ import {
   shuffledIndex as shuffledIndexKernel,
 } from "../../kernels/permutation.js";
 import { randomBits as randomBitsKernel } from "../../kernels/random.js";
+import { UsageError } from "../errors.js";
 import {
   makeTensor,
   requireDtype,
@@ -37,8 +38,10 @@ export function randomUniform(key: TensorLike, shape: Shape, stream: number): Te
   return mul(cast(shiftRight(randomBits(key, shape, stream), 8), "f32"), 2 ** -24);
 }
 
-/** Integers (i32) in [low, high), by remainder: the bias is below (high - low) / 2^32. */
+/** Integers (i32) in [low, high), both integers, by remainder: the bias is below (high - low) / 2^32. */
 export function randomInt(key: TensorLike, shape: Shape, stream: number, low: number, high: number): Tensor {
+  if (!(Number.isInteger(low) && Number.isInteger(high) && low < high))
+    throw new UsageError(`randomInt: got ${low} to ${high}; expected integers, the first below the second.`);
   return add(cast(remainder(randomBits(key, shape, stream), high - low), "i32"), low);
 }
 

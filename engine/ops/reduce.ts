@@ -90,10 +90,10 @@ function reduce(kind: "sum" | "max", value: TensorLike, { axes, keepDims = false
       );
 }
 
-/** Sum over axes. x f32 or i32. */
+/** Sum over axes. x f32 or i32; an f32 sum beyond 3.4e38 is infinite. */
 export const sum = (x: TensorLike, options: ReduceOptions = {}): Tensor => reduce("sum", x, options);
 
-/** Largest element over axes. x f32 or i32; has no gradient. */
+/** Largest element over axes; NaN if an element is. x f32 or i32; has no gradient. */
 export const maxOver = (x: TensorLike, options: ReduceOptions = {}): Tensor => reduce("max", x, options);
 
 /** Mean over axes. x f32. */
