@@ -24,7 +24,7 @@ const BUDGET = {
   "engine/run_kernel": 4,
   "engine/sampling": 12,
   "hrm/index": 45,
-  index: 50,
+  index: 52,
   "hrm/tasks/index": 15,
   "hrm/files/index": 15,
   "hrm/checkpoint": 25,
