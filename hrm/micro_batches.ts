@@ -46,6 +46,8 @@ export interface MicroBatches {
   /** Rows of the puzzle embedding that they belong to, i32 [B]. */
   readonly identifiers: Variable;
   readonly metrics: Variable;
+  /** As in {@link StepResult}, i32 scalar. */
+  readonly lostLogits: Variable;
 }
 
 /** How many micro-batches of `rows` rows make the batch; 1 where `rows` is absent. @throws ConfigError */
@@ -82,15 +84,17 @@ export function createMicroBatches(device: Device, config: HrmConfig, count: num
     gradients,
     identifiers: make("identifiers", [B], "i32"),
     metrics: make("metrics", [METRICS.length]),
+    lostLogits: make("lost_logits", [], "i32"),
   };
 }
 
 /** Variables that are summed up, and so start every step at zero. */
-const summed = ({ part, gradients, identifiers, metrics }: MicroBatches): Variable[] => [
+const summed = ({ part, gradients, identifiers, metrics, lostLogits }: MicroBatches): Variable[] => [
   part,
   ...gradients.values(),
   identifiers,
   metrics,
+  lostLogits,
 ];
 
 /** The packs of variables, and those that are in none. */
@@ -112,8 +116,8 @@ export interface StepProgram {
 
 /** What is traced with a step, apart from the step. */
 export interface StepHooks {
-  /** With the batch's metrics and gradients, before the update. */
-  readonly record?: (metrics: Tensor, gradients: StepResult["gradients"]) => void;
+  /** With what the batch computed, before the update. */
+  readonly record?: (result: Pick<StepResult, "metrics" | "gradients" | "lostLogits">) => void;
   /** With each micro-batch (or the batch). */
   readonly observe?: (result: StepResult) => void;
 }
@@ -130,12 +134,12 @@ export function stepPrograms(
       const drawn = draw();
       const result = learn(state, drawn, drawn);
       observe?.(result);
-      record?.(result.metrics, result.gradients);
+      record?.(result);
       update(state, result.gradients, result.start.identifiers);
     };
     return [{ name: "training step", times: 1, body }];
   }
-  const { count, part, drawn, gradients, identifiers, metrics } = micro;
+  const { count, part, drawn, gradients, identifiers, metrics, lostLogits } = micro;
   const B = model.config.batch_size;
   const rows = B / count;
   const drawBatch = (): void => {
@@ -165,11 +169,12 @@ export function stepPrograms(
     );
     gather(identifiers, reshape(placed(reshape(result.start.identifiers, [rows, 1])), [B]));
     gather(metrics, result.metrics);
+    gather(lostLogits, result.lostLogits);
     assign(part, add(part, 1));
   };
   const updateAll = (): void => {
     const sums = new Map([...gradients].map(([name, v]) => [name, v.tensor]));
-    record?.(metrics.tensor, sums);
+    record?.({ metrics: metrics.tensor, gradients: sums, lostLogits: lostLogits.tensor });
     update(state, sums, identifiers);
     for (const v of wholes(summed(micro))) assign(v, broadcastTo(scalar(0, v.dtype), v.shape));
   };

@@ -2,11 +2,10 @@
 import {
   add,
   assign,
-  bitAnd,
-  bits,
   cast,
   equal,
   grad,
+  isFinite,
   mul,
   position,
   reshape,
@@ -14,6 +13,7 @@ import {
   slice,
   sqrt,
   sub,
+  sum,
   takeRows,
   type Tensor,
   type TensorLike,
@@ -74,6 +74,8 @@ export interface StepResult extends LossResult {
   readonly inputEmbeddings: Tensor;
   /** d (total / batch) / d parameter, by name; the puzzle embedding's as [B, puzzle_emb_ndim]. */
   readonly gradients: ReadonlyMap<string, Tensor>;
+  /** Numbers among the logits that are NaN or infinite, i32 scalar: a loss of them can be finite. */
+  readonly lostLogits: Tensor;
 }
 
 /** Name under which the gradient of a batch's puzzle embedding rows is found. */
@@ -124,7 +126,19 @@ export function learn(
   const gradients = new Map(names.map((name, i) => [name, all[i]!]));
   if (puzzle) gradients.set(PUZZLE_LOCAL, all.at(-1)!);
   storeCarry(carry, start, result, halting);
-  return { ...loss, start, segment: result, halting, targetContinue, next, inputEmbeddings, gradients };
+  const lostOfQ = sum(add(nonFinite(result.qHalt), nonFinite(result.qContinue)));
+  const lostLogits = add(countNonFinite(result.logits), lostOfQ);
+  return {
+    ...loss,
+    start,
+    segment: result,
+    halting,
+    targetContinue,
+    next,
+    inputEmbeddings,
+    gradients,
+    lostLogits,
+  };
 }
 
 /** Updates every weight, and counts the step. `identifiers` i32 [B] are those of the puzzle embedding's gradient. */
@@ -161,10 +175,12 @@ export function gradientNorm(gradients: ReadonlyMap<string, Tensor>): Tensor {
   return sqrt(sumOfSquares([...gradients].filter(([name]) => name !== PUZZLE_LOCAL).map(([, g]) => g)));
 }
 
-/** 1 where x (f32) is a NaN or an infinity, else 0 (i32); read from the bits, since shaders may assume neither. */
-export function nonFinite(x: Tensor): Tensor {
-  const exponent = 0x7f800000;
-  return equal(bitAnd(bits(x), exponent), exponent);
+/** 1 where x (f32) is NaN or an infinity, else 0 (i32); tests bits, since shaders may assume that there is neither. */
+export const nonFinite = (x: Tensor): Tensor => equal(isFinite(x), 0);
+
+/** How many numbers of the tensors (f32) are NaN or infinite, i32 scalar. */
+export function countNonFinite(...tensors: readonly Tensor[]): Tensor {
+  return tensors.map((x) => sum(nonFinite(x))).reduce((a, b) => add(a, b));
 }
 
 /** What an evaluation segment computes. */

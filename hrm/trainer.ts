@@ -13,19 +13,18 @@ import {
   div,
   equal,
   hostTensor,
+  notEqual,
   position,
   remainder,
   reshape,
   runInTurn,
   slice,
-  sum,
   variable,
   where,
   zeros,
   type Device,
   type HostTensor,
   type Program,
-  type Tensor,
   type TensorSpec,
   type Variable,
 } from "../engine/index.js";
@@ -69,7 +68,7 @@ import {
   writeVariables,
   type TrainingSnapshot,
 } from "./snapshot.js";
-import { gradientNorm, nonFinite, type TrainingState } from "./step.js";
+import { countNonFinite, gradientNorm, PUZZLE_LOCAL, type TrainingState } from "./step.js";
 import type { Symmetry } from "./tasks/symmetry.js";
 
 /** Rotary tables as constants, or null with learned positions. */
@@ -178,7 +177,7 @@ export interface StepMetrics extends MetricRow {
   readonly step: number;
   /** L2 norm of the gradient of the weights (not of the puzzle embedding). */
   readonly gradientNorm: number;
-  /** The first step so far in which a loss or the norm was no finite number; 0 while all were. */
+  /** The first step so far in which a logit, a loss, the norm or a gradient was NaN or infinite; 0 while all were finite. */
   readonly firstNonFinite: number;
 }
 
@@ -267,10 +266,16 @@ export function planTraining(
   const ring = variable(device, zeros([RING, COLUMNS]), "metrics");
   const first = variable(device, zeros([1]), "first non-finite step");
   const { counter } = memory;
-  const record = (metrics: Tensor, gradients: Parameters<typeof gradientNorm>[0]): void => {
+  const record: StepHooks["record"] = ({ metrics, gradients, lostLogits }) => {
     const done = slice(counter, [1], [1]);
     const norm = reshape(gradientNorm(gradients), [1]);
-    const lost = bitAnd(nonFinite(add(sum(metrics), norm)), equal(first, 0));
+    // The norm covers all gradients but that of the puzzle embedding.
+    const ofPuzzles = gradients.get(PUZZLE_LOCAL);
+    const count = add(
+      lostLogits,
+      countNonFinite(concat([metrics, norm], 0), ...(ofPuzzles ? [ofPuzzles] : [])),
+    );
+    const lost = bitAnd(notEqual(count, 0), equal(first, 0));
     assign(first, where(lost, cast(add(done, 1), "f32"), first));
     const row = equal(div(position([RING, COLUMNS]), COLUMNS), remainder(cast(done, "i32"), RING));
     assign(ring, where(row, concat([metrics, norm, first], 0), ring));

@@ -1,17 +1,19 @@
-/** The watch over training: the gradient's norm of every step, and the first step that is no finite number. */
+/** The watch over training: the gradient's norm of every step, and the first step with a number that is not finite. */
 import { assert } from "chai";
-import { compile } from "../../engine/index.js";
+import { compile, constant, read } from "../../engine/index.js";
 import { findNonFinite } from "../../hrm/diagnose.js";
 import {
   createTrainer,
   createTrainingMemory,
+  IGNORE_LABEL,
+  METRICS,
   randomBatch,
   randomExploration,
   trainStep,
   uploadPuzzles,
   destroyPuzzles,
 } from "../../hrm/index.js";
-import { PUZZLE_LOCAL } from "../../hrm/step.js";
+import { countNonFinite, PUZZLE_LOCAL } from "../../hrm/step.js";
 import { testDevice } from "../support/device.js";
 import { assertClose } from "../support/random.js";
 import { official, randomPuzzles, training } from "../support/tiny.js";
@@ -76,6 +78,62 @@ describe("the watch over training @slow", () => {
       assert.equal(later.at(-1)!.firstNonFinite, 4);
       trainer.destroy();
     });
+
+  it("counts NaN and infinities of either sign, and nothing else", async () => {
+    const device = await testDevice();
+    const x = constant([1, Infinity, -3.4e38, -Infinity, NaN, 0, 1e-40, -Infinity]);
+    assert.deepEqual([...(await read(device, countNonFinite(x, constant([Infinity]), constant([1]))))], [5]);
+  });
+
+  for (const microBatch of [4, 2]) {
+    it(`notices a norm that is infinite while every loss is finite, in parts of ${microBatch}`, async () => {
+      const device = await testDevice();
+      // Stablemax has gradients that do not grow with the weights.
+      const softmax = { ...config, loss_type: "softmax_cross_entropy" } as const;
+      const trainer = await createTrainer({
+        device,
+        config: softmax,
+        train: training,
+        data,
+        seed: 6,
+        microBatch,
+      });
+      await trainer.run(1);
+      const weight = trainer.memory.weights.get("inner.lm_head.weight")!;
+      weight.write((await weight.read()).map((v) => 1e25 * v));
+      await trainer.run(1);
+      const row = (await trainer.metrics()).at(-1)!;
+      assert.equal(row.gradientNorm, Infinity);
+      assert.isTrue(METRICS.every((name) => Number.isFinite(row[name])));
+      assert.equal(row.firstNonFinite, 2);
+      trainer.destroy();
+    });
+
+    it(`notices infinite logits that no loss and no gradient shows, in parts of ${microBatch}`, async () => {
+      const device = await testDevice();
+      // Cells without a label have loss 0, whatever their logits are.
+      const unlabelled = { ...data, labels: data.labels.map(() => IGNORE_LABEL) };
+      const trainer = await createTrainer({
+        device,
+        config,
+        train: training,
+        data: unlabelled,
+        seed: 6,
+        microBatch,
+      });
+      await trainer.run(1);
+      const weight = trainer.memory.weights.get("inner.lm_head.weight")!;
+      weight.write((await weight.read()).fill(0).fill(3.4e38, 0, 1));
+      await trainer.run(2);
+      const rows = await trainer.metrics();
+      for (const row of rows) assert.isTrue(Number.isFinite(row.gradientNorm) && row.lm_loss === 0);
+      assert.deepEqual(
+        rows.map((row) => row.firstNonFinite),
+        [0, 2, 2],
+      );
+      trainer.destroy();
+    });
+  }
 
   for (const microBatch of [4, 2])
     it(`finds the tensor in which it began, in parts of ${microBatch}`, async () => {
