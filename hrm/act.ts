@@ -16,6 +16,7 @@ import {
   sigmoid,
   sizeOf,
   stopGradient,
+  sub,
   variable,
   where,
   type Device,
@@ -42,7 +43,7 @@ export interface Carry {
   readonly zL: Variable;
   /** Segments that each row has had, i32 [B]. */
   readonly steps: Variable;
-  /** 1 where the row takes new data at the next segment, i32 [B]. */
+  /** i32 [B]: 0 if the row goes on, else it takes new data at the next segment, which counts as its `halted`-th. */
   readonly halted: Variable;
   readonly inputs: Variable;
   readonly labels: Variable;
@@ -80,6 +81,14 @@ export function carryVariables(carry: Carry): Variable[] {
   return (Object.values(carry) as (Variable | null)[]).filter((v) => v !== null);
 }
 
+/**
+ * Makes row b take new data that counts as having had b mod `maxSteps` segments already, so that every later batch mixes
+ * rows at all depths. Micro-batches share the numbering.
+ */
+export function staggerCarry({ halted }: Carry, maxSteps: number): void {
+  halted.write(Int32Array.from({ length: sizeOf(halted.whole.shape) }, (_, row) => 1 + (row % maxSteps)));
+}
+
 /** Frees the carry. */
 export function destroyCarry(carry: Carry): void {
   for (const v of carryVariables(carry)) v.destroy();
@@ -91,7 +100,7 @@ export interface Refilled extends Latents, Batch {
 }
 
 /**
- * Halted rows start over: latents from H_init and L_init, no steps, the new batch's data. The other rows go on,
+ * Halted rows start over: latents from H_init and L_init, no steps (or those that a staggered start counts), the new batch's data. The other rows go on,
  * and the new batch's rows at their places are dropped.
  */
 export function refill(carry: Carry, batch: Batch, parameters: Parameters, config: HrmConfig): Refilled {
@@ -103,7 +112,7 @@ export function refill(carry: Carry, batch: Batch, parameters: Parameters, confi
   return {
     zH: carry.zH ? where(latents, parameters("inner.H_init"), carry.zH) : zL,
     zL,
-    steps: where(halted, 0, carry.steps),
+    steps: where(halted, sub(halted, 1), carry.steps),
     inputs: where(rows, batch.inputs, carry.inputs),
     labels: where(rows, batch.labels, carry.labels),
     identifiers: where(halted, batch.identifiers, carry.identifiers),

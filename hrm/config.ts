@@ -59,6 +59,8 @@ export interface HrmConfig {
   readonly box_rows: number;
   readonly box_columns: number;
   readonly halt_max_steps: number;
+  /** Ours: segments that evaluation and solving run unless told otherwise; 0 (official) for halt_max_steps. */
+  readonly inference_segments: number;
   readonly halt_exploration_prob: number;
   /** False in every published model. */
   readonly causal: boolean;
@@ -97,6 +99,7 @@ export const defaultConfig: HrmConfig = {
   box_rows: 0,
   box_columns: 0,
   halt_max_steps: 16,
+  inference_segments: 0,
   halt_exploration_prob: 0.1,
   causal: false,
   loss_type: "stablemax_cross_entropy",
@@ -126,6 +129,8 @@ export interface TrainConfig {
    * is TRM's average: a constant decay from the first step, and the puzzle embedding as it is.
    */
   readonly ema_warmup: boolean;
+  /** Ours: row b of the first batch starts at segment b mod halt_max_steps, so that batches mix all depths; official false. */
+  readonly staggered_starts: boolean;
   /** Ours: train on random symmetric images of the puzzles, drawn for every batch; official data are augmented beforehand. */
   readonly augment: boolean;
 }
@@ -145,8 +150,15 @@ export const defaultTrainConfig: TrainConfig = {
   lr_decay_start: 0.8,
   ema_decay: 0,
   ema_warmup: true,
+  staggered_starts: false,
   augment: false,
 };
+
+/** Segments that a puzzle runs in evaluation and solving. */
+export const inferenceSegments = ({
+  inference_segments,
+  halt_max_steps,
+}: Pick<HrmConfig, "inference_segments" | "halt_max_steps">): number => inference_segments || halt_max_steps;
 
 /** Sizes that follow from a configuration. */
 export interface Derived {
@@ -239,6 +251,7 @@ const MODEL_RULES: Record<keyof HrmConfig, Rule> = {
   box_rows: natural,
   box_columns: natural,
   halt_max_steps: positiveInteger,
+  inference_segments: natural,
   halt_exploration_prob: fraction,
   causal: boolean,
   loss_type: oneOf("stablemax_cross_entropy", "softmax_cross_entropy"),
@@ -260,6 +273,7 @@ const TRAIN_RULES: Record<keyof TrainConfig, Rule> = {
   lr_decay_start: fraction,
   ema_decay: belowOne,
   ema_warmup: boolean,
+  staggered_starts: boolean,
   augment: boolean,
 };
 

@@ -1,5 +1,11 @@
 /** What a configuration does otherwise than the official recipe, read from its fields: for the announcement of a run. */
-import { defaultConfig, defaultTrainConfig, type HrmConfig, type TrainConfig } from "./config.js";
+import {
+  defaultConfig,
+  defaultTrainConfig,
+  TASK_FIELDS,
+  type HrmConfig,
+  type TrainConfig,
+} from "./config.js";
 
 /** Fields of the model and of training. */
 export type RecipeFields = HrmConfig & TrainConfig;
@@ -12,8 +18,7 @@ export interface Configured {
 
 /** Fields that follow from the puzzles, or from how long one trains: no recipe fixes them. */
 const NOT_COMPARED: readonly (keyof RecipeFields)[] = [
-  "seq_len",
-  "vocab_size",
+  ...TASK_FIELDS,
   "num_puzzle_identifiers",
   "total_steps",
 ];
@@ -38,6 +43,10 @@ const WORDED: readonly (keyof RecipeFields)[] = [
   "pos_encodings",
   "pos_init_scale",
   "rope_theta",
+  "rope_frequency",
+  "bp_steps",
+  "inference_segments",
+  "staggered_starts",
   "puzzle_emb_ndim",
   "puzzle_emb_lr",
   "puzzle_emb_weight_decay",
@@ -65,6 +74,24 @@ function learningRate({ lr, lr_schedule, lr_decay_start, lr_min_ratio }: TrainCo
     : `${rate(lr)}, by a cosine ${end}`;
 }
 
+/** The kind of positions, in words. */
+function positions({ pos_encodings: kind, pos_init_scale, rope_frequency, rope_theta }: HrmConfig): string {
+  switch (kind) {
+    case "rope":
+      return "rotary ones";
+    case "learned":
+      return pos_init_scale === defaultConfig.pos_init_scale
+        ? "learned positions"
+        : `learned positions (at first ${number(pos_init_scale)} times as large as official ones)`;
+    case "rope2d":
+      return `rotary positions by row and column (first frequency ${number(rope_frequency)}, theta ${number(rope_theta)})`;
+    case "rope2d_boxes":
+      return "rotary positions by row, column and box, which tell the model the houses of a Sudoku,";
+    case "none":
+      return "no positions";
+  }
+}
+
 /**
  * Where a configuration departs from the official recipe, one phrase each. `recipe` holds the fields that the official
  * recipe for these puzzles sets otherwise than the official defaults.
@@ -89,14 +116,14 @@ export function departures({ model, train }: Configured, recipe: Partial<RecipeF
     found.push(
       `exploration probability ${number(own.halt_exploration_prob)} (official ${number(official.halt_exploration_prob)})`,
     );
-  if (differ("pos_encodings")) {
-    const kind = own.pos_encodings === "learned" ? "learned positions" : `${own.pos_encodings} positions`;
-    const scale =
-      own.pos_encodings === "learned" && differ("pos_init_scale")
-        ? `, at first ${number(own.pos_init_scale)} times as large as official ones`
-        : "";
-    found.push(`${kind} instead of rotary ones${scale}`);
-  } else if (differ("rope_theta")) found.push(plain("rope_theta"));
+  if (differ("bp_steps"))
+    found.push(
+      `the gradient runs through the last ${own.bp_steps} updates of a segment (official ${official.bp_steps}): their activations are all kept, so that memory no longer stays the same with more cycles`,
+    );
+  if (differ("pos_encodings")) found.push(`${positions(own)} instead of ${positions(official)}`);
+  else
+    for (const field of ["rope_theta", "rope_frequency"] as const)
+      if (differ(field)) found.push(plain(field));
   if (own.puzzle_emb_ndim === 0) found.push("no puzzle embedding");
   else {
     if (differ("puzzle_emb_ndim")) found.push(plain("puzzle_emb_ndim"));
@@ -109,6 +136,12 @@ export function departures({ model, train }: Configured, recipe: Partial<RecipeF
     found.push(
       `SwiGLU inner size rounded up to a multiple of ${own.swiglu_multiple} (official ${official.swiglu_multiple})`,
     );
+  if (differ("inference_segments"))
+    found.push(
+      `evaluates and solves with ${own.inference_segments} segments, after training with at most ${own.halt_max_steps}`,
+    );
+  if (differ("staggered_starts"))
+    found.push("the rows of the first batch begin at different segments, so that batches mix all depths");
   if (learningRate(own) !== learningRate(official))
     found.push(`learning rate ${learningRate(own)} (official: ${learningRate(official)})`);
   for (const field of Object.keys(own) as (keyof RecipeFields)[])
@@ -125,6 +158,6 @@ export function changes(run: Configured, preset: Configured): string[] {
   const usual: RecipeFields = { ...preset.model, ...preset.train };
   return (Object.keys(own) as (keyof RecipeFields)[])
     .filter((field) => own[field] !== usual[field])
-    .filter((field) => !["seq_len", "vocab_size", "num_puzzle_identifiers"].includes(field))
+    .filter((field) => ![...TASK_FIELDS, "num_puzzle_identifiers"].includes(field))
     .map((field) => `${field} ${String(own[field])} instead of ${String(usual[field])}`);
 }

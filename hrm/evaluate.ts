@@ -21,7 +21,7 @@ import {
 } from "../engine/index.js";
 import { createQueue } from "../engine/queue.js";
 import { createCarry, destroyCarry, resetCarry } from "./act.js";
-import type { HrmConfig } from "./config.js";
+import { inferenceSegments, type HrmConfig } from "./config.js";
 import { consecutiveBatch, destroyPuzzles, uploadPuzzles } from "./data.js";
 import { metricRow, METRICS } from "./loss.js";
 import { forwardResiduals } from "./model.js";
@@ -62,7 +62,7 @@ export interface EvaluatorOptions {
   readonly config: HrmConfig;
   readonly weights: Weights;
   readonly data: PuzzleSet;
-  /** Segments that each puzzle runs; default halt_max_steps. */
+  /** Segments that each puzzle runs; default `inference_segments`, else `halt_max_steps`. */
   readonly segments?: number;
 }
 
@@ -72,7 +72,7 @@ export async function createEvaluator({
   config,
   weights,
   data,
-  segments = config.halt_max_steps,
+  segments = inferenceSegments(config),
 }: EvaluatorOptions): Promise<Evaluator> {
   const puzzles = uploadPuzzles(device, data, "evaluation");
   const carry = createCarry(device, config);
@@ -187,7 +187,7 @@ export async function createSolver({
   );
   const inTurn = createQueue();
   return {
-    solve(given, { identifier = 0, segments = config.halt_max_steps } = {}) {
+    solve(given, { identifier = 0, segments = inferenceSegments(config) } = {}) {
       // The caller may change the array while others are answered.
       const inputs = given.slice();
       return inTurn(async () => {

@@ -30,7 +30,7 @@ import {
 } from "../engine/index.js";
 import { createQueue } from "../engine/queue.js";
 import type { AdamState } from "../engine/optimizers.js";
-import { carryVariables, createCarry, destroyCarry, type Carry } from "./act.js";
+import { carryVariables, createCarry, destroyCarry, staggerCarry, type Carry } from "./act.js";
 import { ConfigError, derive, type HrmConfig, type TrainConfig } from "./config.js";
 import { destroyPuzzles, randomBatch, randomExploration, uploadPuzzles } from "./data.js";
 import { metricRow, METRICS, type MetricRow } from "./loss.js";
@@ -136,6 +136,7 @@ export function createTrainingMemory(
     puzzle: variable(device, tables.puzzle, "schedule.puzzle"),
   };
   const carry = createCarry(device, config, parts);
+  if (train.staggered_starts) staggerCarry(carry, config.halt_max_steps);
   const micro = parts > 1 ? createMicroBatches(device, config, parts) : null;
   const counter = variable(device, hostTensor(Uint32Array.of(seed, 0), [2]), "counter");
   return {

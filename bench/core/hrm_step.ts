@@ -10,18 +10,21 @@ import {
   type StepMetrics,
   type Trainer,
 } from "../../hrm/index.js";
+import { POSITION_EMBEDDING, TOKEN_EMBEDDING } from "../../hrm/parameters.js";
 import { rotaryAngles } from "../../hrm/positions.js";
 import { crossEntropy64, layer64, linear64, type LayerWeights } from "./float64.js";
 import { WrongResultError } from "./kernel_case.js";
 import { randomSource } from "./random.js";
 
-/** Operations of a step's matmuls and attentions: a forward, the one-step backward, and the second forward. */
+/** Operations of a step's matmuls and attentions: a forward, the backward of the last updates, and the second forward. */
 export function hrmFlops(config: HrmConfig): number {
-  const { H_cycles: H, L_cycles: L, H_layers, L_layers, hidden_size: D, batch_size: B } = config;
+  const { H_cycles: H, L_cycles: L, H_layers, L_layers, hidden_size: D, batch_size: B, bp_steps } = config;
   const { innerSize: I, totalLength: S } = derive(config);
   const layer = 2 * B * S * (4 * D * D + 3 * I * D) + 4 * B * S * S * D;
   const forward = (H * L * L_layers + H * H_layers) * layer;
-  const backward = 2 * (L_layers + H_layers) * layer;
+  // Counted back from the end, every (L + 1)-th update is one of H, the last one first.
+  const ofH = Math.ceil(bp_steps / (L + 1));
+  const backward = 2 * (ofH * H_layers + (bp_steps - ofH) * L_layers) * layer;
   const second = config.halt_max_steps > 1 && !config.halt_only ? forward : 0;
   return forward + backward + second;
 }
@@ -102,50 +105,66 @@ export async function checkHrmStep(
   return { metrics, inputs, labels, error };
 }
 
-/** Mean cross entropy of one puzzle after the first segment, from the initial states. */
-function loss64(config: HrmConfig, state: StateDict, inputs: number[], labels: number[]): number {
-  const { hidden_size: width, num_heads: heads, rms_norm_eps: eps, H_cycles, L_cycles } = config;
+/** Weights by official name, of any precision. */
+export type Weights64 = ReadonlyMap<string, { readonly data: ArrayLike<number> }>;
+
+/**
+ * Mean cross entropy of one puzzle after the first segment, from the initial states.
+ * @param early weights of the updates before the last `bp_steps`, for which they are constants
+ */
+export function loss64(
+  config: HrmConfig,
+  state: Weights64,
+  inputs: readonly number[],
+  labels: readonly number[],
+  early = state,
+): number {
+  const { hidden_size: width, num_heads: heads, rms_norm_eps: eps, H_cycles, L_cycles, bp_steps } = config;
   const { totalLength, puzzleLength } = derive(config);
-  const at = (name: string): ArrayLike<number> => state.get(`inner.${name}`)!.data;
   const rotary = rotaryAngles(config);
   const size = totalLength * width;
-  const x = new Float64Array(size);
-  const tokens = at("embed_tokens.embedding_weight");
-  // The puzzle embedding starts at zero.
-  inputs.forEach((token, i) => {
-    for (let d = 0; d < width; d++) x[(puzzleLength + i) * width + d] = tokens[token * width + d]!;
-  });
-  if (config.pos_encodings === "learned") {
-    const positions = at("embed_pos.embedding_weight");
-    x.forEach((value, i) => (x[i] = (value + positions[i]!) * 0.707106781));
-  }
-  x.forEach((value, i) => (x[i] = value * Math.sqrt(width)));
-  const level = (name: "H_level" | "L_level", z: Float64Array, injected: Float64Array): Float64Array => {
-    let h: Float64Array = z.map((value, i) => value + injected[i]!);
+  const embedded = (weights: Weights64): Float64Array => {
+    const x = new Float64Array(size);
+    const tokens = weights.get(TOKEN_EMBEDDING)!.data;
+    // The puzzle embedding starts at zero.
+    inputs.forEach((token, i) => {
+      for (let d = 0; d < width; d++) x[(puzzleLength + i) * width + d] = tokens[token * width + d]!;
+    });
+    if (config.pos_encodings === "learned") {
+      const positions = weights.get(POSITION_EMBEDDING)!.data;
+      x.forEach((value, i) => (x[i] = (value + positions[i]!) * 0.707106781));
+    }
+    return x.map((value) => value * Math.sqrt(width));
+  };
+  const level = (weights: Weights64, name: "H_level" | "L_level", z: Float64Array): Float64Array => {
+    const at = (part: string): ArrayLike<number> => weights.get(`inner.${name}.layers.${part}.weight`)!.data;
+    let h = z;
     for (let i = 0; i < (name === "H_level" ? config.H_layers : config.L_layers); i++) {
-      const weights: LayerWeights = {
-        qkv: at(`${name}.layers.${i}.self_attn.qkv_proj.weight`),
-        o: at(`${name}.layers.${i}.self_attn.o_proj.weight`),
-        gateUp: at(`${name}.layers.${i}.mlp.gate_up_proj.weight`),
-        down: at(`${name}.layers.${i}.mlp.down_proj.weight`),
+      const ofLayer: LayerWeights = {
+        qkv: at(`${i}.self_attn.qkv_proj`),
+        o: at(`${i}.self_attn.o_proj`),
+        gateUp: at(`${i}.mlp.gate_up_proj`),
+        down: at(`${i}.mlp.down_proj`),
       };
-      h = layer64(h, weights, { heads, width, eps, rotary });
+      h = layer64(h, ofLayer, { heads, width, eps, rotary });
     }
     return h;
   };
-  const repeated = (name: string): Float64Array =>
-    Float64Array.from({ length: size }, (_, i) => at(name)[i % width]!);
-  let [zH, zL] = [repeated("H_init"), repeated("L_init")];
-  for (let h = 0; h < H_cycles; h++) {
-    for (let l = 0; l < L_cycles; l++)
-      zL = level(
-        "L_level",
-        zL,
-        zH.map((value, i) => value + x[i]!),
-      );
-    zH = level("H_level", zH, zL);
+  const initial = (name: string): Float64Array =>
+    Float64Array.from({ length: size }, (_, i) => state.get(`inner.${name}`)!.data[i % width]!);
+  const plus = (...terms: readonly Float64Array[]): Float64Array =>
+    terms[0]!.map((_, i) => terms.reduce((sum, term) => sum + term[i]!, 0));
+  let [zH, zL] = [initial("H_init"), initial("L_init")];
+  const [x, earlyX] = [embedded(state), embedded(early)];
+  const updates = H_cycles * (L_cycles + 1);
+  for (let i = 0; i < updates; i++) {
+    const learns = i >= updates - bp_steps;
+    const weights = learns ? state : early;
+    if (i % (L_cycles + 1) < L_cycles) zL = level(weights, "L_level", plus(zL, zH, learns ? x : earlyX));
+    else zH = level(weights, "H_level", plus(zH, zL));
   }
-  const logits = linear64(zH.subarray(puzzleLength * width), at("lm_head.weight"), width);
+  const head = state.get("inner.lm_head.weight")!.data;
+  const logits = linear64(zH.subarray(puzzleLength * width), head, width);
   const kind = config.loss_type === "softmax_cross_entropy" ? "softmax" : "stablemax";
   const rows = crossEntropy64(logits, labels, { classes: config.vocab_size, kind });
   return rows.reduce((a, b) => a + b, 0) / labels.filter((y) => y >= 0).length;

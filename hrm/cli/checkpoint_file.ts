@@ -29,7 +29,7 @@ export const checkpointOptions = {
     min: 1,
     max: 1000,
     help: "ACT segments per puzzle",
-    defaultText: "the model's halt_max_steps",
+    defaultText: "those of its run, else halt_max_steps",
   },
   preset: {
     type: "string",
@@ -133,10 +133,12 @@ async function openWeights(bytes: Uint8Array, choice: CheckpointChoice): Promise
 
 /** What a preset tells of weights; learned positions are told by the weights themselves. */
 function presetFields({ model }: Preset): Partial<HrmConfig> {
-  const { pos_encodings, vocab_size, rope_frequency, grid_rows, grid_columns, box_rows, box_columns } = model;
+  const { pos_encodings, vocab_size, rope_frequency, inference_segments } = model;
+  const { grid_rows, grid_columns, box_rows, box_columns } = model;
   const untold: Partial<HrmConfig> = Object.fromEntries(UNTOLD_FIELDS.map((field) => [field, model[field]]));
   if (pos_encodings === "learned") delete (untold as Record<string, unknown>)["pos_encodings"];
-  return { ...untold, vocab_size, rope_frequency, grid_rows, grid_columns, box_rows, box_columns };
+  const grid = { grid_rows, grid_columns, box_rows, box_columns };
+  return { ...untold, ...grid, vocab_size, rope_frequency, inference_segments };
 }
 
 /** The raw or averaged weights of a checkpoint, on the device. */

@@ -66,6 +66,7 @@ export const fieldOptions: Readonly<Record<string, Option>> = {
   puzzle_emb_len: integer("prefix positions of the puzzle embedding, 0 for as few as it needs"),
   num_puzzle_identifiers: integer("rows of the puzzle embedding"),
   halt_max_steps: integer("ACT segments at most"),
+  inference_segments: integer("ACT segments in evaluation and solving, 0 for halt_max_steps"),
   halt_exploration_prob: number("share of rows that must think for a random number of segments"),
   halt_only: flag("halt on q_halt > 0: no q_continue, no second forward"),
   loss_type: choice("loss of a cell", "stablemax_cross_entropy", "softmax_cross_entropy"),
@@ -80,6 +81,7 @@ export const fieldOptions: Readonly<Record<string, Option>> = {
   puzzle_emb_weight_decay: number("weight decay of the puzzle embedding"),
   ema_decay: number("decay of the moving average of the weights, 0 for none"),
   ema_warmup: flag("raise the average's decay from 2/11 at the first step; no for TRM's constant decay"),
+  staggered_starts: flag("rows of the first batch start at different segments, so that batches mix depths"),
   augment: flag("train on random symmetric images of the puzzles"),
 } satisfies Record<Field, Option>;
 

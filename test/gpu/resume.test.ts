@@ -59,6 +59,14 @@ const CONFIGURATIONS: Record<string, { config: HrmConfig; train: TrainConfig }> 
     }),
     train: trainConfig({ ...SHORT, ema_decay: 0.9, ema_warmup: false }),
   },
+  "staggered starts, positions by box, gradient of the whole segment": {
+    config: modelConfig({
+      ...{ ...TINY, seq_len: 16, hidden_size: 24, swiglu_multiple: 8, halt_max_steps: 4, halt_only: true },
+      ...{ grid_rows: 4, grid_columns: 4, box_rows: 2, box_columns: 2, pos_encodings: "rope2d_boxes" },
+      ...{ halt_exploration_prob: 1, bp_steps: 6 },
+    }),
+    train: trainConfig({ ...SHORT, ema_decay: 0.9, staggered_starts: true }),
+  },
 };
 
 function puzzles({ seq_len: length, vocab_size, num_puzzle_identifiers }: HrmConfig): PuzzleSet {

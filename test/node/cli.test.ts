@@ -82,6 +82,13 @@ describe("the command line", () => {
       ["train --H_cycles 0", "--H_cycles: got 0", "a positive integer"],
       ["train --pos_encodings none", '--pos_encodings: got "none"', "rope, learned"],
       ["train --hidden_size 36 --num_heads 4 --pos_encodings rope", "num_heads", "even head size"],
+      [
+        "train --pos_encodings rope2d_boxes",
+        "num_heads",
+        "a head size of at least 12 for rope2d_boxes, not 8",
+      ],
+      ["train --grid_rows 4", 'unknown option "--grid_rows"'],
+      ["train --bp_steps 7", "--bp_steps: got 7", "H_cycles x (L_cycles + 1) = 6"],
       ["train --halt_exploration_prob 2", "--halt_exploration_prob: got 2", "from 0 to 1"],
       ["train --config none.json", "--config none.json", "no such file", "a JSON object"],
       ["train --config nothing", "--config nothing", "it is a folder"],
@@ -144,6 +151,15 @@ describe("the command line", () => {
     json(planned);
     const none = await run(folder, ...args, "--memory-budget", "1e-6");
     assert.equal(none.code, 1, none.stderr);
+    const longer = await run(folder, ...args, "--bp_steps", "6");
+    assert.match(longer.stderr, /the last 6 updates \(bp_steps\): [\d.]+ [MG]B of it/);
+    const { longerGradientBytes, rows } = json(longer) as {
+      longerGradientBytes: number;
+      rows: { programs: number }[];
+    };
+    const { rows: official } = json(planned) as { rows: { programs: number }[] };
+    assert.isAbove(longerGradientBytes, 0);
+    assert.equal(longerGradientBytes, rows[0]!.programs - official[0]!.programs);
   });
 
   it("plans less memory in mixed precision, and refuses an adapter without it", async () => {

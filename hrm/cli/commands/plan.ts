@@ -80,6 +80,8 @@ export async function planCommand(argv: readonly string[]): Promise<number> {
     values["precision"] === "mixed",
   );
   const rows: Row[] = [];
+  let chosen: number | null = null;
+  let longer: number | null = null;
   try {
     const { symmetry } = task;
     const planned = {
@@ -100,12 +102,13 @@ export async function planCommand(argv: readonly string[]): Promise<number> {
         rows.push({ microBatch, parts, refused: error.message });
       }
     }
+    chosen =
+      rows.find((row) => row.refused === null && row.peak <= budget && !isTooLong(row, traits))?.microBatch ??
+      null;
+    longer = await longerGradient(planned, chosen);
   } finally {
     close();
   }
-  const chosen =
-    rows.find((row) => row.refused === null && row.peak <= budget && !isTooLong(row, traits))?.microBatch ??
-    null;
   const json = values["json"] as boolean;
   const paramCount = countParameters(config);
   const { maxBufferSize, maxStorageBufferBindingSize } = traits.limits;
@@ -120,11 +123,31 @@ export async function planCommand(argv: readonly string[]): Promise<number> {
       chosen === null
         ? "No micro-batch fits: choose a smaller model or batch, or a larger budget."
         : `The largest micro-batch that fits is ${chosen}.`,
+      ...(longer === null
+        ? []
+        : [
+            `The gradient runs through the last ${config.bp_steps} updates (bp_steps): ${formatGB(longer)} of it are for those before the last 2, with which it officially ends.`,
+          ]),
     ].join("\n"),
     { json },
   );
-  if (json) printJson({ preset: preset.name, batch: config.batch_size, paramCount, chosen, rows });
+  if (json)
+    printJson({
+      ...{ preset: preset.name, batch: config.batch_size, paramCount, chosen, rows },
+      ...(longer !== null && { longerGradientBytes: longer }),
+    });
   return chosen === null ? 1 : 0;
+}
+
+/** Bytes that a gradient through more than the official two updates costs with a micro-batch; null if there is no more. */
+async function longerGradient(planned: PlanOptions, microBatch: number | null): Promise<number | null> {
+  const { config } = planned;
+  if (microBatch === null || config.bp_steps <= 2) return null;
+  const [ours, official] = [
+    await trainingNeeds(planned, microBatch),
+    await trainingNeeds({ ...planned, config: { ...config, bp_steps: 2 } }, microBatch),
+  ];
+  return ours.programs - official.programs;
 }
 
 const column = (text: string): string => text.padStart(14);
