@@ -74,22 +74,13 @@ function learningRate({ lr, lr_schedule, lr_decay_start, lr_min_ratio }: TrainCo
     : `${rate(lr)}, by a cosine ${end}`;
 }
 
-/** The kind of positions, in words. */
-function positions({ pos_encodings: kind, pos_init_scale, rope_frequency, rope_theta }: HrmConfig): string {
-  switch (kind) {
-    case "rope":
-      return "rotary ones";
-    case "learned":
-      return pos_init_scale === defaultConfig.pos_init_scale
-        ? "learned positions"
-        : `learned positions (at first ${number(pos_init_scale)} times as large as official ones)`;
-    case "rope2d":
-      return `rotary positions by row and column (first frequency ${number(rope_frequency)}, theta ${number(rope_theta)})`;
-    case "rope2d_boxes":
-      return "rotary positions by row, column and box, which tell the model the houses of a Sudoku,";
-    case "none":
-      return "no positions";
-  }
+/** The positions, in words that go on with what they replace. */
+function positions({ pos_encodings: kind, rope_frequency, rope_theta }: HrmConfig): string {
+  if (kind === "rope2d")
+    return `rotary positions by row and column (first frequency ${number(rope_frequency)}, theta ${number(rope_theta)})`;
+  if (kind === "rope2d_boxes")
+    return "rotary positions by row, column and box, which tell the model the houses of a Sudoku,";
+  return `${kind === "none" ? "no" : kind} positions`;
 }
 
 /**
@@ -120,8 +111,13 @@ export function departures({ model, train }: Configured, recipe: Partial<RecipeF
     found.push(
       `the gradient runs through the last ${own.bp_steps} updates of a segment (official ${official.bp_steps}): their activations are all kept, so that memory no longer stays the same with more cycles`,
     );
-  if (differ("pos_encodings")) found.push(`${positions(own)} instead of ${positions(official)}`);
-  else
+  if (differ("pos_encodings")) {
+    const scale =
+      own.pos_encodings === "learned" && differ("pos_init_scale")
+        ? `, at first ${number(own.pos_init_scale)} times as large as official ones`
+        : "";
+    found.push(`${positions(own)} instead of rotary ones${scale}`);
+  } else
     for (const field of ["rope_theta", "rope_frequency"] as const)
       if (differ(field)) found.push(plain(field));
   if (own.puzzle_emb_ndim === 0) found.push("no puzzle embedding");

@@ -1,3 +1,5 @@
+import { sizesOf } from "../../hrm/task_fields.js";
+import { sudokuTask } from "../../hrm/tasks/sudoku.js";
 import { assert } from "chai";
 import { announcement } from "../../hrm/cli/announcement.js";
 import { defaultConfig, modelConfig, trainConfig } from "../../hrm/config.js";
@@ -83,6 +85,33 @@ describe("departures from the official recipe", () => {
     };
     const found = departures(changed({ ...sudoku4, model: defaultConfig }, fields)).join("\n");
     for (const field of Object.keys(fields)) assert.match(found, new RegExp(`^${field} `, "m"));
+  });
+});
+
+describe("departures of positions and gradient", () => {
+  it("say what the positions tell the model, what the gradient costs, and how long inference runs", () => {
+    const fields = {
+      ...{
+        ...sizesOf(sudokuTask(9)),
+        pos_encodings: "rope2d_boxes",
+        hidden_size: 64,
+        num_heads: 4,
+        bp_steps: 6,
+      },
+      ...{ inference_segments: 16, staggered_starts: true, halt_max_steps: 8 },
+    };
+    const found = departures(changed({ ...sudoku4, model: defaultConfig }, fields)).join("\n");
+    assert.match(
+      found,
+      /^rotary positions by row, column and box, which tell the model the houses of a Sudoku,/m,
+    );
+    assert.match(
+      found,
+      /^the gradient runs through the last 6 updates of a segment \(official 2\): .*memory/m,
+    );
+    assert.match(found, /^evaluates and solves with 16 segments, after training with at most 8$/m);
+    assert.match(found, /^the rows of the first batch begin at different segments/m);
+    assert.notMatch(found, /grid_rows|box_rows/);
   });
 });
 
