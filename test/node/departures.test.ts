@@ -1,5 +1,4 @@
 import { sizesOf } from "../../hrm/task_fields.js";
-import { sudokuTask } from "../../hrm/tasks/sudoku.js";
 import { assert } from "chai";
 import { announcement } from "../../hrm/cli/announcement.js";
 import { defaultConfig, modelConfig, trainConfig } from "../../hrm/config.js";
