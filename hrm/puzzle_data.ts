@@ -1,13 +1,14 @@
 /** Puzzles from any file or folder that this project reads: one function for all, and one for each format. */
 import type { PuzzleSet } from "./puzzles.js";
-import { MAZE_SIDES } from "./tasks/maze.js";
-import { findTask, taskOfShape } from "./tasks/registry.js";
+import { taskOfShape } from "./tasks/registry.js";
 import type { Task } from "./tasks/task.js";
-import { firstQuestion, readPuzzleCsv } from "./files/csv.js";
+import type { ColumnChoice } from "./files/columns.js";
 import { readDataset } from "./files/dataset.js";
 import { FileFormatError } from "./files/file_format_error.js";
 import { foreignProblem, textStart } from "./files/foreign.js";
 import { readPuzzleJsonl } from "./files/jsonl.js";
+import { isNpz, readPuzzleNpz } from "./files/npz.js";
+import { readPuzzleText } from "./files/puzzle_text.js";
 import type { FileSource, FolderSource, Source } from "./files/sources.js";
 
 export { firstQuestion, readPuzzleCsv, writePuzzleCsv } from "./files/csv.js";
@@ -18,8 +19,11 @@ export {
   type DatasetMetadata,
   type ReadFile,
 } from "./files/dataset.js";
+export type { ColumnChoice } from "./files/columns.js";
 export { FileFormatError, type FileFormatPlace } from "./files/file_format_error.js";
 export { readPuzzleJsonl, writePuzzleJsonl, type TaskPuzzles } from "./files/jsonl.js";
+export { readPuzzleNpz } from "./files/npz.js";
+export { readPuzzleText, type TextOptions, type TextPuzzles } from "./files/puzzle_text.js";
 export { readNpy, writeNpy, type NpyIntegers } from "./files/npy.js";
 export {
   blobSource,
@@ -33,11 +37,16 @@ export {
 
 /** What was read. */
 export interface PuzzleData {
-  readonly format: "csv" | "jsonl" | "official";
+  readonly format: "csv" | "jsonl" | "npz" | "official";
   /** The source's name. */
   readonly name: string;
   readonly task: Task;
+  /** Labels are `IGNORE_LABEL` for puzzles without answers. */
   readonly set: PuzzleSet;
+  /** False if puzzles came without answers. */
+  readonly answered: boolean;
+  /** What was assumed of the data and is worth a line, one sentence each. */
+  readonly notes: readonly string[];
 }
 
 export interface LoadOptions {
@@ -45,28 +54,34 @@ export interface LoadOptions {
   readonly task?: Task;
   /** Which half of an official folder with `train` and `test` inside. */
   readonly split: "train" | "test";
+  /** Which columns or keys hold puzzles and answers, by name or by number from 1; default: by their usual names. */
+  readonly columns?: ColumnChoice | undefined;
+  /** False if puzzles may come without answers, to be solved; default true. */
+  readonly needsAnswers?: boolean | undefined;
+  /** Called now and then with the share of a file that was read, from 0 to 1. */
+  readonly onProgress?: ((share: number) => void) | undefined;
 }
 
 /**
- * Reads puzzles: CSV (`.csv`), JSON lines (`.jsonl`, `.ndjson`), or an official data set folder. Without one of these
- * endings, a file that begins with "{" or "[" is taken for JSON lines. All or nothing: on an error, nothing has been loaded.
+ * Reads puzzles: tables and lists of text (`.csv`, `.tsv`, `.txt`, `.sdm`, `.sdk`), JSON lines or a JSON list (`.jsonl`,
+ * `.ndjson`, or what begins with "{" or a list), `.npz` archives, or an official data set folder. All or nothing: on an error, nothing has been loaded.
  * @throws FileFormatError, SourceError
  */
 export async function loadPuzzles(source: Source, options: LoadOptions): Promise<PuzzleData> {
   return source.kind === "folder" ? loadFolder(source, options) : loadFile(source, options);
 }
 
-async function loadFile(source: FileSource, { task: wanted }: LoadOptions): Promise<PuzzleData> {
+async function loadFile(source: FileSource, options: LoadOptions): Promise<PuzzleData> {
   const bytes = await source.read();
   const { name } = source;
   const path = name.replace(/[?#].*$/, "");
+  if (isNpz(bytes)) return { format: "npz", name, ...readPuzzleNpz(bytes, name, options) };
   const foreign = foreignProblem(bytes);
   if (foreign !== null) throw new FileFormatError("puzzles", foreign, { file: name });
-  const json = !/\.csv$/i.test(path) && /^[{[]/.test(textStart(bytes));
+  const json = !/\.csv$/i.test(path) && /^(\{|\[\s*(["[{\]\d]|$))/.test(textStart(bytes, 256));
   if (json || /\.(jsonl|ndjson)$/i.test(path))
-    return { format: "jsonl", name, ...readPuzzleJsonl(bytes, wanted, name) };
-  const task = wanted ?? taskOfQuestion(firstQuestion(bytes, name), name);
-  return { format: "csv", name, task, set: readPuzzleCsv(bytes, task, name) };
+    return { format: "jsonl", name, ...readPuzzleJsonl(bytes, options.task, name, options) };
+  return { format: "csv", name, ...readPuzzleText(bytes, name, options) };
 }
 
 async function loadFolder(source: FolderSource, { task: wanted, split }: LoadOptions): Promise<PuzzleData> {
@@ -76,7 +91,7 @@ async function loadFolder(source: FolderSource, { task: wanted, split }: LoadOpt
     throw new FileFormatError("dataset", `neither dataset.json nor ${split}/dataset.json in the folder`, {
       file: source.name,
     });
-  const { metadata, set } = await readDataset(
+  const { metadata, set, notes } = await readDataset(
     (file) => source.read(nested ? `${split}/${file}` : file),
     folder,
   );
@@ -96,20 +111,5 @@ async function loadFolder(source: FolderSource, { task: wanted, split }: LoadOpt
     }
   }
   const task = wanted ?? { ...taskOfShape(length, vocabSize), numPuzzleIdentifiers };
-  return { format: "official", name: source.name, task, set };
-}
-
-/** The task that a CSV question is of, by its length and characters. */
-function taskOfQuestion({ question, line }: { question: string; line: number }, file: string): Task {
-  const side = Math.round(Math.sqrt(question.length));
-  const name = /^[# SG]+$/.test(question) ? `maze-${side}x${side}` : `sudoku${side}`;
-  const task = findTask(name);
-  if (task && task.length === question.length) return task;
-  throw new FileFormatError(
-    "csv",
-    `the first question, ${JSON.stringify(question.slice(0, 40))} of ${question.length} characters, is of no known task; ` +
-      `expected 16, 36 or 81 digits and dots (Sudoku), or the "#", " ", "S" and "G" of an n x n maze, n from ${MAZE_SIDES.min} to ${MAZE_SIDES.max}, spaces at its ends included. ` +
-      "Where the first line is a header, it has to name question and answer",
-    { file, line },
-  );
+  return { format: "official", name: source.name, task, set, answered: true, notes };
 }

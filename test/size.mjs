@@ -29,7 +29,7 @@ const BUDGET = {
   "hrm/files/index": 15,
   "hrm/checkpoint": 25,
   "hrm/plan": 47,
-  "hrm/puzzle_data": 15,
+  "hrm/puzzle_data": 25,
   "hrm/official": 25,
   "hrm/statistics": 2,
   "engine/browser/index": 5,

@@ -105,7 +105,14 @@ async function openWeights(bytes: Uint8Array, choice: CheckpointChoice): Promise
   const fromFile = Object.fromEntries(Object.entries(file).filter(([field]) => isModelField(field)));
   const fromPreset = preset && presetFields(preset);
   const { puzzles } = choice;
-  const data = puzzles && !preset ? await readPuzzles(puzzles.path, puzzles.option, { split: "test" }) : null;
+  const data =
+    puzzles && !preset
+      ? await readPuzzles(puzzles.path, puzzles.option, {
+          split: "test",
+          columns: puzzles.columns,
+          needsAnswers: false,
+        })
+      : null;
   const given: Partial<HrmConfig> = {
     ...(data && { seq_len: data.task.length }),
     // Text encodes by the task's rules; other formats hold tokens, and may not use all that the model knows.

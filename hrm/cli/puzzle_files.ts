@@ -3,43 +3,81 @@ import { readFile, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { EngineError, UsageError } from "../../engine/errors.js";
 import { withPuzzles, type Preset } from "../presets.js";
-import { loadPuzzles, urlSource, type LoadOptions, type PuzzleData, type Source } from "../puzzle_data.js";
+import {
+  loadPuzzles,
+  urlSource,
+  type ColumnChoice,
+  type LoadOptions,
+  type PuzzleData,
+  type Source,
+} from "../puzzle_data.js";
 import type { Scores } from "../evaluate.js";
 import { majorityOfBlanks, type PuzzleSet, type PuzzleSplits } from "../puzzles.js";
 import { formatPercent } from "../statistics.js";
 import { countShared, hasTooFewClasses, holdOut, splitPuzzles } from "../tasks/splits.js";
 import type { Task } from "../tasks/task.js";
-import { ArgumentError } from "./arguments.js";
+import { ArgumentError, type Option } from "./arguments.js";
 import { isAddress, pathOf } from "./read_input.js";
 import { reasonOf } from "./run_folder.js";
 import { say } from "./shared.js";
+import { shown } from "../shown.js";
 
 /** The largest share of a file that is held out for validation, and for a test without a file of its own. */
 const HELD_OUT_SHARE = 0.1;
 /** Puzzles held out at most. */
 const HELD_OUT_MOST = 512;
 
-/** Puzzles whose symmetry classes take long enough to say so. */
-const MANY_GROUPS = 10_000;
+/** Puzzles whose split takes long enough to say so. */
+const MANY_GROUPS = 100_000;
 
 /** Puzzles that the command line names, and the option that did. */
 export interface PuzzleFile {
   readonly path: string;
   readonly option: string;
+  /** What `--columns` says. */
+  readonly columns?: ColumnChoice | undefined;
+}
+
+/** The option that names columns. */
+export const columnsOption = {
+  type: "string",
+  help: "columns or keys of the puzzles by name or number (from 1): question=NAME,answer=NAME",
+  placeholder: "names",
+  defaultText: "what their names or contents tell",
+} as const satisfies Option;
+
+/** What `--columns question=NAME,answer=2` says. @throws ArgumentError */
+export function columnChoice(given: string | undefined): ColumnChoice | undefined {
+  if (given === undefined) return undefined;
+  const choice: { question?: string; answer?: string } = {};
+  for (const part of given.split(",")) {
+    const [, what, name] = /^\s*(question|answer)\s*=\s*(.+?)\s*$/.exec(part) ?? [];
+    if ((what !== "question" && what !== "answer") || choice[what] !== undefined)
+      throw new ArgumentError(
+        `--columns: got ${shown(given)}; expected question=NAME_OR_NUMBER,answer=NAME_OR_NUMBER.`,
+      );
+    choice[what] = name!;
+  }
+  return choice;
 }
 
 /** The file to read puzzles from, where `--data` and `--test` mean the same; null for none. @throws ArgumentError for two */
 export function puzzleFile({
   data,
   test,
+  columns: given,
 }: {
   readonly data: string | undefined;
   readonly test: string | undefined;
+  readonly columns?: string | undefined;
 }): PuzzleFile | null {
+  const columns = columnChoice(given);
   if (data !== undefined && test !== undefined)
     throw new ArgumentError("--test: got a second file beside --data; expected one of the two.");
-  if (data !== undefined) return { path: data, option: "--data" };
-  return test === undefined ? null : { path: test, option: "--test" };
+  if (data !== undefined) return { path: data, option: "--data", columns };
+  if (columns && test === undefined)
+    throw new ArgumentError(`--columns: got ${shown(given)} without a file; expected --data with it.`);
+  return test === undefined ? null : { path: test, option: "--test", columns };
 }
 
 /** What pipes gave: they give it once, and a command may ask for its puzzles several times. */
@@ -92,11 +130,41 @@ export async function openSource(given: string, option: string): Promise<Source>
   };
 }
 
-/** Puzzles of a file or folder. @throws ArgumentError naming the option, the file, the line and what is wrong */
+/** Bytes of a file from which on reading it is announced, with its progress. */
+const LARGE_FILE = 4e6;
+/** Milliseconds between two reports of progress. */
+const PROGRESS_EVERY = 3000;
+
+/** Says that a large file is being read; returns what reports the share that was read. */
+async function announceReading(source: Source): Promise<(share: number) => void> {
+  const size = await stat(source.name).then(
+    (found) => (found.isFile() ? found.size : 0),
+    () => 0,
+  );
+  if (source.kind !== "file" || size < LARGE_FILE) return () => undefined;
+  say(`data      reading ${source.name} (${(size / 1e6).toFixed(0)} MB)`);
+  let last = Date.now();
+  return (share) => {
+    if (Date.now() - last < PROGRESS_EVERY) return;
+    last = Date.now();
+    say(`data      reading ${source.name}: ${formatPercent(share)}`);
+  };
+}
+
+/** Notes that were said: a command may ask for its puzzles several times. */
+const noted = new Set<string>();
+
+/** Puzzles of a file or folder; says what was assumed of them. @throws ArgumentError naming the option, the file, the line and what is wrong */
 export async function readPuzzles(path: string, option: string, options: LoadOptions): Promise<PuzzleData> {
   const source = await openSource(path, option);
   try {
-    return await loadPuzzles(source, options);
+    const onProgress = await announceReading(source);
+    const data = await loadPuzzles(source, { onProgress, ...options });
+    for (const note of data.notes) {
+      if (!noted.has(note)) say(`puzzles   ${note}`);
+      noted.add(note);
+    }
+    return data;
   } catch (error) {
     if (error instanceof ArgumentError || !(error instanceof EngineError)) throw error;
     throw new ArgumentError(`${option}: ${error.message}`);
@@ -109,13 +177,14 @@ export async function readPuzzles(path: string, option: string, options: LoadOpt
  */
 export async function withFiles(
   preset: Preset,
-  { data, test }: { data: string; test: string | undefined },
+  { data, test, columns: given }: { data: string; test: string | undefined; columns?: string | undefined },
 ): Promise<Preset> {
-  const training = await readPuzzles(data, "--data", { split: "train" });
+  const columns = columnChoice(given);
+  const training = await readPuzzles(data, "--data", { split: "train", columns });
   const { task, set } = training;
   const testSet =
     test !== undefined
-      ? (await readPuzzles(test, "--test", { task, split: "test" })).set
+      ? (await readPuzzles(test, "--test", { task, split: "test", columns })).set
       : training.format === "official"
         ? await ownTestSet(data, task)
         : null;
@@ -124,9 +193,9 @@ export async function withFiles(
   const groups = set.groups ? set.groups.groupIndices.length - 1 : set.count;
   const count = Math.max(1, Math.min(HELD_OUT_MOST, Math.floor(HELD_OUT_SHARE * groups)));
   const splits = (seed: number): PuzzleSplits => {
-    if (by === "class" && groups >= MANY_GROUPS)
+    if (groups >= MANY_GROUPS)
       say(
-        `data      telling symmetric images among ${groups} puzzles, about a millisecond each for 9x9 Sudoku`,
+        `data      splitting ${groups} puzzles, no ${by === "class" ? "symmetric images" : "solution"} on two sides`,
       );
     if (!testSet) return splitPuzzles(set, task, { by, validation: count, test: count, seed });
     const { rest, held } = holdOut(set, task, { by, count, seed });

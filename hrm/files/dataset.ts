@@ -5,7 +5,7 @@
 import { IGNORE_LABEL, type PuzzleGroups, type PuzzleSet } from "../puzzles.js";
 import { FileFormatError } from "./file_format_error.js";
 import { pointerProblem } from "./foreign.js";
-import { readNpy, writeNpy, type NpyIntegers } from "./npy.js";
+import { readNpy, shapeText, writeNpy, type NpyIntegers } from "./npy.js";
 import { shown } from "../shown.js";
 
 const FORMAT = "dataset";
@@ -28,6 +28,8 @@ export interface DatasetMetadata {
 export interface Dataset {
   readonly metadata: DatasetMetadata;
   readonly set: PuzzleSet;
+  /** What was assumed, one sentence each. */
+  readonly notes: readonly string[];
 }
 
 /** The bytes of a file in the folder, or null where there is none of this name. */
@@ -47,15 +49,17 @@ export async function readDataset(read: ReadFile, folder = "the folder"): Promis
   const parts: PuzzleSet[] = [];
   for (const name of metadata.sets) {
     const arrays = {} as Record<(typeof ARRAYS)[number], NpyIntegers>;
+    const missing: string[] = [];
     for (const array of ARRAYS) {
       const path = `${name}__${array}.npy`;
       const bytes = await read(path);
-      if (!bytes)
-        throw new FileFormatError(FORMAT, `no ${path} in the folder, which dataset.json names`, {
-          file: folder,
-        });
-      arrays[array] = readNpy(bytes, `${folder}/${path}`);
+      if (!bytes) missing.push(path);
+      else arrays[array] = readNpy(bytes, `${folder}/${path}`);
     }
+    if (missing.length > 0)
+      throw new FileFormatError(FORMAT, `no ${missing.join(", ")} in the folder, which dataset.json names`, {
+        file: folder,
+      });
     parts.push(checkedSet(arrays, metadata, `${folder}/${name}`));
   }
   const set = parts.length === 1 ? parts[0]! : joined(parts);
@@ -68,7 +72,7 @@ export async function readDataset(read: ReadFile, folder = "the folder"): Promis
         file,
       },
     );
-  return { metadata, set };
+  return { metadata, set, notes: [] };
 }
 
 /** The files of a data set with one set, `all`, by name. */
@@ -128,12 +132,12 @@ function parseMetadata(bytes: Uint8Array, file: string): DatasetMetadata {
   if (typeof json !== "object" || json === null || Array.isArray(json))
     throw new FileFormatError(FORMAT, "expected a JSON object", { file });
   const fields = json as Record<string, unknown>;
+  const missing: string[] = [];
+  const problems: string[] = [];
   const require = (field: string, holds: (value: unknown) => boolean, expected: string): void => {
-    if (!holds(fields[field])) {
-      throw new FileFormatError(FORMAT, `${field} is ${shown(fields[field])}; expected ${expected}`, {
-        file,
-      });
-    }
+    if (!Object.hasOwn(fields, field)) missing.push(field);
+    else if (!holds(fields[field]))
+      problems.push(`${field} is ${shown(fields[field])}; expected ${expected}`);
   };
   const natural = (value: unknown): boolean => Number.isInteger(value) && Number(value) >= 0;
   const positive = (value: unknown): boolean => natural(value) && Number(value) > 0;
@@ -148,6 +152,11 @@ function parseMetadata(bytes: Uint8Array, file: string): DatasetMetadata {
     v.length > 0 &&
     new Set(v).size === v.length &&
     v.every((name) => typeof name === "string" && /^[\w][\w .-]*$/.test(name)), "a list of different names");
+  if (missing.length > 0) {
+    const other = Object.keys(fields).slice(0, 20).join(", ");
+    problems.unshift(`${missing.join(", ")} missing; the file has ${shown(other)}`);
+  }
+  if (problems.length > 0) throw new FileFormatError(FORMAT, problems.join("; "), { file });
   return fields as unknown as DatasetMetadata;
 }
 
@@ -163,10 +172,12 @@ function checkedSet(
   const count = arrays.inputs.shape[0] ?? 0;
   for (const array of ["inputs", "labels"] as const) {
     const { shape } = arrays[array];
-    if (shape.length !== 2 || shape[0] !== count || shape[1] !== length)
+    // Rows and columns of a grid are its cells, row by row.
+    const cells = shape.slice(1).reduce((a, b) => a * b, 1);
+    if (shape.length < 2 || shape.length > 3 || shape[0] !== count || cells !== length)
       throw fail(
         array,
-        `shape (${shape.join(", ")}); expected (${count}, ${length}), seq_len being ${length}`,
+        `shape (${shapeText(shape)}); expected (${count}, ${length}), seq_len being ${length}, or (${count}, rows, columns)`,
       );
   }
   if (count === 0) throw fail("inputs", "no puzzles");
@@ -202,7 +213,7 @@ function checkedSet(
   const groupIndices = indices("group_indices", puzzles, "puzzles");
   const perPuzzle = arrays.puzzle_identifiers;
   if (perPuzzle.shape.length !== 1 || perPuzzle.values.length !== puzzles)
-    throw fail("puzzle_identifiers", `shape (${perPuzzle.shape.join(", ")}); expected (${puzzles},)`);
+    throw fail("puzzle_identifiers", `shape (${shapeText(perPuzzle.shape)}); expected (${puzzles},)`);
   inRange("puzzle_identifiers", perPuzzle.values, identifierCount);
   const identifiers = new Int32Array(count);
   for (let p = 0; p < puzzles; p++)

@@ -7,11 +7,14 @@
  * null is not learned. `"identifier"` (an integer from 0, default 0) tells apart kinds of puzzles. The first line may be
  * `{"vocabSize": 11, "numPuzzleIdentifiers": 3}`; without it both are one more than the largest number in the file.
  */
-import { IGNORE_LABEL, type PuzzleRecord, type PuzzleSet, puzzleSet } from "../puzzles.js";
+import { IGNORE_LABEL, type PuzzleRecord, type PuzzleSet } from "../puzzles.js";
 import { gridTask } from "../tasks/grid.js";
 import type { Task } from "../tasks/task.js";
 import { FileFormatError } from "./file_format_error.js";
-import { textLines } from "./text_lines.js";
+import { namedColumns, type ColumnChoice } from "./columns.js";
+import { jsonObjects, refuseArc } from "./json_objects.js";
+import { createTable, type PuzzleTable } from "./puzzle_table.js";
+import { puzzlesOfText, type TextOptions, type TextRow } from "./puzzle_text.js";
 import { shown } from "../shown.js";
 
 const FORMAT = "jsonl";
@@ -21,37 +24,58 @@ const LARGEST_TOKEN = 65535;
 export interface TaskPuzzles {
   readonly task: Task;
   readonly set: PuzzleSet;
+  /** The line of each puzzle, from 1. */
+  readonly lines: readonly number[];
+  /** False if puzzles came without answers. */
+  readonly answered: boolean;
+  /** What was ignored, one sentence each. */
+  readonly notes: readonly string[];
 }
 
+/** What reading JSON lines takes. */
+export type JsonOptions = Pick<TextOptions, "columns" | "needsAnswers">;
+
 /**
- * Reads puzzles; `file` names them in messages. With a `task` they must fit it; else the task follows from the file.
- * @throws FileFormatError with the line
+ * Reads puzzles; `file` names them in messages. With a `task` they must fit it; else the task follows from the file. Objects
+ * with texts (`{"question": "1..4", "answer": "1234"}`) are read as the columns of a table are; one list of
+ * objects is read as lines are. @throws FileFormatError with the line
  */
-export function readPuzzleJsonl(bytes: Uint8Array, task?: Task, file = "the file"): TaskPuzzles {
-  const records: PuzzleRecord[] = [];
+export function readPuzzleJsonl(
+  bytes: Uint8Array,
+  task?: Task,
+  file = "the file",
+  options: JsonOptions = {},
+): TaskPuzzles {
+  const lines: number[] = [];
+  const ignored = new Set<string>();
+  let keys: GridKeys | undefined;
+  let table: PuzzleTable | undefined;
   let size: { rows: number; columns: number } | undefined;
   let header: { vocabSize?: number; numPuzzleIdentifiers?: number } = {};
   let largest = 0;
   let largestIdentifier = 0;
-  for (const { line, text } of textLines(bytes, FORMAT, file)) {
-    if (text.trim() === "") continue;
-    const fail = (problem: string): FileFormatError => new FileFormatError(FORMAT, problem, { file, line });
-    const object = parsedObject(text, fail);
-    if (!("input" in object) && records.length === 0) {
-      header = parsedHeader(object, fail);
-      continue;
+  for (const { line, object, fail } of jsonObjects(bytes, file)) {
+    if (!keys) {
+      refuseArc(object, fail);
+      if ("vocabSize" in object || "numPuzzleIdentifiers" in object) {
+        header = parsedHeader(object, fail);
+        continue;
+      }
+      const found = keysOf(object, options.columns, fail);
+      if (found.text) return readTexts(bytes, found, { task, file, ...options });
+      keys = found;
     }
     for (const key of Object.keys(object))
-      if (!["input", "label", "identifier"].includes(key))
-        throw fail(`got the key ${JSON.stringify(key.slice(0, 40))}; expected input, label and identifier`);
+      if (key !== keys.question && key !== keys.answer && key !== "identifier" && ignored.size < MOST_KEYS)
+        ignored.add(key);
     const vocabSize = task?.vocabSize ?? header.vocabSize ?? LARGEST_TOKEN + 1;
-    const input = parsedGrid(object["input"], "input", vocabSize, fail);
-    const label = parsedGrid(object["label"], "label", vocabSize, fail);
+    const input = parsedGrid(object[keys.question], keys.question, { vocabSize, nulls: false }, fail);
+    const label = parsedGrid(object[keys.answer], keys.answer, { vocabSize, nulls: true }, fail);
     const expected = size ?? (task ? { rows: task.rows, columns: task.columns } : input);
     size = { rows: expected.rows, columns: expected.columns };
     for (const [what, grid] of [
-      ["input", input],
-      ["label", label],
+      [keys.question, input],
+      [keys.answer, label],
     ] as const) {
       // A task says how many cells there are; how a file breaks them into rows is its own affair.
       const fits = task
@@ -69,9 +93,11 @@ export function readPuzzleJsonl(bytes: Uint8Array, task?: Task, file = "the file
     largestIdentifier = Math.max(largestIdentifier, identifier);
     for (const cells of [input.cells, label.cells])
       for (const token of cells) largest = Math.max(largest, token);
-    records.push({ source: file, input: input.cells, label: label.cells, rating: 0, identifier });
+    lines.push(line);
+    table ??= createTable(input.cells.length);
+    table.add(input.cells, label.cells, identifier);
   }
-  if (!size || records.length === 0)
+  if (!size || !table)
     throw new FileFormatError(FORMAT, 'no puzzles; expected lines of {"input": grid, "label": grid}', {
       file,
     });
@@ -82,7 +108,95 @@ export function readPuzzleJsonl(bytes: Uint8Array, task?: Task, file = "the file
       vocabSize: header.vocabSize ?? largest + 1,
       numPuzzleIdentifiers: header.numPuzzleIdentifiers ?? largestIdentifier + 1,
     });
-  return { task: found, set: puzzleSet(records, found.length) };
+  const notes =
+    ignored.size === 0 ? [] : [`the keys ${shown([...ignored].join(", "))} of ${file} are not used`];
+  return { task: found, set: table.finish(), lines, answered: true, notes };
+}
+
+/** Keys of puzzle and answer. */
+interface GridKeys {
+  readonly question: string;
+  readonly answer: string;
+  /** True for texts, or lists of digits, one character a cell. */
+  readonly text: boolean;
+}
+
+/** Keys that hold tokens, as the header of this file says; other names hold digits, 0 being a blank. */
+const TOKEN_KEYS = ["input", "inputs", "label", "labels", "output", "outputs", "target"];
+/** Other keys that a message names at most. */
+const MOST_KEYS = 16;
+
+function keysOf(object: Record<string, unknown>, choice: ColumnChoice | undefined, fail: Fail): GridKeys {
+  const names = Object.keys(object);
+  const own = { question: names.indexOf("input"), answer: names.indexOf("label") };
+  const found = own.question >= 0 && own.answer >= 0 ? own : namedColumns(names);
+  const chosen = (given: string | undefined, what: string, at: number): string | undefined => {
+    if (given === undefined) return names[at];
+    if (Object.hasOwn(object, given)) return given;
+    throw fail(`no key ${shown(given)} for the ${what}; got ${shown(names.join(", "))}`);
+  };
+  const question = chosen(choice?.question, "question", found.question);
+  const answer = chosen(choice?.answer, "answer", found.answer);
+  if (question === undefined)
+    throw fail(
+      `got the keys ${shown(names.join(", "))}; expected a puzzle with input and label (grids of tokens) or question and answer (texts), or vocabSize and numPuzzleIdentifiers in the first line; --columns question=KEY,answer=KEY names others`,
+    );
+  const value = object[question];
+  const digits = Array.isArray(value) && !TOKEN_KEYS.includes(question.toLowerCase()) && isDigits(value);
+  return { question, answer: answer ?? "label", text: typeof value === "string" || digits };
+}
+
+/** True for lists of digits, the size of a Sudoku. */
+function isDigits(value: readonly unknown[]): boolean {
+  return textOf(value) !== null;
+}
+
+/** Digits of a list as text; null for anything else. */
+function textOf(value: unknown): string | null {
+  if (typeof value === "string") return value;
+  if (!Array.isArray(value) || value.length > 81) return null;
+  const rows: unknown[] = value.some(Array.isArray) ? value : [value];
+  let text = "";
+  for (const row of rows) {
+    if (typeof row === "string") text += row;
+    else if (!Array.isArray(row) || row.length > 81) return null;
+    else
+      for (const cell of row) {
+        if (cell === null || cell === "") text += ".";
+        else if (
+          typeof cell === "number"
+            ? Number.isInteger(cell) && cell >= 0 && cell <= 9
+            : typeof cell === "string" && cell.length === 1
+        )
+          text += String(cell);
+        else return null;
+      }
+  }
+  return [16, 36, 81].includes(text.length) ? text : null;
+}
+
+/** Objects with texts as the rows of a table. */
+function readTexts(
+  bytes: Uint8Array,
+  { question, answer }: GridKeys,
+  options: JsonOptions & { task: Task | undefined; file: string },
+): TaskPuzzles {
+  const lines: number[] = [];
+  function* rows(): Generator<TextRow> {
+    for (const { line, object, fail } of jsonObjects(bytes, options.file)) {
+      const text = textOf(object[question]);
+      const label = object[answer] ?? null;
+      const answered = label === null ? null : textOf(label);
+      if (text === null)
+        throw fail(`${question} is ${shown(object[question])}; expected a text, one character a cell`);
+      if (label !== null && answered === null)
+        throw fail(`${answer} is ${shown(label)}; expected a text, one character a cell`);
+      lines.push(line);
+      yield { line, question: text, answer: answered };
+    }
+  }
+  const puzzles = puzzlesOfText(rows(), { ...options, format: FORMAT, notes: [], size: bytes.length });
+  return { ...puzzles, lines };
 }
 
 /** The text of a file with a header. */
@@ -101,20 +215,6 @@ export function writePuzzleJsonl(records: readonly PuzzleRecord[], task: Task): 
 }
 
 type Fail = (problem: string) => FileFormatError;
-
-function parsedObject(text: string, fail: Fail): Record<string, unknown> {
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (error) {
-    throw fail(`not JSON (${(error as Error).message}); expected one whole object a line`);
-  }
-  if (typeof json !== "object" || json === null || Array.isArray(json))
-    throw fail(
-      'expected an object on every line, like {"input": [[1, 2]], "label": [[2, 1]]}, without brackets around them',
-    );
-  return json as Record<string, unknown>;
-}
 
 function parsedHeader(
   object: Record<string, unknown>,
@@ -137,8 +237,8 @@ function isTokenBelow(value: number, limit: number): boolean {
 
 function parsedGrid(
   value: unknown,
-  what: "input" | "label",
-  vocabSize: number,
+  what: string,
+  { vocabSize, nulls }: { readonly vocabSize: number; readonly nulls: boolean },
   fail: Fail,
 ): { rows: number; columns: number; cells: Int32Array } {
   if (!Array.isArray(value) || value.length === 0)
@@ -146,17 +246,21 @@ function parsedGrid(
   const rows = (value.every(Array.isArray) ? value : [value]) as unknown[][];
   const columns = rows[0]!.length;
   if (columns === 0) throw fail(`${what} has an empty row`);
+  // Every row is measured before cells are allocated: one long row among many short ones is no grid.
+  const ragged = rows.findIndex((row) => row.length !== columns);
+  if (ragged >= 0)
+    throw fail(
+      `${what} row ${ragged + 1} has ${rows[ragged]!.length} tokens; expected ${columns} like the first`,
+    );
   const cells = new Int32Array(rows.length * columns);
   rows.forEach((row, r) => {
-    if (row.length !== columns)
-      throw fail(`${what} row ${r + 1} has ${row.length} tokens; expected ${columns} like the first`);
     row.forEach((token, c) => {
-      if (token === null && what === "label") cells[r * columns + c] = IGNORE_LABEL;
+      if (token === null && nulls) cells[r * columns + c] = IGNORE_LABEL;
       else if (typeof token === "number" && isTokenBelow(token, vocabSize)) cells[r * columns + c] = token;
       else
         throw fail(
           `${what} row ${r + 1}, column ${c + 1} is ${shown(token)}; ` +
-            `expected an integer from 0 to ${vocabSize - 1}${what === "label" ? " or null" : ""}`,
+            `expected an integer from 0 to ${vocabSize - 1}${nulls ? " or null" : ""}`,
         );
     });
   });

@@ -1,14 +1,17 @@
 /**
- * NumPy `.npy` files of integers (format versions 1 to 3, https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html):
- * 8 to 64 bits, signed or not, either byte order, C or Fortran order.
+ * NumPy `.npy` files of integers, or floats that are whole numbers (format versions 1 to 3, https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html):
+ * integers of 8 to 64 bits, signed or not, floats of 32 or 64 bits, either byte order, C or Fortran order.
  */
 import { FileFormatError } from "./file_format_error.js";
 import { pointerProblem } from "./foreign.js";
+import { shown } from "../shown.js";
 
 const FORMAT = "npy";
 const MAGIC = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59];
 /** The header of an array of integers needs about a hundred bytes. */
 const LONGEST_HEADER = 65536;
+/** NumPy's own limit. */
+const MOST_DIMENSIONS = 64;
 
 /** An array of integers, row-major whatever the file's order. */
 export interface NpyIntegers {
@@ -47,29 +50,40 @@ export function readNpy(bytes: Uint8Array, file = "the file"): NpyIntegers {
   const header = parseHeader(text);
   if (typeof header === "string") throw fail(`header: ${header}`, start);
   const { descr, fortranOrder, shape } = header;
-  const kind = /^([<>|=])?([iub])([1248])$/.exec(descr);
-  if (!kind || (kind[2] === "b" && kind[3] !== "1"))
-    throw fail(`dtype ${JSON.stringify(descr)}; expected integers of 1, 2, 4 or 8 bytes`, start);
+  const kind = /^([<>|=])?([iubf])([1248])$/.exec(descr);
+  if (!kind || (kind[2] === "b" && kind[3] !== "1") || (kind[2] === "f" && Number(kind[3]) < 4))
+    throw fail(`dtype ${shown(descr)}; expected integers of 1, 2, 4 or 8 bytes, or floats of 4 or 8`, start);
   const itemSize = Number(kind[3]);
   const count = shape.reduce((a, b) => a * b, 1);
   const body = start + headerLength;
   if (!Number.isSafeInteger(count) || count * itemSize !== bytes.length - body) {
     throw fail(
-      `shape (${shape.join(", ")}) of ${itemSize}-byte items takes ${count * itemSize} bytes; the file has ${bytes.length - body}`,
+      `shape (${shapeText(shape)}) of ${itemSize}-byte items takes ${count * itemSize} bytes; the file has ${bytes.length - body}`,
       body,
     );
   }
   const little = kind[1] !== ">";
-  const read = readerOf(view, itemSize, kind[2] === "i", little);
+  const read = readerOf(view, itemSize, kind[2]!, little);
   const values = new Int32Array(count);
   const stored = fortranOrder ? fortranPositions(shape) : null;
   for (let i = 0; i < count; i++) {
     const offset = body + itemSize * (stored ? stored(i) : i);
     const value = read(offset);
     values[i] = value;
-    if (values[i] !== value) throw fail(`value ${value} does not fit into 32 bits`, offset);
+    if (values[i] !== value)
+      throw fail(
+        Number.isInteger(value)
+          ? `value ${value} does not fit into 32 bits`
+          : `value ${value} at index ${i}; expected whole numbers`,
+        offset,
+      );
   }
   return { shape, values };
+}
+
+/** The sizes of a shape for messages. */
+export function shapeText(shape: readonly number[]): string {
+  return shape.length > 8 ? `${shape.slice(0, 8).join(", ")}, ...` : shape.join(", ");
 }
 
 /** A `.npy` file (version 1.0, C order): bytes where `dtype` is `|u1`, else little-endian 32-bit integers. */
@@ -99,15 +113,23 @@ export function writeNpy(
 
 /** Where Fortran order stores the element with row-major index i. */
 function fortranPositions(shape: readonly number[]): (index: number) => number {
+  // Dimensions of 1 move nothing; without them, there are at most as many as an array's size has bits.
+  const sizes: number[] = [];
+  const strides: number[] = [];
+  let stride = 1;
+  for (const size of shape) {
+    if (size === 1) continue;
+    sizes.push(size);
+    strides.push(stride);
+    stride *= size;
+  }
   return (index) => {
     let position = 0;
     let rest = index;
-    for (let k = shape.length - 1; k >= 0; k--) {
-      const digit = rest % shape[k]!;
-      rest = (rest - digit) / shape[k]!;
-      let stride = 1;
-      for (let j = 0; j < k; j++) stride *= shape[j]!;
-      position += digit * stride;
+    for (let k = sizes.length - 1; k >= 0; k--) {
+      const digit = rest % sizes[k]!;
+      rest = (rest - digit) / sizes[k]!;
+      position += digit * strides[k]!;
     }
     return position;
   };
@@ -116,9 +138,12 @@ function fortranPositions(shape: readonly number[]): (index: number) => number {
 function readerOf(
   view: DataView,
   itemSize: number,
-  signed: boolean,
+  kind: string,
   little: boolean,
 ): (offset: number) => number {
+  const signed = kind === "i";
+  if (kind === "f")
+    return (at) => (itemSize === 4 ? view.getFloat32(at, little) : view.getFloat64(at, little));
   if (itemSize === 1) return (at) => (signed ? view.getInt8(at) : view.getUint8(at));
   if (itemSize === 2) return (at) => (signed ? view.getInt16(at, little) : view.getUint16(at, little));
   if (itemSize === 4) return (at) => (signed ? view.getInt32(at, little) : view.getUint32(at, little));
@@ -131,31 +156,37 @@ function readerOf(
   };
 }
 
-/** The Python dict of a header, or what is wrong with it. */
+/** The Python dict of a header, or what is wrong with it. Work is linear in the length of the text. */
 function parseHeader(text: string): Header | string {
-  const dict = /^\s*\{(.*)\}\s*$/s.exec(text);
-  if (!dict) return "expected a dict in braces";
+  const dict = text.trim();
+  if (!dict.startsWith("{") || !dict.endsWith("}")) return "expected a dict in braces";
   const found = new Map<string, string>();
   // 'key': value pairs, values being a string, True or False, or a tuple of integers.
-  const pair = /\s*(['"])(\w+)\1\s*:\s*('[^']*'|"[^"]*"|True|False|\([\d\sL,]*\))\s*(?:,|$)/y;
-  const inside = dict[1]!;
-  let at = 0;
-  while (inside.slice(at).trim() !== "") {
+  const pair = /\s*(['"])(\w+)\1\s*:\s*('[^']*'|"[^"]*"|True|False|\([\d\sL,]*\))\s*(,|$)/y;
+  const inside = dict.slice(1, -1).trim();
+  for (let at = 0; at < inside.length; at = pair.lastIndex) {
     pair.lastIndex = at;
     const match = pair.exec(inside);
-    if (!match) return `cannot read ${JSON.stringify(inside.slice(at, at + 40))}`;
-    if (found.has(match[2]!)) return `"${match[2]}" twice`;
-    found.set(match[2]!, match[3]!);
-    at = pair.lastIndex;
+    if (!match) return `cannot read ${shown(inside.slice(at, at + 40))}`;
+    const [, , key, value] = match;
+    if (found.has(key!)) return `${shown(key)} twice`;
+    if (found.size === 3) return `more keys than descr, fortran_order and shape: ${shown(key)}`;
+    found.set(key!, value!);
   }
   const [descr, order, shape] = [found.get("descr"), found.get("fortran_order"), found.get("shape")];
   if (found.size !== 3 || !descr || !order || !shape)
-    return `keys ${[...found.keys()].join(", ") || "none"}; expected descr, fortran_order and shape`;
+    return `keys ${shown([...found.keys()].join(", ") || "none")}; expected descr, fortran_order and shape`;
   if (!/^['"]/.test(descr)) return "descr is not a string";
   if (order !== "True" && order !== "False") return "fortran_order is neither True nor False";
-  const sizes = /^\(\s*(?:(\d+L?)\s*((?:,\s*\d+L?\s*)*),?\s*)?\)$/.exec(shape);
-  if (!sizes) return `shape ${shape.slice(0, 40)} is not a tuple of integers`;
-  const numbers = [...shape.matchAll(/\d+/g)].map(([digits]) => Number(digits));
-  if (!numbers.every(Number.isSafeInteger)) return `shape ${shape.slice(0, 40)} is too large`;
+  if (!shape.startsWith("(")) return `shape ${shown(shape)} is not a tuple of integers`;
+  const items = shape.slice(1, -1).split(",");
+  // A comma may stand behind the last.
+  if (items.at(-1)!.trim() === "") items.pop();
+  if (items.length > MOST_DIMENSIONS)
+    return `a shape of ${items.length} dimensions; expected at most ${MOST_DIMENSIONS}`;
+  const digits = items.map((item) => item.trim().replace(/L$/, ""));
+  if (!digits.every((item) => /^\d+$/.test(item))) return `shape ${shown(shape)} is not a tuple of integers`;
+  const numbers = digits.map(Number);
+  if (!numbers.every(Number.isSafeInteger)) return `shape ${shown(shape)} is too large`;
   return { descr: descr.slice(1, -1), fortranOrder: order === "True", shape: numbers };
 }

@@ -141,6 +141,10 @@ function sudokuProblem(
   size: SudokuSize,
   units: readonly (readonly number[])[],
 ): string | null {
+  const boxRows = BOX_ROWS[size];
+  const boxColumns = size / boxRows;
+  if (answer && boxRows !== boxColumns && isSolution(input, answer, size, sudokuUnits(size, boxColumns)))
+    return `it fits boxes of ${boxColumns} rows x ${boxRows} columns, but sudoku${size} has boxes of ${boxRows} rows x ${boxColumns} columns; transpose every puzzle and answer (swap rows and columns)`;
   const kinds = ["row", "column", "box"];
   for (const [index, unit] of units.entries()) {
     const seen = new Set<number>();
@@ -151,12 +155,7 @@ function sudokuProblem(
       seen.add(token);
     }
   }
-  const boxRows = BOX_ROWS[size];
-  const boxColumns = size / boxRows;
-  if (!answer || boxRows === boxColumns) return null;
-  return isSolution(input, answer, size, sudokuUnits(size, boxColumns))
-    ? `it fits boxes of ${boxColumns} rows x ${boxRows} columns, but sudoku${size} has boxes of ${boxRows} rows x ${boxColumns} columns; transpose every puzzle and answer (swap rows and columns)`
-    : null;
+  return null;
 }
 
 /** Box-drawn grid; with colours, givens are bold, violations red, blanks dim. */

@@ -7,9 +7,9 @@ const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const Q = "1..4..1221....2.";
 const A = "1234341221434321";
 const task = sudokuTask(4);
-/** The line on which the row of the puzzle begins: here the first with a comma that is no header. */
+/** The line on which the row of the puzzle begins. */
 const lineOf = (text: string): number =>
-  1 + text.split(/\r\n|\r|\n/).findIndex((line) => line.includes(",") && !/[sS]olution|[aA]nswer/.test(line));
+  1 + text.split(/\r\n|\r|\n/).findIndex((line) => /1[^,;]{2}4|a, b/.test(line));
 const wanted = { question: [...task.decode(Q)], answer: [...task.decode(A)] };
 
 describe("puzzle CSV", () => {
@@ -27,6 +27,27 @@ describe("puzzle CSV", () => {
     ["quoted names and fields", `"source","question","answer","rating"\r\n"s","${Q}","${A}","0"\r\n`],
     ["CR alone at the ends of lines", `question,answer\r${Q},${A}\r`],
     ["a quoted field with line breaks", `source,question,answer\n"a, b\n\n""c"" d",${Q},${A}\n`],
+    ["semicolons", `puzzle;solution\n${Q};${A}\n`],
+    ["tabs", `puzzle\tsolution\n${Q}\t${A}\n`],
+    ["a comma and a space", `puzzle, solution\n${Q}, ${A}\n`],
+    ["a comma, a space and quotes", `"puzzle", "solution"\n"${Q}", "${A}"\n`],
+    ["a line sep=", `sep=;\r\npuzzle;solution\r\n${Q};${A}\r\n`],
+    ["comments", `# made by a script\npuzzle,solution\n# a puzzle\n${Q},${A}\n`],
+    ["an index without a name", `,puzzle,solution\n0,${Q},${A}\n`],
+    ["the names of benchmarks", `puzzle_id,rows,cols,initial_board,solution\np0,4,4,${Q},${A}\n`],
+    ["input and output", `input,output\n${Q},${A}\n`],
+    ["Unsolved Sudoku", `Unsolved Sudoku,Solved Sudoku\n${Q},${A}\n`],
+    ["names that say nothing", `a,b,c\n1,${Q},${A}\n`],
+    ["puzzle and answer in front, without a header", `${Q},${A},6,1.2\n`],
+    ["puzzle and answer behind an id and a date", `7,2020-01-01,${Q},${A},6\n`],
+    ["an answer before its puzzle, without a header", `7,${A},${Q}\n`],
+    ["puzzle and answer between spaces", `${Q}  ${A}\n`],
+    ...["_", "-", "*", "x", "?", " ", "~"].map((blank): [string, string] => [
+      `${JSON.stringify(blank)} for blanks`,
+      `puzzle,solution\n${Q.replaceAll(".", blank)},${A}\n`,
+    ]),
+    ["boards of several lines in quotes", `puzzle,solution\n"${Q.match(/.{4}/g)!.join("\n")}","${A}"\n`],
+    ["a separator at the ends of lines", `puzzle,solution\n${Q},${A},\n`],
     ["0 for blanks", `s,${Q.replaceAll(".", "0")},${A},0\n`],
   ];
   for (const [what, text] of accepted) {
@@ -36,7 +57,7 @@ describe("puzzle CSV", () => {
       assert.deepEqual([...set.inputs], wanted.question);
       assert.deepEqual([...set.labels], wanted.answer);
       const first = firstQuestion(bytes(text));
-      assert.equal(first.question.replaceAll("0", "."), Q);
+      assert.deepEqual([...task.decode(first.question)], wanted.question);
       assert.equal(first.line, lineOf(text));
     });
   }
@@ -63,8 +84,29 @@ describe("puzzle CSV", () => {
     ],
     ["text after a quote", `"s"t,${Q},${A},0\n`, /goes on after its closing quote/, 1],
     ["one column", "hello\n", /expected source,question,answer,rating/, 1],
-    ["a header without answers", `question,rating\n${Q},0\n`, /a header that names question and answer/, 1],
-    ["spaces around a field", `s, ${Q},${A},0\n`, /17 characters/, 1],
+    ["a header without answers", `question,rating\n${Q},0\n`, /comes without its answer.*hrm solve/, 2],
+    [
+      "a header without questions",
+      `solution,rating\n${A},0\n`,
+      /names answers but no questions.*--columns/,
+      1,
+    ],
+    ["an empty answer", `${Q},${A}\n${Q},\n`, /comes without its answer/, 2],
+    ["a list of puzzles", `${Q}\n${Q}\n`, /comes without its answer/, 1],
+    ["a row of commas alone", `${Q},${A}\n${",".repeat(100_000)}\n`, /more than 4096 fields/, 2],
+    [
+      "a number with an exponent",
+      `${Q},${A}\n${Q},1.23424E+15\n`,
+      /took the puzzle for a number and rounded/,
+      2,
+    ],
+    [
+      "leading zeros eaten",
+      `${A},${A}\n${Q.replaceAll(".", "0").slice(1)},${A}\n`,
+      /dropped its leading zeros/,
+      2,
+    ],
+    ["two blanks of different kinds", `?${Q.slice(1)},${A}\n`, /"\?" as character 1/, 1],
   ];
   for (const [what, text, message, line] of refused) {
     it(`refuses ${what}`, () => {

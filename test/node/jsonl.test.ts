@@ -15,6 +15,10 @@ const P = {
   ],
 };
 
+const Q = "1..4..1221....2.";
+const A = "1234341221434321";
+const rows = Q.match(/.{4}/g)!;
+
 describe("puzzle JSON lines", () => {
   it("reads grids, flat lists, ignored labels and identifiers; sizes follow from the file", () => {
     const { task, set } = readPuzzleJsonl(bytes(P, "", { ...P, identifier: 2 }));
@@ -66,14 +70,85 @@ describe("puzzle JSON lines", () => {
     );
   });
 
+  const texts: [string, unknown[]][] = [
+    ["texts", [{ source: "x", question: Q, answer: A, rating: 0 }]],
+    ["puzzle and solution", [{ id: 1, puzzle: Q, solution: A }]],
+    [
+      "prose with rows",
+      [
+        {
+          question: `Solve:\n${rows.map((r) => [...r].join(" ").replaceAll(".", "_")).join("\n")}`,
+          answer: A.match(/.{4}/g)!
+            .map((r) => [...r].join(" "))
+            .join("\n"),
+          metadata: { puzzle: [[9]] },
+        },
+      ],
+    ],
+    [
+      "rows of digits",
+      [
+        {
+          puzzle: rows.map((r) => [...r].map((c) => (c === "." ? 0 : Number(c)))),
+          solution: A.match(/.{4}/g)!.map((r) => [...r].map(Number)),
+        },
+      ],
+    ],
+    ["a list of objects", [`[${JSON.stringify({ question: Q, answer: A })}]`]],
+    ["a list over several lines", [JSON.stringify([{ question: Q, answer: A }], null, 2)]],
+  ];
+  for (const [what, lines] of texts) {
+    it(`reads Sudoku as text: ${what}`, () => {
+      const { task, set } = readPuzzleJsonl(bytes(...lines));
+      assert.equal(task.name, "sudoku4");
+      assert.deepEqual([task.format(set.inputs), task.format(set.labels)], [Q, A]);
+    });
+  }
+
+  it("says which keys are not used, and reads keys that are named", () => {
+    const { notes } = readPuzzleJsonl(bytes({ ...P, rating: 1, answer: 3 }));
+    assert.match(notes.join(), /keys "rating, answer" of the file are not used/);
+    const named = bytes({ a: Q, b: A });
+    assert.throws(() => readPuzzleJsonl(named), FileFormatError, /--columns question=KEY/);
+    const { set } = readPuzzleJsonl(named, undefined, "x", { columns: { question: "a", answer: "b" } });
+    assert.equal(set.count, 1);
+    assert.throws(
+      () => readPuzzleJsonl(named, undefined, "x", { columns: { question: "c" } }),
+      FileFormatError,
+      /no key "c" for the question; got "a, b"/,
+    );
+  });
+
   const refused: [string, unknown[], RegExp, number | undefined][] = [
     ["nothing", [], /no puzzles/, undefined],
     ["a header alone", [{ vocabSize: 3 }], /no puzzles/, undefined],
     ["a line that is no JSON", [P, "{oops"], /not JSON/, 2],
     ["a list", ["[1, 2]"], /expected an object/, 1],
     ["a missing label", [{ input: [1] }], /label is nothing/, 1],
-    ["an unknown key", [{ ...P, answer: 1 }], /the key "answer"/, 1],
-    ["an unknown header key", [{ vocab: 3 }, P], /the key "vocab"/, 1],
+    ["an unknown header key", [{ vocab: 3 }, P], /the keys "vocab"/, 1],
+    ["texts without answers", [{ question: Q }], /comes without its answer/, 1],
+    [
+      "a question that is no text",
+      [
+        { question: Q, answer: A },
+        { question: 3, answer: A },
+      ],
+      /question is 3/,
+      2,
+    ],
+    [
+      "an ARC task",
+      [{ train: [{ input: [[1]], output: [[2]] }], test: [] }],
+      /an ARC task.*does not read/,
+      1,
+    ],
+    ["ARC tasks", [{ a: { train: [{ input: [[1]], output: [[2]] }] } }], /an ARC task/, 1],
+    [
+      "one long row among many empty ones",
+      [{ input: [Array<number>(1e5).fill(1), ...Array<number[]>(1e5).fill([])], label: [1] }],
+      /row 2 has 0 tokens; expected 100000/,
+      1,
+    ],
     ["a header of the wrong type", [{ vocabSize: "3" }, P], /vocabSize is "3"/, 1],
     ["a token above the vocabulary", [{ vocabSize: 3 }, P], /input row 2, column 2 is 3; .* 0 to 2/, 2],
     ["a fraction", [{ input: [0.5], label: [1] }], /column 1 is 0.5/, 1],

@@ -11,8 +11,8 @@ interface Options {
 /** A .npy file from its header text and body, laid out by hand. */
 function npy(dict: string, body: Uint8Array, { version = 1, header }: Options = {}): Uint8Array {
   const text = header ?? `${dict.padEnd(100)}\n`;
-  const length =
-    version === 1 ? [text.length & 255, text.length >> 8] : [text.length & 255, text.length >> 8, 0, 0];
+  const short = [text.length & 255, text.length >> 8];
+  const length = version === 1 ? short : [...short, 0, 0];
   return Uint8Array.from([
     ...[0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, version, 0],
     ...length,
@@ -35,6 +35,8 @@ function encode(values: readonly number[], itemSize: number, little: boolean): U
     }),
   );
 }
+
+const floats = (...values: number[]): Uint8Array => new Uint8Array(Float32Array.from(values).buffer);
 
 describe("npy", () => {
   for (const [descr, itemSize, low, high] of [
@@ -80,6 +82,16 @@ describe("npy", () => {
     assert.deepEqual([...readNpy(npy(odd, Uint8Array.of(1, 2))).values], [1, 2]);
   });
 
+  it("reads floats that are whole numbers", () => {
+    const values = [0, 1, -3, 65536];
+    assert.deepEqual([...readNpy(npy(dict("<f4", false, "(2, 2)"), floats(...values))).values], values);
+    const doubles = new Uint8Array(Float64Array.from(values).buffer);
+    assert.deepEqual([...readNpy(npy(dict("<f8", false, "(4,)"), doubles)).values], values);
+    const big = new Uint8Array(8);
+    new DataView(big.buffer).setFloat64(0, 7, false);
+    assert.deepEqual([...readNpy(npy(dict(">f8", false, "(1,)"), big)).values], [7]);
+  });
+
   it("reads what numpy wrote, and writes what reads back", function () {
     const inputs = readNpy(sharedData(this, "official-format/sudoku-easy-60-aug-3/train/all__inputs.npy"));
     assert.deepEqual([...inputs.shape], [240, 81]);
@@ -117,10 +129,42 @@ describe("npy", () => {
     ["a shape of 2^60", npy(dict("<i8", false, "(1152921504606846976,)"), body), /too large/],
     ["a shape whose product overflows", npy(dict("<i8", false, "(4294967296, 4294967296)"), body), /takes/],
     ["a negative shape", npy(dict("|u1", false, "(-6,)"), body), /cannot read/],
-    ["floats", npy(dict("<f4", false, "(6,)"), new Uint8Array(24)), /dtype "<f4"; expected integers/],
+    ["floats of 2 bytes", npy(dict("<f2", false, "(3,)"), body), /dtype "<f2"; expected integers/],
+    [
+      "a fraction",
+      npy(dict("<f4", false, "(1,)"), floats(0.5)),
+      /value 0.5 at index 0; expected whole numbers/,
+    ],
+    ["not a number", npy(dict("<f4", false, "(2,)"), floats(1, NaN)), /value NaN at index 1/],
+    [
+      "21,000 dimensions",
+      npy("", body, { version: 2, header: dict("|u1", true, `(${"1,".repeat(21_000)})`) }),
+      /a shape of 21000 dimensions; expected at most 64/,
+    ],
+    [
+      "a shape of spaces and commas",
+      npy("", body, {
+        version: 2,
+        header: dict("|u1", true, `(1${" ".repeat(30_000)}${",".repeat(30_000)}x)`),
+      }),
+      /cannot read/,
+    ],
+    [
+      "a shape of digits",
+      npy("", body, { version: 2, header: dict("|u1", true, `(${"1L ".repeat(20_000)})`) }),
+      /not a tuple of integers/,
+    ],
+    [
+      "a dict of thousands of keys",
+      npy("", body, {
+        version: 2,
+        header: `{${Array.from({ length: 4_000 }, (_, i) => `'${i}':True`).join()}}`,
+      }),
+      /more keys than descr/,
+    ],
     ["objects", npy(dict("|O", false, "(6,)"), body), /dtype "\|O"/],
     ["code in the header", npy("{'descr': __import__('os')}", body), /cannot read/],
-    ["a missing key", npy("{'descr': '|u1', 'shape': (6,)}", body), /keys descr, shape/],
+    ["a missing key", npy("{'descr': '|u1', 'shape': (6,)}", body), /keys "descr, shape"/],
     ["a key twice", npy("{'descr': '|u1', 'descr': '|u1', 'shape': (6,)}", body), /"descr" twice/],
     ["no dict", npy("hello", body), /expected a dict/],
     ["a value above 32 bits", npy(dict("<i8", false, "(1,)"), encode([2 ** 40], 8, true)), /does not fit/],

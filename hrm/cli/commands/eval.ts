@@ -6,7 +6,14 @@ import { majorityOfBlanks, takePuzzles, type PuzzleSet } from "../../puzzles.js"
 import { formatPercent, formatProportion } from "../../statistics.js";
 import { ArgumentError, parseArguments, type Command } from "../arguments.js";
 import { checkpointOptions, loadCheckpoint, taskOf, uploadWeights } from "../checkpoint_file.js";
-import { describeBlanks, puzzleFile, readPuzzles, splitsOf, type PuzzleFile } from "../puzzle_files.js";
+import {
+  columnsOption,
+  describeBlanks,
+  puzzleFile,
+  readPuzzles,
+  splitsOf,
+  type PuzzleFile,
+} from "../puzzle_files.js";
 import { adapterOptions, jsonOption, openAnnounced, printJson, say, show } from "../shared.js";
 
 const options = {
@@ -19,6 +26,7 @@ const options = {
     placeholder: "path",
   },
   test: { type: "string", help: "the same as --data", placeholder: "path" },
+  columns: columnsOption,
   seed: {
     type: "int",
     min: 0,
@@ -97,12 +105,12 @@ async function testPuzzles(
   { puzzles, seed: given }: { puzzles: PuzzleFile | null; seed: number | undefined },
 ): Promise<{ data: PuzzleSet; origin: string }> {
   if (puzzles) {
-    const { path, option } = puzzles;
+    const { path, option, columns } = puzzles;
     if (given !== undefined)
       throw new ArgumentError(
         `--seed: got ${given} with ${option}; expected no seed where puzzles come from a file.`,
       );
-    const { set } = await readPuzzles(path, option, { task: taskOf(checkpoint), split: "test" });
+    const { set } = await readPuzzles(path, option, { task: taskOf(checkpoint), split: "test", columns });
     return { data: set, origin: `${set.count} puzzles of ${path}` };
   }
   const preset = findPreset(checkpoint.task);

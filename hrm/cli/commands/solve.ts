@@ -1,11 +1,13 @@
 /** `hrm solve`: one puzzle, the answer after each segment. */
+import type { Device } from "../../../engine/index.js";
 import { createSolver } from "../../evaluate.js";
 import { PuzzleError, type Task } from "../../tasks/task.js";
 import { ArgumentError, parseArguments, type Command } from "../arguments.js";
 import { checkpointOptions, loadCheckpoint, taskOf, uploadWeights } from "../checkpoint_file.js";
-import { puzzleFile, readPuzzles, type PuzzleFile } from "../puzzle_files.js";
+import { columnsOption, puzzleFile, readPuzzles, type PuzzleFile } from "../puzzle_files.js";
 import { wantsColor } from "../render.js";
 import { adapterOptions, jsonOption, openAnnounced, printJson, show } from "../shared.js";
+import { solveAll } from "../solve_all.js";
 import { renderSolution } from "../solution.js";
 
 const options = {
@@ -16,6 +18,17 @@ const options = {
     placeholder: "path",
   },
   test: { type: "string", help: "the same as --data", placeholder: "path" },
+  columns: columnsOption,
+  all: {
+    type: "bool",
+    default: false,
+    help: "solve every puzzle of --data and write the answers to --out, instead of showing one",
+  },
+  out: {
+    type: "string",
+    help: "with --all: file for the answers, .csv or .jsonl",
+    placeholder: "file",
+  },
   number: { type: "int", min: 1, default: 1, help: "which puzzle of --data to solve" },
   ...adapterOptions,
   json: jsonOption,
@@ -41,6 +54,10 @@ export async function solveCommand(argv: readonly string[]): Promise<number> {
   const puzzles = puzzleFile(values);
   const { checkpoint } = await loadCheckpoint({ ...values, puzzles });
   const task = taskOf(checkpoint);
+  if (values.all || values.out !== undefined) {
+    const weights = (device: Device) => uploadWeights(device, checkpoint, values.weights);
+    return solveAll({ ...values, task, config: checkpoint.config, weights, puzzles, given: positionals[0] });
+  }
   const { inputs, identifier } = await choosePuzzle(task, positionals[0], puzzles, values.number);
   const device = await openAnnounced(values.adapter);
   try {
@@ -76,8 +93,15 @@ interface Chosen {
   readonly identifier: number;
 }
 
+/** The puzzle, if an answer is possible. @throws ArgumentError that names the givens which contradict each other */
+function requireSolvable(task: Task, inputs: Int32Array, what: string): Int32Array {
+  const problem = task.problemOf?.(inputs) ?? null;
+  if (problem === null) return inputs;
+  throw new ArgumentError(`${what}: ${task.name}: the puzzle has no answer: it has ${problem}.`);
+}
+
 /** The puzzle on the command line, or the numbered one of a file. @throws ArgumentError */
-async function choosePuzzle(
+export async function choosePuzzle(
   task: Task,
   text: string | undefined,
   puzzles: PuzzleFile | null,
@@ -90,20 +114,24 @@ async function choosePuzzle(
   }
   if (text !== undefined) {
     try {
-      return { inputs: task.parse(text), identifier: 0 };
+      return { inputs: requireSolvable(task, task.parse(text), "<puzzle>"), identifier: 0 };
     } catch (error) {
       throw error instanceof PuzzleError ? new ArgumentError(`<puzzle>: ${error.message}`) : error;
     }
   }
-  const { path, option } = puzzles!;
-  const { set } = await readPuzzles(path, option, { task, split: "test" });
+  const { path, option, columns } = puzzles!;
+  const { set } = await readPuzzles(path, option, { task, split: "test", columns, needsAnswers: false });
   if (number > set.count)
     throw new ArgumentError(
       `--number: got ${number}; expected at most ${set.count}, the puzzles of ${path}.`,
     );
   const { length } = set;
   return {
-    inputs: set.inputs.slice((number - 1) * length, number * length),
+    inputs: requireSolvable(
+      task,
+      set.inputs.slice((number - 1) * length, number * length),
+      `${option}: puzzle ${number} of ${path}`,
+    ),
     identifier: set.identifiers[number - 1]!,
   };
 }

@@ -18,7 +18,7 @@ import { chooseKernels } from "../choose_kernels.js";
 import { configure, fieldOptions } from "../configure.js";
 import { follow } from "../follow.js";
 import { watchInterrupt } from "../interrupt.js";
-import { describeBlanks, describeSplits, splitsOf, withFiles } from "../puzzle_files.js";
+import { columnsOption, describeBlanks, describeSplits, splitsOf, withFiles } from "../puzzle_files.js";
 import { majorityOfBlanks, type PuzzleSplits } from "../../puzzles.js";
 import { formatDuration, wantsColor } from "../render.js";
 import { PRECISIONS, readRunConfig, RUN_CONFIG_FILE, type Precision, type RunConfig } from "../run_config.js";
@@ -67,6 +67,7 @@ const options: Readonly<Record<string, Option>> = {
     placeholder: "path",
     defaultText: "a tenth of --data",
   },
+  columns: columnsOption,
   seed: {
     type: "int",
     min: 0,
@@ -191,7 +192,12 @@ async function newPlan(values: OptionValues): Promise<Plan> {
   const test = values["test"] as string | undefined;
   if (test !== undefined && data === undefined)
     throw new ArgumentError(`--test: got "${test}" without --data; expected the puzzles to train on, too.`);
-  const preset = await configure(data === undefined ? named : await withFiles(named, { data, test }), values);
+  const preset = await configure(
+    data === undefined
+      ? named
+      : await withFiles(named, { data, test, columns: values["columns"] as string | undefined }),
+    values,
+  );
   const { stopAt, evalEvery, evalLimit, model, train } = preset;
   const microBatch = (values["micro-batch"] as number | undefined) ?? null;
   const budget = values["memory-budget"] as number | undefined;
