@@ -268,7 +268,7 @@ async function checked(
   const pass = encoder.beginComputePass();
   encode(pass);
   pass.end();
-  await device.submit(encoder.finish());
+  await device.submit(encoder);
   const c = await resultOf(launched);
   // Two sums of K products below 1 each, a quarter of that on average; their roundings grow with the root of K.
   const allowed = 2 ** -24 * (8 + 8 * Math.sqrt(K)) * (2 + K / 4);

@@ -1,8 +1,10 @@
 /** The GPU as the engine sees it: device, capabilities, counters, and errors that arrive late. */
 import type { Capabilities, Kernel, KernelChoices, MixedPrecision } from "../kernels/kernel.js";
 import type { ChooseHalves } from "./compiler/lower.js";
+import { captureErrors } from "./error_scopes.js";
 import { AdapterError, DeviceLostError, GpuError, LimitError } from "./errors.js";
 import { uploadable, type TypedArray } from "./host_data.js";
+import { PipelineCache } from "./pipeline_cache.js";
 
 /** Counters that tests and tools read; they only ever describe this device. */
 export interface DeviceStats {
@@ -28,7 +30,10 @@ export interface AdapterDescription {
 }
 
 export interface DeviceOptions {
-  /** Bring your own device; features and limits are then as you requested them. */
+  /**
+   * Bring your own device; features and limits are then as you requested them. It stays yours: `destroy()` frees what
+   * the engine made on it and leaves it open, and the engine neither hears nor mutes errors of other code on it.
+   */
   device?: GPUDevice;
   /** Bring your own adapter, or the `GPU` object to ask (default `navigator.gpu`). */
   adapter?: GPUAdapter;
@@ -38,6 +43,8 @@ export interface DeviceOptions {
   maxInFlight?: number;
   /** Longest submission, in milliseconds as far as it can be foreseen; watchdogs act on long ones. Default 1000. */
   maxSubmissionMs?: number;
+  /** Pipelines that are kept for programs to come, the most recently used ones; programs keep theirs. Default 512. */
+  maxPipelines?: number;
 }
 
 /** The feature behind which browsers and Dawn keep subgroup matrices; its name may change. */
@@ -61,9 +68,9 @@ const USEFUL_LIMITS = [
  * @throws AdapterError where there is no WebGPU, no adapter, or only a null adapter.
  */
 export async function openDevice(options: DeviceOptions = {}): Promise<Device> {
-  const open = async (device: GPUDevice, info: GPUAdapterInfo): Promise<Device> =>
-    new Device(device, options, info, await loadKernels(info));
-  if (options.device) return open(options.device, options.device.adapterInfo);
+  const open = async (device: GPUDevice, info: GPUAdapterInfo, borrowed: boolean): Promise<Device> =>
+    new Device(device, { ...options, borrowed }, info, await loadKernels(info));
+  if (options.device) return open(options.device, options.device.adapterInfo, true);
   const gpu = options.gpu ?? (globalThis.navigator as Navigator | undefined)?.gpu;
   if (!gpu && !options.adapter) {
     throw new AdapterError(
@@ -92,7 +99,7 @@ export async function openDevice(options: DeviceOptions = {}): Promise<Device> {
       cause,
     });
   }
-  return open(device, adapter.info);
+  return open(device, adapter.info, false);
 }
 
 /** The kernels made for this kind of adapter: what others need not load. */
@@ -162,7 +169,32 @@ function capabilitiesOf(device: GPUDevice): Capabilities {
   };
 }
 
-/** An open device. Make one with {@link openDevice}; close it with `destroy()`. */
+/** Every kind of error that a scope catches. */
+const ALL_ERRORS = ["internal", "out-of-memory", "validation"] as const;
+
+/** Who wants to know of a device's loss: promises cannot be unsubscribed from, so each device's has one subscriber. */
+const lossListeners = new WeakMap<GPUDevice, Set<(info: GPUDeviceLostInfo) => void>>();
+
+/** Calls `listener` when the device is lost; returns what ends that. */
+function onLoss(gpu: GPUDevice, listener: (info: GPUDeviceLostInfo) => void): () => void {
+  let listeners = lossListeners.get(gpu);
+  if (!listeners) {
+    const added = (listeners = new Set());
+    lossListeners.set(gpu, added);
+    void gpu.lost.then((info) => {
+      // Later listeners subscribe anew.
+      lossListeners.delete(gpu);
+      for (const tell of added) tell(info);
+    });
+  }
+  const all = listeners.add(listener);
+  return () => all.delete(listener);
+}
+
+/**
+ * An open device. Make one with {@link openDevice}; close it with `destroy()`. Several may share one GPUDevice: each
+ * counts, reports and frees what it made itself.
+ */
 export class Device {
   readonly adapter: AdapterDescription;
   readonly stats: DeviceStats = {
@@ -183,7 +215,12 @@ export class Device {
   #capabilities: Capabilities;
   #late: EngineLateError | null = null;
   #destroyed = false;
-  readonly #pipelines = new Map<string, Promise<GPUComputePipeline>>();
+  readonly #borrowed: boolean;
+  readonly #unhook: (() => void)[] = [];
+  /** Settles when every error scope closed so far has told what it caught. */
+  #scopes: Promise<unknown> = Promise.resolve();
+  readonly #buffers = new Set<GPUBuffer>();
+  readonly #pipelines: PipelineCache;
   readonly #layouts = new Map<string, GPUBindGroupLayout>();
   readonly #inFlight: Promise<unknown>[] = [];
   readonly #maxInFlight: number;
@@ -194,7 +231,15 @@ export class Device {
 
   constructor(
     readonly gpu: GPUDevice,
-    { maxInFlight = 8, maxSubmissionMs = 1000 }: Pick<DeviceOptions, "maxInFlight" | "maxSubmissionMs"> = {},
+    {
+      maxInFlight = 8,
+      maxSubmissionMs = 1000,
+      maxPipelines = 512,
+      borrowed = true,
+    }: Pick<DeviceOptions, "maxInFlight" | "maxSubmissionMs" | "maxPipelines"> & {
+      /** Others use `gpu` as well, and destroy it. */
+      readonly borrowed?: boolean;
+    } = {},
     /** Of the adapter itself where it is known: Dawn's devices leave out subgroup matrices. */
     readonly adapterInfo: GPUAdapterInfo = gpu.adapterInfo,
     /** See {@link loadKernels}. */
@@ -202,6 +247,8 @@ export class Device {
   ) {
     refuseNullAdapter(gpu.adapterInfo);
     this.#capabilities = { ...capabilitiesOf(gpu), ...kernels };
+    this.#borrowed = borrowed;
+    this.#pipelines = new PipelineCache(maxPipelines);
     this.#maxInFlight = maxInFlight;
     this.#maxSubmissionMs = maxSubmissionMs;
     this.#speed = 10 * this.#leastSpeed;
@@ -213,21 +260,50 @@ export class Device {
       software: this.capabilities.software,
       features: [...gpu.features].sort(),
     };
-    gpu.addEventListener("uncapturederror", (event) => {
-      event.preventDefault();
-      this.#late ??= new GpuError(`The GPU reported: ${event.error.message}`);
-    });
+    // On a borrowed device our calls run in error scopes: what reaches this event there is not ours.
+    if (!borrowed) {
+      const hear = (event: GPUUncapturedErrorEvent): void => {
+        event.preventDefault();
+        this.#report(event.error);
+      };
+      gpu.addEventListener("uncapturederror", hear);
+      this.#unhook.push(() => gpu.removeEventListener("uncapturederror", hear));
+    }
     this.lost = new Promise((resolve) => {
-      void gpu.lost.then((info) => {
-        if (this.#destroyed) return;
-        const error = new DeviceLostError(
-          info.reason,
-          `The GPU device was lost (${info.reason}): ${info.message} Open a new device and load the last checkpoint.`,
+      const lose = ({ reason, message }: GPUDeviceLostInfo): void => {
+        this.#late = new DeviceLostError(
+          reason,
+          `The GPU device was lost (${reason}): ${message} Open a new device and load the last checkpoint.`,
         );
-        this.#late ??= error;
-        resolve(error);
-      });
+        resolve(this.#late);
+      };
+      this.#unhook.push(onLoss(gpu, lose));
     });
+  }
+
+  #report({ message }: GPUError): void {
+    this.#late ??= new GpuError(`The GPU reported: ${message}`);
+  }
+
+  /**
+   * Runs calls to the GPU at once. What they do wrong is thrown by the next awaited call of this device; on a borrowed
+   * device the calls run in error scopes for that, so that the host does not hear of it.
+   */
+  guard<T>(body: () => T): T {
+    if (!this.#borrowed) return body();
+    const { value, error } = captureErrors(this.gpu, ALL_ERRORS, body);
+    const told = error.then(
+      (caught) => caught && this.#report(caught),
+      () => undefined,
+    );
+    this.#scopes = this.#scopes.then(() => told);
+    return value;
+  }
+
+  /** Throws what calls so far did wrong, once. Waits for reports, not for the GPU's work. */
+  async settle(): Promise<void> {
+    await this.#scopes;
+    this.throwLateError();
   }
 
   /** What kernels may know of it; replaced by {@link Device.choose} and {@link Device.multiplyWith}. */
@@ -255,11 +331,15 @@ export class Device {
 
   /** Throws what the GPU reported since the last awaited call, once. */
   throwLateError(): void {
-    if (this.#destroyed) throw new DeviceLostError("destroyed", "This device was destroyed; open a new one.");
+    this.#requireOpen();
     const late = this.#late;
     if (late instanceof DeviceLostError) throw late;
     this.#late = null;
     if (late) throw late;
+  }
+
+  #requireOpen(): void {
+    if (this.#destroyed) throw new DeviceLostError("destroyed", "This device was destroyed; open a new one.");
   }
 
   /**
@@ -274,13 +354,15 @@ export class Device {
 
   /** A counted buffer of {@link bufferSize} bytes. @throws LimitError */
   createBuffer(bytes: number, usage: GPUBufferUsageFlags, label: string): GPUBuffer {
+    this.#requireOpen();
     const size = bufferSize(bytes);
     if (size > this.gpu.limits.maxBufferSize) {
       throw new LimitError(
         `${label}: got ${bytes} bytes; this device allows ${this.gpu.limits.maxBufferSize} bytes a buffer.`,
       );
     }
-    const buffer = this.gpu.createBuffer({ size, usage, label });
+    const buffer = this.guard(() => this.gpu.createBuffer({ size, usage, label }));
+    this.#buffers.add(buffer);
     const stats = this.stats;
     stats.buffersCreated++;
     stats.buffersLive++;
@@ -289,8 +371,9 @@ export class Device {
     return buffer;
   }
 
-  /** Releases a buffer made by {@link createBuffer}. Safe while submitted work still uses it. */
+  /** Releases a buffer made by {@link createBuffer}, once. Safe while submitted work still uses it. */
   destroyBuffer(buffer: GPUBuffer): void {
+    if (!this.#buffers.delete(buffer)) return;
     this.stats.buffersLive--;
     this.stats.bytesLive -= buffer.size;
     buffer.destroy();
@@ -298,7 +381,8 @@ export class Device {
 
   /** Copies host data into a buffer, from byte `offset` on, after everything submitted so far. */
   writeBuffer(buffer: GPUBuffer, data: TypedArray, offset = 0): void {
-    this.gpu.queue.writeBuffer(buffer, offset, uploadable(data));
+    this.#requireOpen();
+    this.guard(() => this.gpu.queue.writeBuffer(buffer, offset, uploadable(data)));
   }
 
   /** The bind-group layout for a kernel's bindings, cached by access pattern. */
@@ -320,39 +404,39 @@ export class Device {
   }
 
   /**
-   * The pipeline of a kernel, created asynchronously, cached by WGSL text; concurrent requests share one creation.
+   * The pipeline of a kernel, created asynchronously, cached by WGSL text within `maxPipelines`; concurrent requests
+   * share one creation.
    * @param context names the op and shapes in the error.
    */
   pipeline(kernel: Kernel, context: string): Promise<GPUComputePipeline> {
-    let pipeline = this.#pipelines.get(kernel.code);
-    if (!pipeline) {
+    return this.#pipelines.get(kernel.code, async () => {
       this.stats.pipelinesCreated++;
-      pipeline = this.#createPipeline(kernel).catch(async (cause: unknown) => {
-        this.#pipelines.delete(kernel.code);
+      try {
+        return await this.#createPipeline(kernel);
+      } catch (cause) {
         throw await this.lossOr(
           new GpuError(
             `Kernel ${kernel.name} for ${context} did not compile: ${String((cause as Error).message ?? cause)}`,
             { cause },
           ),
         );
-      });
-      this.#pipelines.set(kernel.code, pipeline);
-    }
-    return pipeline;
+      }
+    });
   }
 
   async #createPipeline(kernel: Kernel): Promise<GPUComputePipeline> {
     // The scope takes the shader's own message, which the pipeline's rejection does not repeat.
-    this.gpu.pushErrorScope("validation");
-    const pipeline = this.gpu.createComputePipelineAsync({
-      label: kernel.name,
-      layout: this.gpu.createPipelineLayout({ bindGroupLayouts: [this.bindGroupLayout(kernel)] }),
-      compute: {
-        module: this.gpu.createShaderModule({ code: kernel.code, label: kernel.name }),
-        entryPoint: "main",
-      },
-    });
-    const [created, error] = await Promise.allSettled([pipeline, this.gpu.popErrorScope()]);
+    const { value, error: scope } = captureErrors(this.gpu, ["validation"], () =>
+      this.gpu.createComputePipelineAsync({
+        label: kernel.name,
+        layout: this.gpu.createPipelineLayout({ bindGroupLayouts: [this.bindGroupLayout(kernel)] }),
+        compute: {
+          module: this.gpu.createShaderModule({ code: kernel.code, label: kernel.name }),
+          entryPoint: "main",
+        },
+      }),
+    );
+    const [created, error] = await Promise.allSettled([value, scope]);
     if (error.status === "fulfilled" && error.value) throw new Error(error.value.message);
     if (created.status === "rejected") throw created.reason as Error;
     return created.value;
@@ -368,10 +452,10 @@ export class Device {
     return this.#speed * this.#maxSubmissionMs;
   }
 
-  /** Submits commands; resolves at once unless `maxInFlight` submissions are unfinished. */
-  async submit(commands: GPUCommandBuffer, work = 0): Promise<void> {
+  /** Finishes and submits commands; resolves at once unless `maxInFlight` submissions are unfinished. */
+  async submit(encoder: GPUCommandEncoder, work = 0): Promise<void> {
     this.throwLateError();
-    this.gpu.queue.submit([commands]);
+    this.guard(() => this.gpu.queue.submit([encoder.finish()]));
     this.stats.submits++;
     const submitted = Date.now();
     const done = this.gpu.queue.onSubmittedWorkDone().catch(() => undefined);
@@ -389,7 +473,7 @@ export class Device {
   /** Waits until everything submitted has run. */
   async idle(): Promise<void> {
     await this.gpu.queue.onSubmittedWorkDone();
-    this.throwLateError();
+    await this.settle();
   }
 
   /** Copies a buffer's first `bytes` bytes to the host; the one way back from the GPU. */
@@ -400,30 +484,38 @@ export class Device {
     try {
       const encoder = this.gpu.createCommandEncoder({ label: "read-back" });
       encoder.copyBufferToBuffer(source, offset, staging, 0, size);
-      this.gpu.queue.submit([encoder.finish()]);
+      const mapped = this.guard(() => {
+        this.gpu.queue.submit([encoder.finish()]);
+        return staging.mapAsync(1, 0, size);
+      });
       this.stats.submits++;
       this.stats.readbacks++;
       try {
-        await staging.mapAsync(1, 0, size);
+        await mapped;
       } catch (cause) {
-        this.throwLateError();
+        await this.settle();
         throw await this.lossOr(
           new GpuError(`Reading ${bytes} bytes of ${source.label} back failed: ${String(cause)}`, { cause }),
         );
       }
       const copy = staging.getMappedRange(0, size).slice(0, bytes);
       staging.unmap();
-      this.throwLateError();
+      await this.settle();
       return copy;
     } finally {
       this.destroyBuffer(staging);
     }
   }
 
-  /** Frees the device and everything on it. */
+  /** Frees everything that was made through this device, and the GPUDevice unless it was passed in. */
   destroy(): void {
+    if (this.#destroyed) return;
+    for (const buffer of [...this.#buffers]) this.destroyBuffer(buffer);
     this.#destroyed = true;
-    this.gpu.destroy();
+    for (const end of this.#unhook) end();
+    this.#pipelines.clear();
+    this.#layouts.clear();
+    if (!this.#borrowed) this.gpu.destroy();
   }
 }
 

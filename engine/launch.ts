@@ -56,11 +56,13 @@ async function launchIn(
   await device.idle();
   const start = performance.now();
   const pipeline = await device.pipeline(kernel, kernel.name);
-  const bindGroup = device.gpu.createBindGroup({
-    label: kernel.name,
-    layout: device.bindGroupLayout(kernel),
-    entries: bound.map(({ buffer }, binding) => ({ binding, resource: { buffer } })),
-  });
+  const bindGroup = device.guard(() =>
+    device.gpu.createBindGroup({
+      label: kernel.name,
+      layout: device.bindGroupLayout(kernel),
+      entries: bound.map(({ buffer }, binding) => ({ binding, resource: { buffer } })),
+    }),
+  );
   const encodeWith =
     (pipeline: GPUComputePipeline, { workgroups }: Kernel): Encode =>
     (pass) => {
@@ -73,7 +75,7 @@ async function launchIn(
   const pass = encoder.beginComputePass();
   encode(pass);
   pass.end();
-  await device.submit(encoder.finish());
+  await device.submit(encoder);
   await device.idle();
   const coldMs = performance.now() - start;
   return {

@@ -42,7 +42,6 @@ export async function planningDevice({ limits, features, adapterInfo }: DeviceTr
     popErrorScope: () => Promise.resolve(null),
     ...Object.fromEntries(
       [
-        "addEventListener",
         "createBindGroup",
         "createBindGroupLayout",
         "createPipelineLayout",

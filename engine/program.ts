@@ -297,7 +297,7 @@ export async function runInTurn(
   const submit = (): void => {
     if (!open) return;
     open.pass.end();
-    submissions.push(device.submit(open.encoder.finish(), open.work));
+    submissions.push(device.submit(open.encoder, open.work));
     open = null;
   };
   for (let round = 0; round < rounds; round++)

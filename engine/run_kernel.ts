@@ -30,14 +30,16 @@ export async function runKernel(
   };
   try {
     const bound = kernel.bindings.map(upload);
-    const bindGroup = device.gpu.createBindGroup({
-      label: kernel.name,
-      layout: device.bindGroupLayout(kernel),
-      entries: bound.map(({ data, buffer }, binding) => ({
-        binding,
-        resource: { buffer, size: Math.ceil(data.byteLength / 16) * 16 },
-      })),
-    });
+    const bindGroup = device.guard(() =>
+      device.gpu.createBindGroup({
+        label: kernel.name,
+        layout: device.bindGroupLayout(kernel),
+        entries: bound.map(({ data, buffer }, binding) => ({
+          binding,
+          resource: { buffer, size: Math.ceil(data.byteLength / 16) * 16 },
+        })),
+      }),
+    );
     const encoder = device.gpu.createCommandEncoder({ label: kernel.name });
     const pass = encoder.beginComputePass({ label: kernel.name });
     pass.setPipeline(pipeline);
@@ -45,7 +47,7 @@ export async function runKernel(
     pass.dispatchWorkgroups(...kernel.workgroups);
     pass.end();
     device.stats.dispatches++;
-    await device.submit(encoder.finish());
+    await device.submit(encoder);
     const results: Record<string, TypedArray> = {};
     for (const [i, { name, data, buffer }] of bound.entries()) {
       const binding = kernel.bindings[i]!;

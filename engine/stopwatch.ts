@@ -41,12 +41,9 @@ export function createStopwatch(device: Device): Stopwatch {
   const querySet = (count: number): NonNullable<typeof queries> => {
     if (queries && queries.count >= count) return queries;
     release();
-    queries = {
-      set: gpu.createQuerySet({ type: "timestamp", count }),
-      buffer: device.createBuffer(8 * count, RESOLVE_USAGE, "timestamps"),
-      count,
-    };
-    return queries;
+    const buffer = device.createBuffer(8 * count, RESOLVE_USAGE, "timestamps");
+    const set = device.guard(() => gpu.createQuerySet({ type: "timestamp", count }));
+    return (queries = { set, buffer, count });
   };
 
   const run = async (parts: readonly Encode[]): Promise<{ each: (number | null)[]; wall: number }> => {
@@ -66,13 +63,13 @@ export function createStopwatch(device: Device): Stopwatch {
       pass.end();
     });
     if (timed) encoder.resolveQuerySet(timed.set, 0, 2 * parts.length, timed.buffer, 0);
-    const commands = encoder.finish();
+    const commands = device.guard(() => encoder.finish());
     await device.idle();
     const start = performance.now();
-    gpu.queue.submit([commands]);
+    device.guard(() => gpu.queue.submit([commands]));
     await gpu.queue.onSubmittedWorkDone();
     const wall = performance.now() - start;
-    device.throwLateError();
+    await device.settle();
     if (!timed) return { each: parts.map(() => null), wall };
     const times = new BigUint64Array(await device.readBuffer(timed.buffer, 16 * parts.length));
     const each = parts.map((_, i) => {

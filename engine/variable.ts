@@ -12,6 +12,7 @@ import {
   type TensorSpec,
   type TypedArray,
 } from "./host_data.js";
+import { announce } from "./ownership.js";
 import { makeTensor, type Dtype, type Operation, type Tensor } from "./tensor.js";
 
 /** Attributes of {@link variableOperation}. */
@@ -72,11 +73,18 @@ export class Variable implements TensorSpec {
     checkShape(this.shape, `a part of variable ${name}`);
     this.dtype = dtype;
     if ("data" in initial) requireData(`variable ${name}`, initial.data, initial);
-    this.buffers =
-      pack?.buffers ??
-      Array.from({ length: parts }, () => device.createBuffer(4 * this.size, STORAGE_USAGE, name));
     this.tensor = makeTensor(variableOperation, [], { variable: this }, this.shape, this.dtype);
-    if ("data" in initial) this.write(initial.data);
+    const made: GPUBuffer[] = [];
+    this.buffers = pack?.buffers ?? made;
+    try {
+      if (!pack)
+        for (let k = 0; k < parts; k++) made.push(device.createBuffer(4 * this.size, STORAGE_USAGE, name));
+      if ("data" in initial) this.write(initial.data);
+    } catch (error) {
+      for (const buffer of made) device.destroyBuffer(buffer);
+      throw error;
+    }
+    announce(this);
   }
 
   /** Number of elements that programs see. */

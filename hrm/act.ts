@@ -23,6 +23,7 @@ import {
   type Tensor,
   type Variable,
 } from "../engine/index.js";
+import { owning } from "../engine/ownership.js";
 import { derive, type HrmConfig } from "./config.js";
 import type { Latents, Parameters, SegmentResult } from "./model.js";
 
@@ -58,7 +59,7 @@ export function createCarry(device: Device, config: HrmConfig, parts = 1): Carry
     variable(device, { shape: [B, totalLength, D], dtype: "f32" }, `carry.${name}`, parts);
   const integers = (name: string, ...shape: number[]): Variable =>
     variable(device, { shape, dtype: "i32" }, `carry.${name}`, parts);
-  const carry = {
+  const carry = owning(() => ({
     zH: config.arch === "trm_singlez" ? null : latent("z_H"),
     zL: latent("z_L"),
     steps: integers("steps", B),
@@ -66,7 +67,7 @@ export function createCarry(device: Device, config: HrmConfig, parts = 1): Carry
     inputs: integers("inputs", B, S),
     labels: integers("labels", B, S),
     identifiers: integers("puzzle_identifiers", B),
-  };
+  }));
   resetCarry(carry);
   return carry;
 }

@@ -23,6 +23,7 @@ import {
   type TensorLike,
   type Variable,
 } from "../engine/index.js";
+import { owning } from "../engine/ownership.js";
 import { shuffledIndex, takePacked, type PackedBits } from "../engine/sampling.js";
 import type { Batch } from "./act.js";
 import { mapTokens, randomImages, type Images } from "./augment.js";
@@ -65,7 +66,7 @@ export function uploadPuzzles(
   symmetry: Symmetry | null = null,
 ): GpuPuzzles {
   const { count, length, groups } = set;
-  return {
+  return owning(() => ({
     count,
     length,
     inputs: uploadPacked(device, set.inputs, `${name}.inputs`),
@@ -75,7 +76,7 @@ export function uploadPuzzles(
     structure: null,
     symmetry,
     ...(groups && uploadGroups(device, groups, name)),
-  };
+  }));
 }
 
 function uploadPacked(device: Device, values: Int32Array, name: string): PackedTable {

@@ -19,6 +19,7 @@ import {
   type Device,
   type Program,
 } from "../engine/index.js";
+import { owning } from "../engine/ownership.js";
 import { createQueue } from "../engine/queue.js";
 import { createCarry, destroyCarry, resetCarry } from "./act.js";
 import { inferenceSegments, type HrmConfig } from "./config.js";
@@ -67,7 +68,11 @@ export interface EvaluatorOptions {
 }
 
 /** Compiles the evaluation of these weights on this set. `config.batch_size` may differ from training. */
-export async function createEvaluator({
+export function createEvaluator(options: EvaluatorOptions): Promise<Evaluator> {
+  return owning(() => evaluatorOf(options));
+}
+
+async function evaluatorOf({
   device,
   config,
   weights,
@@ -159,16 +164,18 @@ export interface Solver {
   destroy(): void;
 }
 
+export interface SolverOptions {
+  readonly device: Device;
+  readonly config: HrmConfig;
+  readonly weights: Weights;
+}
+
 /** Compiles a solver. */
-export async function createSolver({
-  device,
-  config: given,
-  weights,
-}: {
-  device: Device;
-  config: HrmConfig;
-  weights: Weights;
-}): Promise<Solver> {
+export function createSolver(options: SolverOptions): Promise<Solver> {
+  return owning(() => solverOf(options));
+}
+
+async function solverOf({ device, config: given, weights }: SolverOptions): Promise<Solver> {
   const config = { ...given, batch_size: 1 };
   const carry = createCarry(device, config);
   const model = modelOf(config, weights);

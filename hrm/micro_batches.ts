@@ -19,6 +19,7 @@ import {
   type Tensor,
   type Variable,
 } from "../engine/index.js";
+import { owning } from "../engine/ownership.js";
 import { pack } from "../engine/optimizers.js";
 import type { Batch } from "./act.js";
 import { ConfigError, isMicroBatch, type HrmConfig } from "./config.js";
@@ -60,6 +61,10 @@ export function microBatchCount(config: HrmConfig, rows = config.batch_size): nu
 
 /** The state of accumulation. */
 export function createMicroBatches(device: Device, config: HrmConfig, count: number): MicroBatches {
+  return owning(() => microBatchesOf(device, config, count));
+}
+
+function microBatchesOf(device: Device, config: HrmConfig, count: number): MicroBatches {
   const { batch_size: B, seq_len: S, puzzle_emb_ndim: width } = config;
   const make = (name: string, shape: Shape, dtype: "f32" | "i32" = "f32"): Variable =>
     variable(device, { shape, dtype }, `micro_batches.${name}`);

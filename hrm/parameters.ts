@@ -11,6 +11,7 @@ import {
   type TensorSpec,
   type Variable,
 } from "../engine/index.js";
+import { owning } from "../engine/ownership.js";
 import { packedVariables } from "../engine/optimizers.js";
 import { derive, type HrmConfig } from "./config.js";
 
@@ -123,8 +124,10 @@ export function createWeights(device: Device, config: HrmConfig, state: StateDic
     }
   }
   const valueOf = ({ name }: ParameterSpec): HostTensor => state.get(name)!;
-  const packed = createPacked(device, config, "weights", ({ name }) => name, valueOf);
-  return new Map(specs.map((p) => [p.name, packed.get(p.name) ?? variable(device, valueOf(p), p.name)]));
+  return owning(() => {
+    const packed = createPacked(device, config, "weights", ({ name }) => name, valueOf);
+    return new Map(specs.map((p) => [p.name, packed.get(p.name) ?? variable(device, valueOf(p), p.name)]));
+  });
 }
 
 /** Variables in the form of the weights under Adam, in packs in their order; by the weights' names. */

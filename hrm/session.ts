@@ -1,5 +1,6 @@
 /** A whole training run, event by event: whoever iterates decides the pace, and pauses by not asking for more. */
 import type { Device } from "../engine/index.js";
+import { owning, Scope } from "../engine/ownership.js";
 import { ConfigError } from "./config.js";
 import { createEvaluator, type Scores } from "./evaluate.js";
 import type { Preset } from "./presets.js";
@@ -98,17 +99,24 @@ export interface SessionOptions {
 }
 
 /** Prepares data, compiles training and validation. */
-export async function createSession({
-  device,
-  preset,
-  seed,
-  stepsPerEvent = 25,
-  state,
-  resume,
-  patience = Infinity,
-  microBatch = resume && microBatchOf(resume),
-  stopAfter = Infinity,
-}: SessionOptions): Promise<Session> {
+export function createSession(options: SessionOptions): Promise<Session> {
+  return owning((scope) => sessionOf(options, scope));
+}
+
+async function sessionOf(
+  {
+    device,
+    preset,
+    seed,
+    stepsPerEvent = 25,
+    state,
+    resume,
+    patience = Infinity,
+    microBatch = resume && microBatchOf(resume),
+    stopAfter = Infinity,
+  }: SessionOptions,
+  scope: Scope,
+): Promise<Session> {
   const { task, model: config, train, stopAt, evalEvery, evalLimit } = preset;
   if (train.augment && preset.splitBy === "solution")
     throw new ConfigError(
@@ -118,21 +126,23 @@ export async function createSession({
     );
   const splits = preset.splits(seed);
   const rows = typeof microBatch === "function" ? await microBatch(splits) : microBatch;
-  const trainer = await createTrainer({
-    device,
-    config,
-    train,
-    data: splits.train,
-    symmetry: task.symmetry,
-    seed,
-    microBatch: rows,
-    state: state ?? initialState(config, seed),
-    ...(resume && { resume }),
-  });
+  const trainer = scope.own(
+    await createTrainer({
+      device,
+      config,
+      train,
+      data: splits.train,
+      symmetry: task.symmetry,
+      seed,
+      microBatch: rows,
+      state: state ?? initialState(config, seed),
+      ...(resume && { resume }),
+    }),
+  );
   const weights = trainer.memory.ema ?? trainer.memory.weights;
   // The rows of training again: their kernels are compiled already, which costs more than a larger batch would save.
   const evaluation = { device, config: { ...config, batch_size: rows ?? config.batch_size }, weights };
-  const validation = await createEvaluator({ ...evaluation, data: splits.validation });
+  const validation = scope.own(await createEvaluator({ ...evaluation, data: splits.validation }));
   let validatedAt = resume?.validatedAt ?? 0;
   let looksSinceBest = resume?.looksSinceBest ?? 0;
   let best = resume?.best ?? null;
@@ -140,13 +150,13 @@ export async function createSession({
 
   /** Scores of a state dict on a whole set. */
   const score = async (state: StateDict, data: PuzzleSet): Promise<Scores> => {
-    const restored = createWeights(device, config, state);
-    const evaluator = await createEvaluator({ ...evaluation, weights: restored, data });
+    const own = new Scope();
     try {
-      return await evaluator.run();
+      const restored = createWeights(device, config, state);
+      for (const v of restored.values()) own.own(v);
+      return await own.own(await createEvaluator({ ...evaluation, weights: restored, data })).run();
     } finally {
-      evaluator.destroy();
-      for (const v of restored.values()) v.destroy();
+      own.destroy();
     }
   };
 

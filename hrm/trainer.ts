@@ -28,6 +28,7 @@ import {
   type TensorSpec,
   type Variable,
 } from "../engine/index.js";
+import { owning } from "../engine/ownership.js";
 import { createQueue } from "../engine/queue.js";
 import type { AdamState } from "../engine/optimizers.js";
 import { carryVariables, createCarry, destroyCarry, staggerCarry, type Carry } from "./act.js";
@@ -98,6 +99,15 @@ export interface TrainingMemory extends TrainingState {
 
 /** Everything that training updates, from a state dict; for micro-batches of `microBatch` rows, default the batch. */
 export function createTrainingMemory(
+  device: Device,
+  config: HrmConfig,
+  train: TrainConfig,
+  options: { seed: number; state?: StateDict; microBatch?: number | undefined },
+): TrainingMemory {
+  return owning(() => memoryOf(device, config, train, options));
+}
+
+function memoryOf(
   device: Device,
   config: HrmConfig,
   train: TrainConfig,
@@ -248,17 +258,16 @@ export interface TrainingPlan {
 }
 
 /** Prepares the state of training and its programs. */
-export function planTraining(
-  {
-    device,
-    config,
-    train,
-    data,
-    symmetry = null,
-    seed,
-    state,
-    microBatch,
-  }: Omit<TrainerOptions, "resume" | "state"> & { readonly state?: StateDict | undefined },
+export function planTraining(options: TrainingPlanOptions, observe?: StepHooks["observe"]): TrainingPlan {
+  return owning(() => planOf(options, observe));
+}
+
+type TrainingPlanOptions = Omit<TrainerOptions, "resume" | "state"> & {
+  readonly state?: StateDict | undefined;
+};
+
+function planOf(
+  { device, config, train, data, symmetry = null, seed, state, microBatch }: TrainingPlanOptions,
   observe?: StepHooks["observe"],
 ): TrainingPlan {
   if (train.augment && !symmetry) throw new ConfigError("augment", true, "false: the task has no symmetries");

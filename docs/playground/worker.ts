@@ -1,5 +1,6 @@
 /** The module worker: it owns the device and the run, and does one thing at a time, in the order of protocol.ts. */
 import { AdapterError, EngineError, openDevice, type Device } from "../../engine/index.js";
+import { owning, type Scope } from "../../engine/ownership.js";
 import { encodeCheckpoint, runCheckpoint } from "../../hrm/checkpoint.js";
 import { ConfigError } from "../../hrm/config.js";
 import { createSolver, type Solver } from "../../hrm/evaluate.js";
@@ -125,8 +126,14 @@ async function prepare(config: RunConfig): Promise<Run> {
     if (error instanceof AdapterError) throw new RunFailure("config", error.message);
     throw error;
   }
-  const stepsPerEvent = STEPS_PER_EVENT[software ? "software" : "hardware"];
-  const session = await createSession({ device, preset, seed: config.seed, stepsPerEvent });
+  const opened = device;
+  return owning((scope) => prepareRun(scope, opened, config, preset));
+}
+
+/** Compiles the session and what shows it. */
+async function prepareRun(scope: Scope, device: Device, config: RunConfig, preset: Preset): Promise<Run> {
+  const stepsPerEvent = STEPS_PER_EVENT[device.adapter.software ? "software" : "hardware"];
+  const session = scope.own(await createSession({ device, preset, seed: config.seed, stepsPerEvent }));
   const { train, validation, test } = session.splits;
   report({
     type: "run",

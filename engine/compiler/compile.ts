@@ -1,5 +1,6 @@
 /** From a traced function to a program on the device. */
 import { bufferSize, STORAGE_USAGE, type Device } from "../device.js";
+import { captureErrors } from "../error_scopes.js";
 import { GpuError, LimitError, UsageError } from "../errors.js";
 import { checkSpec, typedArray, type TypedArray } from "../host_data.js";
 import { identity } from "../ops/elementwise.js";
@@ -169,14 +170,14 @@ async function instantiate(device: Device, planned: Plan, name: string): Promise
     return result;
   };
   try {
-    device.gpu.pushErrorScope("out-of-memory");
-    device.gpu.pushErrorScope("validation");
-    const { inputs, outputs, bound } = bind(device, planned, name, buffer);
-    const scopes = [device.gpu.popErrorScope(), device.gpu.popErrorScope()];
+    const { value, error: scope } = captureErrors(device.gpu, ["out-of-memory", "validation"], () =>
+      bind(device, planned, name, buffer),
+    );
+    const { inputs, outputs, bound } = value;
     const pipelines = Promise.all(bound.map(({ kernel, label }) => device.pipeline(kernel, label)));
-    const [ready, ...errors] = await Promise.all([pipelines, ...scopes]);
-    for (const error of errors) if (error) throw new GpuError(`Compiling ${name}: ${error.message}`);
-    device.throwLateError();
+    const [ready, error] = await Promise.all([pipelines, scope]);
+    if (error) throw new GpuError(`Compiling ${name}: ${error.message}`);
+    await device.settle();
     const dispatches = bound.map((d, i): BoundDispatch => ({ ...d, pipeline: ready[i]! }));
     const variables = [...variablesOf(planned)];
     return new Program(device, name, planned, { dispatches, inputs, outputs, variables, owned: created });

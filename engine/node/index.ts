@@ -30,7 +30,10 @@ export interface AdapterListing {
   readonly why: string;
 }
 
-export interface NodeDeviceOptions extends Pick<DeviceOptions, "maxInFlight" | "maxSubmissionMs"> {
+export interface NodeDeviceOptions extends Pick<
+  DeviceOptions,
+  "maxInFlight" | "maxSubmissionMs" | "maxPipelines"
+> {
   /** `gpu`, `software`, an index of {@link listAdapters}, or part of an adapter's name. */
   readonly adapter?: string;
   /**
@@ -126,10 +129,11 @@ export async function openNodeDevice(options: NodeDeviceOptions = {}): Promise<D
         : `No adapter "${options.adapter}"; found ${names}. Give an index, part of a name, "gpu" or "software".`,
     );
   }
-  const { maxInFlight, maxSubmissionMs } = options;
+  const { maxInFlight, maxSubmissionMs, maxPipelines } = options;
   return openDevice({
     adapter: chosen.adapter,
     ...(maxInFlight !== undefined && { maxInFlight }),
     ...(maxSubmissionMs !== undefined && { maxSubmissionMs }),
+    ...(maxPipelines !== undefined && { maxPipelines }),
   });
 }

@@ -1,5 +1,6 @@
 /** Tensors in one buffer, so that one dispatch can work on all of them. */
 import type { Device } from "../device.js";
+import { owning } from "../ownership.js";
 import { makeTensor, requireDtype, sizeOf, type Operation, type Tensor, type TensorSpec } from "../tensor.js";
 import { asTensor } from "../trace.js";
 import { Variable, variable, type HostTensor, type VariableAttributes } from "../variable.js";
@@ -74,13 +75,15 @@ export function packedVariables(
   initials: ReadonlyMap<string, HostTensor | TensorSpec>,
   packName: string,
 ): Variable[] {
-  return packLayouts([...initials], ([, { shape }]) => sizeOf(shape)).flatMap(({ members, firsts, size }) => {
-    if (members.length === 1) return members.map(([name, initial]) => variable(device, initial, name));
-    for (const [name, initial] of members) requireDtype(`${packName}: ${name}`, initial, "f32");
-    const pack = new Variable(device, { shape: [size], dtype: "f32" }, packName, 1);
-    pack.members = members.map(
-      ([name, initial], i) => new Variable(device, initial, name, 1, pack, firsts[i]),
-    );
-    return pack.members;
-  });
+  return owning(() =>
+    packLayouts([...initials], ([, { shape }]) => sizeOf(shape)).flatMap(({ members, firsts, size }) => {
+      if (members.length === 1) return members.map(([name, initial]) => variable(device, initial, name));
+      for (const [name, initial] of members) requireDtype(`${packName}: ${name}`, initial, "f32");
+      const pack = new Variable(device, { shape: [size], dtype: "f32" }, packName, 1);
+      pack.members = members.map(
+        ([name, initial], i) => new Variable(device, initial, name, 1, pack, firsts[i]),
+      );
+      return pack.members;
+    }),
+  );
 }

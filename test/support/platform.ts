@@ -1,5 +1,6 @@
 /** Node's half of the platform; the browser bundle takes platform_browser.ts in its place. */
 import { runInNewContext } from "node:vm";
+import { requestAdapter } from "../../engine/node/dawn.js";
 import { openNodeDevice } from "../../engine/node/index.js";
 import type { Device } from "../../engine/index.js";
 
@@ -25,4 +26,10 @@ export const compilesAll = true;
 /** The globals of another context, whose classes are not those of this one. */
 export async function otherRealm(): Promise<typeof globalThis> {
   return Promise.resolve(runInNewContext("globalThis") as typeof globalThis);
+}
+
+/** A GPUDevice as a host has one, without the engine on it. */
+export async function openTestGpu(): Promise<GPUDevice> {
+  const adapter = (await requestAdapter("npm", [], {})) ?? (await requestAdapter("system", [], {}));
+  return adapter!.requestDevice();
 }

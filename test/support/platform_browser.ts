@@ -30,3 +30,8 @@ export async function otherRealm(): Promise<typeof globalThis> {
   document.body.append(frame);
   return Promise.resolve(frame.contentWindow as unknown as typeof globalThis);
 }
+
+/** A GPUDevice as a host has one, without the engine on it. */
+export async function openTestGpu(): Promise<GPUDevice> {
+  return (await navigator.gpu.requestAdapter())!.requestDevice();
+}

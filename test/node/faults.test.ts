@@ -1,0 +1,117 @@
+import { assert } from "chai";
+import { assign, compile, f32, grad, matmul, mean, sub, variable, type Device } from "../../engine/index.js";
+import { defaultTraits, planningDevice } from "../../engine/planning.js";
+import {
+  createEvaluator,
+  createSession,
+  createSolver,
+  createTrainer,
+  createWeights,
+  initialState,
+} from "../../hrm/index.js";
+import type { Preset } from "../../hrm/presets.js";
+import { haltOnly, randomPuzzles, training } from "../support/tiny.js";
+
+/** A device without a GPU whose n-th call of a function fails, and which counts open error scopes. */
+async function faultyDevice(
+  method: "createBuffer" | "createComputePipelineAsync",
+  n: number,
+): Promise<{ device: Device; calls: () => number; scopes: () => number }> {
+  const device = await planningDevice(defaultTraits);
+  let [calls, scopes] = [0, 0];
+  const gpu = device.gpu as unknown as Record<string, (...args: unknown[]) => unknown>;
+  const original = gpu[method]!;
+  gpu[method] = (...args) => {
+    if (++calls !== n) return original(...args);
+    if (method === "createBuffer") throw new RangeError("out of memory, planted");
+    return Promise.reject(new Error("no pipeline, planted"));
+  };
+  gpu["pushErrorScope"] = () => void scopes++;
+  gpu["popErrorScope"] = () => {
+    scopes--;
+    return Promise.resolve(null);
+  };
+  return { device, calls: () => calls, scopes: () => scopes };
+}
+
+const data = randomPuzzles(12, haltOnly, 1);
+const weightsOf = (device: Device) => createWeights(device, haltOnly, initialState(haltOnly, 1));
+const preset: Preset = {
+  name: "tiny",
+  summary: "",
+  task: { symmetry: null },
+  model: haltOnly,
+  train: training,
+  stopAt: 1,
+  evalEvery: 10,
+  evalLimit: 10,
+  splitBy: "class",
+  splits: () => ({ train: data, validation: data, test: data }),
+} as unknown as Preset;
+
+/** What is made: the first and last failures are tried, and some of those between. */
+const makers: Record<string, (device: Device) => Promise<{ destroy(): void }>> = {
+  async compile(device) {
+    const w = variable(device, f32(12, 4), "w", 3);
+    try {
+      const program = await compile(device, { x: f32(8, 4) }, ({ x }) => {
+        const loss = mean(matmul(x, w));
+        assign(w, sub(w, grad(loss, w)));
+        return { loss };
+      });
+      program.destroy();
+    } finally {
+      w.destroy();
+    }
+    return w;
+  },
+  trainer: (device) => createTrainer({ device, config: haltOnly, train: training, data, seed: 1 }),
+  "trainer with micro-batches": (device) =>
+    createTrainer({ device, config: haltOnly, train: training, data, seed: 1, microBatch: 1 }),
+  session: (device) => createSession({ device, preset, seed: 1 }),
+  async evaluator(device) {
+    const weights = weightsOf(device);
+    try {
+      const evaluator = await createEvaluator({ device, config: haltOnly, weights, data });
+      evaluator.destroy();
+    } finally {
+      for (const v of weights.values()) v.destroy();
+    }
+    return { destroy: () => undefined };
+  },
+  async solver(device) {
+    const weights = weightsOf(device);
+    try {
+      const solver = await createSolver({ device, config: haltOnly, weights });
+      solver.destroy();
+    } finally {
+      for (const v of weights.values()) v.destroy();
+    }
+    return { destroy: () => undefined };
+  },
+};
+
+describe("a failure while things are made on the GPU", () => {
+  for (const [name, make] of Object.entries(makers))
+    for (const method of ["createBuffer", "createComputePipelineAsync"] as const)
+      it(`leaves nothing behind: ${name}, whichever ${method} fails`, async function () {
+        this.timeout(120_000);
+        const whole = await faultyDevice(method, Infinity);
+        (await make(whole.device)).destroy();
+        assert.deepEqual([whole.device.stats.bytesLive, whole.scopes()], [0, 0], "without a failure");
+        const count = whole.calls();
+        assert.isAbove(count, 3);
+        for (let n = 1; n <= count; n += n < 6 || n > count - 3 ? 1 : Math.ceil(count / 9)) {
+          const { device, scopes } = await faultyDevice(method, n);
+          let error: unknown = null;
+          try {
+            await make(device);
+          } catch (caught) {
+            error = caught;
+          }
+          assert.match(String(error), /planted/, `failure ${n} of ${count}`);
+          const { bytesLive, buffersLive } = device.stats;
+          assert.deepEqual([bytesLive, buffersLive, scopes()], [0, 0, 0], `failure ${n} of ${count}`);
+        }
+      });
+});
