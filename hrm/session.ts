@@ -85,7 +85,7 @@ export interface SessionOptions {
   readonly device: Device;
   readonly preset: Preset;
   readonly seed: number;
-  /** Steps between two events; small steps keep a page lively. */
+  /** Steps between two events, the first of which comes after 5 at most; small steps keep a page lively. */
   readonly stepsPerEvent?: number;
   readonly state?: StateDict;
   /** Go on from here; preset and seed must be those of the run. */
@@ -97,6 +97,8 @@ export interface SessionOptions {
   /** Events end at this step, without an `end`, where the plan goes further; default: the plan's end. */
   readonly stopAfter?: number;
 }
+
+const STEPS_OF_FIRST_EVENT = 5;
 
 /** Prepares data, compiles training and validation. */
 export function createSession(options: SessionOptions): Promise<Session> {
@@ -194,10 +196,16 @@ async function sessionOf(
       const due = (): boolean =>
         trainer.step > validatedAt && (trainer.step % evalEvery === 0 || trainer.step >= train.total_steps);
       const until = Math.min(train.total_steps, stopAfter);
+      // The first event comes early, so that who follows can soon tell how long the run will take.
+      const begun = trainer.step;
+      const untilEvent = (): number =>
+        trainer.step === begun
+          ? Math.min(STEPS_OF_FIRST_EVENT, stepsPerEvent)
+          : stepsPerEvent - (trainer.step % stepsPerEvent);
       while (!ended && (due() || trainer.step < until)) {
         if (!due()) {
           const untilLook = evalEvery - (trainer.step % evalEvery);
-          await trainer.run(Math.min(stepsPerEvent, untilLook, until - trainer.step));
+          await trainer.run(Math.min(untilEvent(), untilLook, until - trainer.step));
           const { step } = trainer;
           const metrics = await trainer.metrics();
           const training = summarize(metrics, config.batch_size);

@@ -30,8 +30,28 @@ export function progressText(state: ProgressState, columns = Infinity): string {
   return `${step}/${totalSteps} loss ${loss.toFixed(3)} cells ${percent(cells)} exact ${percent(exact)} ACT ${act} ${speed}/s ${left} left`;
 }
 
+/** How long the steps that are left will take at the pace of those timed, and what the figure leaves out. */
+export function estimateText({
+  steps,
+  seconds,
+  timed,
+  adapter,
+}: {
+  /** Steps left. */
+  readonly steps: number;
+  /** What `timed` steps took. */
+  readonly seconds: number;
+  readonly timed: number;
+  readonly adapter: string;
+}): string {
+  const left = formatDuration((seconds / timed) * steps);
+  return `estimate  about ${left} for ${steps.toLocaleString("en")} steps on ${adapter}, by the pace of ${timed} steps; looks at the validation set come on top, and training ends early if it reaches its target`;
+}
+
 export interface FollowOptions {
   readonly session: Session;
+  /** Name of the adapter that computes. */
+  readonly adapter: string;
   readonly preset: Preset;
   readonly interruption: Interruption;
   readonly stream: TextStream;
@@ -41,11 +61,13 @@ export interface FollowOptions {
 
 /** Runs a session and shows its progress; why it ended, or null where it was stopped before its plan's end. */
 export async function follow(options: FollowOptions): Promise<EndReason | null> {
-  const { session, preset, interruption, stream, onEvent } = options;
+  const { session, adapter, preset, interruption, stream, onEvent } = options;
   const line = progressLine({ stream });
   const columns = stream.isTTY ? (stream.columns || 80) - 1 : Infinity;
   const { step: first } = session.trainer;
   const started = performance.now();
+  /** Where the first event ended, until an estimate was given: the steps before it also warm up the device. */
+  let warm: { step: number; at: number } | null | undefined;
   let scores = { cellAccuracy: NaN, exactAccuracy: NaN };
   let ending: EndReason | null = null;
   try {
@@ -60,6 +82,13 @@ export async function follow(options: FollowOptions): Promise<EndReason | null> 
           stepsPerSecond: (event.step - first) / ((performance.now() - started) / 1000),
         };
         line.update(progressText(state, columns));
+        const now = performance.now();
+        if (warm) {
+          const timed = { timed: event.step - warm.step, seconds: (now - warm.at) / 1000 };
+          const steps = event.totalSteps - event.step;
+          if (steps > 0) line.note(estimateText({ ...timed, steps, adapter }));
+          warm = null;
+        } else if (warm === undefined) warm = { step: event.step, at: now };
       } else if (event.kind === "validation") {
         scores = event.scores;
         line.note(

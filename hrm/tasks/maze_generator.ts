@@ -13,12 +13,19 @@ export interface MazeGeneratorOptions {
   readonly count: number;
   /** An integer in [0, 2^53). */
   readonly seed: number;
-  /** Fewest moves of the shortest path; default 2 sides and 1. */
-  readonly minLength?: number;
+  /**
+   * Fewest moves of the shortest path; default 2 sides and 1. A range stands for a mixture: each maze draws its own
+   * number uniformly from it, both ends included, so that short and long paths occur.
+   */
+  readonly minLength?: number | readonly [from: number, to: number];
+  /** Mazes that shall not be made again, nor their images: those held out for a test. */
+  readonly without?: readonly Pick<PuzzleRecord, "input" | "label">[];
 }
 
 /** Wall patterns to try before a length counts as out of reach. */
 const TRIES = 20000;
+/** Wall patterns to try before a maze of a mixture draws another number of moves. */
+const TRIES_OF_A_DRAW = 200;
 
 /** Distinct up to rotation and reflection; the rating is the number of moves. Throws UsageError on options that no maze meets. */
 export function generateMazes({
@@ -26,18 +33,26 @@ export function generateMazes({
   count,
   seed,
   minLength = 2 * side + 1,
+  without = [],
 }: MazeGeneratorOptions): PuzzleRecord[] {
   if (!Number.isInteger(count) || count < 1)
     throw new UsageError(`generateMazes: got count ${count}; expected a positive integer.`);
-  if (!Number.isInteger(minLength) || minLength < 1)
-    throw new UsageError(`generateMazes: got minLength ${minLength}; expected a positive integer.`);
+  const [from, to] = typeof minLength === "number" ? [minLength, minLength] : minLength;
+  const asked = from === to ? `${from}` : `${from}-${to}`;
+  if (!Number.isInteger(from) || !Number.isInteger(to) || from < 1 || to < from)
+    throw new UsageError(
+      `generateMazes: got minLength ${asked}; expected a positive integer, or a range of them.`,
+    );
   const task = mazeTask(side);
-  const random = hostRandom(seed, `${task.name} ${minLength}`);
-  const seen = new Set<string>();
-  const source = `generated-${task.name}-min${minLength}`;
+  const random = hostRandom(seed, `${task.name} ${asked}`);
+  const draw = (): number => (from === to ? from : from + random.below(to - from + 1));
+  const seen = new Set(without.map(({ input, label }) => task.classOf(input, label)));
+  const source = `generated-${task.name}-min${asked}`;
   return Array.from({ length: count }, (_, made) => {
-    for (let attempt = 0; attempt < TRIES; attempt++) {
-      const maze = tryMaze(side, minLength, random);
+    let fewest = draw();
+    for (let attempt = 1; attempt <= TRIES; attempt++) {
+      if (attempt % TRIES_OF_A_DRAW === 0) fewest = draw();
+      const maze = tryMaze(side, fewest, random);
       if (!maze) continue;
       const key = task.classOf(maze.input, maze.label);
       if (seen.has(key)) continue;
@@ -45,7 +60,7 @@ export function generateMazes({
       return { source, ...maze };
     }
     throw new UsageError(
-      `generateMazes: got minLength ${minLength} for ${side}x${side}; found ${made === 0 ? "none" : `${made} and no further`} ` +
+      `generateMazes: got minLength ${asked} for ${side}x${side}; found ${made === 0 ? "none" : `${made} and no further`} ` +
         `in ${TRIES} wall patterns. Ask for shorter paths or fewer mazes.`,
     );
   });

@@ -1,3 +1,4 @@
+import { estimateText } from "../../hrm/cli/follow.js";
 import { assert } from "chai";
 import {
   ArgumentError,
@@ -149,6 +150,17 @@ describe("command-line arguments", () => {
       ["", undefined],
     ];
     for (const [given, expected] of rows) assert.equal(nearestName(given, names), expected, given);
+  });
+});
+
+describe("the estimate of a run's time", () => {
+  it("follows from the steps that were timed, and says what it leaves out", () => {
+    const text = estimateText({ steps: 2975, seconds: 8, timed: 20, adapter: "SwiftShader" });
+    assert.match(
+      text,
+      /^estimate {2}about 19 min 50 s for 2,975 steps on SwiftShader, by the pace of 20 steps;/,
+    );
+    assert.match(text, /looks .* come on top, and training ends early if it reaches its target/);
   });
 });
 

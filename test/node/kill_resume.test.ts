@@ -12,7 +12,8 @@ const STEPS = 64;
 /** Real puzzles, a small model: what is resumed is the same, and SwiftShader takes seconds for it. */
 const PLAN = [
   ...["train", "--preset", "sudoku9-easy", "--test", "test.csv", "--steps", `${STEPS}`, "--batch", "4"],
-  ...["--hidden_size", "16", "--num_heads", "2", "--L_cycles", "1", "--halt_max_steps", "2"],
+  ...["--hidden_size", "16", "--num_heads", "1", "--L_cycles", "1", "--halt_max_steps", "2"],
+  ...["--bp_steps", "4", "--inference_segments", "2"],
   ...["--eval-every", "8", "--eval-limit", "16", "--json"],
 ];
 const RUN = "sudoku9-easy-seed0";

@@ -122,6 +122,32 @@ describe("mazes", () => {
     });
   }
 
+  it("mixes filters of a range uniformly, and leaves out mazes that are held out, and their images", () => {
+    const seed = random.below(2 ** 32);
+    const options = { side: 5, count: 300, seed, minLength: [2, 9] } as const;
+    const records = generateMazes(options);
+    assert.deepEqual(records, generateMazes(options));
+    const lengths = records.map(({ rating }) => rating);
+    const share = (test: (moves: number) => boolean): number => lengths.filter(test).length / lengths.length;
+    assert.isAtLeast(Math.min(...lengths), 2);
+    assert.isAbove(
+      share((moves) => moves >= 9),
+      1 / 16,
+      `one in 8 of the filters asks for 9 moves, seed ${seed}`,
+    );
+    assert.isAbove(
+      share((moves) => moves < 6),
+      1 / 8,
+      `half of the filters allow fewer than 6 moves, seed ${seed}`,
+    );
+    const maze = mazeTask(5);
+    const without = records.slice(0, 150);
+    const held = new Set(without.map((r) => maze.classOf(r.input, r.label)));
+    for (const { input, label } of generateMazes({ ...options, count: 200, without }))
+      assert.isFalse(held.has(maze.classOf(input, label)), "a maze that was held out");
+    assert.throws(() => generateMazes({ ...options, minLength: [5, 4] }), UsageError, /minLength 5-4/);
+  });
+
   it("says when a length is out of reach", () => {
     assert.throws(
       () => generateMazes({ side: 4, count: 1, seed: 0, minLength: 30 }),

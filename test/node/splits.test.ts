@@ -210,7 +210,7 @@ describe("presets", () => {
 
   for (const [name, size] of [
     ["sudoku6", 6],
-    ["maze-small", 7],
+    ["maze7", 7],
   ] as const) {
     it(`${name}: generated splits are valid and disjoint by class @slow`, () => {
       const preset = findPreset(name)!;

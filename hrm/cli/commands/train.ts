@@ -365,7 +365,7 @@ async function runPlan({ device, plan, folder, json }: Run): Promise<number> {
     // From here on the run can be resumed, and a state that stops being finite can be traced.
     await store.save();
     const ending = await follow({
-      ...{ session, preset, interruption, stream: process.stderr },
+      ...{ session, preset, interruption, stream: process.stderr, adapter: device.adapter.name },
       onEvent: keepRecord({ session, preset, store, log, device }),
     });
     await store.save();
