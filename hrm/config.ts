@@ -211,11 +211,18 @@ export const levelUpdates = ({ H_cycles, L_cycles }: Pick<HrmConfig, "H_cycles" 
 
 type Rule = readonly [test: (value: unknown) => boolean, expected: string];
 
-const isNumber = (value: unknown): value is number => typeof value === "number" && Number.isFinite(value);
-const positiveInteger: Rule = [(v) => isNumber(v) && Number.isInteger(v) && v > 0, "a positive integer"];
-const natural: Rule = [(v) => isNumber(v) && Number.isInteger(v) && v >= 0, "an integer of at least 0"];
-const positive: Rule = [(v) => isNumber(v) && v > 0, "a number above 0"];
-const notNegative: Rule = [(v) => isNumber(v) && v >= 0, "a number of at least 0"];
+/** The largest count, of steps, puzzles or widths: shaders count in 32 bits. */
+export const LARGEST_COUNT = 2 ** 31 - 1;
+
+/** True for a number that stays one in f32, in which shaders compute. */
+const isNumber = (value: unknown): value is number =>
+  typeof value === "number" && Number.isFinite(Math.fround(value));
+const isCount = (value: unknown, least: number): boolean =>
+  Number.isInteger(value) && (value as number) >= least && (value as number) <= LARGEST_COUNT;
+const positiveInteger: Rule = [(v) => isCount(v, 1), `a positive integer up to ${LARGEST_COUNT}`];
+const natural: Rule = [(v) => isCount(v, 0), `an integer of at least 0, up to ${LARGEST_COUNT}`];
+const positive: Rule = [(v) => isNumber(v) && Math.fround(v) > 0, "a number above 0, in the range of f32"];
+const notNegative: Rule = [(v) => isNumber(v) && v >= 0, "a number of at least 0, in the range of f32"];
 const fraction: Rule = [(v) => isNumber(v) && v >= 0 && v <= 1, "a number from 0 to 1"];
 const belowOne: Rule = [(v) => isNumber(v) && v >= 0 && v < 1, "a number of at least 0 and below 1"];
 const boolean: Rule = [(v) => typeof v === "boolean", "true or false"];
@@ -279,7 +286,8 @@ const TRAIN_RULES: Record<keyof TrainConfig, Rule> = {
 
 function checked<T extends object>(given: Partial<T>, defaults: T, rules: Record<keyof T, Rule>): T {
   for (const [field, value] of Object.entries(given)) {
-    if (!(field in rules)) throw new ConfigError(field, value, `one of ${Object.keys(rules).join(", ")}`);
+    if (!Object.hasOwn(rules, field))
+      throw new ConfigError(field, value, `one of ${Object.keys(rules).join(", ")}`);
   }
   const complete = { ...defaults, ...given };
   for (const [field, [test, expected]] of Object.entries(rules) as [keyof T & string, Rule][]) {
@@ -294,6 +302,8 @@ export function modelConfig(given: Partial<HrmConfig>): HrmConfig {
   if (config.hidden_size % config.num_heads !== 0) {
     throw new ConfigError("num_heads", config.num_heads, `a divisor of hidden_size (${config.hidden_size})`);
   }
+  if (derive(config).innerSize > LARGEST_COUNT)
+    throw new ConfigError("expansion", config.expansion, `a SwiGLU inner size of at most ${LARGEST_COUNT}`);
   checkGrid(config);
   checkPositions(config);
   if (config.bp_steps > levelUpdates(config))
@@ -371,9 +381,9 @@ export const isInGrid = ({ pos_encodings: kind }: Partial<HrmConfig>): boolean =
   kind === "rope2d" || kind === "rope2d_boxes";
 
 /** True for a field of the model configuration. */
-export const isModelField = (field: string): field is keyof HrmConfig => field in MODEL_RULES;
+export const isModelField = (field: string): field is keyof HrmConfig => Object.hasOwn(MODEL_RULES, field);
 /** True for a field of the training configuration. */
-export const isTrainField = (field: string): field is keyof TrainConfig => field in TRAIN_RULES;
+export const isTrainField = (field: string): field is keyof TrainConfig => Object.hasOwn(TRAIN_RULES, field);
 
 /** True for a number of rows that makes up the batch in equal parts. */
 export const isMicroBatch = (rows: number, { batch_size }: Pick<HrmConfig, "batch_size">): boolean =>

@@ -1,5 +1,4 @@
 /** The run that a command line and a config file ask for: a preset with some fields changed. */
-import { readFile } from "node:fs/promises";
 import {
   ConfigError,
   isModelField,
@@ -13,7 +12,7 @@ import {
 } from "../config.js";
 import type { Preset } from "../presets.js";
 import { ArgumentError, nearestName, type Option } from "./arguments.js";
-import { reasonOf } from "./run_folder.js";
+import { readJsonObject } from "./json_file.js";
 import { shown } from "../shown.js";
 
 /** Configuration fields with an option of their own name, or none because the task fixes them. */
@@ -109,13 +108,13 @@ export async function configure(
     if (values[option] !== undefined) fromOptions[field] = values[option];
   const given = { ...fromFile, ...fromOptions };
   const spelling = (field: string): string =>
-    field in fromOptions
+    Object.hasOwn(fromOptions, field)
       ? `--${RENAMED.find(([, name]) => name === field)?.[0] ?? field}`
-      : field in fromFile
+      : Object.hasOwn(fromFile, field)
         ? `--config ${file}: ${field}`
         : `the preset's ${field}`;
   for (const field of TASK_FIELDS) {
-    if (field in given && given[field] !== preset.model[field])
+    if (Object.hasOwn(given, field) && given[field] !== preset.model[field])
       throw new ArgumentError(
         `${spelling(field)}: got ${shown(given[field])}; expected ${preset.model[field]}, which the task ${preset.task.name} fixes.`,
       );
@@ -143,43 +142,11 @@ export async function readConfigFile(file: string): Promise<Record<string, unkno
     new ArgumentError(
       `--config ${file}: ${reason}; expected a JSON object of config fields, such as {"hidden_size": 64}.`,
     );
-  let text: string;
-  try {
-    text = await readFile(file, "utf8");
-  } catch (error) {
-    throw bad(`cannot be read (${reasonOf(error)})`);
-  }
-  let fields: unknown;
-  try {
-    fields = JSON.parse(text);
-  } catch (error) {
-    const reason = (error as Error).message.replace(/\s+/g, " ");
-    throw bad(`line ${lineOfJsonError(text)} is not JSON (${reason})`);
-  }
-  if (typeof fields !== "object" || fields === null || Array.isArray(fields))
-    throw bad(`holds ${Array.isArray(fields) ? "an array" : shown(fields)}`);
+  const fields = await readJsonObject(file, bad);
   for (const field of Object.keys(fields)) {
     if (isModelField(field) || isTrainField(field)) continue;
     const near = nearestName(field, [...Object.keys(fieldOptions), ...RENAMED.map(([, name]) => name)]);
-    throw bad(`got the unknown field ${JSON.stringify(field)}${near ? ` (did you mean "${near}"?)` : ""}`);
+    throw bad(`got the unknown field ${shown(field)}${near ? ` (did you mean "${near}"?)` : ""}`);
   }
-  return fields as Record<string, unknown>;
-}
-
-/** The line at which text stops being JSON: the first whose prefix fails for another reason than that it ends. */
-function lineOfJsonError(text: string): number {
-  const lines = text.split("\n");
-  for (let line = 1; line <= lines.length; line++) {
-    const prefix = lines.slice(0, line).join("\n").trimEnd();
-    try {
-      JSON.parse(prefix);
-    } catch (error) {
-      const { message } = error as Error;
-      const at = /at position (\d+)/.exec(message)?.[1];
-      const ends =
-        /end of JSON|Unterminated/.test(message) || (at !== undefined && Number(at) >= prefix.length);
-      if (!ends) return line;
-    }
-  }
-  return lines.length;
+  return fields;
 }

@@ -1,14 +1,38 @@
 /** What a run is, as its folder's config.json keeps it: enough to go on with it. */
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { modelConfig, trainConfig, type HrmConfig, type TrainConfig } from "../config.js";
-import { ArgumentError } from "./arguments.js";
-import { reasonOf } from "./run_folder.js";
+import {
+  isMicroBatch,
+  LARGEST_COUNT,
+  modelConfig,
+  trainConfig,
+  type HrmConfig,
+  type TrainConfig,
+} from "../config.js";
+import { ArgumentError, nearestName } from "./arguments.js";
+import { readJsonObject } from "./json_file.js";
+import { writeFileSafely } from "./run_folder.js";
 import { shown } from "../shown.js";
 
 /** Precisions of matrix products. */
 export const PRECISIONS = ["f32", "mixed"] as const;
 export type Precision = (typeof PRECISIONS)[number];
+
+/** The most gigabytes that a memory budget can have; its bytes are counted exactly. */
+export const LARGEST_BUDGET_GB = 1e6;
+
+const count = { type: "int", min: 1, max: LARGEST_COUNT } as const;
+
+/** Numbers of a run, as options and config.json both may have them. */
+export const RUN_NUMBERS = {
+  seed: { type: "int", min: 0, max: 2 ** 32 - 1 },
+  stopAt: { type: "float", min: 0, max: 1 },
+  evalEvery: count,
+  evalLimit: count,
+  patience: count,
+  keep: count,
+  microBatch: count,
+  memoryBudget: { type: "int", min: 0, max: LARGEST_BUDGET_GB * 1e9 },
+} as const;
 
 /** Everything that decides a run. */
 export interface RunConfig {
@@ -41,58 +65,102 @@ export interface RunConfig {
 /** Name of the file in the run's folder. */
 export const RUN_CONFIG_FILE = "config.json";
 
-/** Reads a run's configuration. @throws ArgumentError where the folder is no run's */
+/** Writes a run's configuration. @throws OutputError */
+export async function writeRunConfig(folder: string, config: RunConfig): Promise<void> {
+  await writeFileSafely(join(folder, RUN_CONFIG_FILE), `${JSON.stringify(config, null, 2)}\n`);
+}
+
+/**
+ * Reads a run's configuration, and holds it to the same rules as the command line.
+ * @throws ArgumentError if the folder is not that of a run
+ */
 export async function readRunConfig(folder: string): Promise<RunConfig> {
   const bad = (reason: string): ArgumentError =>
     new ArgumentError(
       `--resume "${folder}": ${RUN_CONFIG_FILE} ${reason}; expected the folder of a run that hrm train made.`,
     );
-  let text: string;
+  const fields = await readJsonObject(join(folder, RUN_CONFIG_FILE), bad);
   try {
-    text = await readFile(join(folder, RUN_CONFIG_FILE), "utf8");
-  } catch (error) {
-    throw bad(`cannot be read (${reasonOf(error)})`);
-  }
-  try {
-    return checked(JSON.parse(text));
+    return checked(fields);
   } catch (error) {
     throw bad(`cannot be used (${(error as Error).message})`);
   }
 }
 
-function checked(value: unknown): RunConfig {
-  const fields = Object(value) as Record<string, unknown>;
-  const expect = <T>(name: string, test: (v: unknown) => v is T, expected: string): T => {
-    if (!test(fields[name])) throw new Error(`${name}: got ${shown(fields[name])}; expected ${expected}`);
-    return fields[name];
+type Reader<T> = (value: unknown) => T | Wrong;
+
+/** What a field should have been. */
+class Wrong {
+  constructor(readonly expected: string) {}
+}
+
+const text: Reader<string> = (v) => (typeof v === "string" ? v : new Wrong("a text"));
+const flag: Reader<boolean> = (v) => (typeof v === "boolean" ? v : new Wrong("true or false"));
+const object: Reader<object> = (v) =>
+  typeof v === "object" && v !== null && !Array.isArray(v) ? v : new Wrong("a JSON object");
+
+function orNull<T>(reader: Reader<T>): Reader<T | null> {
+  return (value) => {
+    const read = value === null ? null : reader(value);
+    return read instanceof Wrong ? new Wrong(`${read.expected} or null`) : read;
   };
-  const isText = (v: unknown): v is string => typeof v === "string";
-  const isTextOrNull = (v: unknown): v is string | null => v === null || isText(v);
-  const isCount = (v: unknown): v is number => Number.isSafeInteger(v) && (v as number) >= 0;
-  const isCountOrNull = (v: unknown): v is number | null => v === null || isCount(v);
-  const isFraction = (v: unknown): v is number => typeof v === "number" && v >= 0 && v <= 1;
-  // Absent in folders of before there was a choice, which then was what null or false stands for.
-  const isCountOrAbsent = (v: unknown): v is number | null | undefined => v === undefined || isCountOrNull(v);
-  const isFlagOrAbsent = (v: unknown): v is boolean | undefined => v === undefined || typeof v === "boolean";
-  const isPrecisionOrAbsent = (v: unknown): v is Precision | undefined =>
-    v === undefined || PRECISIONS.includes(v as Precision);
-  const isObject = (v: unknown): v is Record<string, never> => typeof v === "object" && v !== null;
-  return {
-    preset: expect("preset", isText, "a preset's name"),
-    seed: expect("seed", isCount, "a seed"),
-    adapter: expect("adapter", isText, "an adapter's name"),
-    stopAt: expect("stopAt", isFraction, "a number from 0 to 1"),
-    evalEvery: expect("evalEvery", isCount, "a number of steps"),
-    evalLimit: expect("evalLimit", isCount, "a number of puzzles"),
-    patience: expect("patience", isCountOrNull, "a number of looks or null"),
-    keep: expect("keep", isCount, "a number of checkpoints"),
-    microBatch: expect("microBatch", isCountOrAbsent, "a number of rows or null") ?? null,
-    memoryBudget: expect("memoryBudget", isCountOrAbsent, "a number of bytes or null") ?? null,
-    autotune: expect("autotune", isFlagOrAbsent, "true or false") ?? false,
-    precision: expect("precision", isPrecisionOrAbsent, `one of ${PRECISIONS.join(", ")}`) ?? "f32",
-    data: expect("data", isTextOrNull, "a path or null"),
-    test: expect("test", isTextOrNull, "a path or null"),
-    model: modelConfig(expect("model", isObject, "a model configuration")),
-    train: trainConfig(expect("train", isObject, "a training configuration")),
+}
+
+function number(name: keyof typeof RUN_NUMBERS): Reader<number> {
+  const { type, min, max } = RUN_NUMBERS[name];
+  return (v) =>
+    typeof v === "number" && v >= min && v <= max && (type === "float" || Number.isInteger(v))
+      ? v
+      : new Wrong(`${type === "int" ? "an integer" : "a number"} from ${min} to ${max}`);
+}
+
+const READERS: { readonly [K in keyof RunConfig]: Reader<unknown> } = {
+  preset: text,
+  seed: number("seed"),
+  adapter: text,
+  stopAt: number("stopAt"),
+  evalEvery: number("evalEvery"),
+  evalLimit: number("evalLimit"),
+  patience: orNull(number("patience")),
+  keep: number("keep"),
+  microBatch: orNull(number("microBatch")),
+  memoryBudget: orNull(number("memoryBudget")),
+  autotune: flag,
+  precision: (v) => (PRECISIONS.includes(v as Precision) ? v : new Wrong(`one of ${PRECISIONS.join(", ")}`)),
+  data: orNull(text),
+  test: orNull(text),
+  model: object,
+  train: object,
+};
+
+/** Absent in folders from before there was a choice, which then was this. */
+const FORMER = { microBatch: null, memoryBudget: null, autotune: false, precision: "f32" } as const;
+
+function checked(given: Readonly<Record<string, unknown>>): RunConfig {
+  const names = Object.keys(READERS);
+  for (const name of Object.keys(given)) {
+    if (names.includes(name)) continue;
+    const near = nearestName(name, names);
+    throw new Error(`got the unknown field ${shown(name)}${near ? `; did you mean ${near}?` : ""}`);
+  }
+  const fields: Record<string, unknown> = { ...FORMER, ...given };
+  for (const [name, reader] of Object.entries(READERS)) {
+    const read = reader(fields[name]);
+    if (read instanceof Wrong)
+      throw new Error(`${name}: got ${shown(fields[name])}; expected ${read.expected}`);
+  }
+  const run = {
+    ...(fields as unknown as RunConfig),
+    model: modelConfig(fields["model"] as Partial<HrmConfig>),
+    train: trainConfig(fields["train"] as Partial<TrainConfig>),
   };
+  const { microBatch, memoryBudget, data, test, model } = run;
+  if (test !== null && data === null) throw new Error(`test: got ${shown(test)} without data; expected both`);
+  if (microBatch !== null && memoryBudget !== null)
+    throw new Error(
+      "got a microBatch and a memoryBudget; expected one of them, as a budget chooses the micro-batch",
+    );
+  if (microBatch !== null && !isMicroBatch(microBatch, model))
+    throw new Error(`microBatch: got ${microBatch}; expected a divisor of batch_size (${model.batch_size})`);
+  return run;
 }

@@ -1,11 +1,11 @@
 /** Checkpoints of a running session: the newest few, and the best. */
 import { join } from "node:path";
-import { encodeCheckpoint, runCheckpoint, type Checkpoint } from "../checkpoint.js";
+import { decodeCheckpoint, encodeCheckpoint, runCheckpoint, type Checkpoint } from "../checkpoint.js";
 import { nonFiniteState } from "../diagnose.js";
-import type { Session, SessionSnapshot } from "../session.js";
+import type { BestLook, Session, SessionSnapshot } from "../session.js";
 import { snapshotWeights } from "../snapshot.js";
 import { ofRun, storeCheckpoint } from "./checkpoint_store.js";
-import { nodeFileSystem, type FileSystem } from "./file_system.js";
+import { nodeFileSystem, readWhole, type FileSystem } from "./file_system.js";
 import { OutputError, writeFileSafely } from "./run_folder.js";
 
 /** Name of the best look's checkpoint in the run's folder. */
@@ -27,6 +27,8 @@ export interface RunStore {
    * checkpoint stays. Returns whether it saved. @throws OutputError
    */
   save(options?: SaveOptions): Promise<boolean>;
+  /** Writes the best look's file again if it is missing, damaged or of another step. @throws OutputError */
+  keepBest(best: BestLook): Promise<void>;
 }
 
 export interface SaveOptions {
@@ -78,6 +80,16 @@ export function openRunStore(
       last = { snapshot, path };
       savedAt = performance.now();
       return true;
+    },
+    async keepBest({ step, weights }) {
+      const path = join(folder, BEST_FILE);
+      const there = await readWhole(fs, path)
+        .then(decodeCheckpoint)
+        .catch(() => null);
+      if (there?.step === step) return;
+      const { config, seed } = last!.snapshot;
+      const file = { config, ...origin, step, seed, raw: weights, ema: null };
+      await writeFileSafely(path, encodeCheckpoint(file), fs);
     },
   };
 }

@@ -3,6 +3,7 @@ import { AdapterError, type Device } from "../../engine/index.js";
 import { listAdapters, openNodeDevice } from "../../engine/node/index.js";
 import { findPreset, presetNames, type Preset } from "../presets.js";
 import { ArgumentError, nearestName, type Option } from "./arguments.js";
+import { LARGEST_BUDGET_GB } from "./run_config.js";
 
 /** Options of every command that opens a device. */
 export const adapterOptions = {
@@ -30,6 +31,7 @@ export const formatGB = (bytes: number): string =>
 export const memoryBudgetOption = {
   type: "float",
   min: 0,
+  max: LARGEST_BUDGET_GB,
   help: "GB (10^9 bytes) of the device that training may take: chooses the micro-batch",
   defaultText: "the device's limits",
 } as const satisfies Option;

@@ -404,9 +404,12 @@ describe("the command line", () => {
       assert.isTrue((await file(run10)).equals(bytes));
     });
 
-    it("stops cleanly on Ctrl-C, saves, and says how to go on", async () => {
+    it("keeps others out of its folder, stops cleanly on Ctrl-C, saves, and says how to go on", async () => {
       const started = start(folder, ...train, "--steps", "100000", "--out", "stopped", "--json");
       await started.said(/^step \d+: validation/m);
+      const second = await run(folder, "train", "--resume", "stopped/sudoku4-seed0");
+      assert.equal(second.code, 2, second.stderr);
+      assert.include(second.stderr, `process ${started.child.pid} works in it since`);
       started.child.kill("SIGINT");
       const finished = await started.done;
       assert.equal(finished.code, 130, finished.stderr);

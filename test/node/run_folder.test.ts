@@ -52,7 +52,7 @@ describe("run folders", () => {
     await writeFile(join(folder, RUN_CONFIG_FILE), JSON.stringify({ ...old, microBatch: "all" }));
     const error = await rejection(readRunConfig(folder));
     assert.instanceOf(error, ArgumentError);
-    assert.include(error.message, 'microBatch: got "all"; expected a number of rows or null');
+    assert.include(error.message, 'microBatch: got "all"; expected an integer from 1 to 2147483647 or null');
   });
 
   it("names --out where no folder can be made", async () => {

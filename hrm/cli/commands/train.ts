@@ -1,5 +1,4 @@
 /** `hrm train`: data, training with progress, one look at the test set, checkpoints and a solved puzzle. */
-import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Device } from "../../../engine/index.js";
 import { useMixedPrecision } from "../../../engine/mixed_precision.js";
@@ -17,12 +16,21 @@ import { newestCheckpoint, ofRun, storedSteps } from "../checkpoint_store.js";
 import { chooseKernels } from "../choose_kernels.js";
 import { configure, fieldOptions } from "../configure.js";
 import { follow } from "../follow.js";
-import { watchInterrupt } from "../interrupt.js";
+import { watchInterrupt, type Interruption } from "../interrupt.js";
 import { columnsOption, describeBlanks, describeSplits, splitsOf, withFiles } from "../puzzle_files.js";
 import { majorityOfBlanks, type PuzzleSplits } from "../../puzzles.js";
 import { formatDuration, wantsColor } from "../render.js";
-import { PRECISIONS, readRunConfig, RUN_CONFIG_FILE, type Precision, type RunConfig } from "../run_config.js";
-import { createRunFolder, reasonOf, writeFileSafely } from "../run_folder.js";
+import {
+  PRECISIONS,
+  readRunConfig,
+  RUN_CONFIG_FILE,
+  RUN_NUMBERS,
+  writeRunConfig,
+  type Precision,
+  type RunConfig,
+} from "../run_config.js";
+import { createRunFolder, openParent, reasonOf } from "../run_folder.js";
+import { lockRun, type RunLock } from "../run_lock.js";
 import {
   hasHistory,
   METRICS_FILE,
@@ -69,17 +77,13 @@ const options: Readonly<Record<string, Option>> = {
   },
   columns: columnsOption,
   seed: {
-    type: "int",
-    min: 0,
-    max: 2 ** 32 - 1,
+    ...RUN_NUMBERS.seed,
     help: "decides splits, weights and draws",
     defaultText: "0",
   },
   steps: { type: "int", min: 1, help: "planned optimizer steps; the schedule ends there", defaultText },
   "stop-at": {
-    type: "float",
-    min: 0,
-    max: 1,
+    ...RUN_NUMBERS.stopAt,
     help: "target: validation exact accuracy that ends training",
     defaultText,
   },
@@ -90,8 +94,7 @@ const options: Readonly<Record<string, Option>> = {
     defaultText: "never",
   },
   patience: {
-    type: "int",
-    min: 1,
+    ...RUN_NUMBERS.patience,
     help: "looks at the validation set without a better one that end training",
     defaultText: "no limit",
   },
@@ -102,8 +105,7 @@ const options: Readonly<Record<string, Option>> = {
   },
   batch: { type: "int", min: 1, help: "puzzles in a batch", defaultText },
   "micro-batch": {
-    type: "int",
-    min: 1,
+    ...RUN_NUMBERS.microBatch,
     help: "puzzles computed at a time, a divisor of the batch; gradients add up to the batch's",
     defaultText: "as many as fit",
   },
@@ -132,9 +134,9 @@ const options: Readonly<Record<string, Option>> = {
     placeholder: "dir",
     defaultText: "runs",
   },
-  keep: { type: "int", min: 1, help: "newest checkpoints kept, besides the best", defaultText: "3" },
-  "eval-every": { type: "int", min: 1, help: "steps between looks at the validation set", defaultText },
-  "eval-limit": { type: "int", min: 1, help: "validation puzzles per look", defaultText },
+  keep: { ...RUN_NUMBERS.keep, help: "newest checkpoints kept, besides the best", defaultText: "3" },
+  "eval-every": { ...RUN_NUMBERS.evalEvery, help: "steps between looks at the validation set", defaultText },
+  "eval-limit": { ...RUN_NUMBERS.evalLimit, help: "validation puzzles per look", defaultText },
   config: {
     type: "string",
     help: "JSON file with config fields; options win over it",
@@ -162,15 +164,38 @@ export async function trainCommand(argv: readonly string[]): Promise<number> {
     return 0;
   }
   const values = parsed.values as OptionValues;
-  const plan = values["resume"] === undefined ? await newPlan(values) : await resumedPlan(values);
-  const device = await openAnnounced(values["adapter"] as string | undefined);
+  let [device, lock]: [Device?, RunLock?] = [];
   try {
+    let plan: Plan;
+    if (values["resume"] === undefined) plan = await newPlan(values);
+    else {
+      const run = await resumedConfig(values);
+      // From here on nobody else changes the folder.
+      lock = await lockRun(values["resume"] as string);
+      for (const holder of lock.stale)
+        say(
+          `run       process ${holder?.pid ?? "(its lock is damaged)"} ended without a word; its lock is removed`,
+        );
+      plan = await resumedPlan(values, run);
+    }
+    device = await openAnnounced(values["adapter"] as string | undefined);
     if (plan.run.precision === "mixed") await announceMixedPrecision(device);
-    const folder = plan.folder ?? (await newFolder(values, plan, device));
-    announce(plan, folder);
-    return await runPlan({ device, plan, folder, json: values["json"] === true });
+    const { name: adapter } = device.adapter;
+    if (plan.folder === null) await openParent(parentOf(values));
+    announce(plan);
+    /** The folder of a new run is made when there is something to put into it: a stop before leaves nothing behind. */
+    const begin = async (): Promise<string> => {
+      if (plan.folder !== null) return plan.folder;
+      const folder = await newFolder(values, plan);
+      lock = await lockRun(folder);
+      await writeRunConfig(folder, { ...plan.run, adapter });
+      say(`run       ${folder}`);
+      return folder;
+    };
+    return await runPlan({ device, plan, begin, json: values["json"] === true });
   } finally {
-    device.destroy();
+    device?.destroy();
+    await lock?.release();
   }
 }
 
@@ -245,15 +270,19 @@ function withSplits(preset: Preset, seed: number): Preset {
 /** Options that go with --resume; all others belong to the run's plan, which is made already. */
 const WITH_RESUME = ["resume", "stop-after", "adapter", "json"];
 
-async function resumedPlan(values: OptionValues): Promise<Plan> {
-  const folder = values["resume"] as string;
+/** The run to go on with. @throws ArgumentError */
+async function resumedConfig(values: OptionValues): Promise<RunConfig> {
   for (const [name, value] of Object.entries(values)) {
     if (value === undefined || WITH_RESUME.includes(name)) continue;
     throw new ArgumentError(
       `--${name}: got ${JSON.stringify(value)} with --resume; expected only ${WITH_RESUME.map((o) => `--${o}`).join(", ")}, as the run goes on with its own plan.`,
     );
   }
-  const run = await readRunConfig(folder);
+  return readRunConfig(values["resume"] as string);
+}
+
+async function resumedPlan(values: OptionValues, run: RunConfig): Promise<Plan> {
+  const folder = values["resume"] as string;
   const { stopAt, evalEvery, evalLimit, model, train } = run;
   const named = requirePreset(run.preset);
   const base = run.data === null ? named : await withFilesOf(run, folder, run.data);
@@ -311,46 +340,48 @@ async function announceMixedPrecision(device: Device): Promise<void> {
   );
 }
 
-/** Makes the run's folder with its configuration. */
-async function newFolder(values: OptionValues, { run }: Plan, device: Device): Promise<string> {
-  const parent = (values["out"] as string | undefined) ?? "runs";
+/** The folder in which new runs get theirs. */
+const parentOf = (values: OptionValues): string => (values["out"] as string | undefined) ?? "runs";
+
+/** Makes the run's folder. */
+async function newFolder(values: OptionValues, { run }: Plan): Promise<string> {
+  const parent = parentOf(values);
   const name = `${run.preset}-seed${run.seed}`;
   const { folder, taken } = await createRunFolder(parent, name);
   if (taken)
     say(`run       ${join(parent, name)} exists and stays as it is; this run goes to the next free name`);
-  const config: RunConfig = { ...run, adapter: device.adapter.name };
-  await writeFileSafely(join(folder, RUN_CONFIG_FILE), `${JSON.stringify(config, null, 2)}\n`);
   return folder;
 }
 
-function announce({ preset, run, resume, folder: before }: Plan, folder: string): void {
+function announce({ preset, run, resume, folder }: Plan): void {
   const named = requirePreset(run.preset);
   for (const line of announcement({ preset, named, data: run.data })) say(line);
-  say(`run       ${folder}${before === null ? "" : `, going on after step ${resume?.step ?? 0}`}`);
+  if (folder !== null) say(`run       ${folder}, going on after step ${resume?.step ?? 0}`);
 }
 
 interface Run {
   readonly device: Device;
   readonly plan: Plan;
-  readonly folder: string;
+  /** Makes the folder of a new run, and returns the run's folder. */
+  readonly begin: () => Promise<string>;
   readonly json: boolean;
 }
 
-async function runPlan({ device, plan, folder, json }: Run): Promise<number> {
+async function runPlan({ device, plan, begin, json }: Run): Promise<number> {
   const { preset, run, resume, stopAfter } = plan;
-  const interruption = watchInterrupt(() =>
-    say("\nstopping  after the steps under way; Ctrl-C again ends at once and saves nothing"),
-  );
+  let interruption: Interruption | undefined;
   let session: Session | undefined;
   try {
+    // Up to the folder a signal ends the process at once: there is nothing to save, and compilers leave no time to listen.
     session = await createSession({
       ...{ device, preset, seed: run.seed, stopAfter },
       ...(resume ? { resume } : { microBatch: (splits) => prepare(plan, splits, device) }),
       ...(run.patience !== null && { patience: run.patience }),
-    }).catch(async (error: unknown) => {
-      // What never began leaves nothing behind.
-      if (plan.folder === null) await rm(folder, { recursive: true });
-      throw error;
+    });
+    const folder = await begin();
+    let testing = false;
+    interruption = watchInterrupt(() => {
+      if (!testing) say("\nstopping  after the steps under way; Ctrl-C again ends at once and saves nothing");
     });
     for (const difference of session.trainer.differences)
       say(`warning   not bit-identical to a run without a stop: ${difference}`);
@@ -369,6 +400,8 @@ async function runPlan({ device, plan, folder, json }: Run): Promise<number> {
       onEvent: keepRecord({ session, preset, store, log, device }),
     });
     await store.save();
+    if (ending !== null) await store.keepBest(session.best!);
+    testing = true;
     const seconds = secondsSinceStart();
     const best = join(folder, BEST_FILE);
     const report = {
@@ -392,14 +425,22 @@ async function runPlan({ device, plan, folder, json }: Run): Promise<number> {
       if (json) printJson(report);
       return interruption.signal === null ? 0 : interruption.exitCode;
     }
-    const scores = await session.test();
+    const finished = session;
+    const scores = await interruption.unlessStopped(() => finished.test());
+    if (scores === null) {
+      say(
+        `stopped   before the look at the test set was done; the run is saved. Look with: ${invocation()} train --resume ${folder}`,
+      );
+      if (json) printJson(report);
+      return interruption.exitCode;
+    }
     await log.write(scoresLine("test", { step: session.best!.step, seconds: secondsSinceStart(), scores }));
     await log.sync();
     const { low, high } = wilsonInterval(scores.exact, scores.count);
     say(
       `test      exact ${formatProportion(scores.exact, scores.count)} of ${scores.count} test puzzles (95% interval); cells ${formatPercent(scores.cellAccuracy)}; ${describeBlanks(scores, session.splits.test)}`,
     );
-    await showSolution(session, preset, device);
+    await interruption.unlessStopped(() => showSolution(finished, preset, device));
     if (json)
       printJson({
         ...report,
@@ -410,9 +451,10 @@ async function runPlan({ device, plan, folder, json }: Run): Promise<number> {
         majorityBlankAccuracy: majorityOfBlanks(session.splits.test),
         meanSteps: scores.meanSteps,
       });
+    if (interruption.signal !== null) return interruption.exitCode;
     return ending === "target" ? 0 : 1;
   } finally {
-    interruption.dispose();
+    interruption?.dispose();
     session?.destroy();
   }
 }
