@@ -17,6 +17,8 @@ export interface AutotuneOptions {
   readonly margin?: number;
   /** Choices of an earlier report for this device and version; what they name is not measured again. */
   readonly known?: KernelChoices;
+  /** What takes the times; default a stopwatch on the device. It is destroyed at the end. */
+  readonly stopwatch?: Stopwatch;
 }
 
 /** A variant that was looked at. */
@@ -65,7 +67,7 @@ const FINALISTS = 3;
 export async function autotune(
   device: Device,
   kernels: Iterable<Kernel>,
-  { seconds = 10, margin = 0.05, known = {} }: AutotuneOptions = {},
+  { seconds = 10, margin = 0.05, known = {}, stopwatch = createStopwatch(device) }: AutotuneOptions = {},
 ): Promise<AutotuneReport> {
   const start = performance.now();
   const choices: Record<string, string> = {};
@@ -84,7 +86,6 @@ export async function autotune(
   const total = products.reduce((sum, [, flops]) => sum + flops, 0);
   const measured: MeasuredProduct[] = [];
   const unmeasured: string[] = [];
-  const stopwatch = createStopwatch(device);
   try {
     let done = 0;
     for (const [name, flops] of products) {

@@ -114,6 +114,55 @@ describe("autotune", () => {
       assert.equal(refused, variant === byDefault ? undefined : "wrong result", variant);
   });
 
+  it("chooses a variant only if it is faster than the default by the margin, and twice @slow", async () => {
+    const { gpu, adapterInfo, capabilities } = await testDevice();
+    const device = new Device(gpu, {}, adapterInfo, capabilities);
+    const variants = new Map<GPUComputePipeline, string>();
+    const pipeline = device.pipeline.bind(device);
+    device.pipeline = async (kernel, context) => {
+      const made = await pipeline(kernel, context);
+      variants.set(made, kernel.name);
+      return made;
+    };
+    const [spec] = SPECS;
+    const [byDefault, second] = matmulVariants(spec, capabilities) as [string, string];
+    /** The choice if passes of the second variant take this share of the default's time, and any other's 2. */
+    const chosen = async (share: (pass: number) => number, margin?: number): Promise<string> => {
+      let passes = 0;
+      const time = (
+        encode: (pass: GPUComputePassEncoder) => void,
+      ): Promise<{ gpu: number; wall: number }> => {
+        let name = "";
+        encode({
+          setPipeline: (p: GPUComputePipeline) => (name = variants.get(p)!),
+          setBindGroup: () => undefined,
+          dispatchWorkgroups: () => undefined,
+        } as unknown as GPUComputePassEncoder);
+        const ms = name.endsWith(byDefault) ? 100 : name.endsWith(second) ? 100 * share(passes++) : 200;
+        return Promise.resolve({ gpu: ms, wall: ms });
+      };
+      const report = await autotune(device, [matmulKernel(spec, capabilities)], {
+        seconds: 60,
+        ...(margin !== undefined && { margin }),
+        stopwatch: {
+          timestamps: true,
+          time,
+          timeEach: () => Promise.reject(new Error("not used")),
+          destroy: () => undefined,
+        },
+      });
+      return report.choices[NAMES[0]!]!;
+    };
+    assert.equal(await chosen(() => 0.99), byDefault, "1% faster");
+    assert.equal(await chosen(() => 0.96), byDefault, "4% faster");
+    assert.equal(await chosen(() => 0.9), second, "10% faster");
+    assert.equal(await chosen(() => 0.9, 0.2), byDefault, "10% faster, a margin of 20%");
+    assert.equal(await chosen(() => 0.99, 0.001), second, "1% faster, a margin of 0.1%");
+    // A first look, and five passes in turns with the others; then five in turns with the default alone.
+    assert.equal(await chosen((pass) => (pass < 6 ? 0.5 : 0.99)), byDefault, "fast at first only");
+    device.destroy();
+  });
+
   it("keeps choices under everything that a device says of itself, and the version", async () => {
     const device = await testDevice();
     const key = choicesKey(device, "1.0.0");
