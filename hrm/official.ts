@@ -6,9 +6,17 @@ import { hostTensor } from "../engine/index.js";
 import { decodeCheckpoint, type Checkpoint } from "./checkpoint.js";
 import { ConfigError, defaultConfig, isInGrid, modelConfig, type HrmConfig } from "./config.js";
 import { FileFormatError } from "./files/file_format_error.js";
+import { pointerProblem } from "./files/foreign.js";
 import { readSafetensors, widenToF32, type SafetensorsTensor } from "./files/safetensors.js";
 import { isSealed } from "./files/seal.js";
-import { isTorch, readTorch } from "./files/torch.js";
+import { isTorch, readTorch, SAVE_ANEW } from "./files/torch.js";
+import {
+  findAmong,
+  findWeights,
+  OFFICIAL_PREFIX,
+  type FoundWeights,
+  type NamedTensors,
+} from "./found_weights.js";
 import {
   parameterSpecs,
   POSITION_EMBEDDING,
@@ -16,14 +24,11 @@ import {
   TOKEN_EMBEDDING,
   type StateDict,
 } from "./parameters.js";
+import { shown, shownNames } from "./shown.js";
 import { gridOf } from "./task_fields.js";
 import { taskOfShape } from "./tasks/registry.js";
 
-/** What official names begin with: a compiled model in its loss head, the loss head alone, nothing. */
-const PREFIXES = ["_orig_mod.model.", "model.", "_orig_mod.", ""];
-
-/** Prefix that `evaluate.py` of the official code accepts for compiled and plain models alike. */
-export const OFFICIAL_PREFIX = PREFIXES[0]!;
+export { OFFICIAL_PREFIX };
 
 /** Tensors by name, of a PyTorch file or a safetensors file. @throws FileFormatError */
 export function readTensorFile(bytes: Uint8Array): ReadonlyMap<string, SafetensorsTensor> {
@@ -31,26 +36,18 @@ export function readTensorFile(bytes: Uint8Array): ReadonlyMap<string, Safetenso
 }
 
 /**
- * The weights among these tensors under their official names, widened to f32 exactly.
- * @throws FileFormatError where none is there
+ * The weights among these tensors under their official names, as f32: F32, BF16 and F16 exactly, F64 rounded. Wrappers'
+ * parts of names (`module.`, `_orig_mod.`, `model.`) are left out wherever they stand. Tensors of other types are no
+ * weights and are left aside.
+ * @throws FileFormatError if no weights are there
  */
 export function officialState(tensors: ReadonlyMap<string, SafetensorsTensor>): StateDict {
-  const prefix = PREFIXES.find((p) => tensors.has(`${p}${TOKEN_EMBEDDING}`));
-  if (prefix === undefined) {
-    const names = [...tensors.keys()].slice(0, 4).join(", ");
-    throw new FileFormatError(
-      "checkpoint",
-      `no tensor ${TOKEN_EMBEDDING}, also not behind ${PREFIXES[0]} or ${PREFIXES[1]}; it has ${names || "no tensors"}; expected a state dict of the Hierarchical Reasoning Model`,
-    );
-  }
-  const state = new Map<string, StateDict extends ReadonlyMap<string, infer T> ? T : never>();
-  for (const [name, tensor] of tensors) {
-    if (!name.startsWith(`${prefix}inner.`)) continue;
-    const short = name.slice(prefix.length);
-    state.set(short, hostTensor(widenToF32(tensor, name), tensor.shape));
-  }
-  return state;
+  const { raw, average } = findAmong(tensors);
+  const weights = [...(raw ?? average)!].filter(([, { dtype }]) => FLOATS.has(dtype));
+  return new Map(weights.map(([name, t]) => [name, hostTensor(widenToF32(t, name), t.shape)]));
 }
+
+const FLOATS: ReadonlySet<string> = new Set(["F64", "F32", "F16", "BF16"]);
 
 /** A configuration, and which of its fields nobody gave and no shape tells. */
 export interface InferredConfig {
@@ -58,6 +55,9 @@ export interface InferredConfig {
   /** Fields that kept their default. */
   readonly assumed: readonly (keyof HrmConfig)[];
 }
+
+/** Tensors of which the shapes alone matter here. */
+type Shapes = ReadonlyMap<string, { readonly shape: readonly number[] }>;
 
 /** Fields that no shape tells but that decide what the weights compute. */
 export const UNTOLD_FIELDS = [
@@ -84,23 +84,25 @@ function gridFor(given: Partial<HrmConfig>, vocabSize: number): Partial<HrmConfi
  * positions have no weights, so that `given` says which kind they are; without it they are the official ones.
  * @throws ConfigError where `given` contradicts a shape; FileFormatError where a weight is missing
  */
-export function inferConfig(state: StateDict, given: Partial<HrmConfig> = {}): InferredConfig {
+export function inferConfig(state: Shapes, given: Partial<HrmConfig> = {}): InferredConfig {
   const shape = (name: string): readonly [number, number] => {
     const found = state.get(name)?.shape;
     if (!found || found.length !== 2)
       throw new FileFormatError(
         "checkpoint",
-        found ? `got shape [${found.join(", ")}]; expected two sizes` : "is missing",
+        found ? `got shape ${shown(found)}; expected two sizes` : "is missing",
         {
           tensor: name,
         },
       );
     return [found[0]!, found[1]!];
   };
+  // Every layer that any tensor belongs to: the last one must not vanish because one of its tensors is missing.
   const layers = (level: string): number => {
-    let count = 0;
-    while (state.has(`inner.${level}.layers.${count}.mlp.down_proj.weight`)) count++;
-    return count;
+    const numbers = new Set<string>();
+    for (const name of state.keys())
+      if (name.startsWith(`inner.${level}.layers.`)) numbers.add(name.split(".")[3]!);
+    return numbers.size;
   };
   const [vocab_size, hidden_size] = shape(TOKEN_EMBEDDING);
   const puzzle = state.has(PUZZLE_EMBEDDING) ? shape(PUZZLE_EMBEDDING) : null;
@@ -135,7 +137,7 @@ export function inferConfig(state: StateDict, given: Partial<HrmConfig> = {}): I
     if (got?.join() !== spec.shape.join()) {
       throw new FileFormatError(
         "checkpoint",
-        `${got ? `has shape [${got.join(", ")}]` : "is missing"}; expected [${spec.shape.join(", ")}], as the other weights imply`,
+        `${got ? `has shape ${shown(got)}` : "is missing"}; expected ${shown(spec.shape)}, as the other weights imply`,
         { tensor: spec.name },
       );
     }
@@ -172,6 +174,10 @@ export interface OpenedCheckpoint {
   readonly checkpoint: Checkpoint;
   /** Fields of the configuration that neither the file nor the options tell: worth a warning. */
   readonly assumed: readonly (keyof HrmConfig)[];
+  /** True if the file holds a moving average alone: then it stands as the raw weights, too. */
+  readonly averageAlone: boolean;
+  /** What was rounded, guessed or left aside, one clause each: worth saying. */
+  readonly notes: readonly string[];
 }
 
 /**
@@ -182,20 +188,98 @@ export function openCheckpoint(
   bytes: Uint8Array,
   { config: given, task }: OpenOptions = {},
 ): OpenedCheckpoint {
-  if (isOurs(bytes)) return { checkpoint: decodeCheckpoint(bytes), assumed: [] };
-  const raw = officialState(readTensorFile(bytes));
-  const { config, assumed } = inferConfig(raw, given);
+  if (isOurs(bytes))
+    return { checkpoint: decodeCheckpoint(bytes), assumed: [], averageAlone: false, notes: [] };
+  const found = findWeights(bytes);
+  const tensors = (found.raw ?? found.average)!;
+  const { config, assumed } = inferFrom(found, tensors, given);
   if (task === undefined && assumed.includes("seq_len"))
     throw new FileFormatError(
       "checkpoint",
       "the file holds weights alone, and nothing tells how many cells a puzzle has; say which task they are for (--preset), or seq_len and what else their shapes do not tell (--config)",
     );
   const name = task ?? taskOfShape(config.seq_len, config.vocab_size).name;
-  return { checkpoint: { config, task: name, step: 0, seed: null, raw, ema: null }, assumed };
+  const raw = stateOf(config, tensors);
+  const average = found.raw && found.average;
+  const ema = found.average && (average ? averagedState(config, raw, average) : raw);
+  return {
+    checkpoint: { config, task: name, step: 0, seed: null, raw, ema },
+    assumed,
+    averageAlone: !found.raw,
+    notes: notesOf(found, config),
+  };
+}
+
+/** The configuration of what was found; what cannot be read is named if it is wanted. @throws FileFormatError, ConfigError */
+function inferFrom(found: FoundWeights, tensors: NamedTensors, given?: Partial<HrmConfig>): InferredConfig {
+  const layer = [...found.unreadable].find(([name]) => /^inner\.[HL]_level\./.test(name));
+  if (layer)
+    throw new FileFormatError("checkpoint", `is ${layer[1]}; expected a tensor; ${SAVE_ANEW}`, {
+      tensor: layer[0],
+    });
+  try {
+    return inferConfig(tensors, given);
+  } catch (error) {
+    const what = error instanceof FileFormatError && found.unreadable.get(error.tensor ?? "");
+    if (!what) throw error;
+    throw new FileFormatError("checkpoint", `is ${what}; expected a tensor; ${SAVE_ANEW}`, {
+      tensor: error.tensor!,
+    });
+  }
+}
+
+/** The parameters of a configuration as f32; what else there is, of whatever type, is left aside. @throws FileFormatError */
+function stateOf(config: HrmConfig, tensors: NamedTensors): StateDict {
+  return new Map(
+    parameterSpecs(config).map(({ name, shape }) => [
+      name,
+      hostTensor(widenToF32(tensors.get(name)!, name), shape),
+    ]),
+  );
+}
+
+/** The raw weights with their moving average in the place of each parameter that has one. @throws FileFormatError */
+function averagedState(config: HrmConfig, raw: StateDict, average: NamedTensors): StateDict {
+  const state = new Map(raw);
+  for (const { name, shape } of parameterSpecs(config)) {
+    const tensor = average.get(name);
+    if (!tensor) continue;
+    if (tensor.shape.join() !== shape.join())
+      throw new FileFormatError(
+        "checkpoint",
+        `its moving average has shape ${shown(tensor.shape)}; expected ${shown(shape)}, as the weights have`,
+        { tensor: name },
+      );
+    state.set(name, hostTensor(widenToF32(tensor, name), shape));
+  }
+  return state;
+}
+
+/** What is worth saying of a file of weights. */
+function notesOf({ raw, average, unused, behind }: FoundWeights, config: HrmConfig): string[] {
+  const notes: string[] = [];
+  const specs = parameterSpecs(config);
+  const parameters = new Set(specs.map(({ name }) => name));
+  if (behind !== null) notes.push(`the weights are those behind ${shown(`${behind}.`)}`);
+  if (!raw) notes.push("the file holds the moving average (EMA) of weights alone, which is used");
+  const without = specs.filter(({ name, update }) => update !== "fixed" && average && !average.has(name));
+  if (raw && without.length > 0)
+    notes.push(
+      `the moving average lacks ${shownNames(without.map((s) => s.name))}: the raw ones are used there`,
+    );
+  const both = [...(raw ?? []), ...(average ?? [])];
+  const rounded = both.filter(([name, { dtype }]) => dtype === "F64" && parameters.has(name)).length;
+  if (rounded > 0) notes.push(`${rounded} tensors of float64 were rounded to f32`);
+  const aside = new Set([
+    ...unused,
+    ...both.flatMap(([name, { dtype }]) => (parameters.has(name) ? [] : [`${name} (${dtype})`])),
+  ]);
+  if (aside.size > 0) notes.push(`not used: ${shownNames(aside)}`);
+  return notes;
 }
 
 /** True for a checkpoint that {@link encodeCheckpoint} wrote, whole or torn, however little of it is left to read. */
 export function isOurs(bytes: Uint8Array): boolean {
-  if (isTorch(bytes)) return false;
+  if (isTorch(bytes) || pointerProblem(bytes) !== null) return false;
   return isSealed(bytes) || readSafetensors(bytes).metadata["format"] === "hrm-webgpu";
 }

@@ -52,6 +52,8 @@ export interface LoadedCheckpoint {
 /** What the command line says of the checkpoint. */
 export interface CheckpointChoice {
   readonly checkpoint: string | undefined;
+  /** Which weights are wanted. */
+  readonly weights: "ema" | "raw";
   readonly preset: string | undefined;
   readonly config: string | undefined;
   /** Puzzles that go with it, and the option that named them: they tell the task where nothing else does. */
@@ -86,8 +88,13 @@ async function open(bytes: Uint8Array, path: string, choice: CheckpointChoice): 
     const { checkpoint } = openCheckpoint(bytes);
     return { checkpoint, description: `step ${checkpoint.step} of a run on ${checkpoint.task}` };
   }
-  const { checkpoint, assumed } = await openWeights(bytes, choice);
+  const { checkpoint, assumed, averageAlone, notes } = await openWeights(bytes, choice);
   const { config, task, raw } = checkpoint;
+  if (averageAlone && choice.weights === "raw")
+    throw new ArgumentError(
+      `--weights: got "raw"; expected "ema", as "${path}" holds the moving average of weights alone.`,
+    );
+  for (const note of notes) say(`file      ${note}`);
   if (assumed.length > 0) {
     const values = assumed.map((field) => `${field} ${String(config[field])}`).join(", ");
     say(

@@ -1,4 +1,5 @@
 import { EngineError } from "../../engine/errors.js";
+import { shown, shownText } from "../shown.js";
 
 /** Where in a file something is wrong. */
 export interface FileFormatPlace {
@@ -27,9 +28,9 @@ export class FileFormatError extends EngineError {
     options?: ErrorOptions,
   ) {
     const places = [
-      ...(file === undefined ? [] : [file]),
+      ...(file === undefined ? [] : [shownText(file, 300)]),
       ...(line === undefined ? [] : [`line ${line}`]),
-      ...(tensor === undefined ? [] : [`tensor ${JSON.stringify(tensor)}`]),
+      ...(tensor === undefined ? [] : [`tensor ${shown(tensor)}`]),
       ...(offset === undefined ? [] : [`byte ${offset}`]),
     ];
     super("file-format", `${format}: ${problem}${places.length ? ` (${places.join(", ")})` : ""}`, options);

@@ -1,14 +1,16 @@
 /**
  * Python pickles, read by a machine that executes nothing. Pickle is a program: its opcodes name functions and call
- * them. Here only the names that the caller lists mean anything, each a plain TypeScript function; any other name, any
- * opcode outside the list below and anything out of order is refused, by name, before something is done with it.
+ * them. Only the names that the caller lists do anything here, each a plain TypeScript function. Every other name, and
+ * whatever a call of it makes, is an opaque value that is carried along unopened. Opcodes outside the list below and
+ * anything out of order are refused.
  *
- * Memory stays bounded: every opcode makes at most one value, their number has a limit, strings are as long as their
- * bytes, and containers hold references.
+ * Work and memory stay bounded: every value is paid for from a budget before it is made, with what its longest name or
+ * container costs; nothing is copied that is not paid for again.
  */
+import { shown, shownText } from "../shown.js";
 import { FileFormatError } from "./file_format_error.js";
 
-/** What a pickle may hold once read. Integers beyond 2^53 are refused. */
+/** What a pickle may hold once read. */
 export type PickleValue =
   | null
   | boolean
@@ -19,6 +21,7 @@ export type PickleValue =
   | PickleValue[]
   | PickleDict
   | PickleGlobal
+  | PickleOpaque
   | PickleObject;
 
 /** An immutable sequence; `[...]` stands for Python's list. */
@@ -30,14 +33,25 @@ export interface PickleTuple {
 /** A dict or OrderedDict. */
 export interface PickleDict {
   readonly kind: "dict";
-  readonly entries: Map<string | number, PickleValue>;
+  readonly entries: Map<PickleValue, PickleValue>;
 }
 
-/** A name that the caller allows, not yet called. */
+/** A name, not yet called. */
 export interface PickleGlobal {
   readonly kind: "global";
   /** `torch FloatStorage` */
   readonly name: string;
+}
+
+/** An object of a class, or a result of a function, that is not among the names that the caller lists. */
+export interface PickleOpaque {
+  readonly kind: "opaque";
+  /** `argparse Namespace`; `int` for an integer beyond 2^53, `set` for a set. */
+  readonly name: string;
+  /** The items of a subclass of dict; null if it was given none. */
+  entries: Map<PickleValue, PickleValue> | null;
+  /** Its attributes, in a dict as a rule; null if it was given none. */
+  state: PickleValue;
 }
 
 /** Whatever an allowed function or the persistent loader made. */
@@ -46,55 +60,57 @@ export interface PickleObject {
   readonly value: unknown;
 }
 
-/** What an allowed name does when it is called; null: it is a mere name. Throws Error on arguments it cannot take. */
-export type PickleFunction = ((args: readonly PickleValue[]) => PickleValue) | null;
+/**
+ * What an allowed name does when it is called; null: it is a mere name. `pay` takes from the budget, in bytes. Throws
+ * Error on arguments it cannot take.
+ */
+export type PickleFunction =
+  ((args: readonly PickleValue[], pay: (bytes: number) => void) => PickleValue) | null;
 
 export interface PickleOptions {
   /** By `module name`. */
   readonly globals: ReadonlyMap<string, PickleFunction>;
   /** Resolves a persistent id. Throws Error on one it cannot take. */
   readonly persistent: (id: PickleValue) => PickleValue;
+  /** Bytes of memory, or as many steps of work, that reading may take; default 64 MB or 64 times the pickle. */
+  readonly budget?: number;
 }
 
 const FORMAT = "pickle";
-/** A state dict takes about 30 opcodes a tensor; the smallest container that one makes takes some 200 bytes here. */
-const MAX_OPCODES = 500_000;
+/** The least that a budget is. */
+export const SMALLEST_BUDGET = 1 << 26;
+/** Bytes that values take in V8, rounded up: of any value on the stack, of a list or tuple, of a dict. */
+const COST = { value: 24, list: 64, dict: 250 } as const;
+/** No module or class has a longer name. */
+const LONGEST_NAME = 500;
 const MARK = Symbol("mark");
 type Slot = PickleValue | typeof MARK;
 
-/** Opcodes that are read, and those that are known but never run. */
+/** Opcodes that are known but never run. */
 const OPCODE_NAMES: Readonly<Record<number, string>> = {
-  ...{ 0x28: "MARK", 0x29: "EMPTY_TUPLE", 0x2e: "STOP", 0x30: "POP", 0x31: "POP_MARK", 0x32: "DUP" },
-  ...{
-    0x42: "BINBYTES",
-    0x43: "SHORT_BINBYTES",
-    0x46: "FLOAT",
-    0x47: "BINFLOAT",
-    0x49: "INT",
-    0x4a: "BININT",
-  },
-  ...{ 0x4b: "BININT1", 0x4c: "LONG", 0x4d: "BININT2", 0x4e: "NONE", 0x50: "PERSID", 0x51: "BINPERSID" },
-  ...{ 0x52: "REDUCE", 0x53: "STRING", 0x54: "BINSTRING", 0x55: "SHORT_BINSTRING", 0x56: "UNICODE" },
-  ...{ 0x58: "BINUNICODE", 0x5d: "EMPTY_LIST", 0x61: "APPEND", 0x62: "BUILD", 0x63: "GLOBAL", 0x64: "DICT" },
-  ...{ 0x65: "APPENDS", 0x67: "GET", 0x68: "BINGET", 0x69: "INST", 0x6a: "LONG_BINGET", 0x6c: "LIST" },
-  ...{ 0x6f: "OBJ", 0x70: "PUT", 0x71: "BINPUT", 0x72: "LONG_BINPUT", 0x73: "SETITEM", 0x74: "TUPLE" },
-  ...{ 0x75: "SETITEMS", 0x7d: "EMPTY_DICT", 0x80: "PROTO", 0x81: "NEWOBJ", 0x82: "EXT1", 0x83: "EXT2" },
-  ...{ 0x84: "EXT4", 0x85: "TUPLE1", 0x86: "TUPLE2", 0x87: "TUPLE3", 0x88: "NEWTRUE", 0x89: "NEWFALSE" },
-  ...{ 0x8a: "LONG1", 0x8b: "LONG4", 0x8c: "SHORT_BINUNICODE", 0x8d: "BINUNICODE8", 0x8e: "BINBYTES8" },
-  ...{ 0x8f: "EMPTY_SET", 0x90: "ADDITEMS", 0x91: "FROZENSET", 0x92: "NEWOBJ_EX", 0x93: "STACK_GLOBAL" },
-  ...{ 0x94: "MEMOIZE", 0x95: "FRAME", 0x96: "BYTEARRAY8", 0x97: "NEXT_BUFFER", 0x98: "READONLY_BUFFER" },
+  ...{ 0x50: "PERSID", 0x69: "INST", 0x6f: "OBJ", 0x82: "EXT1", 0x83: "EXT2", 0x84: "EXT4" },
+  ...{ 0x97: "NEXT_BUFFER", 0x98: "READONLY_BUFFER" },
 };
 
 /** Reads one pickle that ends with the bytes. @throws FileFormatError */
-export function readPickle(bytes: Uint8Array, { globals, persistent }: PickleOptions): PickleValue {
+export function readPickle(
+  bytes: Uint8Array,
+  { globals, persistent, budget = Math.max(SMALLEST_BUDGET, 64 * bytes.length) }: PickleOptions,
+): PickleValue {
+  const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const stack: Slot[] = [];
   const memo = new Map<number, PickleValue>();
   let at = 0;
   let opcodeAt = 0;
+  let left = budget;
 
   const refuse = (what: string, cause?: unknown): FileFormatError =>
     new FileFormatError(FORMAT, what, { offset: opcodeAt }, cause === undefined ? {} : { cause });
+  const pay = (cost: number): void => {
+    if ((left -= cost) < 0)
+      throw refuse(`reading it takes far more work and memory than its ${bytes.length} bytes can need`);
+  };
   const take = (length: number): number => {
     if (!(at + length <= bytes.length)) throw refuse("the pickle ends in the middle of an opcode");
     at += length;
@@ -107,10 +123,11 @@ export function readPickle(bytes: Uint8Array, { globals, persistent }: PickleOpt
     return bytes.subarray(from, from + length);
   };
   const decoded = (length: number): string => {
+    const from = raw(length);
+    pay(2 * length);
     try {
-      return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(raw(length));
+      return utf8.decode(from);
     } catch (cause) {
-      if (cause instanceof FileFormatError) throw cause;
       throw refuse("a string is not UTF-8", cause);
     }
   };
@@ -121,73 +138,103 @@ export function readPickle(bytes: Uint8Array, { globals, persistent }: PickleOpt
     at++;
     return text;
   };
-  const long = (length: number): number => {
+  /** A number if it is one exactly; else an opaque value, which is of use where nobody needs the integer. */
+  const integer = (value: bigint | number): PickleValue =>
+    Number.isSafeInteger(Number(value)) ? Number(value) : opaque("int");
+  const long = (length: number): PickleValue => {
     const from = raw(length);
+    if (length > 8) return opaque("int");
     let value = 0n;
-    if (length > 8) throw refuse(`an integer of ${length} bytes; expected at most 8`);
     for (let i = length - 1; i >= 0; i--) value = (value << 8n) | BigInt(from[i]!);
-    const signed = Number(BigInt.asIntN(8 * length, value));
-    if (!Number.isSafeInteger(signed)) throw refuse("an integer beyond 2^53");
-    return signed;
+    return integer(BigInt.asIntN(8 * length, value));
+  };
+  /** The length of something in 8 bytes. */
+  const u64 = (): number => u32() + 2 ** 32 * u32();
+  const decimal = (text: string): PickleValue => {
+    if (!/^[+-]?\d{1,16}$/.test(text)) {
+      if (/^[+-]?\d+$/.test(text)) return opaque("int");
+      throw refuse(`${shown(text)} is no integer`);
+    }
+    return integer(Number(text));
   };
   const pop = (): PickleValue => {
     const top = stack.pop();
     if (top === undefined || top === MARK) throw refuse("an opcode takes more values than the stack holds");
     return top;
   };
+  const opaque = (name: string): PickleOpaque => {
+    pay(COST.list);
+    return { kind: "opaque", name, entries: null, state: null };
+  };
   const popMark = (): PickleValue[] => {
     const mark = stack.lastIndexOf(MARK);
     if (mark === -1) throw refuse("an opcode goes back to a mark that is not there");
-    const items = stack.splice(mark).slice(1) as PickleValue[];
-    return items;
+    pay(8 * (stack.length - mark));
+    return stack.splice(mark).slice(1) as PickleValue[];
   };
   const peek = (): PickleValue => {
     const top = stack.at(-1);
     if (top === undefined || top === MARK) throw refuse("an opcode takes more values than the stack holds");
     return top;
   };
-  const tuple = (items: PickleValue[]): void => void stack.push({ kind: "tuple", items });
+  const tuple = (items: PickleValue[]): void => {
+    pay(COST.list);
+    stack.push({ kind: "tuple", items });
+  };
+  const dict = (): PickleDict => {
+    pay(COST.dict);
+    return { kind: "dict", entries: new Map() };
+  };
   const set = (target: PickleValue, pairs: readonly PickleValue[]): void => {
-    if (!isDict(target) || pairs.length % 2 !== 0) throw refuse("SETITEM on something that is no dict");
-    for (let i = 0; i < pairs.length; i += 2) {
-      const key = pairs[i]!;
-      if (typeof key !== "string" && typeof key !== "number")
-        throw refuse("a dict key that is neither a string nor a number");
-      target.entries.set(key, pairs[i + 1]!);
-    }
+    if (pairs.length % 2 !== 0) throw refuse("SETITEM of a key without a value");
+    let entries: Map<PickleValue, PickleValue>;
+    if (isDict(target)) entries = target.entries;
+    else if (isOpaque(target)) entries = target.entries ??= dict().entries;
+    else throw refuse("SETITEM on something that is no dict");
+    pay(20 * pairs.length);
+    for (let i = 0; i < pairs.length; i += 2) entries.set(pairs[i]!, pairs[i + 1]!);
   };
   const append = (target: PickleValue, items: readonly PickleValue[]): void => {
+    if (isOpaque(target)) return;
     if (!Array.isArray(target)) throw refuse("APPEND on something that is no list");
+    if (target.length === 0) pay(2 * COST.list);
+    pay(16 * items.length);
     for (const item of items) target.push(item);
   };
-  const allowed = (module: string, name: string): void => {
-    const full = `${module} ${name}`;
-    if (!globals.has(full))
+  const name = (module: string, attribute: string): void => {
+    if (module.length + attribute.length > LONGEST_NAME)
       throw refuse(
-        `it names ${show(full)}, which is not among the names that a tensor file needs; nothing was run`,
+        `a name of ${module.length + attribute.length} characters; expected at most ${LONGEST_NAME}`,
       );
-    stack.push({ kind: "global", name: full });
+    pay(2 * (module.length + attribute.length));
+    stack.push({ kind: "global", name: `${module} ${attribute}` });
   };
   const call = (target: PickleValue, args: PickleValue): void => {
-    const made = isGlobal(target) ? globals.get(target.name) : undefined;
-    if (!made || !isTuple(args))
-      throw refuse(`it calls ${isGlobal(target) ? show(target.name) : "something that is no name"}`);
+    if (isOpaque(target)) return void stack.push(opaque(target.name));
+    if (!isGlobal(target)) throw refuse("it calls something that is no name");
+    const made = globals.get(target.name);
+    if (!made) return void stack.push(opaque(target.name));
+    if (!isTuple(args)) throw refuse(`it calls ${shown(target.name)} without a tuple of arguments`);
     try {
-      stack.push(made(args.items));
+      stack.push(made(args.items, pay));
     } catch (cause) {
-      throw refuse(`${show((target as PickleGlobal).name)}: ${(cause as Error).message}`, cause);
+      if (cause instanceof FileFormatError) throw cause;
+      throw refuse(`${shown(target.name)}: ${(cause as Error).message}`, cause);
     }
   };
-  const memoize = (key: number): void => void memo.set(key, peek());
+  const memoize = (key: number): void => {
+    pay(2 * COST.value);
+    memo.set(key, peek());
+  };
   const recall = (key: number): void => {
     const value = memo.get(key);
     if (value === undefined) throw refuse(`it recalls value ${key}, which it never kept`);
     stack.push(value);
   };
 
-  for (let count = 0; ; count++) {
+  for (;;) {
     opcodeAt = at;
-    if (count === MAX_OPCODES) throw refuse(`more than ${MAX_OPCODES} opcodes`);
+    pay(COST.value);
     const opcode = u8();
     switch (opcode) {
       case 0x80: {
@@ -235,6 +282,24 @@ export function readPickle(bytes: Uint8Array, { globals, persistent }: PickleOpt
       case 0x8a:
         stack.push(long(u8()));
         break;
+      case 0x8b:
+        stack.push(long(u32()));
+        break;
+      case 0x49: {
+        const text = line();
+        stack.push(text === "01" || text === "00" ? text === "01" : decimal(text));
+        break;
+      }
+      case 0x4c:
+        stack.push(decimal(line().replace(/L$/, "")));
+        break;
+      case 0x46:
+        stack.push(Number(line()));
+        break;
+      case 0x53:
+      case 0x56: // Escapes stay as they are: names of tensors have none.
+        stack.push(opcode === 0x53 ? line().replace(/^(['"])(.*)\1$/, "$2") : line());
+        break;
       case 0x47:
         stack.push(view.getFloat64(take(8)));
         break;
@@ -243,6 +308,13 @@ export function readPickle(bytes: Uint8Array, { globals, persistent }: PickleOpt
         break;
       case 0x8c:
         stack.push(decoded(u8()));
+        break;
+      case 0x8d:
+        stack.push(decoded(u64()));
+        break;
+      case 0x8e:
+      case 0x96:
+        stack.push(raw(u64()));
         break;
       case 0x55:
       case 0x43:
@@ -267,9 +339,11 @@ export function readPickle(bytes: Uint8Array, { globals, persistent }: PickleOpt
         tuple(popMark());
         break;
       case 0x5d:
+        pay(COST.list);
         stack.push([]);
         break;
       case 0x6c:
+        pay(COST.list);
         stack.push(popMark());
         break;
       case 0x61: {
@@ -283,13 +357,13 @@ export function readPickle(bytes: Uint8Array, { globals, persistent }: PickleOpt
         break;
       }
       case 0x7d:
-        stack.push({ kind: "dict", entries: new Map() });
+        stack.push(dict());
         break;
       case 0x64: {
         const pairs = popMark();
-        const dict: PickleDict = { kind: "dict", entries: new Map() };
-        set(dict, pairs);
-        stack.push(dict);
+        const made = dict();
+        set(made, pairs);
+        stack.push(made);
         break;
       }
       case 0x73: {
@@ -303,16 +377,29 @@ export function readPickle(bytes: Uint8Array, { globals, persistent }: PickleOpt
         set(peek(), pairs);
         break;
       }
+      case 0x8f:
+        stack.push(opaque("set"));
+        break;
+      case 0x90: {
+        popMark();
+        append(peek(), []);
+        break;
+      }
+      case 0x91:
+        popMark();
+        stack.push(opaque("frozenset"));
+        break;
       case 0x63: {
         const module = line();
-        allowed(module, line());
+        name(module, line());
         break;
       }
       case 0x93: {
-        const name = pop();
+        const attribute = pop();
         const module = pop();
-        if (typeof name !== "string" || typeof module !== "string") throw refuse("a name that is no string");
-        allowed(module, name);
+        if (typeof attribute !== "string" || typeof module !== "string")
+          throw refuse("a name that is no string");
+        name(module, attribute);
         break;
       }
       case 0x52:
@@ -321,10 +408,19 @@ export function readPickle(bytes: Uint8Array, { globals, persistent }: PickleOpt
         call(pop(), args);
         break;
       }
+      case 0x92: {
+        pop(); // Keyword arguments: no function here has any.
+        const args = pop();
+        call(pop(), args);
+        break;
+      }
       case 0x62: {
-        // The attributes of a dict (a state dict's `_metadata`) are dropped; nothing else has any.
-        pop();
-        if (!isDict(peek())) throw refuse("BUILD sets attributes of something that is no dict");
+        // The attributes of a dict (a state dict's `_metadata`) or a tensor are dropped.
+        const state = pop();
+        const target = peek();
+        if (isOpaque(target)) target.state = state;
+        else if (!isDict(target) && !isObject(target))
+          throw refuse("BUILD sets attributes of something that has none");
         break;
       }
       case 0x51: {
@@ -346,6 +442,14 @@ export function readPickle(bytes: Uint8Array, { globals, persistent }: PickleOpt
       case 0x94:
         memoize(memo.size);
         break;
+      case 0x67:
+      case 0x70: {
+        const key = decimal(line());
+        if (typeof key !== "number") throw refuse("a number of a kept value that cannot be");
+        if (opcode === 0x67) recall(key);
+        else memoize(key);
+        break;
+      }
       case 0x68:
         recall(u8());
         break;
@@ -363,12 +467,27 @@ export function readPickle(bytes: Uint8Array, { globals, persistent }: PickleOpt
 export const isDict = (value: PickleValue | undefined): value is PickleDict => kindOf(value) === "dict";
 export const isTuple = (value: PickleValue | undefined): value is PickleTuple => kindOf(value) === "tuple";
 export const isGlobal = (value: PickleValue | undefined): value is PickleGlobal => kindOf(value) === "global";
+export const isOpaque = (value: PickleValue | undefined): value is PickleOpaque => kindOf(value) === "opaque";
 export const isObject = (value: PickleValue | undefined): value is PickleObject => kindOf(value) === "object";
 
 function kindOf(value: PickleValue | undefined): string | undefined {
   return typeof value === "object" && value !== null && "kind" in value ? value.kind : undefined;
 }
 
-function show(text: string): string {
-  return JSON.stringify(text.length > 80 ? `${text.slice(0, 77)}...` : text);
+/** The items of a dict or of an object that behaves as one; of another object its attributes; null of anything else. */
+export function entriesOf(value: PickleValue | undefined): ReadonlyMap<PickleValue, PickleValue> | null {
+  if (isDict(value)) return value.entries;
+  if (!isOpaque(value)) return null;
+  return value.entries ?? (isDict(value.state) ? value.state.entries : null);
+}
+
+/** What a value is, in a word or two for a message. */
+export function kindOfValue(value: PickleValue | undefined): string {
+  if (value === null || value === undefined) return "None";
+  if (isOpaque(value)) return `an object of ${shownText(value.name.replace(" ", "."))}`;
+  if (isGlobal(value)) return `the name ${shownText(value.name.replace(" ", "."))}`;
+  if (Array.isArray(value)) return "a list";
+  if (value instanceof Uint8Array) return "bytes";
+  if (isObject(value)) return "an object";
+  return typeof value === "object" ? `a ${value.kind}` : `a ${typeof value}`;
 }

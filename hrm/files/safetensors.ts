@@ -11,7 +11,7 @@
  */
 import { UsageError } from "../../engine/errors.js";
 import { FileFormatError, type FileFormatPlace } from "./file_format_error.js";
-import { shown } from "../shown.js";
+import { shown, shownText } from "../shown.js";
 
 /** Bytes of an element. */
 export const DTYPE_BYTES = {
@@ -59,6 +59,8 @@ const FORMAT = "safetensors";
 const METADATA = "__metadata__";
 /** The reference implementation's limit. */
 const MAX_HEADER_BYTES = 100_000_000;
+/** More than any library has. */
+const MOST_DIMENSIONS = 64;
 
 /** Reads a whole file. Throws FileFormatError on anything that breaks the format. */
 export function readSafetensors(bytes: Uint8Array): Safetensors {
@@ -91,13 +93,13 @@ export function writeSafetensors(
     const expected = elements(shape) * DTYPE_BYTES[dtype];
     if (data.byteLength !== expected) {
       throw new UsageError(
-        `writeSafetensors: got ${data.byteLength} bytes for ${JSON.stringify(name)}; ` +
+        `writeSafetensors: got ${data.byteLength} bytes for ${shown(name)}; ` +
           `expected ${expected} for ${dtype} [${shape.join(", ")}].`,
       );
     }
     if (names.has(name)) {
       throw new UsageError(
-        `writeSafetensors: got the name ${JSON.stringify(name)} twice or reserved; expected distinct names.`,
+        `writeSafetensors: got the name ${shown(name)} twice or reserved; expected distinct names.`,
       );
     }
     names.add(name);
@@ -119,16 +121,19 @@ export function writeSafetensors(
 }
 
 /**
- * A floating-point tensor as f32: F32 as it is, BF16 and F16 widened exactly.
+ * A floating-point tensor as f32: F32 as it is, BF16 and F16 widened exactly, F64 rounded to the nearest.
  * Throws FileFormatError on other dtypes; `name` is for its message.
  */
 export function widenToF32(tensor: SafetensorsTensor, name: string): Float32Array {
-  if (tensor.dtype === "F32") return tensor.data;
-  if (tensor.dtype !== "BF16" && tensor.dtype !== "F16") {
-    throw problem(`got dtype ${tensor.dtype}; expected F32, BF16 or F16`, { tensor: name });
-  }
-  const bits = new Uint16Array(tensor.data.slice().buffer);
-  if (tensor.dtype === "BF16") return new Float32Array(Uint32Array.from(bits, (b) => b << 16).buffer);
+  const { dtype, data } = tensor;
+  if (dtype === "F32") return data;
+  if (dtype === "F64") return Float32Array.from(new Float64Array(data.slice().buffer));
+  if (dtype !== "BF16" && dtype !== "F16")
+    throw new FileFormatError("tensors", `got dtype ${dtype}; expected F32, F64, BF16 or F16`, {
+      tensor: name,
+    });
+  const bits = new Uint16Array(data.slice().buffer);
+  if (dtype === "BF16") return new Float32Array(Uint32Array.from(bits, (b) => b << 16).buffer);
   return Float32Array.from(bits, f16ToNumber);
 }
 
@@ -162,11 +167,14 @@ function readHeader(bytes: Uint8Array): { json: Record<string, unknown>; end: nu
   try {
     json = JSON.parse(text) as Record<string, unknown>;
   } catch (cause) {
-    throw problem(`the header is not JSON: ${(cause as Error).message}`, { offset: 8 }, { cause });
+    throw problem(
+      `the header is not JSON: ${shownText((cause as Error).message, 120)}`,
+      { offset: 8 },
+      { cause },
+    );
   }
   const twice = duplicateKey(text);
-  if (twice !== undefined)
-    throw problem(`the header has the key ${JSON.stringify(twice)} twice`, { offset: 8 });
+  if (twice !== undefined) throw problem(`the header has the key ${shown(twice)} twice`, { offset: 8 });
   return { json, end };
 }
 
@@ -206,8 +214,10 @@ function readEntry(name: string, entry: unknown, dataLength: number, dataStart: 
       tensor: name,
     });
   }
-  if (!isSizes(shape) || !Number.isSafeInteger(elements(shape) * 8)) {
-    throw problem(`got shape ${shown(shape)}; expected non-negative integers`, { tensor: name });
+  if (!isSizes(shape) || shape.length > MOST_DIMENSIONS || !Number.isSafeInteger(elements(shape) * 8)) {
+    throw problem(`got shape ${shown(shape)}; expected at most ${MOST_DIMENSIONS} non-negative integers`, {
+      tensor: name,
+    });
   }
   if (!isSizes(offsets) || offsets.length !== 2) {
     throw problem(`got data_offsets ${shown(offsets)}; expected [begin, end]`, { tensor: name });
@@ -221,7 +231,7 @@ function readEntry(name: string, entry: unknown, dataLength: number, dataStart: 
   }
   const size = elements(shape) * DTYPE_BYTES[dtype as SafetensorsDtype];
   if (end - begin !== size) {
-    throw problem(`got ${end - begin} bytes; expected ${size} for ${dtype} [${shape.join(", ")}]`, {
+    throw problem(`got ${end - begin} bytes; expected ${size} for ${dtype} ${shown(shape)}`, {
       tensor: name,
       offset: dataStart + begin,
     });
@@ -253,7 +263,7 @@ function readMetadata(json: Record<string, unknown>): Record<string, string> {
   if (!isRecord(metadata)) throw problem(`got ${METADATA} ${shown(metadata)}; expected an object of strings`);
   for (const [key, value] of Object.entries(metadata)) {
     if (typeof value !== "string")
-      throw problem(`got ${METADATA}.${key} = ${shown(value)}; expected a string`);
+      throw problem(`got ${METADATA}.${shownText(key)} = ${shown(value)}; expected a string`);
   }
   return metadata as Record<string, string>;
 }

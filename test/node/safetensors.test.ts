@@ -109,7 +109,7 @@ describe("safetensors", () => {
     assert.throws(
       () => widenToF32({ dtype: "I32", shape: [1], data: Int32Array.of(1) }, "steps"),
       FileFormatError,
-      /got dtype I32; expected F32, BF16 or F16 \(tensor "steps"\)/,
+      /got dtype I32; expected F32, F64, BF16 or F16 \(tensor "steps"\)/,
     );
   });
 

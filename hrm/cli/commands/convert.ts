@@ -1,21 +1,25 @@
 /** `hrm convert`: PyTorch files to safetensors and back, bit for bit. */
 import { basename, extname } from "node:path";
 import { FileFormatError } from "../../files/file_format_error.js";
-import { readSafetensors, writeSafetensors, type SafetensorsTensor } from "../../files/safetensors.js";
-import { isTorch, readTorch, writeTorch } from "../../files/torch.js";
+import { writeSafetensors, type SafetensorsTensor } from "../../files/safetensors.js";
+import { isStorable, writeTorch } from "../../files/torch.js";
+import { defaultConfig } from "../../config.js";
 import { decodeCheckpoint } from "../../checkpoint.js";
+import { storedWeights, type StoredWeights } from "../../found_weights.js";
 import { isOurs, OFFICIAL_PREFIX } from "../../official.js";
+import type { StateDict } from "../../parameters.js";
+import { shownText } from "../../shown.js";
 import { ArgumentError, parseArguments, type Command } from "../arguments.js";
 import { readInput } from "../read_input.js";
 import { writeFileSafely } from "../run_folder.js";
-import { jsonOption, printJson, show } from "../shared.js";
+import { jsonOption, printJson, say, show } from "../shared.js";
 
 const options = {
   weights: {
     type: "choice",
     choices: ["raw", "ema"],
-    default: "raw",
-    help: "which weights of a checkpoint that hrm train wrote go into a PyTorch file",
+    help: "which weights to write: the raw ones or their moving average",
+    defaultText: "the raw ones; in safetensors the moving average beside them, under ema.",
   },
   json: jsonOption,
 } as const;
@@ -57,36 +61,118 @@ export async function convertCommand(argv: readonly string[]): Promise<number> {
     from,
     (reason) => new ArgumentError(`<input> "${from}" cannot be read (${reason}).`),
   );
-  let tensors: ReadonlyMap<string, SafetensorsTensor>;
+  const torch = suffix !== ".safetensors";
+  let chosen: Chosen;
   try {
-    tensors = readAny(bytes, values.weights);
+    chosen = choose(bytes, values.weights, !torch);
   } catch (error) {
     if (!(error instanceof FileFormatError)) throw error;
     throw new ArgumentError(`<input> "${from}": ${error.message}`);
   }
-  const torch = suffix !== ".safetensors";
+  const { tensors, average, dropped } = chosen;
+  const written = torch ? withoutUnstorable(tensors, dropped) : tensors;
+  for (const what of dropped.slice(0, MOST_LINES)) say(`left out  ${what}`);
+  if (dropped.length > MOST_LINES) say(`left out  ${dropped.length - MOST_LINES} more`);
   await writeFileSafely(
     to,
     torch
-      ? writeTorch(tensors, { archive: basename(to, suffix) || "archive" })
-      : writeSafetensors(tensors, { format: "pt" }),
+      ? writeTorch(written, { archive: basename(to, suffix) || "archive" })
+      : writeSafetensors(written, { format: "pt" }),
   );
-  show(`${to}: ${tensors.size} tensors, ${torch ? "PyTorch" : "safetensors"}`, values);
-  if (values.json) printJson({ path: to, format: torch ? "torch" : "safetensors", tensors: tensors.size });
+  show(
+    `${to}: ${written.size} tensors, ${torch ? "PyTorch" : "safetensors"}${average ? `, the moving average under ${AVERAGE_PREFIX}` : ""}`,
+    values,
+  );
+  if (values.json)
+    printJson({
+      path: to,
+      format: torch ? "torch" : "safetensors",
+      tensors: written.size,
+      ...(dropped.length > 0 && { leftOut: dropped }),
+    });
   return 0;
 }
 
-/** A checkpoint of ours gives its weights under the names that the official code loads; other files what they hold. */
-function readAny(bytes: Uint8Array, which: "raw" | "ema"): ReadonlyMap<string, SafetensorsTensor> {
-  if (isTorch(bytes)) return readTorch(bytes);
-  if (!isOurs(bytes)) return readSafetensors(bytes).tensors;
-  const { raw, ema } = decodeCheckpoint(bytes);
-  if (which === "ema" && !ema)
+/** Lines about what was left out, at most. */
+const MOST_LINES = 20;
+/** What names of the moving average begin with if it is written beside the raw weights. */
+const AVERAGE_PREFIX = "ema.";
+
+/** What to write, and what of the input is not in it. */
+interface Chosen {
+  readonly tensors: ReadonlyMap<string, SafetensorsTensor>;
+  /** The moving average is among them, beside the raw weights. */
+  readonly average: boolean;
+  readonly dropped: string[];
+}
+
+/** The weights that were asked for; by default the raw ones, and the moving average beside them if `both` can be. */
+function choose(bytes: Uint8Array, which: "raw" | "ema" | undefined, both: boolean): Chosen {
+  const { raw, average, unused } = isOurs(bytes) ? ourWeights(bytes) : storedWeights(bytes);
+  const dropped = unused.map((name) => shownText(name, 120));
+  if (which === "ema" && !average)
     throw new FileFormatError("checkpoint", "it keeps no moving average; convert it with --weights raw");
+  if (which === "raw" && !raw)
+    throw new FileFormatError(
+      "checkpoint",
+      "it holds the moving average of weights alone; convert it with --weights ema",
+    );
+  if (which === "ema" || !raw) {
+    if (!raw) say("weights   the input holds the moving average (EMA) of weights alone, which is written");
+    if (raw && raw !== average) dropped.push("the raw weights (--weights raw writes them)");
+    return { tensors: average!, average: false, dropped };
+  }
+  // One dict may hold both, under names of its own.
+  const names = new Set(average?.keys());
+  const within = average !== null && [...names].every((name) => raw.get(name) === average.get(name));
+  if (!average || within) return { tensors: raw, average: false, dropped };
+  if (which === "raw" || !both) {
+    dropped.push("the moving average (--weights ema writes it)");
+    return { tensors: raw, average: false, dropped };
+  }
+  const beside = [...average].map(([name, tensor]) => [AVERAGE_PREFIX + name, tensor] as const);
+  return { tensors: new Map([...raw, ...beside]), average: true, dropped };
+}
+
+/** The weights of a checkpoint of ours under the names that the official code loads. */
+function ourWeights(bytes: Uint8Array): StoredWeights {
+  const { config, raw, ema, run } = decodeCheckpoint(bytes);
+  const named = (state: StateDict): ReadonlyMap<string, SafetensorsTensor> =>
+    new Map(
+      [...state].map(([name, { shape, data }]) => [
+        OFFICIAL_PREFIX + name,
+        { dtype: "F32", shape, data: data as Float32Array },
+      ]),
+    );
+  const ours = (Object.keys(OUR_FIELDS) as (keyof typeof OUR_FIELDS)[]).filter(
+    (field) => config[field] !== OUR_FIELDS[field],
+  );
+  return {
+    raw: named(raw),
+    average: ema && named(ema),
+    unused: [
+      "the configuration, task, step and seed (docs/checkpoints.md says how to give them again)",
+      ...ours.map(
+        (field) => `the field ${field} ${String(config[field])}, which the official code does not have`,
+      ),
+      ...(run ? ["the state of the run: moments, carry, metrics, best weights"] : []),
+    ],
+  };
+}
+
+/** Fields that official models do not have, with the values that stand for what those do. */
+const OUR_FIELDS = { halt_only: false, swiglu_multiple: defaultConfig.swiglu_multiple } as const;
+
+/** Leaves out tensors of types that PyTorch has no storage class for, and adds their names to `dropped`. */
+function withoutUnstorable(
+  tensors: ReadonlyMap<string, SafetensorsTensor>,
+  dropped: string[],
+): ReadonlyMap<string, SafetensorsTensor> {
   return new Map(
-    [...((which === "ema" && ema) || raw)].map(([name, { shape, data }]) => [
-      OFFICIAL_PREFIX + name,
-      { dtype: "F32", shape, data: data as Float32Array },
-    ]),
+    [...tensors].filter(([name, { dtype }]) => {
+      if (isStorable(dtype)) return true;
+      dropped.push(`${shownText(name)} (${dtype}, which has no storage class in PyTorch's format)`);
+      return false;
+    }),
   );
 }
