@@ -198,7 +198,10 @@ export function blockedLines({ grid_rows, grid_columns, box_rows, box_columns }:
 }
 
 /** Inner size of a SwiGLU over vectors of `size`: rounded to an integer first (half to even), then up to the multiple. */
-function swigluSize({ expansion, swiglu_multiple }: HrmConfig, size: number): number {
+export function swigluSize(
+  { expansion, swiglu_multiple }: Pick<HrmConfig, "expansion" | "swiglu_multiple">,
+  size: number,
+): number {
   const exact = (expansion * size * 2) / 3;
   const below = Math.floor(exact);
   const rounded = exact - below === 0.5 && below % 2 === 0 ? below : Math.round(exact);

@@ -4,7 +4,7 @@
  */
 import { hostTensor } from "../engine/index.js";
 import { decodeCheckpoint, type Checkpoint } from "./checkpoint.js";
-import { ConfigError, defaultConfig, isInGrid, modelConfig, type HrmConfig } from "./config.js";
+import { ConfigError, defaultConfig, isInGrid, modelConfig, swigluSize, type HrmConfig } from "./config.js";
 import { FileFormatError } from "./files/file_format_error.js";
 import { pointerProblem } from "./files/foreign.js";
 import { readSafetensors, widenToF32, type SafetensorsTensor } from "./files/safetensors.js";
@@ -61,6 +61,7 @@ type Shapes = ReadonlyMap<string, { readonly shape: readonly number[] }>;
 
 /** Fields that no shape tells but that decide what the weights compute. */
 export const UNTOLD_FIELDS = [
+  "puzzle_emb_len",
   "num_heads",
   "H_cycles",
   "L_cycles",
@@ -71,6 +72,14 @@ export const UNTOLD_FIELDS = [
   "rope_theta",
   "causal",
 ] as const satisfies readonly (keyof HrmConfig)[];
+
+/** What the official TRM code has as defaults (config/arch/trm.yaml), for fields that no shape tells. */
+const TRM_DEFAULTS = {
+  H_cycles: 3,
+  L_cycles: 6,
+  puzzle_emb_len: 16,
+  halt_only: true,
+} as const satisfies Partial<HrmConfig>;
 
 /** The grid that positions in two dimensions need: the one given, else that of the task of this shape. */
 function gridFor(given: Partial<HrmConfig>, vocabSize: number): Partial<HrmConfig> {
@@ -107,31 +116,54 @@ export function inferConfig(state: Shapes, given: Partial<HrmConfig> = {}): Infe
   const [vocab_size, hidden_size] = shape(TOKEN_EMBEDDING);
   const puzzle = state.has(PUZZLE_EMBEDDING) ? shape(PUZZLE_EMBEDDING) : null;
   const puzzle_emb_ndim = puzzle?.[1] ?? 0;
-  const positions = state.has(POSITION_EMBEDDING) ? shape(POSITION_EMBEDDING)[0] : null;
+  const arch = layers("H_level") > 0 ? "hrm" : state.has("inner.H_init") ? "trm" : "trm_singlez";
+  const mlp_t = state.has(`${FIRST_LAYER}.mlp_t.down_proj.weight`);
+  const learned = state.has(POSITION_EMBEDDING);
+  const rotary = !learned && !mlp_t;
+  const positions = learned
+    ? shape(POSITION_EMBEDDING)[0]
+    : mlp_t
+      ? shape(`${FIRST_LAYER}.mlp_t.down_proj.weight`)[0]
+      : null;
+  const ofArch = arch === "hrm" ? {} : TRM_DEFAULTS;
+  const { seq_len, puzzle_emb_len } = sequenceOf(
+    positions,
+    { puzzle_emb_ndim, hidden_size },
+    { ...ofArch, ...given },
+  );
   const told: Partial<HrmConfig> = {
+    arch,
     vocab_size,
     hidden_size,
     puzzle_emb_ndim,
     ...(puzzle && { num_puzzle_identifiers: puzzle[0] }),
-    H_layers: layers("H_level"),
+    ...(arch === "hrm" && { H_layers: layers("H_level") }),
     L_layers: layers("L_level"),
-    ...(positions !== null && { pos_encodings: "learned" }),
-    ...(positions === null && given.pos_encodings === "learned" && { pos_encodings: "rope" }),
-    ...(positions !== null && { seq_len: positions - Math.ceil(puzzle_emb_ndim / hidden_size) }),
+    mlp_t,
+    ...(learned && { pos_encodings: "learned" }),
+    ...(rotary && given.pos_encodings === "learned" && { pos_encodings: "rope" }),
+    ...(seq_len !== undefined && { seq_len }),
   };
   for (const [field, value] of Object.entries(told) as [keyof HrmConfig, HrmConfig[keyof HrmConfig]][]) {
     if (given[field] !== undefined && given[field] !== value)
       throw new ConfigError(field, given[field], `${JSON.stringify(value)}, as the weights have it`);
   }
-  const [, inner] = shape("inner.H_level.layers.0.mlp.down_proj.weight");
-  const config = modelConfig({
+  const fields: Partial<HrmConfig> = {
     // Official models keep heads of 64; a smaller model has at least one.
     num_heads: Math.max(1, Math.round(hidden_size / 64)),
+    ...ofArch,
+    ...(arch !== "hrm" && { bp_steps: (given.L_cycles ?? TRM_DEFAULTS.L_cycles) + 1 }),
+    ...(mlp_t && { pos_encodings: "none" }),
     ...gridFor(given, vocab_size),
     ...given,
     ...told,
-    ...expansionOf(inner, hidden_size, given),
-  });
+    puzzle_emb_len,
+  };
+  const inner = {
+    hidden: shape(`${FIRST_LAYER}.mlp.down_proj.weight`)[1],
+    sequence: mlp_t ? shape(`${FIRST_LAYER}.mlp_t.down_proj.weight`)[1] : null,
+  };
+  const config = modelConfig({ ...fields, ...expansionOf(inner, hidden_size, positions ?? 0, given) });
   for (const spec of parameterSpecs(config)) {
     const got = state.get(spec.name)?.shape;
     if (got?.join() !== spec.shape.join()) {
@@ -144,21 +176,54 @@ export function inferConfig(state: Shapes, given: Partial<HrmConfig> = {}): Infe
   }
   return {
     config,
-    assumed: UNTOLD_FIELDS.filter((field) => given[field] === undefined && told[field] === undefined),
+    assumed: UNTOLD_FIELDS.filter((field) => given[field] === undefined && told[field] === undefined).filter(
+      (field) =>
+        field === "puzzle_emb_len"
+          ? arch !== "hrm" && puzzle_emb_ndim > 0
+          : !mlp_t || !["num_heads", "pos_encodings", "rope_theta", "causal"].includes(field),
+    ),
   };
 }
 
-/** Expansion and rounding that give this inner size: those given, the official ones, or an expansion made to fit. */
+const FIRST_LAYER = "inner.L_level.layers.0";
+
+/**
+ * Cells and prefix positions of weights for `positions` in all, or null if no weight tells how many: the prefix is what
+ * the cells leave, or the cells are what the prefix leaves.
+ */
+function sequenceOf(
+  positions: number | null,
+  { puzzle_emb_ndim, hidden_size }: Pick<HrmConfig, "puzzle_emb_ndim" | "hidden_size">,
+  { seq_len, puzzle_emb_len = 0 }: Partial<HrmConfig>,
+): Pick<Partial<HrmConfig>, "seq_len"> & Pick<HrmConfig, "puzzle_emb_len"> {
+  if (puzzle_emb_ndim === 0) return { puzzle_emb_len: 0, ...(positions !== null && { seq_len: positions }) };
+  if (positions === null) return { puzzle_emb_len };
+  const fewest = Math.ceil(puzzle_emb_ndim / hidden_size);
+  if (seq_len !== undefined && seq_len + fewest <= positions) {
+    const prefix = positions - seq_len;
+    return { seq_len, puzzle_emb_len: prefix === fewest ? 0 : prefix };
+  }
+  return { seq_len: positions - (puzzle_emb_len || fewest), puzzle_emb_len };
+}
+
+/** Expansion and rounding that give these inner sizes: those given, the official ones, or an expansion made to fit. */
 function expansionOf(
-  inner: number,
+  inner: { readonly hidden: number; readonly sequence: number | null },
   hidden: number,
+  positions: number,
   given: Partial<HrmConfig>,
 ): Pick<HrmConfig, "expansion" | "swiglu_multiple"> {
-  const { expansion = defaultConfig.expansion, swiglu_multiple = defaultConfig.swiglu_multiple } = given;
-  const size = Math.ceil(Math.round((expansion * hidden * 2) / 3) / swiglu_multiple) * swiglu_multiple;
-  return size === inner
-    ? { expansion, swiglu_multiple }
-    : { expansion: (3 * inner) / (2 * hidden), swiglu_multiple: 1 };
+  const { expansion = defaultConfig.expansion, swiglu_multiple } = given;
+  const multiples = swiglu_multiple === undefined ? [256, 128, 64, 32, 16, 8, 4, 2, 1] : [swiglu_multiple];
+  const multiple = multiples.find(
+    (m) =>
+      swigluSize({ expansion, swiglu_multiple: m }, hidden) === inner.hidden &&
+      (inner.sequence === null ||
+        swigluSize({ expansion, swiglu_multiple: m }, positions) === inner.sequence),
+  );
+  return multiple !== undefined
+    ? { expansion, swiglu_multiple: multiple }
+    : { expansion: (3 * inner.hidden) / (2 * hidden), swiglu_multiple: 1 };
 }
 
 /** What to make of a file of weights alone. */
