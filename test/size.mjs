@@ -30,7 +30,7 @@ const BUDGET = {
   "hrm/checkpoint": 25,
   "hrm/plan": 47,
   "hrm/puzzle_data": 25,
-  "hrm/official": 25,
+  "hrm/official": 27,
   "hrm/statistics": 2,
   "engine/browser/index": 5,
   "engine/node/index": 30,
