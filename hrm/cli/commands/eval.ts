@@ -5,6 +5,7 @@ import { findPreset } from "../../presets.js";
 import { majorityOfBlanks, takePuzzles, type PuzzleSet } from "../../puzzles.js";
 import { formatPercent, formatProportion } from "../../statistics.js";
 import { ArgumentError, parseArguments, type Command } from "../arguments.js";
+import { onGridOf } from "../other_grid.js";
 import { checkpointOptions, loadCheckpoint, taskOf, uploadWeights } from "../checkpoint_file.js";
 import {
   columnsOption,
@@ -27,6 +28,11 @@ const options = {
   },
   test: { type: "string", help: "the same as --data", placeholder: "path" },
   columns: columnsOption,
+  "any-size": {
+    type: "bool",
+    default: false,
+    help: "score puzzles of another size than the model was trained on, such as larger mazes; needs rotary positions",
+  },
   seed: {
     type: "int",
     min: 0,
@@ -56,8 +62,16 @@ export async function evalCommand(argv: readonly string[]): Promise<number> {
   }
   const { values } = parsed;
   const puzzles = puzzleFile(values);
-  const { checkpoint, description } = await loadCheckpoint({ ...values, puzzles });
-  const { data: all, origin } = await testPuzzles(checkpoint, { puzzles, seed: values.seed });
+  const { checkpoint: trained, description } = await loadCheckpoint({ ...values, puzzles });
+  if (values["any-size"] && !puzzles)
+    throw new ArgumentError("--any-size: got no --data; expected the puzzles of another size.");
+  const {
+    data: all,
+    origin,
+    checkpoint,
+  } = values["any-size"]
+    ? await otherPuzzles(trained, puzzles!)
+    : { ...(await testPuzzles(trained, { puzzles, seed: values.seed })), checkpoint: trained };
   const count = Math.min(values.limit ?? all.count, all.count);
   const data = takePuzzles(
     all,
@@ -97,6 +111,16 @@ export async function evalCommand(argv: readonly string[]): Promise<number> {
   } finally {
     device.destroy();
   }
+}
+
+/** Puzzles of any size, with the checkpoint on their grid. @throws ArgumentError */
+async function otherPuzzles(trained: Checkpoint, { path, option, columns }: PuzzleFile) {
+  const { set, task } = await readPuzzles(path, option, { split: "test", columns });
+  const checkpoint = onGridOf(trained, task);
+  const { grid_rows, grid_columns, seq_len } = trained.config;
+  const before = grid_rows > 0 ? `${grid_rows}x${grid_columns}` : `${seq_len} cells`;
+  const origin = `${set.count} puzzles of ${path}: ${task.rows}x${task.columns}, by a model trained on ${before}`;
+  return { data: set, origin, checkpoint };
 }
 
 /** The puzzles to score, and where they come from in words. @throws ArgumentError */
