@@ -104,6 +104,8 @@ const targets = {
     ...common,
     entryPoints: present(["hrm/cli/main"]).map((path) => ({ in: path, out: "cli" })),
     platform: "node",
+    // Its modules for browsers: those for Node are CommonJS, which a module of ES cannot bundle.
+    alias: { yaml: "./node_modules/yaml/browser/dist/index.js" },
     outdir: "dist",
     banner: { js: "#!/usr/bin/env node" },
   }),

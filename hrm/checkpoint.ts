@@ -8,7 +8,7 @@ import { FileFormatError } from "./files/file_format_error.js";
 import type { SafetensorsTensor } from "./files/safetensors.js";
 import { writeSafetensors } from "./files/safetensors.js";
 import { readSealed, seal, UNSEALED } from "./files/seal.js";
-import { parameterSpecs, PUZZLE_EMBEDDING, type StateDict } from "./parameters.js";
+import { nonFiniteNumbers, parameterSpecs, PUZZLE_EMBEDDING, type StateDict } from "./parameters.js";
 import type { SessionSnapshot } from "./session.js";
 import { MICRO_BATCH, microBatchOf, PREFIX, snapshotWeights, type Origin } from "./snapshot.js";
 import { VERSION } from "./version.js";
@@ -137,6 +137,7 @@ export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
   const base = { config, ...origin, step, seed, raw, ema };
   if (metadata["run"] === undefined) return base;
   const record = understood("run", () => runRecord(parsed(metadata["run"]!)));
+  requireConsistent(record, step, all);
   const rows = microBatchOf(record);
   if (rows !== undefined && !isMicroBatch(rows, config))
     throw broken(
@@ -157,12 +158,33 @@ function hostEntry(name: string, tensor: SafetensorsTensor): [string, HostTensor
   return [[name, hostTensor(tensor.data, tensor.shape)]];
 }
 
+/** A run's counter, step and plan agree, and its state is finite: otherwise it cannot go on. */
+function requireConsistent({ seed, step, train }: RunRecord, claimed: number, all: StateDict): void {
+  const counter = all.get("counter")?.data;
+  if (step !== claimed) throw broken(`its run is at step ${step}, but its metadata says step ${claimed}`);
+  if (counter && (counter[0] !== seed || counter[1] !== step))
+    throw broken(
+      `its counter says seed ${counter[0]}, step ${counter[1]}; its run says seed ${seed}, step ${step}`,
+    );
+  if (step > train.total_steps)
+    throw broken(`its step ${step} is past the end of its plan of ${train.total_steps} steps`);
+  for (const [name, { data }] of all) {
+    const lost = name === "metrics" ? 0 : nonFiniteNumbers(data);
+    if (lost > 0)
+      throw new FileFormatError(
+        FORMAT,
+        `${lost} of its ${data.length} numbers are NaNs or infinities, so that the run cannot go on; use an earlier file`,
+        { tensor: name },
+      );
+  }
+}
+
 /** A weight as the configuration has it. */
 function parameter(all: ReadonlyMap<string, HostTensor>, name: string, shape: Shape): HostTensor {
   const value = all.get(name);
   if (value?.dtype === "f32" && value.shape.join() === shape.join()) return value;
-  const got = value ? `is ${value.dtype} [${value.shape.join(", ")}]` : "is missing";
-  throw new FileFormatError(FORMAT, `${got}; expected f32 [${shape.join(", ")}]`, { tensor: name });
+  const got = value ? `is ${value.dtype} ${shown(value.shape)}` : "is missing";
+  throw new FileFormatError(FORMAT, `${got}; expected f32 ${shown(shape)}`, { tensor: name });
 }
 
 function runRecord(value: unknown): RunRecord {

@@ -62,9 +62,24 @@ export interface FindNonFiniteOptions {
   readonly lastStep: number;
 }
 
-/** Replays from the snapshot; null where all of it is finite up to `lastStep`. */
+/**
+ * The error for a run whose state is not finite before any step that could be replayed.
+ * @param snapshot the state as it is now
+ */
+export function divergedBefore(snapshot: TrainingSnapshot): DivergenceError {
+  const tensor = nonFiniteState(snapshot) ?? "a tensor that is finite again";
+  return new DivergenceError(
+    snapshot.step,
+    tensor,
+    `The state of training is not finite at step ${snapshot.step}, first in ${tensor}, and there is no good checkpoint before it. Start from finite weights: a smaller --pos_init_scale, another checkpoint, or other fields of the configuration.`,
+  );
+}
+
+/** Replays from the snapshot, which may be not finite itself; null where all of it is finite up to `lastStep`. */
 export async function findNonFinite(options: FindNonFiniteOptions): Promise<NonFinite | null> {
   const { device, snapshot, lastStep } = options;
+  const before = nonFiniteState(snapshot);
+  if (before !== null) return { step: snapshot.step, tensor: before };
   /** How many numbers of each tensor were not finite, over the micro-batches so far, in the order of computation. */
   const counts = new Map<string, Variable>();
   const observe = (result: StepResult): void => {

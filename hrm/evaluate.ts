@@ -18,6 +18,7 @@ import {
   zeros,
   type Device,
   type Program,
+  type Tensor,
 } from "../engine/index.js";
 import { owning } from "../engine/ownership.js";
 import { createQueue } from "../engine/queue.js";
@@ -25,10 +26,10 @@ import { createCarry, destroyCarry, resetCarry } from "./act.js";
 import { inferenceSegments, type HrmConfig } from "./config.js";
 import { consecutiveBatch, destroyPuzzles, uploadPuzzles } from "./data.js";
 import { metricRow, METRICS } from "./loss.js";
-import { forwardResiduals } from "./model.js";
+import { forwardResiduals, type SegmentResult } from "./model.js";
 import type { Weights } from "./parameters.js";
 import type { PuzzleSet } from "./puzzles.js";
-import { evaluationSegment } from "./step.js";
+import { evaluationSegment, nonFinite } from "./step.js";
 import { modelOf } from "./trainer.js";
 
 /** Scores over a puzzle set; accuracies are fractions. */
@@ -45,6 +46,11 @@ export interface Scores {
   /** Share of puzzles where q_halt's sign says whether they are solved. */
   readonly qHaltAccuracy: number;
   readonly meanSteps: number;
+  /**
+   * Puzzles whose last logits, of cells or of q, hold a NaN or an infinity: their answers mean nothing. Counted from the
+   * bits, as shaders may assume that neither occurs.
+   */
+  readonly nonFinite: number;
 }
 
 /** Evaluates weights on a set; compiled once, run often. */
@@ -82,8 +88,8 @@ async function evaluatorOf({
   const puzzles = uploadPuzzles(device, data, "evaluation");
   const carry = createCarry(device, config);
   const totals = variable(device, zeros([METRICS.length]), "evaluation.totals");
-  /** Blank cells of finished rows, and how many of them are right: counted as integers. */
-  const blanks = variable(device, hostTensor(new Int32Array(2), [2]), "evaluation.blanks");
+  /** Blank cells of finished rows, how many of them are right, and finished rows that are not finite: as integers. */
+  const blanks = variable(device, hostTensor(new Int32Array(3), [3]), "evaluation.blanks");
   /** Segments done so far; a batch takes `segments` of them. */
   const cursor = variable(device, hostTensor(Int32Array.of(0), [1]), "evaluation.cursor");
   const limitVariable = variable(device, hostTensor(Int32Array.of(data.count), [1]), "evaluation.limit");
@@ -93,7 +99,7 @@ async function evaluatorOf({
     {},
     () => {
       const first = mul(div(cursor, segments), config.batch_size);
-      const { metrics, start, predictions, halting } = evaluationSegment(
+      const { metrics, start, segment, predictions, halting } = evaluationSegment(
         model,
         carry,
         consecutiveBatch(puzzles, first, limitVariable, config),
@@ -104,7 +110,13 @@ async function evaluatorOf({
       const changed = bitAnd(greaterEqual(start.labels, 0), notEqual(start.labels, start.inputs));
       const blank = bitAnd(finished, changed);
       const right = bitAnd(blank, equal(predictions, start.labels));
-      assign(blanks, add(blanks, concat([reshape(sum(blank), [1]), reshape(sum(right), [1])], 0)));
+      const labelled = bitAnd(
+        halting.halted,
+        greaterEqual(sum(greaterEqual(start.labels, 0), { axes: [1] }), 1),
+      );
+      const lost = bitAnd(labelled, greaterEqual(nonFiniteLogits(segment), 1));
+      const counts = [blank, right, lost].map((which) => reshape(sum(which), [1]));
+      assign(blanks, add(blanks, concat(counts, 0)));
       assign(cursor, add(cursor, 1));
     },
     { name: "evaluation" },
@@ -114,12 +126,12 @@ async function evaluatorOf({
     const count = Math.min(limit, data.count);
     resetCarry(carry);
     totals.write(new Float32Array(METRICS.length));
-    blanks.write(new Int32Array(2));
+    blanks.write(new Int32Array(3));
     cursor.write(Int32Array.of(0));
     limitVariable.write(Int32Array.of(count));
     for (let first = 0; first < count; first += config.batch_size) await program.run({}, segments);
     const sums = metricRow(await totals.read());
-    const [blankCells, blanksRight] = await blanks.read();
+    const [blankCells, blanksRight, lostRows] = await blanks.read();
     const n = Math.max(1, sums.count);
     return {
       count: sums.count,
@@ -129,6 +141,7 @@ async function evaluatorOf({
       blankAccuracy: blanksRight! / blankCells!,
       qHaltAccuracy: sums.q_halt_accuracy / n,
       meanSteps: sums.steps / n,
+      nonFinite: lostRows!,
     };
   };
   return {
@@ -143,6 +156,13 @@ async function evaluatorOf({
   };
 }
 
+/** How many logits of each row, of cells and of q, are no finite numbers: i32 [B]. */
+function nonFiniteLogits({ logits, qHalt, qContinue }: SegmentResult): Tensor {
+  const [rows] = logits.shape as readonly [number];
+  const each = reshape(nonFinite(logits), [rows, logits.shape[1]! * logits.shape[2]!]);
+  return add(sum(each, { axes: [1] }), add(nonFinite(qHalt), nonFinite(qContinue)));
+}
+
 /** What the model answers after a segment. */
 export interface SolvedSegment {
   /** Predicted tokens [S]. */
@@ -152,6 +172,8 @@ export interface SolvedSegment {
   readonly qContinue: number;
   /** How far each update moved its state; see `forwardResiduals`. */
   readonly residuals: Float32Array;
+  /** Logits, of cells and of q, that are a NaN or an infinity; more than 0: the answer means nothing. */
+  readonly nonFinite: number;
 }
 
 /** Solves one puzzle at a time with the weights as they are when asked. */
@@ -188,7 +210,8 @@ async function solverOf({ device, config: given, weights }: SolverOptions): Prom
     (batch) => {
       const { start, segment, predictions } = evaluationSegment(model, carry, batch, endless);
       const { qHalt, qContinue } = segment;
-      return { prediction: predictions, qHalt, qContinue, residuals: forwardResiduals(start, segment) };
+      const residuals = forwardResiduals(start, segment);
+      return { prediction: predictions, qHalt, qContinue, residuals, nonFinite: nonFiniteLogits(segment) };
     },
     { name: "solver" },
   );
@@ -211,6 +234,7 @@ async function solverOf({ device, config: given, weights }: SolverOptions): Prom
             qHalt: outputs["qHalt"]![0]!,
             qContinue: outputs["qContinue"]![0]!,
             residuals: outputs["residuals"] as Float32Array,
+            nonFinite: outputs["nonFinite"]![0]!,
           });
         }
         return results;

@@ -11,6 +11,7 @@ import {
   type TensorSpec,
   type Variable,
 } from "../engine/index.js";
+import { EngineError } from "../engine/errors.js";
 import { owning } from "../engine/ownership.js";
 import { packedVariables } from "../engine/optimizers.js";
 import { derive, type HrmConfig } from "./config.js";
@@ -110,7 +111,14 @@ export function initialState(config: HrmConfig, seed: number): StateDict {
   );
 }
 
-/** Uploads a state dict. @throws Error naming the parameter that is missing or misshapen */
+/** How many of these numbers are NaNs or infinities. */
+export function nonFiniteNumbers(values: ArrayLike<number>): number {
+  let count = 0;
+  for (let i = 0; i < values.length; i++) if (!Number.isFinite(values[i]!)) count++;
+  return count;
+}
+
+/** Uploads a state dict. @throws StateError naming the parameter that is missing, misshapen or not finite */
 export function createWeights(device: Device, config: HrmConfig, state: StateDict): Weights {
   const specs = parameterSpecs(config);
   for (const { name, shape } of specs) {
@@ -119,9 +127,16 @@ export function createWeights(device: Device, config: HrmConfig, state: StateDic
       throw new StateError(
         name,
         value ? `shape [${value.shape.join(", ")}]` : "nothing",
-        `shape [${shape.join(", ")}]`,
+        `shape [${shape.join(", ")}]; is this the configuration that the weights belong to?`,
       );
     }
+    const lost = nonFiniteNumbers(value.data);
+    if (lost > 0)
+      throw new StateError(
+        name,
+        `${lost} of ${value.data.length} numbers that are a NaN or an infinity`,
+        "finite numbers alone: use weights from before training left them, or a smaller initial scale",
+      );
   }
   const valueOf = ({ name }: ParameterSpec): HostTensor => state.get(name)!;
   return owning(() => {
@@ -150,11 +165,9 @@ export async function readWeights(weights: Weights): Promise<StateDict> {
 }
 
 /** A state dict that does not fit the configuration. */
-export class StateError extends Error {
+export class StateError extends EngineError {
   override readonly name = "StateError";
   constructor(parameter: string, got: string, expected: string) {
-    super(
-      `State dict: ${parameter} has ${got}; expected ${expected}. Is this the configuration that the weights belong to?`,
-    );
+    super("state", `State dict: ${parameter} has ${got}; expected ${expected}.`);
   }
 }

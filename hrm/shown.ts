@@ -68,7 +68,7 @@ export function printable(text: string, { color = false }: { readonly color?: bo
 function quoted(text: string): string {
   const inner = JSON.stringify(text.slice(0, LONGEST)).replace(HIDDEN, escapeOf);
   return text.length > LONGEST || inner.length > LONGEST
-    ? `${inner.slice(0, LONGEST - 3).replace(/"$/, "")}..."`
+    ? `${inner.slice(0, LONGEST - 4).replace(/"$/, "")}..."`
     : inner;
 }
 

@@ -12,9 +12,10 @@ import type { Task } from "../tasks/task.js";
 import { ArgumentError, type Option } from "./arguments.js";
 import { readConfigFile } from "./configure.js";
 import { readPuzzles, type PuzzleFile } from "./puzzle_files.js";
+import { configBeside } from "./official_config.js";
 import { readInput } from "./read_input.js";
 import { requirePreset, say } from "./shared.js";
-import { shown } from "../shown.js";
+import { shown, shownNames, shownText } from "../shown.js";
 
 /** Options of the commands that read a checkpoint. */
 export const checkpointOptions = {
@@ -38,7 +39,8 @@ export const checkpointOptions = {
   },
   config: {
     type: "string",
-    help: "for a file that holds weights alone: JSON file with config fields, which win over --preset",
+    help: "for a file that holds weights alone: JSON file with config fields, or the official all_config.yaml, which win over --preset",
+    defaultText: "the all_config.yaml beside the file",
     placeholder: "file",
   },
 } as const satisfies Record<string, Option>;
@@ -86,9 +88,9 @@ async function open(bytes: Uint8Array, path: string, choice: CheckpointChoice): 
           `--${option}: got "${choice[option]}"; expected none, as "${path}" says itself what it is.`,
         );
     const { checkpoint } = openCheckpoint(bytes);
-    return { checkpoint, description: `step ${checkpoint.step} of a run on ${checkpoint.task}` };
+    return { checkpoint, description: `step ${checkpoint.step} of a run on ${shownText(checkpoint.task)}` };
   }
-  const { checkpoint, assumed, averageAlone, notes } = await openWeights(bytes, choice);
+  const { checkpoint, assumed, averageAlone, notes } = await openWeights(bytes, path, choice);
   const { config, task, raw } = checkpoint;
   if (averageAlone && choice.weights === "raw")
     throw new ArgumentError(
@@ -105,11 +107,20 @@ async function open(bytes: Uint8Array, path: string, choice: CheckpointChoice): 
   return { checkpoint, description: `${raw.size} tensors of a ${kind} file, taken for ${task}` };
 }
 
-/** Weights alone: fields from --config, then the preset, then the puzzles, then the official defaults. */
-async function openWeights(bytes: Uint8Array, choice: CheckpointChoice): Promise<OpenedCheckpoint> {
+/** Weights alone: fields from --config, or the official configuration beside the file, then the preset, then the puzzles, then the official defaults. */
+async function openWeights(
+  bytes: Uint8Array,
+  path: string,
+  choice: CheckpointChoice,
+): Promise<OpenedCheckpoint> {
   const preset = choice.preset === undefined ? undefined : requirePreset(choice.preset);
-  const file = choice.config === undefined ? {} : await readConfigFile(choice.config);
+  const configPath = choice.config ?? (await configBeside(path));
+  const file = configPath === null ? {} : await readConfigFile(configPath);
   const fromFile = Object.fromEntries(Object.entries(file).filter(([field]) => isModelField(field)));
+  if (configPath !== null && choice.config === undefined) {
+    const told = Object.entries(fromFile).map(([field, value]) => `${field} ${shown(value)}`);
+    say(`config    ${configPath}, found beside the checkpoint, tells ${shownNames(told, 30)}`);
+  }
   const fromPreset = preset && presetFields(preset);
   const { puzzles } = choice;
   const data =
@@ -135,7 +146,7 @@ async function openWeights(bytes: Uint8Array, choice: CheckpointChoice): Promise
     const { field, got, expected } = error;
     const source =
       field in fromFile
-        ? `--config ${choice.config}: ${field}`
+        ? `--config ${configPath}: ${field}`
         : preset && field in fromPreset!
           ? `--preset ${preset.name}: ${field}`
           : field in given
@@ -168,7 +179,7 @@ export function taskOf(checkpoint: Checkpoint): Task {
   const task = findPreset(name)?.task ?? findTask(name);
   if (!task)
     throw new ArgumentError(
-      `--checkpoint: its task is "${name}"; this version knows ${presetNames.join(", ")}, ${TASK_NAMES}.`,
+      `--checkpoint: its task is ${shown(name)}; this version knows ${presetNames.join(", ")}, ${TASK_NAMES}.`,
     );
   if (task.length !== config.seq_len || task.vocabSize !== config.vocab_size)
     throw new ArgumentError(

@@ -13,7 +13,10 @@ import {
 import type { Preset } from "../presets.js";
 import { ArgumentError, nearestName, type Option } from "./arguments.js";
 import { readJsonObject } from "./json_file.js";
-import { shown } from "../shown.js";
+import { shown, shownNames, shownText } from "../shown.js";
+import { isOfficial, looksLikeJson, officialFields, parseYaml } from "./official_config.js";
+import { say } from "./shared.js";
+import { parseStrictJson } from "./strict_json.js";
 
 /** Configuration fields with an option of their own name, or none because the task fixes them. */
 type Renamed = "batch_size" | "total_steps" | "lr" | TaskField;
@@ -136,13 +139,24 @@ export async function configure(
   }
 }
 
-/** The fields of a config file. @throws ArgumentError */
+/**
+ * The fields of a config file: JSON or YAML, flat or in the layout of the official all_config.yaml, of which it says what
+ * is not used. @throws ArgumentError
+ */
 export async function readConfigFile(file: string): Promise<Record<string, unknown>> {
   const bad = (reason: string): ArgumentError =>
     new ArgumentError(
-      `--config ${file}: ${reason}; expected a JSON object of config fields, such as {"hidden_size": 64}.`,
+      `--config ${file}: ${reason}; expected a JSON object of config fields, such as {"hidden_size": 64}, or the official all_config.yaml.`,
     );
-  const fields = await readJsonObject(file, bad);
+  const fields = await readJsonObject(file, bad, (text) =>
+    looksLikeJson(text) ? parseStrictJson(text) : parseYaml(text),
+  );
+  if (isOfficial(fields)) {
+    const official = officialFields(fields);
+    if (official.unused.length > 0)
+      say(`config    of ${shownText(file, 200)} not used: ${shownNames(official.unused, 30)}`);
+    return official.fields;
+  }
   for (const field of Object.keys(fields)) {
     if (isModelField(field) || isTrainField(field)) continue;
     const near = nearestName(field, [...Object.keys(fieldOptions), ...RENAMED.map(([, name]) => name)]);

@@ -8,10 +8,11 @@ import { shown } from "../shown.js";
 /** A configuration has a few hundred bytes. */
 const MOST_BYTES = 1e6;
 
-/** The fields of a JSON file. `bad` makes the error of a reason. */
+/** The fields of a JSON file. `bad` makes the error of a reason; `parse` may read another language and throws JsonError. */
 export async function readJsonObject(
   path: string,
   bad: (reason: string) => Error,
+  parse: (text: string) => unknown = parseStrictJson,
 ): Promise<Record<string, unknown>> {
   let bytes: Uint8Array;
   try {
@@ -26,7 +27,7 @@ export async function readJsonObject(
   }
   let fields: unknown;
   try {
-    fields = parseStrictJson(new TextDecoder().decode(bytes));
+    fields = parse(new TextDecoder().decode(bytes));
   } catch (error) {
     throw error instanceof JsonError ? bad(error.message) : error;
   }

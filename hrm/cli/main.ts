@@ -1,6 +1,7 @@
 /** The command `hrm`: results to stdout, everything else to stderr; exit code 2 for a wrong command line. */
 import { EngineError } from "../../engine/index.js";
 import { ConfigError } from "../config.js";
+import { printable } from "../shown.js";
 import { ArgumentError, nearestName } from "./arguments.js";
 import { convertCommand } from "./commands/convert.js";
 import { evalCommand } from "./commands/eval.js";
@@ -67,7 +68,7 @@ main(process.argv.slice(2)).then(
     process.exitCode = code;
   },
   (error: unknown) => {
-    process.stderr.write(`${explain(error)}\n`);
+    process.stderr.write(`${printable(explain(error))}\n`);
     process.exitCode = error instanceof ArgumentError || error instanceof ConfigError ? 2 : 1;
     // A device that the error left open would keep the process alive.
     process.exit();

@@ -1,4 +1,5 @@
 /** What the command line shows while it works. Everything here writes to the stream it is given (stderr). */
+import { printable } from "../shown.js";
 import { visibleWidth } from "../tasks/text.js";
 
 /** The part of a tty.WriteStream that is needed. */
@@ -51,10 +52,10 @@ export function progressLine({
     pending = undefined;
     shownAt = now();
     if (!terminal) {
-      stream.write(`${text}\n`);
+      stream.write(`${printable(text)}\n`);
       return;
     }
-    const line = fit(text, (stream.columns || 80) - 1);
+    const line = fit(printable(text), (stream.columns || 80) - 1);
     const columns = visibleWidth(line);
     stream.write(`\r${line}${" ".repeat(Math.max(0, width - columns))}`);
     width = columns;
@@ -69,7 +70,7 @@ export function progressLine({
     note(text) {
       const redraw = width > 0 ? last : undefined;
       erase();
-      stream.write(`${text}\n`);
+      stream.write(`${printable(text)}\n`);
       if (redraw !== undefined) show(redraw);
     },
     end() {

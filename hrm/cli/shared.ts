@@ -1,6 +1,7 @@
 /** What the commands share: options, the device, presets, output. */
 import { AdapterError, type Device } from "../../engine/index.js";
 import { listAdapters, openNodeDevice } from "../../engine/node/index.js";
+import { printable } from "../shown.js";
 import { findPreset, presetNames, type Preset } from "../presets.js";
 import { ArgumentError, nearestName, type Option } from "./arguments.js";
 import { LARGEST_BUDGET_GB } from "./run_config.js";
@@ -36,14 +37,14 @@ export const memoryBudgetOption = {
   defaultText: "the device's limits",
 } as const satisfies Option;
 
-/** Writes a line to stderr, where everything but results goes. */
+/** Writes a line to stderr, where everything but results goes; foreign text in it gives the terminal no commands. */
 export function say(line: string): void {
-  process.stderr.write(`${line}\n`);
+  process.stderr.write(`${printable(line, { color: true })}\n`);
 }
 
 /** Writes a result for people: to stdout, or to stderr where stdout is kept for JSON. */
 export function show(text: string, { json }: { readonly json: boolean }): void {
-  (json ? process.stderr : process.stdout).write(`${text}\n`);
+  (json ? process.stderr : process.stdout).write(`${printable(text, { color: true })}\n`);
 }
 
 /** Writes the one line of JSON. */

@@ -76,6 +76,7 @@ async function count(
     blankAccuracy: blanksRight / blanks,
     qHaltAccuracy: q / counted,
     meanSteps: segments,
+    nonFinite: 0,
   };
 }
 

@@ -1,9 +1,13 @@
 /** The watch over training: the gradient's norm of every step, and the first step with a number that is not finite. */
 import { assert } from "chai";
-import { compile, constant, read } from "../../engine/index.js";
-import { findNonFinite } from "../../hrm/diagnose.js";
+import { compile, constant, hostTensor, read } from "../../engine/index.js";
+import { divergedBefore, findNonFinite } from "../../hrm/diagnose.js";
 import {
+  createEvaluator,
+  createSolver,
   createTrainer,
+  createWeights,
+  initialState,
   createTrainingMemory,
   IGNORE_LABEL,
   METRICS,
@@ -14,12 +18,63 @@ import {
   destroyPuzzles,
 } from "../../hrm/index.js";
 import { countNonFinite, PUZZLE_LOCAL } from "../../hrm/step.js";
+import { StateError, type StateDict } from "../../hrm/parameters.js";
+import type { TrainingSnapshot } from "../../hrm/snapshot.js";
 import { testDevice } from "../support/device.js";
 import { assertClose } from "../support/random.js";
 import { official, randomPuzzles, training } from "../support/tiny.js";
 
 const config = { ...official, batch_size: 4 };
 const data = randomPuzzles(23, config, 5);
+
+describe("numbers that are not finite", () => {
+  const weights = initialState(config, 4);
+  const lost = (name: string, value: number): StateDict => {
+    const { shape, data } = weights.get(name)!;
+    return new Map([...weights, [name, hostTensor(Float32Array.from(data).fill(value, 0, 1), shape)]]);
+  };
+
+  for (const value of [NaN, Infinity])
+    it(`${value} among weights is refused when they are loaded, by the tensor's name`, async () => {
+      const device = await testDevice();
+      const live = device.stats.bytesLive;
+      assert.throws(
+        () => createWeights(device, config, lost("inner.lm_head.weight", value)),
+        StateError,
+        /inner\.lm_head\.weight has 1 of \d+ numbers that are a NaN or an infinity/,
+      );
+      assert.equal(device.stats.bytesLive, live);
+    });
+
+  it("in logits are counted by the evaluator and said by the solver @slow", async () => {
+    const device = await testDevice();
+    const loaded = createWeights(device, config, weights);
+    const evaluator = await createEvaluator({ device, config, weights: loaded, data });
+    const solver = await createSolver({ device, config, weights: loaded });
+    const inputs = data.inputs.slice(0, data.length);
+    assert.equal((await evaluator.run()).nonFinite, 0);
+    assert.equal((await solver.solve(inputs)).at(-1)!.nonFinite, 0);
+    const head = loaded.get("inner.lm_head.weight")!;
+    head.write((await head.read()).fill(Infinity, 0, 1));
+    const { nonFinite, count } = await evaluator.run();
+    assert.equal(nonFinite, count);
+    assert.isAbove((await solver.solve(inputs)).at(-1)!.nonFinite, 0);
+    evaluator.destroy();
+    solver.destroy();
+    for (const v of loaded.values()) v.destroy();
+  });
+
+  it("in the state that a diagnosis begins with are its answer", async () => {
+    const device = await testDevice();
+    const state = lost("inner.lm_head.weight", NaN);
+    const snapshot = { config, train: training, seed: 6, step: 3, state } as unknown as TrainingSnapshot;
+    assert.deepEqual(await findNonFinite({ device, snapshot, data, lastStep: 4 }), {
+      step: 3,
+      tensor: "inner.lm_head.weight",
+    });
+    assert.match(divergedBefore(snapshot).message, /not finite at step 3, first in inner\.lm_head\.weight/);
+  });
+});
 
 describe("the watch over training @slow", () => {
   it("measures the gradient's norm in every step", async () => {

@@ -21,7 +21,7 @@ const TRAIN_FIELDS = [
 ];
 const EVAL_FIELDS = [
   ...["count", "exactAccuracy", "cellAccuracy", "blankAccuracy", "majorityBlankAccuracy"],
-  ...["qHaltAccuracy", "meanSteps", "adapter"],
+  ...["qHaltAccuracy", "meanSteps", "nonFinite", "adapter"],
 ];
 
 const PUZZLE = "1..4.....2.3....";

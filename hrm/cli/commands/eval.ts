@@ -3,6 +3,7 @@ import type { Checkpoint } from "../../checkpoint.js";
 import { createEvaluator } from "../../evaluate.js";
 import { findPreset } from "../../presets.js";
 import { majorityOfBlanks, takePuzzles, type PuzzleSet } from "../../puzzles.js";
+import { shownText } from "../../shown.js";
 import { formatPercent, formatProportion } from "../../statistics.js";
 import { ArgumentError, parseArguments, type Command } from "../arguments.js";
 import { onGridOf } from "../other_grid.js";
@@ -94,6 +95,10 @@ export async function evalCommand(argv: readonly string[]): Promise<number> {
         `${describeBlanks(scores, data)}; q_halt right ${formatPercent(scores.qHaltAccuracy)}; ${scores.meanSteps.toFixed(2)} segments`,
       values,
     );
+    if (scores.nonFinite > 0)
+      say(
+        `warning   the logits of ${scores.nonFinite} of ${scores.count} puzzles are NaNs or infinities: these scores mean nothing; use weights from before training left the finite numbers`,
+      );
     if (values.json) {
       const { exactAccuracy, cellAccuracy, blankAccuracy, qHaltAccuracy, meanSteps } = scores;
       printJson({
@@ -104,10 +109,11 @@ export async function evalCommand(argv: readonly string[]): Promise<number> {
         majorityBlankAccuracy: majorityOfBlanks(data),
         qHaltAccuracy,
         meanSteps,
+        nonFinite: scores.nonFinite,
         adapter: device.adapter.name,
       });
     }
-    return 0;
+    return scores.nonFinite > 0 ? 1 : 0;
   } finally {
     device.destroy();
   }
@@ -140,7 +146,7 @@ async function testPuzzles(
   const preset = findPreset(checkpoint.task);
   if (!preset || checkpoint.data !== undefined) {
     throw new ArgumentError(
-      `--data: got nothing; this checkpoint was trained on ${checkpoint.data ?? checkpoint.task}, so name the file with the puzzles to score.`,
+      `--data: got nothing; this checkpoint was trained on ${shownText(checkpoint.data ?? checkpoint.task, 200)}, so name the file with the puzzles to score.`,
     );
   }
   const seed = given ?? checkpoint.seed ?? 0;

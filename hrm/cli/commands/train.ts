@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import type { Device } from "../../../engine/index.js";
 import { useMixedPrecision } from "../../../engine/mixed_precision.js";
-import { DivergenceError, findNonFinite } from "../../diagnose.js";
+import { divergedBefore, DivergenceError, findNonFinite } from "../../diagnose.js";
 import { createSolver } from "../../evaluate.js";
 import { microBatchCount } from "../../micro_batches.js";
 import { countParameters, createWeights } from "../../parameters.js";
@@ -394,12 +394,13 @@ async function runPlan({ device, plan, begin, json }: Run): Promise<number> {
     const store = openRunStore(session, { folder, origin, keep: run.keep });
     const log = await openRunLog(folder, session.trainer.step, { warn: (text) => say(`warning   ${text}`) });
     // From here on the run can be resumed, and a state that stops being finite can be traced.
-    await store.save();
+    if (!(await store.save())) throw divergedBefore(await session.save());
     const ending = await follow({
       ...{ session, preset, interruption, stream: process.stderr, adapter: device.adapter.name },
       onEvent: keepRecord({ session, preset, store, log, device }),
     });
-    await store.save();
+    if (!(await store.save()))
+      throw await divergence({ session, preset, store, device }, session.trainer.step);
     if (ending !== null) await store.keepBest(session.best!);
     testing = true;
     const seconds = secondsSinceStart();
@@ -534,7 +535,8 @@ async function divergence(
   { session, preset, store, device }: Omit<Keeper, "log">,
   lastStep: number,
 ): Promise<DivergenceError> {
-  const { snapshot, path } = store.last!;
+  if (!store.last) return divergedBefore(await session.save());
+  const { snapshot, path } = store.last;
   const { symmetry } = preset.task;
   const found = await findNonFinite({ device, snapshot, data: session.splits.train, symmetry, lastStep });
   // Squares of finite numbers may still be too large.
