@@ -46,7 +46,8 @@ export interface ProgramParts {
  *
  * A program has one set of inputs and outputs. `call` gives each caller the outputs of its own inputs, however many
  * callers there are. `run` and `read` are for one caller at a time: `read` gives the outputs of the last run, and is
- * refused if another caller began a run between the two.
+ * refused if that run began while another `run` or `read` was pending. Callers that wait for something else between
+ * `run` and `read` share the last outputs: use `call` there.
  */
 export class Program {
   #destroyed = false;

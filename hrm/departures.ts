@@ -36,6 +36,13 @@ const SIZES: readonly (keyof RecipeFields)[] = [
   "batch_size",
 ];
 
+/** The official TRM recipe (config/arch/trm.yaml) where it differs from HRM's; its `H_layers` mean nothing. */
+const trmRecipe = ({ L_cycles, H_layers, mlp_t, puzzle_emb_ndim }: HrmConfig): Partial<RecipeFields> => ({
+  ...{ H_cycles: 3, L_cycles: 6, L_layers: 2, H_layers, halt_only: true, bp_steps: L_cycles + 1 },
+  ...{ mlp_t, pos_encodings: mlp_t ? "none" : "rope", puzzle_emb_len: puzzle_emb_ndim > 0 ? 16 : 0 },
+  ...{ ema_decay: 0.999, ema_warmup: false },
+});
+
 /** Fields that have a sentence of their own below. */
 const WORDED: readonly (keyof RecipeFields)[] = [
   "halt_only",
@@ -94,6 +101,8 @@ export function departures({ model, train }: Configured, recipe: Partial<RecipeF
     ...defaultTrainConfig,
     // The official configuration gives the puzzle embedding the width of the model.
     puzzle_emb_ndim: model.hidden_size,
+    // TRM is measured by its own official recipe.
+    ...(model.arch !== "hrm" && { ...trmRecipe(model), arch: model.arch }),
     ...recipe,
   };
   const differ = (field: keyof RecipeFields): boolean => own[field] !== official[field];
@@ -101,7 +110,8 @@ export function departures({ model, train }: Configured, recipe: Partial<RecipeF
     `${field} ${String(own[field])} (official ${String(official[field])})`;
   const found: string[] = [];
 
-  if (differ("halt_only"))
+  if (differ("halt_only") && !own.halt_only) found.push(plain("halt_only"));
+  else if (differ("halt_only"))
     found.push("halt-only ACT: rows halt on q_halt > 0, no q_continue is learned, no second forward runs");
   if (differ("halt_exploration_prob"))
     found.push(
@@ -116,7 +126,9 @@ export function departures({ model, train }: Configured, recipe: Partial<RecipeF
       own.pos_encodings === "learned" && differ("pos_init_scale")
         ? `, at first ${number(own.pos_init_scale)} times as large as official ones`
         : "";
-    found.push(`${positions(own)} instead of rotary ones${scale}`);
+    found.push(
+      `${positions(own)} instead of ${official.pos_encodings === "none" ? "no" : "rotary"} ones${scale}`,
+    );
   } else
     for (const field of ["rope_theta", "rope_frequency"] as const)
       if (differ(field)) found.push(plain(field));
@@ -126,7 +138,8 @@ export function departures({ model, train }: Configured, recipe: Partial<RecipeF
     for (const field of ["puzzle_emb_lr", "puzzle_emb_weight_decay"] as const)
       if (differ(field)) found.push(plain(field));
   }
-  if (own.ema_decay > 0)
+  if (official.ema_decay > 0 && differ("ema_decay")) found.push(plain("ema_decay"));
+  else if (differ("ema_decay"))
     found.push(`evaluates and solves with a moving average (EMA) of the weights, decay ${own.ema_decay}`);
   if (differ("swiglu_multiple"))
     found.push(

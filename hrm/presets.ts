@@ -201,6 +201,12 @@ const sudokuTraining: Partial<TrainConfig> = {
   ema_decay: 0.998,
 };
 
+/**
+ * TRM at the cost of the HRM presets: one network of two layers has the parameters of two networks of one, and twice the
+ * work in each update, so that half the batch costs as much.
+ */
+const trm: Partial<HrmConfig> = { arch: "trm", L_layers: 2, batch_size: 16, bp_steps: 3 };
+
 /** The 27 million parameter model (config/arch/hrm_v1.yaml) and its small-data training. */
 const official = { puzzle_emb_ndim: 512 } as const;
 const officialTraining = { weight_decay: 1, puzzle_emb_weight_decay: 1, lr_min_ratio: 1 } as const;
@@ -321,6 +327,28 @@ const PRESETS: readonly Preset[] = [
     },
     model: modelConfig({ ...mazeModel, ...sizesOf(maze10.task), rope_frequency: 2 }),
     train: trainConfig({ ...mazeTraining, total_steps: 4000 }),
+    stopAt: 0.9,
+    evalEvery: 500,
+    evalLimit: 256,
+  },
+  {
+    ...maze7,
+    name: "maze7-trm",
+    summary: "maze7 by TRM: one network of two layers for both levels, half the batch",
+    status: { kind: "unproven", tried: "not yet run to its end" },
+    model: modelConfig({ ...mazeModel, ...trm, ...sizesOf(maze7.task), rope_frequency: 3 }),
+    train: trainConfig({ ...mazeTraining, total_steps: 3000 }),
+    stopAt: 0.93,
+    evalEvery: 500,
+    evalLimit: 256,
+  },
+  {
+    ...sudoku9,
+    name: "sudoku9-trm",
+    summary: "sudoku9 by TRM: one network of two layers for both levels, half the batch",
+    status: { kind: "unproven", tried: "not yet run to its end" },
+    model: modelConfig({ ...sudokuModel, ...trm, ...sizesOf(sudoku9.task), batch_size: 8 }),
+    train: trainConfig({ ...sudokuTraining, total_steps: 8000 }),
     stopAt: 0.9,
     evalEvery: 500,
     evalLimit: 256,
