@@ -80,7 +80,7 @@ describe("the command line", () => {
       ["train more", 'the extra argument "more"'],
       ["train --hidden_size 30", "num_heads: got 4", "a divisor of hidden_size (30)"],
       ["train --H_cycles 0", "--H_cycles: got 0", "a positive integer"],
-      ["train --pos_encodings sine", '--pos_encodings: got "none"', "rope, learned"],
+      ["train --pos_encodings sine", '--pos_encodings: got "sine"', "rope, learned"],
       ["train --hidden_size 36 --num_heads 4 --pos_encodings rope", "num_heads", "even head size"],
       [
         "train --pos_encodings rope2d_boxes",
