@@ -167,7 +167,7 @@ describe("checkpoint files on the command line @slow", () => {
         "eval --checkpoint step_7 --config wrong.json",
         "--config wrong.json: hidden_size: got 512; expected 8",
       ],
-      ["eval --checkpoint step_7 --data sudoku.csv", "sudoku.csv, line 1"],
+      ["eval --checkpoint step_7 --data sudoku.csv", "--data", "sudoku.csv"],
       [
         "solve --checkpoint step_7 --config cells.json 12",
         "<puzzle>: grid-1x6-v7: got 2 characters; expected 6",

@@ -6,7 +6,7 @@ import { ArgumentError, parseArguments, type Command } from "../arguments.js";
 import { checkpointOptions, loadCheckpoint, taskOf, uploadWeights } from "../checkpoint_file.js";
 import { columnsOption, puzzleFile, readPuzzles, type PuzzleFile } from "../puzzle_files.js";
 import { wantsColor } from "../render.js";
-import { adapterOptions, jsonOption, openAnnounced, printJson, show } from "../shared.js";
+import { adapterOptions, jsonOption, openAnnounced, printJson, say, show } from "../shared.js";
 import { solveAll } from "../solve_all.js";
 import { renderSolution } from "../solution.js";
 
@@ -71,7 +71,12 @@ export async function solveCommand(argv: readonly string[]): Promise<number> {
       ...(values.segments !== undefined && { segments: values.segments }),
     });
     const answer = segments.at(-1)!.prediction;
-    const { solved } = task.check(inputs, answer);
+    const { nonFinite } = segments.at(-1)!;
+    if (nonFinite > 0)
+      say(
+        `warning   ${nonFinite} of the last logits are NaNs or infinities: this answer means nothing; use weights from before training left the finite numbers`,
+      );
+    const solved = nonFinite === 0 && task.check(inputs, answer).solved;
     const stream = values.json ? process.stderr : process.stdout;
     show(renderSolution(task, inputs, segments, wantsColor(stream, process.env)), values);
     if (values.json) {
