@@ -30,6 +30,7 @@ export {
   fileListSource,
   SourceError,
   urlSource,
+  type DownloadLimits,
   type FileSource,
   type FolderSource,
   type Source,

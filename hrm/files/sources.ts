@@ -1,5 +1,9 @@
 /** Where bytes come from: a page's File or Blob, a URL; Node's paths are made sources by the command line. */
-import { EngineError } from "../../engine/errors.js";
+import { download, type DownloadLimits } from "./download.js";
+import { SourceError } from "./source_error.js";
+
+export { type DownloadLimits } from "./download.js";
+export { SourceError } from "./source_error.js";
 
 /** One file. */
 export interface FileSource {
@@ -19,14 +23,6 @@ export interface FolderSource {
 }
 
 export type Source = FileSource | FolderSource;
-
-/** Something that could not be read at all. */
-export class SourceError extends EngineError {
-  override readonly name = "SourceError";
-  constructor(message: string, options?: ErrorOptions) {
-    super("source", message, options);
-  }
-}
 
 /** A file that a person chose or dropped. */
 export function blobSource(blob: Blob, name = "name" in blob ? String(blob.name) : "the file"): FileSource {
@@ -62,32 +58,22 @@ export function fileListSource(files: Iterable<File>): FolderSource {
   };
 }
 
-/** An address: a folder where it ends with "/" or "/dataset.json", else a file. */
-export function urlSource(url: string | URL): Source {
+/**
+ * An address: a folder if it ends with "/" or "/dataset.json", else a file. `limits` bound each download: 1 GiB, five
+ * redirects, and a minute in which too little arrives, unless they say otherwise.
+ */
+export function urlSource(url: string | URL, limits: Partial<DownloadLimits> = {}): Source {
   const address = String(url);
   const folder = /^(.*\/)(?:dataset\.json)?$/.exec(address)?.[1];
   if (folder !== undefined && (address.endsWith("/") || address.endsWith("/dataset.json")))
-    return { kind: "folder", name: folder.slice(0, -1), read: (path) => fetched(folder + path) };
+    return { kind: "folder", name: folder.slice(0, -1), read: (path) => download(folder + path, limits) };
   return {
     kind: "file",
     name: address,
     async read() {
-      const bytes = await fetched(address);
+      const bytes = await download(address, limits);
       if (!bytes) throw new SourceError(`cannot read ${address}: there is no such file (404)`);
       return bytes;
     },
   };
-}
-
-/** The bytes at an address; null where the server has no such file. */
-async function fetched(address: string): Promise<Uint8Array | null> {
-  let response: Response;
-  try {
-    response = await fetch(address);
-    if (response.ok) return new Uint8Array(await response.arrayBuffer());
-  } catch (error) {
-    throw new SourceError(`cannot read ${address}: ${(error as Error).message}`, { cause: error });
-  }
-  if (response.status === 404) return null;
-  throw new SourceError(`cannot read ${address}: the server answers ${response.status}`);
 }
