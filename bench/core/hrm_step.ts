@@ -8,9 +8,11 @@ import {
   type HrmConfig,
   type StateDict,
   type StepMetrics,
+  type TrainConfig,
   type Trainer,
 } from "../../hrm/index.js";
 import { POSITION_EMBEDDING, TOKEN_EMBEDDING } from "../../hrm/parameters.js";
+import type { Symmetry } from "../../hrm/tasks/symmetry.js";
 import { rotaryAngles } from "../../hrm/positions.js";
 import { crossEntropy64, layer64, linear64, type LayerWeights } from "./float64.js";
 import { WrongResultError } from "./kernel_case.js";
@@ -36,7 +38,12 @@ export const HRM_TRAINING = trainConfig({ total_steps: 100_000, lr: 1e-4, lr_war
 export async function createHrmStep(
   device: Device,
   config: HrmConfig,
-  { puzzles, seed }: { puzzles: number; seed: number },
+  {
+    puzzles,
+    seed,
+    train = HRM_TRAINING,
+    symmetry = null,
+  }: { puzzles: number; seed: number; train?: TrainConfig; symmetry?: Symmetry | null },
 ): Promise<{ trainer: Trainer; state: StateDict }> {
   const random = randomSource(seed);
   const cells = puzzles * config.seq_len;
@@ -44,7 +51,7 @@ export async function createHrmStep(
   const trainer = await createTrainer({
     device,
     config,
-    train: HRM_TRAINING,
+    ...{ train, symmetry },
     data: {
       count: puzzles,
       length: config.seq_len,

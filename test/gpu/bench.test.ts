@@ -7,6 +7,7 @@ import {
   BLOCK_STACKS,
   blockStackCase,
   blockStackShape,
+  HRM_STEPS,
   trainingSteps,
 } from "../../bench/core/cases/steps.js";
 import { check, prepare, WrongResultError, type KernelCase } from "../../bench/core/kernel_case.js";
@@ -15,6 +16,7 @@ import { runSuite } from "../../bench/core/suite.js";
 import type { Effort } from "../../bench/core/sampling.js";
 import { defaultTraits, planningDevice } from "../../engine/planning.js";
 import { createStopwatch } from "../../engine/stopwatch.js";
+import { findPreset } from "../../hrm/presets.js";
 import { testDevice } from "../support/device.js";
 import { testSeed } from "../support/platform.js";
 
@@ -150,7 +152,21 @@ describe("benchmark suite @slow", () => {
     assert.equal(device.stats.buffersLive, 0);
   });
 
-  for (const step of [smallStack, ...trainingSteps.filter(({ shape }) => shape.startsWith("tiny32"))]) {
+  it("takes steps and layers of presets from the presets", () => {
+    for (const name of ["sudoku4", "sudoku4-official"]) {
+      const { model, train } = findPreset(name)!;
+      const step = HRM_STEPS.find(({ shape }) => shape.startsWith(`${name} `))!;
+      assert.deepEqual(step.config, model);
+      assert.deepEqual(step.preset!.train, train);
+    }
+    const layers = MODEL_SHAPES.map(({ name, inner, classes }) => [name, inner, classes]);
+    assert.deepEqual(layers.slice(0, 2), [
+      ["tiny32", 96, 6],
+      ["tiny64", 256, 6],
+    ]);
+  });
+
+  for (const step of [smallStack, ...trainingSteps.filter(({ shape }) => shape.startsWith("sudoku4 "))]) {
     it(`checks and times ${step.kernel} ${step.shape}`, async () => {
       const device = await testDevice();
       const live = device.stats.buffersLive;

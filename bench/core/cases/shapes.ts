@@ -1,4 +1,6 @@
 /** The named shapes: HRM's layer at several sizes. */
+import { derive } from "../../../hrm/index.js";
+import { findPreset } from "../../../hrm/presets.js";
 
 /** Sizes of a transformer layer as HRM has it. */
 export interface ModelShape {
@@ -17,10 +19,18 @@ export interface ModelShape {
   readonly quick: boolean;
 }
 
-/** `official` also at sizes that a micro-batch has. */
+/** The layer of a preset as it is now. */
+function presetShape(name: string, preset: string): ModelShape {
+  const { model } = findPreset(preset)!;
+  const { totalLength: length, innerSize: inner } = derive(model);
+  const { batch_size: batch, hidden_size: width, num_heads: heads, vocab_size: classes } = model;
+  return { ...{ name, batch, length, width, heads, inner, classes }, quick: true };
+}
+
+/** `tiny32` is the layer of `sudoku4`, `tiny64` that of `sudoku4-official`; `official` also at sizes that a micro-batch has. */
 export const MODEL_SHAPES: readonly ModelShape[] = [
-  { name: "tiny32", batch: 16, length: 16, width: 32, heads: 4, inner: 96, classes: 6, quick: true },
-  { name: "tiny64", batch: 16, length: 16, width: 64, heads: 4, inner: 256, classes: 6, quick: true },
+  presetShape("tiny32", "sudoku4"),
+  presetShape("tiny64", "sudoku4-official"),
   { name: "small", batch: 32, length: 81, width: 128, heads: 4, inner: 512, classes: 11, quick: true },
   {
     name: "official/32",

@@ -1,6 +1,8 @@
 /** Whole training steps: of a plain block stack, which peers can run too, and of HRM. */
 import type { Device, Program } from "../../../engine/index.js";
-import { derive, modelConfig, type HrmConfig } from "../../../hrm/index.js";
+import { derive, modelConfig, type HrmConfig, type TrainConfig } from "../../../hrm/index.js";
+import { findPreset, type Preset } from "../../../hrm/presets.js";
+import type { Symmetry } from "../../../hrm/tasks/symmetry.js";
 import {
   blockStackData,
   blockStackFlops,
@@ -66,16 +68,30 @@ export function blockStackCase(stack: BlockStack): StepCase {
 export interface HrmStep {
   readonly shape: string;
   readonly config: HrmConfig;
+  /** The preset whose step it is, with its optimizer; null for a shape of the benchmark's own. */
+  readonly preset: Preset | null;
   readonly puzzles: number;
   readonly quick: boolean;
 }
 
-function hrmStep(name: string, config: HrmConfig, puzzles: number, quick: boolean): HrmStep {
+function hrmStep(
+  name: string,
+  config: HrmConfig,
+  puzzles: number,
+  quick: boolean,
+  preset: Preset | null = null,
+): HrmStep {
   const { hidden_size: D, batch_size: B } = config;
-  return { shape: `${name} D${D} S${derive(config).totalLength} B${B}`, config, puzzles, quick };
+  return { shape: `${name} D${D} S${derive(config).totalLength} B${B}`, config, preset, puzzles, quick };
 }
 
-function hrmCase({ shape, config, puzzles, quick }: HrmStep): StepCase {
+/** The step of a preset as it is now. */
+function presetStep(name: string, puzzles: number): HrmStep {
+  const preset = findPreset(name)!;
+  return hrmStep(name, preset.model, puzzles, true, preset);
+}
+
+function hrmCase({ shape, config, preset, puzzles, quick }: HrmStep): StepCase {
   return {
     kernel: "training_step",
     shape,
@@ -84,7 +100,10 @@ function hrmCase({ shape, config, puzzles, quick }: HrmStep): StepCase {
     tolerance: HRM_TOLERANCE,
     compared: 1,
     async create(device, seed) {
-      const { trainer, state } = await createHrmStep(device, config, { puzzles, seed });
+      const recipe: { train?: TrainConfig; symmetry?: Symmetry | null } = preset
+        ? { train: preset.train, symmetry: preset.task.symmetry }
+        : {};
+      const { trainer, state } = await createHrmStep(device, config, { puzzles, seed, ...recipe });
       return {
         program: trainer.program,
         async check() {
@@ -96,18 +115,6 @@ function hrmCase({ shape, config, puzzles, quick }: HrmStep): StepCase {
   };
 }
 
-const tiny = {
-  batch_size: 16,
-  seq_len: 16,
-  vocab_size: 6,
-  H_cycles: 1,
-  L_cycles: 2,
-  H_layers: 1,
-  L_layers: 1,
-  num_heads: 4,
-  pos_encodings: "learned",
-  halt_max_steps: 4,
-} as const;
 const small = {
   batch_size: 32,
   seq_len: 81,
@@ -121,15 +128,10 @@ const small = {
 } as const;
 const official = { puzzle_emb_ndim: 512, num_puzzle_identifiers: 1 } as const;
 
-/** `tiny32` is halt-only as its preset is; the others run the second forward. */
+/** The presets of the README's commands, and larger shapes. */
 export const HRM_STEPS: readonly HrmStep[] = [
-  hrmStep(
-    "tiny32",
-    modelConfig({ ...tiny, hidden_size: 32, swiglu_multiple: 32, halt_only: true }),
-    16,
-    true,
-  ),
-  hrmStep("tiny64", modelConfig({ ...tiny, hidden_size: 64 }), 16, true),
+  presetStep("sudoku4", 16),
+  presetStep("sudoku4-official", 16),
   hrmStep("small", modelConfig(small), 2, true),
   hrmStep("official/8", modelConfig({ ...official, batch_size: 8 }), 1, false),
   hrmStep("official/32", modelConfig({ ...official, batch_size: 32 }), 1, false),
