@@ -1,19 +1,12 @@
 /** `npm start`: builds the playground and the benchmark page and serves them on this machine. `--port N` or PORT asks for a port. */
 import { createServer } from "node:http";
-import { readFile } from "node:fs/promises";
-import { extname, join, sep } from "node:path";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { build, root } from "../../esbuild.config.mjs";
+import { staticFiles } from "./static_files.mjs";
 
-const TYPES = {
-  ".html": "text/html; charset=utf-8",
-  ".js": "text/javascript; charset=utf-8",
-  ".css": "text/css; charset=utf-8",
-  ".map": "application/json",
-};
 const DEFAULT_PORT = 8080;
 const HOST = "127.0.0.1";
-const folder = join(root, "build/playground");
 
 /** The port asked for; null after saying what is wrong with it. */
 function askedPort() {
@@ -31,25 +24,7 @@ function askedPort() {
   return null;
 }
 
-const server = createServer(async (request, response) => {
-  if (request.method !== "GET" && request.method !== "HEAD")
-    return response.writeHead(405, { allow: "GET, HEAD" }).end();
-  let path;
-  try {
-    path = decodeURIComponent(new URL(request.url, `http://${HOST}`).pathname);
-  } catch {
-    return response.writeHead(400).end("bad address");
-  }
-  if (path === "/bench") return response.writeHead(301, { location: "/bench/" }).end();
-  const file = join(folder, path.endsWith("/") ? `${path}index.html` : path);
-  const bytes = file.startsWith(folder + sep) ? await readFile(file).catch(() => null) : null;
-  if (!bytes) return response.writeHead(404, { "content-type": "text/plain" }).end("not here");
-  response.writeHead(200, {
-    "content-type": TYPES[extname(file)] ?? "application/octet-stream",
-    "cache-control": "no-store",
-  });
-  response.end(request.method === "HEAD" ? undefined : bytes);
-});
+const server = createServer(staticFiles(join(root, "build/playground")));
 
 /** Listens on the port, or on the next free one. */
 function listen(port) {

@@ -107,6 +107,8 @@ describe("playground", function () {
     expect(before[0]!.givens).to.equal(before[0]!.cells.filter((cell) => cell !== ".").length);
     expect(before[0]!.givens).to.be.within(6, 10);
 
+    expect(await page.evaluate(() => crossOriginIsolated)).to.be.true;
+
     const beat = await number(page, "heartbeat");
     await page.click("#toggle");
     await untilStep(page, 10);
