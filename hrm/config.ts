@@ -223,6 +223,7 @@ const isNumber = (value: unknown): value is number =>
 const isCount = (value: unknown, least: number): boolean =>
   Number.isInteger(value) && (value as number) >= least && (value as number) <= LARGEST_COUNT;
 const positiveInteger: Rule = [(v) => isCount(v, 1), `a positive integer up to ${LARGEST_COUNT}`];
+const repeats: Rule = [(v) => isCount(v, 1) && (v as number) <= 1024, "a positive integer of at most 1024"];
 const natural: Rule = [(v) => isCount(v, 0), `an integer of at least 0, up to ${LARGEST_COUNT}`];
 const positive: Rule = [(v) => isNumber(v) && Math.fround(v) > 0, "a number above 0, in the range of f32"];
 const notNegative: Rule = [(v) => isNumber(v) && v >= 0, "a number of at least 0, in the range of f32"];
@@ -242,11 +243,11 @@ const MODEL_RULES: Record<keyof HrmConfig, Rule> = {
   puzzle_emb_ndim: natural,
   puzzle_emb_len: natural,
   num_puzzle_identifiers: positiveInteger,
-  H_cycles: positiveInteger,
-  L_cycles: positiveInteger,
+  H_cycles: repeats,
+  L_cycles: repeats,
   bp_steps: positiveInteger,
-  H_layers: positiveInteger,
-  L_layers: positiveInteger,
+  H_layers: repeats,
+  L_layers: repeats,
   hidden_size: positiveInteger,
   expansion: positive,
   num_heads: positiveInteger,

@@ -102,6 +102,7 @@ export async function findNonFinite(options: FindNonFiniteOptions): Promise<NonF
     for (const { name, times, body } of planned.programs)
       turns.push([await compile(device, {}, body, { name: `${name}, under watch` }), times]);
     for (let step = snapshot.step + 1; step <= lastStep; step++) {
+      planned.memory.schedule.prepare(step);
       await runInTurn(turns);
       const tensor = step < lastStep - 1 ? null : await look();
       if (tensor !== null) return { step, tensor };

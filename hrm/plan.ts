@@ -1,18 +1,11 @@
 /** What training needs of a device's memory, and the micro-batch that fits: found by compiling for a device that is none. */
-import {
-  hostTensor,
-  LimitError,
-  sizeOf,
-  type Device,
-  type HostTensor,
-  type Kernel,
-  type Program,
-} from "../engine/index.js";
+import { LimitError, type Device, type HostTensor, type Kernel, type Program } from "../engine/index.js";
 import { planningDevice, type DeviceTraits } from "../engine/planning.js";
 import { bufferSize, isSoftwareAdapter } from "../engine/device.js";
 import { createEvaluator } from "./evaluate.js";
 import { parameterSpecs } from "./parameters.js";
 import type { PuzzleSet } from "./puzzles.js";
+import { requireSizes, weightBytes } from "./sizes.js";
 import { createTrainer, type TrainerOptions } from "./trainer.js";
 
 export { defaultTraits, type DeviceTraits } from "../engine/planning.js";
@@ -35,6 +28,11 @@ export interface MemoryNeeds {
   readonly held: number;
   /** While its state is also copied to the host, to be saved. */
   readonly peak: number;
+  /**
+   * Estimate for the host: puzzles and initial weights while it starts; while it saves, a copy of the state, the best
+   * weights and the file. What the device holds comes on top where it computes on the CPU.
+   */
+  readonly host: number;
   /** Of `held`: weights, moments, averages, sums of gradients, puzzles, and the carry, which grows with the batch. */
   readonly variables: number;
   /** Of `held`: what the programs compute with, which grows with the micro-batch. */
@@ -48,12 +46,10 @@ async function compiled(options: PlanOptions, microBatch: number) {
   const { config, data, validation, multiplying } = options;
   const device = await planningDevice(options.device);
   device.multiplyWith(multiplying?.capabilities.mixedPrecision ?? null, multiplying?.chooseHalves);
-  // Values play no part.
+  requireSizes(config, options.device.limits, microBatch);
+  // Values play no part, so there is no memory for them: a variable takes a bare spec as well.
   const state = new Map(
-    parameterSpecs(config).map(({ name, shape }): [string, HostTensor] => [
-      name,
-      hostTensor(new Float32Array(sizeOf(shape)), shape),
-    ]),
+    parameterSpecs(config).map(({ name, shape }) => [name, { shape, dtype: "f32" } as HostTensor]),
   );
   const trainer = await createTrainer({ ...options, device, data, state, microBatch, seed: 0 });
   const { memory } = trainer;
@@ -92,13 +88,27 @@ export async function trainingNeeds(options: PlanOptions, microBatch: number): P
   for (const { buffers, size } of trainer.variables.values()) copies += buffers.length * bufferSize(4 * size);
   return {
     ...{ microBatch, held, peak: held + copies, variables: held - programs, programs },
+    host: hostNeeds(options, copies),
     longestDispatch: works.reduce((most, work) => Math.max(most, work), 0),
   };
 }
 
+/** Bytes of puzzles, as integers, and of what a run copies to the host. */
+function hostNeeds({ config, data, validation }: PlanOptions, copies: number): number {
+  const puzzles = [data, validation].reduce(
+    (sum, { inputs, labels, identifiers }) =>
+      sum + inputs.byteLength + labels.byteLength + identifiers.byteLength,
+    0,
+  );
+  const weights = weightBytes(config);
+  return puzzles + 2 * (copies + weights);
+}
+
 /** The divisors of a batch, largest first. */
 export function microBatches(batch: number): number[] {
-  return Array.from({ length: batch }, (_, i) => batch - i).filter((rows) => batch % rows === 0);
+  const small: number[] = [];
+  for (let rows = 1; rows * rows <= batch; rows++) if (batch % rows === 0) small.push(rows);
+  return [...new Set([...small.map((rows) => batch / rows), ...small.reverse()])];
 }
 
 /** Work that an adapter on the CPU does in about a second: longer dispatches would meet the watchdogs of browsers. */

@@ -1,5 +1,5 @@
-/** Everything that changes from step to step but not with the data, computed on the host before training. */
-import { hostTensor, type HostTensor } from "../engine/index.js";
+/** Everything that changes from step to step but not with the data, computed on the host ahead of training. */
+import { hostTensor, variable, type Device, type HostTensor, type Variable } from "../engine/index.js";
 import type { TrainConfig } from "./config.js";
 
 /**
@@ -24,7 +24,7 @@ export function emaDecay(config: TrainConfig, t: number): number {
   return Math.min(config.ema_decay, (1 + t) / (10 + t));
 }
 
-/** Rows of optimizer scalars by step, [total_steps + 1, 4]: row t is read by step t. */
+/** Rows of optimizer scalars, [rows, 4]: step t reads row t, or t modulo rows if the plan has more steps. */
 export interface ScheduleTables {
   /** lr, 1 / (1 - beta1^t), 1 / sqrt(1 - beta2^t), EMA decay */
   readonly weights: HostTensor;
@@ -32,15 +32,58 @@ export interface ScheduleTables {
   readonly puzzle: HostTensor;
 }
 
-/** The tables that the training step reads its scalars from. */
-export function scheduleTables(config: TrainConfig): ScheduleTables {
-  const rows = config.total_steps + 1;
+/**
+ * The tables that the training step reads its scalars from.
+ * @param first the first step that they are for, a multiple of `rows`
+ * @param rows how many steps they are for; default: all
+ */
+export function scheduleTables(
+  config: TrainConfig,
+  first = 0,
+  rows = config.total_steps + 1,
+): ScheduleTables {
   const weights = new Float32Array(4 * rows);
   const puzzle = new Float32Array(4 * rows);
-  for (let t = 1; t < rows; t++) {
+  for (let t = Math.max(1, first); t < Math.min(first + rows, config.total_steps + 1); t++) {
     const corrections = [1 / (1 - config.beta1 ** t), 1 / Math.sqrt(1 - config.beta2 ** t)];
-    weights.set([learningRate(config, config.lr, t), ...corrections, emaDecay(config, t)], 4 * t);
-    puzzle[4 * t] = learningRate(config, config.puzzle_emb_lr, t);
+    const at = 4 * (t - first);
+    weights.set([learningRate(config, config.lr, t), ...corrections, emaDecay(config, t)], at);
+    puzzle[at] = learningRate(config, config.puzzle_emb_lr, t);
   }
   return { weights: hostTensor(weights, [rows, 4]), puzzle: hostTensor(puzzle, [rows, 4]) };
+}
+
+/** The tables of a run on the GPU: of all its steps, or of a window of them that moves on with training. */
+export interface Schedule {
+  readonly weights: Variable;
+  readonly puzzle: Variable;
+  /** Writes the window of a step if it is not there; returns how many steps from this one on may be submitted. */
+  prepare(step: number): number;
+}
+
+/** Steps whose rows are on the GPU at a time. */
+const WINDOW = 4096;
+
+/** Puts the tables of the first steps on the GPU. */
+export function createSchedule(device: Device, train: TrainConfig, window = WINDOW): Schedule {
+  const rows = Math.min(train.total_steps + 1, window);
+  const tables = scheduleTables(train, 0, rows);
+  const weights = variable(device, tables.weights, "schedule");
+  const puzzle = variable(device, tables.puzzle, "schedule.puzzle");
+  let first = 0;
+  return {
+    weights,
+    puzzle,
+    prepare(step) {
+      const wanted = step - (step % rows);
+      if (wanted !== first) {
+        // Written after the steps submitted so far, which read the rows before.
+        const next = scheduleTables(train, wanted, rows);
+        weights.write(next.weights.data);
+        puzzle.write(next.puzzle.data);
+        first = wanted;
+      }
+      return first + rows - step;
+    },
+  };
 }

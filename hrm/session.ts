@@ -7,6 +7,7 @@ import type { Preset } from "./presets.js";
 import type { PuzzleSet, PuzzleSplits } from "./puzzles.js";
 import { createTrainer, type StepMetrics, type Trainer } from "./trainer.js";
 import { createWeights, initialState, readWeights, type StateDict, type Weights } from "./parameters.js";
+import { requireSizes } from "./sizes.js";
 import { microBatchOf, type TrainingSnapshot } from "./snapshot.js";
 
 /** Mean training metrics over the steps since the last event. */
@@ -128,6 +129,7 @@ async function sessionOf(
     );
   const splits = preset.splits(seed);
   const rows = typeof microBatch === "function" ? await microBatch(splits) : microBatch;
+  requireSizes(config, device.gpu.limits, rows);
   const trainer = scope.own(
     await createTrainer({
       device,

@@ -8,6 +8,7 @@ import {
   isFinite,
   mul,
   position,
+  remainder,
   reshape,
   scale,
   slice,
@@ -57,8 +58,8 @@ export interface TrainingState {
   readonly puzzleEma: Variable | null;
   /** u32 [2]: seed and number of finished steps. */
   readonly counter: Variable;
-  /** Schedule tables [steps + 1, 4]. */
-  readonly schedule: { readonly weights: TensorLike; readonly puzzle: TensorLike };
+  /** Schedule tables [rows, 4]: step t reads row t, or t modulo rows if there are fewer than steps. */
+  readonly schedule: { readonly weights: Tensor | Variable; readonly puzzle: TensorLike };
   readonly train: TrainConfig;
 }
 
@@ -148,7 +149,9 @@ export function update(
   identifiers: TensorLike,
 ): void {
   const step = add(slice(counter, [1], [1]), 1);
-  const index = cast(step, "i32");
+  const rows = schedule.weights.shape[0]!;
+  const row = cast(step, "i32");
+  const index = rows > train.total_steps ? row : remainder(row, rows);
   const hyper = reshape(takeRows(schedule.weights, index), [4]);
   const ofWeights = [...adam.keys()].map((name) => gradients.get(name)!);
   adamAtan2Step([...adam.values()], ofWeights, hyper, { ...train, weightDecay: train.weight_decay });

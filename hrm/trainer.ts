@@ -56,7 +56,8 @@ import {
   type Weights,
 } from "./parameters.js";
 import type { PuzzleSet } from "./puzzles.js";
-import { scheduleTables } from "./schedule.js";
+import { createSchedule, type Schedule } from "./schedule.js";
+import { requireSizes } from "./sizes.js";
 import {
   fingerprint,
   MICRO_BATCH,
@@ -94,6 +95,8 @@ export interface TrainingMemory extends TrainingState {
   readonly carry: Carry;
   /** Null where the batch is computed at once. */
   readonly micro: MicroBatches | null;
+  /** Before a step is submitted, `schedule.prepare` has to bring its rows. */
+  readonly schedule: Schedule;
   destroy(): void;
 }
 
@@ -102,18 +105,21 @@ export function createTrainingMemory(
   device: Device,
   config: HrmConfig,
   train: TrainConfig,
-  options: { seed: number; state?: StateDict; microBatch?: number | undefined },
+  options: MemoryOptions,
 ): TrainingMemory {
   return owning(() => memoryOf(device, config, train, options));
 }
+
+type MemoryOptions = Pick<TrainerOptions, "seed" | "state" | "microBatch" | "scheduleWindow">;
 
 function memoryOf(
   device: Device,
   config: HrmConfig,
   train: TrainConfig,
-  { seed, state, microBatch }: { seed: number; state?: StateDict; microBatch?: number | undefined },
+  { seed, state, microBatch, scheduleWindow }: MemoryOptions,
 ): TrainingMemory {
   const parts = microBatchCount(config, microBatch);
+  requireSizes(config, device.gpu.limits, microBatch);
   const initial = state ?? initialState(config, seed);
   const weights = createWeights(device, config, initial);
   const packed = (prefix: string, initialOf: (p: ParameterSpec) => HostTensor | TensorSpec) =>
@@ -140,11 +146,7 @@ function memoryOf(
   const ema =
     averages &&
     new Map([...weights, ...averages, ...(puzzleEma ? [[PUZZLE_EMBEDDING, puzzleEma] as const] : [])]);
-  const tables = scheduleTables(train);
-  const schedule = {
-    weights: variable(device, tables.weights, "schedule"),
-    puzzle: variable(device, tables.puzzle, "schedule.puzzle"),
-  };
+  const schedule = createSchedule(device, train, scheduleWindow);
   const carry = createCarry(device, config, parts);
   if (train.staggered_starts) staggerCarry(carry, config.halt_max_steps);
   const micro = parts > 1 ? createMicroBatches(device, config, parts) : null;
@@ -237,6 +239,8 @@ export interface TrainerOptions {
   readonly state?: StateDict;
   /** Rows of a micro-batch, a divisor of the batch; default that of `resume`, else the whole batch. */
   readonly microBatch?: number | undefined;
+  /** Steps whose learning rates are on the GPU at a time; default 4096. What is computed does not depend on it. */
+  readonly scheduleWindow?: number | undefined;
   /**
    * Go on from here, with the same configuration and data; `seed` and `state` then come from the snapshot, and where it
    * was computed on this adapter, driver and build in this precision, the device takes over its choices of kernels
@@ -267,11 +271,24 @@ type TrainingPlanOptions = Omit<TrainerOptions, "resume" | "state"> & {
 };
 
 function planOf(
-  { device, config, train, data, symmetry = null, seed, state, microBatch }: TrainingPlanOptions,
+  {
+    device,
+    config,
+    train,
+    data,
+    symmetry = null,
+    seed,
+    state,
+    microBatch,
+    scheduleWindow,
+  }: TrainingPlanOptions,
   observe?: StepHooks["observe"],
 ): TrainingPlan {
   if (train.augment && !symmetry) throw new ConfigError("augment", true, "false: the task has no symmetries");
-  const memory = createTrainingMemory(device, config, train, { seed, microBatch, ...(state && { state }) });
+  const memory = createTrainingMemory(device, config, train, {
+    ...{ seed, microBatch, scheduleWindow },
+    ...(state && { state }),
+  });
   const puzzles = uploadPuzzles(device, data, "train", train.augment ? symmetry : null);
   const ring = variable(device, zeros([RING, COLUMNS]), "metrics");
   const first = variable(device, zeros([1]), "first non-finite step");
@@ -368,7 +385,7 @@ export async function createTrainer(options: TrainerOptions): Promise<Trainer> {
       const left = (): number => Math.min(steps - done, train.total_steps - submitted);
       // One step first: a fast GPU that was waited for begins while the others are encoded.
       for (let most = 1; left() > 0; most = stepsPerSubmit) {
-        const rounds = Math.min(left(), most);
+        const rounds = Math.min(left(), most, memory.schedule.prepare(submitted + 1));
         submitted += rounds;
         done += rounds;
         await runInTurn(turns, rounds);

@@ -188,6 +188,20 @@ describe("training", () => {
     });
   }
 
+  it("does not depend on how many steps' learning rates are on the GPU at a time", async () => {
+    const device = await testDevice();
+    const data = randomPuzzles(23, haltOnly, 5);
+    const results = [];
+    for (const scheduleWindow of [undefined, 4]) {
+      const options = { device, config: haltOnly, train: training, data, seed: 3, scheduleWindow };
+      const trainer = await createTrainer(options);
+      await trainer.run(11);
+      results.push(await bits(trainer.memory));
+      trainer.destroy();
+    }
+    assertSameBits(results[1]!, results[0]!);
+  });
+
   it("averages every trained weight: from the initial weights, with a decay that warms up", async () => {
     const device = await testDevice();
     const trainer = await trainerOf(device, official, 4);

@@ -30,7 +30,7 @@ import {
 const options: Readonly<Record<string, Option>> = {
   preset: { type: "string", help: "what to train", placeholder: "name", default: "sudoku-extreme-1k" },
   batch: { type: "int", min: 1, help: "puzzles in a batch", defaultText: "the preset's" },
-  puzzles: { type: "int", min: 1, help: "puzzles of the training set", default: 1000 },
+  puzzles: { type: "int", min: 1, max: 10_000_000, help: "puzzles of the training set", default: 1000 },
   "memory-budget": { ...memoryBudgetOption, defaultText: "none" },
   limits: {
     type: "choice",
@@ -117,7 +117,7 @@ export async function planCommand(argv: readonly string[]): Promise<number> {
       `${preset.name}: ${paramCount} parameters, ${config.batch_size} puzzles a step, of ${data.count}`,
       `limits: ${formatLimit(maxBufferSize)} a buffer, ${formatLimit(maxStorageBufferBindingSize)} a binding${budget < Infinity ? `; budget ${formatGB(budget)}` : ""}`,
       "",
-      ["micro-batch", "parts", "state", "programs", "held", "while saving", ""].map(column).join(""),
+      ["micro-batch", "parts", "state", "programs", "held", "while saving", "host", ""].map(column).join(""),
       ...rows.map((row) => tableLine(row, budget, traits)),
       "",
       chosen === null
@@ -157,8 +157,8 @@ function tableLine(row: Row, budget: number, traits: DeviceTraits): string {
   const { microBatch, parts } = row;
   const head = [microBatch, parts].map((n) => column(String(n))).join("");
   if (row.refused !== null) return `${head}  ${row.refused.split(": ").at(-1)}`;
-  const { variables, programs, held, peak } = row;
-  return `${head}${[variables, programs, held, peak].map((bytes) => column(formatGB(bytes))).join("")}${peak > budget ? "  over the budget" : isTooLong(row, traits) ? "  a dispatch of over a second" : ""}`;
+  const { variables, programs, held, peak, host } = row;
+  return `${head}${[variables, programs, held, peak, host].map((bytes) => column(formatGB(bytes))).join("")}${peak > budget ? "  over the budget" : isTooLong(row, traits) ? "  a dispatch of over a second" : ""}`;
 }
 
 /** What `--precision mixed` stands for where there is no adapter to ask. */
@@ -181,7 +181,7 @@ async function plannedDevice(
     }
     return { traits: device.gpu, ...(mixed && { multiplying: device }), close };
   }
-  const none = limits === "none" && { maxBufferSize: 2 ** 52, maxStorageBufferBindingSize: 2 ** 52 };
+  const none = limits === "none" && { maxBufferSize: 2 ** 41, maxStorageBufferBindingSize: 2 ** 41 };
   const traits = { ...defaultTraits, limits: { ...defaultTraits.limits, ...none } };
   const close = (): void => undefined;
   if (!mixed) return { traits, close };

@@ -6,7 +6,7 @@ import { divergedBefore, DivergenceError, findNonFinite } from "../../diagnose.j
 import { createSolver } from "../../evaluate.js";
 import { microBatchCount } from "../../micro_batches.js";
 import { countParameters, createWeights } from "../../parameters.js";
-import { chooseMicroBatch } from "../../plan.js";
+import { chooseMicroBatch, trainingNeeds } from "../../plan.js";
 import { presetNames, type Preset } from "../../presets.js";
 import { createSession, type Session, type SessionEvent, type SessionSnapshot } from "../../session.js";
 import { formatPercent, formatProportion, wilsonInterval } from "../../statistics.js";
@@ -29,6 +29,7 @@ import {
   type Precision,
   type RunConfig,
 } from "../run_config.js";
+import { requireHostMemory } from "../host_memory.js";
 import { createRunFolder, openParent, reasonOf } from "../run_folder.js";
 import { lockRun, type RunLock } from "../run_lock.js";
 import {
@@ -463,12 +464,16 @@ async function runPlan({ device, plan, begin, json }: Run): Promise<number> {
 /** Chooses the micro-batch and, where the run asks for it, kernels; of the micro-batch says what it needs. */
 async function prepare(plan: Plan, splits: PuzzleSplits, device: Device): Promise<number> {
   const { preset, run, tuningSeconds: seconds } = plan;
-  const microBatch = run.microBatch ?? (await fittingMicroBatch(plan, splits, device));
+  const microBatch = await fittingMicroBatch(plan, splits, device);
   if (run.autotune) await chooseKernels({ device, preset, splits, microBatch, seconds });
   return microBatch;
 }
 
-/** The largest micro-batch that fits the device and the budget; says what it needs, where the batch is not computed at once. */
+/**
+ * The micro-batch asked for, or the largest that fits the device and the budget; says what it needs, where the batch is
+ * not computed at once.
+ * @throws LimitError if the device, the budget or this machine's memory does not hold it
+ */
 async function fittingMicroBatch(
   { preset, run }: Plan,
   { train: data, validation }: PuzzleSplits,
@@ -477,9 +482,13 @@ async function fittingMicroBatch(
   const { model: config, train, task } = preset;
   const planned = { config, train, data, validation, symmetry: task.symmetry };
   const options = { ...planned, device: device.gpu, multiplying: device };
-  const needs = await chooseMicroBatch(options, run.memoryBudget ?? Infinity);
+  const needs =
+    run.microBatch === null
+      ? await chooseMicroBatch(options, run.memoryBudget ?? Infinity)
+      : await trainingNeeds(options, run.microBatch);
   const { microBatch, held, peak } = needs;
-  if (run.memoryBudget !== null || microBatch < config.batch_size)
+  requireHostMemory(needs, device.adapter.software);
+  if (run.microBatch === null && (run.memoryBudget !== null || microBatch < config.batch_size))
     say(
       `memory    ${formatGB(held)}, ${formatGB(peak)} while it saves: ${config.batch_size / microBatch} x ${microBatch} puzzles a step`,
     );
