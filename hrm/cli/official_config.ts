@@ -53,6 +53,11 @@ const isRecord = (value: unknown): value is Record<string, unknown> =>
 export const isOfficial = (value: Record<string, unknown>): boolean =>
   Object.hasOwn(value, "arch") && isRecord(value["arch"]);
 
+/** The model's file in the official code, as in "recursive_reasoning.trm@TinyRecursiveReasoningModel_ACTV1". */
+const FAMILY = /(?:^|\.)(\w+)@/;
+/** Fields of TRM's `arch` that are read under another name. */
+const TRM_FIELDS = ["name", "no_ACT_continue"];
+
 /**
  * The fields of an official configuration: those of `arch` and its loss, and those of training under their own names.
  * `${.hidden_size}`, as the sources of the official code have it, stands for the field of that name.
@@ -66,13 +71,26 @@ export function officialFields(value: Record<string, unknown>): ConfigFields {
     const name = typeof field === "string" && /^\$\{\.(\w+)\}$/.exec(field)?.[1];
     return name ? arch[name] : field;
   };
+  const family = typeof arch["name"] === "string" ? FAMILY.exec(arch["name"])?.[1] : undefined;
+  const trm = family === "trm" || family === "trm_singlez";
   for (const [name, field] of Object.entries(arch)) {
+    // TRM's one network has no layers of H: official files say 0.
+    if (name === "H_layers" && trm) continue;
     if (isModelField(name)) fields[name] = resolved(field);
-    else if (name !== "loss") unused.push(`arch.${name}`);
+    else if (name !== "loss" && !(trm && TRM_FIELDS.includes(name))) unused.push(`arch.${name}`);
+  }
+  if (trm) {
+    fields["arch"] = family;
+    fields["halt_only"] = arch["no_ACT_continue"] ?? true;
+    if (typeof fields["L_cycles"] === "number") fields["bp_steps"] = fields["L_cycles"] + 1;
   }
   if (loss["loss_type"] !== undefined) fields["loss_type"] = loss["loss_type"];
   for (const [name, field] of Object.entries(value)) {
-    if (name === "arch") continue;
+    if (name === "arch" || (trm && name === "ema_rate")) continue;
+    if (trm && name === "ema") {
+      if (field === true) Object.assign(fields, { ema_decay: value["ema_rate"] ?? 0.999, ema_warmup: false });
+      continue;
+    }
     if (name === "global_batch_size") fields["batch_size"] = field;
     else if (isModelField(name) || isTrainField(name)) fields[name] = field;
     else unused.push(name);

@@ -250,6 +250,34 @@ lr: 1e-4
     assert.deepEqual(await readConfigFile(join(folder, "c.json")), FIELDS);
   });
 
+  it("of TRM tell its network, its halting, how far its gradient goes and its average", async () => {
+    await writeFile(
+      join(folder, "trm.yaml"),
+      `arch:
+  name: recursive_reasoning.trm@TinyRecursiveReasoningModel_ACTV1
+  loss: {name: losses@ACTLossHead, loss_type: stablemax_cross_entropy}
+  H_cycles: 3
+  L_cycles: 6
+  H_layers: 0
+  L_layers: 2
+  mlp_t: true
+  puzzle_emb_len: 16
+  pos_encodings: none
+  forward_dtype: bfloat16
+  no_ACT_continue: true
+ema: true
+ema_rate: 0.999
+`,
+    );
+    const { result, printed } = await quietly(() => readConfigFile(join(folder, "trm.yaml")));
+    assert.deepEqual(result, {
+      ...{ arch: "trm", H_cycles: 3, L_cycles: 6, L_layers: 2, bp_steps: 7, halt_only: true },
+      ...{ mlp_t: true, puzzle_emb_len: 16, pos_encodings: "none", ema_decay: 0.999, ema_warmup: false },
+      loss_type: "stablemax_cross_entropy",
+    });
+    assert.match(printed, /not used: arch\.forward_dtype\n$/);
+  });
+
   it("that are no configuration are refused in one short line", async () => {
     const nested = Array.from(
       { length: 30 },
