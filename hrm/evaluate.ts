@@ -71,6 +71,8 @@ export interface EvaluatorOptions {
   readonly data: PuzzleSet;
   /** Segments that each puzzle runs; default `inference_segments`, else `halt_max_steps`. */
   readonly segments?: number;
+  /** Takes the answers of each batch, [puzzles, S], the first being that of puzzle `first`; a run then waits for each batch. */
+  readonly onAnswers?: (first: number, answers: Int32Array) => void;
 }
 
 /** Compiles the evaluation of these weights on this set. `config.batch_size` may differ from training. */
@@ -84,6 +86,7 @@ async function evaluatorOf({
   weights,
   data,
   segments = inferenceSegments(config),
+  onAnswers,
 }: EvaluatorOptions): Promise<Evaluator> {
   const puzzles = uploadPuzzles(device, data, "evaluation");
   const carry = createCarry(device, config);
@@ -118,6 +121,7 @@ async function evaluatorOf({
       const counts = [blank, right, lost].map((which) => reshape(sum(which), [1]));
       assign(blanks, add(blanks, concat(counts, 0)));
       assign(cursor, add(cursor, 1));
+      return onAnswers ? { predictions } : {};
     },
     { name: "evaluation" },
   );
@@ -129,7 +133,13 @@ async function evaluatorOf({
     blanks.write(new Int32Array(3));
     cursor.write(Int32Array.of(0));
     limitVariable.write(Int32Array.of(count));
-    for (let first = 0; first < count; first += config.batch_size) await program.run({}, segments);
+    for (let first = 0; first < count; first += config.batch_size) {
+      await program.run({}, segments);
+      if (!onAnswers) continue;
+      const batch = (await program.read("predictions")) as Int32Array;
+      const rows = Math.min(config.batch_size, count - first);
+      onAnswers(first, batch.subarray(0, rows * config.seq_len));
+    }
     const sums = metricRow(await totals.read());
     const [blankCells, blanksRight, lostRows] = await blanks.read();
     const n = Math.max(1, sums.count);

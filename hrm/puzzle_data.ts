@@ -1,10 +1,12 @@
 /** Puzzles from any file or folder that this project reads: one function for all, and one for each format. */
 import type { PuzzleSet } from "./puzzles.js";
+import { gridTask } from "./tasks/grid.js";
 import { taskOfShape } from "./tasks/registry.js";
+import { firstBrokenRow } from "./tasks/rules.js";
 import type { Task } from "./tasks/task.js";
 import type { ColumnChoice } from "./files/columns.js";
 import { readDataset } from "./files/dataset.js";
-import { FileFormatError } from "./files/file_format_error.js";
+import { FileFormatError, type FileFormatPlace } from "./files/file_format_error.js";
 import { foreignProblem, textStart } from "./files/foreign.js";
 import { readPuzzleJsonl } from "./files/jsonl.js";
 import { isNpz, readPuzzleNpz } from "./files/npz.js";
@@ -51,8 +53,13 @@ export interface PuzzleData {
 }
 
 export interface LoadOptions {
-  /** The task that the puzzles must be of; default: the one that the data are for. */
+  /**
+   * The task that the puzzles must be of: rows that break its rules are refused. Default: the one that the data are for;
+   * data that look like a Sudoku or maze but break the rules are then a grid without rules and without symmetries.
+   */
   readonly task?: Task;
+  /** True if the data tell the number of identifiers, not `task`. */
+  readonly ownIdentifiers?: boolean;
   /** Which half of an official folder with `train` and `test` inside. */
   readonly split: "train" | "test";
   /** Which columns or keys hold puzzles and answers, by name or by number from 1; default: by their usual names. */
@@ -76,23 +83,73 @@ async function loadFile(source: FileSource, options: LoadOptions): Promise<Puzzl
   const bytes = await source.read();
   const { name } = source;
   const path = name.replace(/[?#].*$/, "");
-  if (isNpz(bytes)) return { format: "npz", name, ...readPuzzleNpz(bytes, name, options) };
+  if (isNpz(bytes)) {
+    const data: PuzzleData = { format: "npz", name, ...readPuzzleNpz(bytes, name, options) };
+    return byRules(data, options.task, (row) => ({ place: puzzleAt(row), file: { file: name } }));
+  }
   const foreign = foreignProblem(bytes);
   if (foreign !== null) throw new FileFormatError("puzzles", foreign, { file: name });
   const json = !/\.csv$/i.test(path) && /^(\{|\[\s*(["[{\]\d]|$))/.test(textStart(bytes, 256));
-  if (json || /\.(jsonl|ndjson)$/i.test(path))
-    return { format: "jsonl", name, ...readPuzzleJsonl(bytes, options.task, name, options) };
+  if (json || /\.(jsonl|ndjson)$/i.test(path)) return loadJsonl(bytes, name, options);
   return { format: "csv", name, ...readPuzzleText(bytes, name, options) };
 }
 
-async function loadFolder(source: FolderSource, { task: wanted, split }: LoadOptions): Promise<PuzzleData> {
+/** Identifiers that a JSON lines file may have. */
+const MOST_IDENTIFIERS = 65536;
+
+function loadJsonl(bytes: Uint8Array, name: string, options: LoadOptions): PuzzleData {
+  const { task: wanted, ownIdentifiers = false } = options;
+  const asked = wanted && ownIdentifiers ? { ...wanted, numPuzzleIdentifiers: MOST_IDENTIFIERS } : wanted;
+  const { lines, ...found } = readPuzzleJsonl(bytes, asked, name, options);
+  const { task, set } = found;
+  const own = set.identifiers.reduce((most, identifier) => Math.max(most, identifier + 1), 1);
+  const data: PuzzleData = {
+    format: "jsonl",
+    name,
+    ...found,
+    task: asked === wanted ? task : { ...task, numPuzzleIdentifiers: own },
+  };
+  return byRules(data, wanted, (row) => ({ place: puzzleAt(row), file: { file: name, line: lines[row]! } }));
+}
+
+const puzzleAt = (row: number): string => `puzzle ${row + 1} (index ${row})`;
+
+/**
+ * The data if every row obeys the rules of its task. Rows of a wanted task that break them are refused; other data are
+ * then a grid without rules and without symmetries, with a note. `placeOf` says where a row is. @throws FileFormatError
+ */
+function byRules(
+  data: PuzzleData,
+  wanted: Task | undefined,
+  placeOf: (row: number) => { readonly place: string; readonly file: FileFormatPlace },
+): PuzzleData {
+  const { task, set, format } = data;
+  const broken = firstBrokenRow(set, task);
+  if (!broken) return data;
+  const { place, file } = placeOf(broken.row);
+  const { rows, columns, vocabSize, numPuzzleIdentifiers } = task;
+  const grid = gridTask({ rows, columns, vocabSize, numPuzzleIdentifiers });
+  if (wanted)
+    throw new FileFormatError(
+      format === "official" ? "dataset" : format,
+      `${place}: ${broken.problem}. The puzzles are read as ${task.name}; without rules they would be of the task ${grid.name} (--task)`,
+      file,
+    );
+  const note = `${file.file} has the shape of ${task.name}, but in ${place} ${broken.problem}: it is taken for ${grid.name}, without rules and without symmetries (--task ${task.name} would refuse it)`;
+  return { ...data, task: grid, notes: [...data.notes, note] };
+}
+
+async function loadFolder(
+  source: FolderSource,
+  { task: wanted, ownIdentifiers = false, split }: LoadOptions,
+): Promise<PuzzleData> {
   const nested = (await source.read("dataset.json")) === null;
   const folder = nested ? `${source.name}/${split}` : source.name;
   if (nested && (await source.read(`${split}/dataset.json`)) === null)
     throw new FileFormatError("dataset", `neither dataset.json nor ${split}/dataset.json in the folder`, {
       file: source.name,
     });
-  const { metadata, set, notes } = await readDataset(
+  const { metadata, set, counts, notes } = await readDataset(
     (file) => source.read(nested ? `${split}/${file}` : file),
     folder,
   );
@@ -101,7 +158,7 @@ async function loadFolder(source: FolderSource, { task: wanted, split }: LoadOpt
     const fits =
       wanted.length === length &&
       wanted.vocabSize === vocabSize &&
-      wanted.numPuzzleIdentifiers >= numPuzzleIdentifiers;
+      (ownIdentifiers || wanted.numPuzzleIdentifiers >= numPuzzleIdentifiers);
     if (!fits) {
       throw new FileFormatError(
         "dataset",
@@ -111,6 +168,22 @@ async function loadFolder(source: FolderSource, { task: wanted, split }: LoadOpt
       );
     }
   }
-  const task = wanted ?? { ...taskOfShape(length, vocabSize), numPuzzleIdentifiers };
-  return { format: "official", name: source.name, task, set, answered: true, notes };
+  const claimed = wanted ?? taskOfShape(length, vocabSize);
+  const task = wanted && !ownIdentifiers ? wanted : { ...claimed, numPuzzleIdentifiers };
+  const data: PuzzleData = { format: "official", name: source.name, task, set, answered: true, notes };
+  return byRules(data, wanted, (row) => {
+    const place = placeInSets(metadata.sets, counts, row);
+    return { place: puzzleAt(place.row), file: { file: `${folder}/${place.file}` } };
+  });
+}
+
+/** Where a row of several sets in turn lies: the file of its set, and its index there. */
+function placeInSets(
+  sets: readonly string[],
+  counts: readonly number[],
+  row: number,
+): { row: number; file: string } {
+  let index = 0;
+  while (index + 1 < counts.length && row >= counts[index]!) row -= counts[index++]!;
+  return { row, file: `${sets[index]}__labels.npy` };
 }

@@ -29,8 +29,13 @@ export interface PuzzleGroups {
   readonly groupIndices: Int32Array;
 }
 
-/** Three sets that share no solution. */
+/** Three sets; which puzzles they may share depends on what was held out. */
 export interface PuzzleSplits {
+  /**
+   * What was held out: `puzzles` (the default) share no solution with training; `examples` belong to puzzles that stay in
+   * training; `nothing`: validation shows training puzzles.
+   */
+  readonly held?: "puzzles" | "examples" | "nothing";
   readonly train: PuzzleSet;
   /** Decides when to stop. */
   readonly validation: PuzzleSet;

@@ -45,7 +45,7 @@ export function createBoard(container: HTMLElement, task: Task, lCycles: number)
           inputs,
           violations,
           changed: Array.from(prediction.keys()).filter((cell) => prediction[cell] !== before[cell]),
-          solved,
+          ...(solved !== null && { solved }),
           sure: qHalt > 0,
         });
       });

@@ -2,6 +2,7 @@
 import { readFile, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { EngineError, UsageError } from "../../engine/errors.js";
+import type { HrmConfig } from "../config.js";
 import { withPuzzles, type Preset } from "../presets.js";
 import {
   loadPuzzles,
@@ -12,12 +13,15 @@ import {
   type Source,
 } from "../puzzle_data.js";
 import type { Scores } from "../evaluate.js";
-import { majorityOfBlanks, type PuzzleSet, type PuzzleSplits } from "../puzzles.js";
+import { majorityOfBlanks, takePuzzles, type PuzzleSet, type PuzzleSplits } from "../puzzles.js";
 import { formatPercent } from "../statistics.js";
-import { countShared, hasTooFewClasses, holdOut, splitPuzzles } from "../tasks/splits.js";
+import { countExamples, identifiersInUse, untrainedIdentifiers } from "../tasks/examples.js";
+import { findTask, TASK_NAMES } from "../tasks/registry.js";
+import { countShared, hasTooFewClasses, holdOut, splitPuzzles, type SplitBy } from "../tasks/splits.js";
 import type { Task } from "../tasks/task.js";
 import { ArgumentError, type Option } from "./arguments.js";
 import { isAddress, pathOf } from "./read_input.js";
+import type { Validation } from "./run_config.js";
 import { reasonOf } from "./run_folder.js";
 import { say } from "./shared.js";
 import { shown } from "../shown.js";
@@ -151,6 +155,32 @@ async function announceReading(source: Source): Promise<(share: number) => void>
   };
 }
 
+/** The option that names the task of puzzles. */
+export const taskOption = {
+  type: "string",
+  help: `task of the puzzles: ${TASK_NAMES}; rows that break its rules are refused`,
+  placeholder: "name",
+  defaultText: "what the puzzles, or the checkpoint, tell",
+} as const satisfies Option;
+
+/** The task of this name. @throws ArgumentError */
+export function requireTask(name: string): Task {
+  const task = findTask(name);
+  if (task) return task;
+  throw new ArgumentError(`--task: got ${shown(name)}; expected one of ${TASK_NAMES}.`);
+}
+
+/** The task by whose rules a checkpoint's puzzles are read: its own, or the one that `--task` names. @throws ArgumentError */
+export function namedTask(own: Task, name: string | undefined): Task {
+  if (name === undefined) return own;
+  const task = requireTask(name);
+  if (task.length !== own.length || task.vocabSize !== own.vocabSize)
+    throw new ArgumentError(
+      `--task: got ${name}, of ${task.length} cells and ${task.vocabSize} tokens; expected ${own.length} cells and ${own.vocabSize} tokens, which the checkpoint's weights are for.`,
+    );
+  return { ...task, numPuzzleIdentifiers: own.numPuzzleIdentifiers };
+}
+
 /** Notes that were said: a command may ask for its puzzles several times. */
 const noted = new Set<string>();
 
@@ -171,16 +201,32 @@ export async function readPuzzles(path: string, option: string, options: LoadOpt
   }
 }
 
+/** Puzzles from files, and what to do with them. */
+export interface Files {
+  readonly data: string;
+  readonly test?: string | undefined;
+  /** `--columns` as it was given. */
+  readonly columns?: string | undefined;
+  /** Name of the task; default: what the puzzles tell. */
+  readonly task?: string | undefined;
+  /** What is held out; default: puzzles, or examples if identifiers tell puzzles apart. */
+  readonly validation?: Validation | undefined;
+}
+
 /**
- * The preset on puzzles from files: what is held out for validation comes from `data`, and so does the test set where
+ * The preset on puzzles from files: what is held out for validation comes from `data`, and so does the test set if
  * there is no `test` (an official folder may bring its own). @throws ArgumentError
  */
 export async function withFiles(
   preset: Preset,
-  { data, test, columns: given }: { data: string; test: string | undefined; columns?: string | undefined },
+  { data, test, task: name, validation, columns: given }: Files,
 ): Promise<Preset> {
   const columns = columnChoice(given);
-  const training = await readPuzzles(data, "--data", { split: "train", columns });
+  const training = await readPuzzles(data, "--data", {
+    split: "train",
+    columns,
+    ...(name !== undefined && { task: requireTask(name), ownIdentifiers: true }),
+  });
   const { task, set } = training;
   const testSet =
     test !== undefined
@@ -189,19 +235,41 @@ export async function withFiles(
         ? await ownTestSet(data, task)
         : null;
   const by = hasTooFewClasses(task) ? "solution" : preset.splitBy;
+  const splits = (seed: number): PuzzleSplits => splitFiles(set, testSet, { task, by, seed, validation });
+  return withPuzzles(preset, { task, splitBy: by, splits });
+}
+
+interface SplitPlan {
+  readonly task: Task;
+  readonly by: SplitBy;
+  readonly seed: number;
+  readonly validation: Validation | undefined;
+}
+
+/** Training, validation and test sets of the puzzles of files. */
+function splitFiles(
+  set: PuzzleSet,
+  testSet: PuzzleSet | null,
+  { task, by, seed, validation }: SplitPlan,
+): PuzzleSplits {
   // What is held out are groups: the images of a puzzle are not asked again and again.
   const groups = set.groups ? set.groups.groupIndices.length - 1 : set.count;
-  const count = Math.max(1, Math.min(HELD_OUT_MOST, Math.floor(HELD_OUT_SHARE * groups)));
-  const splits = (seed: number): PuzzleSplits => {
-    if (groups >= MANY_GROUPS)
-      say(
-        `data      splitting ${groups} puzzles, no ${by === "class" ? "symmetric images" : "solution"} on two sides`,
-      );
-    if (!testSet) return splitPuzzles(set, task, { by, validation: count, test: count, seed });
-    const { rest, held } = holdOut(set, task, { by, count, seed });
-    return { train: rest, validation: held, test: testSet };
-  };
-  return withPuzzles(preset, { task, splitBy: by, splits });
+  if (validation === "none") {
+    const rows = Array.from({ length: Math.min(HELD_OUT_MOST, set.count) }, (_, row) => row);
+    const looked = takePuzzles(set, rows);
+    return { train: set, validation: looked, test: testSet ?? looked, held: "nothing" };
+  }
+  if (groups >= MANY_GROUPS)
+    say(
+      `data      splitting ${groups} puzzles, no ${by === "class" ? "symmetric images" : "solution"} on two sides`,
+    );
+  const units =
+    validation === "examples" || identifiersInUse(set) > 1 || groups < 3 ? countExamples(set) : groups;
+  const count = Math.max(1, Math.min(HELD_OUT_MOST, Math.floor(HELD_OUT_SHARE * units)));
+  const options = { by, seed, unit: validation };
+  if (!testSet) return splitPuzzles(set, task, { ...options, validation: count, test: count });
+  const { rest, held, unit } = holdOut(set, task, { ...options, count });
+  return { train: rest, validation: held, test: testSet, held: unit };
 }
 
 /** The splits of a preset. @throws ArgumentError where its puzzles are too few, or it comes without any */
@@ -210,7 +278,10 @@ export function splitsOf(preset: Preset, seed: number): PuzzleSplits {
     return preset.splits(seed);
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
-    throw new ArgumentError(`--data: ${error.message}`);
+    const wayOut = / hold out; |to spare; /.test(error.message)
+      ? " Or train on all of them: --validation none."
+      : "";
+    throw new ArgumentError(`--data: ${error.message}${wayOut}`);
   }
 }
 
@@ -222,12 +293,47 @@ async function ownTestSet(path: string, task: Task): Promise<PuzzleSet | null> {
   return (await readPuzzles(path, "--data", { task, split: "test" })).set;
 }
 
-/** What the splits promise, in words; says so where a test file repeats solutions of the training file. */
-export function describeSplits({ train, validation, test }: PuzzleSplits, { task, splitBy }: Preset): string {
+/** What the splits promise, in words; says so if test puzzles repeat solutions of training. */
+export function describeSplits(
+  { train, validation, test, held = "puzzles" }: PuzzleSplits,
+  { task, splitBy }: Pick<Preset, "task" | "splitBy">,
+): string {
   const counts = `${train.count} training, ${validation.count} validation, ${test.count} test puzzles`;
+  if (held === "nothing")
+    return `${counts}; nothing is held out: validation shows training puzzles${test === validation ? ", and so does the test" : ""}, which says nothing of unseen ones`;
   const shared = countShared(test, train, task, "solution");
-  if (shared > 0) return `${counts}; ${shared} of the test puzzles have a solution that is in training too`;
+  const repeats = (what: string, number: number): string =>
+    number > 0 ? `; ${number} of the ${what} puzzles have a solution that is in training too` : "";
+  if (held === "examples") {
+    const seen = countShared(validation, train, task, "solution");
+    return `${counts}; examples are held out, of puzzles that stay in training with others${repeats("validation", seen)}${repeats("test", shared)}`;
+  }
+  if (shared > 0) return `${counts}${repeats("test", shared)}`;
   return `${counts}; no ${splitBy === "class" && task.symmetry ? "solution or symmetric image of one" : "solution"} in two of them`;
+}
+
+/**
+ * A warning for each set that asks for identifiers which training never saw, if the model embeds identifiers
+ * (`puzzle_emb_ndim` above 0): nothing can be known of them.
+ */
+export function identifierWarnings(
+  { train, validation, test }: PuzzleSplits,
+  { puzzle_emb_ndim }: Pick<HrmConfig, "puzzle_emb_ndim">,
+): string[] {
+  if (puzzle_emb_ndim === 0) return [];
+  return (
+    [
+      ["validation", validation],
+      ["test", test],
+    ] as const
+  ).flatMap(([what, set]) => {
+    const { used, untrained } = untrainedIdentifiers(set, train);
+    return untrained === 0
+      ? []
+      : [
+          `identifiers in ${what} ${used}, of which trained ${used - untrained}: the puzzle embedding of the others stays at its start, so their answers tell nothing of what was learned`,
+        ];
+  });
 }
 
 /** How the blank cells were filled, beside what the most frequent answer would score on them. */

@@ -17,6 +17,10 @@ import { shown } from "../shown.js";
 export const PRECISIONS = ["f32", "mixed"] as const;
 export type Precision = (typeof PRECISIONS)[number];
 
+/** What validation may look at: puzzles that are held out, examples of training puzzles that are, or training puzzles. */
+export const VALIDATIONS = ["puzzles", "examples", "none"] as const;
+export type Validation = (typeof VALIDATIONS)[number];
+
 /** The most gigabytes that a memory budget can have; its bytes are counted exactly. */
 export const LARGEST_BUDGET_GB = 1e6;
 
@@ -58,6 +62,10 @@ export interface RunConfig {
   /** Files that the puzzles came from; null where the preset made them. */
   readonly data: string | null;
   readonly test: string | null;
+  /** Task that the files' puzzles were said to be of; null if the files told. */
+  readonly task: string | null;
+  /** What was held out for validation; null for what suits the puzzles. */
+  readonly validation: Validation | null;
   readonly model: HrmConfig;
   readonly train: TrainConfig;
 }
@@ -129,12 +137,19 @@ const READERS: { readonly [K in keyof RunConfig]: Reader<unknown> } = {
   precision: (v) => (PRECISIONS.includes(v as Precision) ? v : new Wrong(`one of ${PRECISIONS.join(", ")}`)),
   data: orNull(text),
   test: orNull(text),
+  task: orNull(text),
+  validation: orNull((v) =>
+    VALIDATIONS.includes(v as Validation) ? v : new Wrong(`one of ${VALIDATIONS.join(", ")}`),
+  ),
   model: object,
   train: object,
 };
 
 /** Absent in folders from before there was a choice, which then was this. */
-const FORMER = { microBatch: null, memoryBudget: null, autotune: false, precision: "f32" } as const;
+const FORMER = {
+  ...{ microBatch: null, memoryBudget: null, autotune: false, precision: "f32" },
+  ...{ task: null, validation: null },
+} as const;
 
 function checked(given: Readonly<Record<string, unknown>>): RunConfig {
   const names = Object.keys(READERS);

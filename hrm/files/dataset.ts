@@ -28,6 +28,8 @@ export interface DatasetMetadata {
 export interface Dataset {
   readonly metadata: DatasetMetadata;
   readonly set: PuzzleSet;
+  /** Rows of each of its sets, in the order of `metadata.sets`. */
+  readonly counts: readonly number[];
   /** What was assumed, one sentence each. */
   readonly notes: readonly string[];
 }
@@ -72,7 +74,7 @@ export async function readDataset(read: ReadFile, folder = "the folder"): Promis
         file,
       },
     );
-  return { metadata, set, notes: [] };
+  return { metadata, set, counts: parts.map(({ count }) => count), notes: [] };
 }
 
 /** The files of a data set with one set, `all`, by name. */

@@ -15,7 +15,7 @@ export interface GridTask {
   readonly symbols?: string;
   /** Rows of the puzzle embedding; default 1. */
   readonly numPuzzleIdentifiers?: number;
-  /** The rules; by default every answer without token 0 counts as solved, since none are known. */
+  /** The rules; by default no rules are known, and the verdict is null. */
   check?(input: ArrayLike<number>, answer: ArrayLike<number>): Verdict;
 }
 
@@ -73,10 +73,10 @@ export function gridTask(options: GridTask): Task {
     format: (cells) => Array.from(requireLength(name, cells, length, "cells"), symbol).join(wide ? " " : ""),
     check:
       options.check?.bind(options) ??
-      ((_, answer) => ({
-        solved: Array.prototype.every.call(requireLength(name, answer, length, "answer"), (t) => t > 0),
-        violations: [],
-      })),
+      ((_, answer) => {
+        requireLength(name, answer, length, "answer");
+        return { solved: null, violations: [] };
+      }),
     classOf: (input) => Array.prototype.join.call(input, " "),
     renderText(cells, { input, violations = [], color = false } = {}) {
       requireLength(name, cells, length, "cells");

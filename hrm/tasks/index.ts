@@ -6,13 +6,30 @@ export {
   type PuzzleGroups,
   type PuzzleRecord,
 } from "../puzzles.js";
+export {
+  countObeying,
+  countSeveralAnswers,
+  hasRules,
+  type ObeyingAnswers,
+  type SeveralAnswers,
+} from "./answers.js";
+export { untrainedIdentifiers } from "./examples.js";
 export { gridTask, type GridTask } from "./grid.js";
+export { judge, type Judgement } from "./judgement.js";
 export { GOAL, MAZE_SIDES, mazeDistances, mazeTask, OPEN, PATH, START, WALL } from "./maze.js";
 export { generateMazes, type MazeGeneratorOptions } from "./maze_generator.js";
 export { gridPicture, type PictureCell, type PictureOptions } from "./picture.js";
 export { hostRandom, shuffle, type HostRandom } from "./random.js";
-export { findTask, TASK_NAMES, taskOfShape } from "./registry.js";
-export { countShared, holdOut, splitPuzzles, type HoldOutOptions, type SplitBy } from "./splits.js";
+export { findTask, gridOfShape, TASK_NAMES, taskOfShape } from "./registry.js";
+export { firstBrokenRow, ruleProblem, type BrokenRow } from "./rules.js";
+export {
+  countShared,
+  holdOut,
+  splitPuzzles,
+  type HeldUnit,
+  type HoldOutOptions,
+  type SplitBy,
+} from "./splits.js";
 export {
   BLANK,
   digitToken,

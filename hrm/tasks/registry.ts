@@ -22,12 +22,22 @@ export function findTask(name: string): Task | undefined {
   return rows > 0 && columns > 0 && vocabSize > 0 ? gridTask({ rows, columns, vocabSize }) : undefined;
 }
 
-/** The task that data of this shape are for, as far as shapes tell; a task without rules where they do not. */
+/**
+ * The task that data of this shape may be for; a task without rules if the shape tells none. Other data may have the same
+ * shape, so rows are to be checked by its rules.
+ */
 export function taskOfShape(length: number, vocabSize: number): Task {
   const side = Math.round(Math.sqrt(length));
   const square = side * side === length;
   const sudoku = SUDOKU_SIZES.find((size) => size === side && vocabSize === size + 2);
   if (square && sudoku) return sudokuTask(sudoku);
   if (square && side >= MAZE_SIDES.min && side <= MAZE_SIDES.max && vocabSize === 6) return mazeTask(side);
+  return gridOfShape(length, vocabSize);
+}
+
+/** A task without rules: square if the length is a square number, else one row. */
+export function gridOfShape(length: number, vocabSize: number): Task {
+  const side = Math.round(Math.sqrt(length));
+  const square = side * side === length;
   return gridTask({ rows: square ? side : 1, columns: square ? side : length, vocabSize });
 }

@@ -1,6 +1,7 @@
 /** Splits that no symmetry crosses: what connects puzzles stays on one side. */
 import { UsageError } from "../../engine/errors.js";
 import { takePuzzles, type PuzzleSet, type PuzzleSplits } from "../puzzles.js";
+import { holdOutExamples, identifiersInUse } from "./examples.js";
 import { hostRandom, shuffle } from "./random.js";
 import { cellsHash } from "./symmetry.js";
 import type { Task } from "./task.js";
@@ -28,30 +29,50 @@ export interface HoldOutOptions {
   readonly count: number;
   /** Decides which. */
   readonly seed: number;
+  /** `puzzles` holds out whole groups, `examples` holds out rows of puzzles that stay; default: see `holdOut`. */
+  readonly unit?: HeldUnit | undefined;
 }
 
+/** What is held out. */
+export type HeldUnit = "puzzles" | "examples";
+
 /**
- * Holds out puzzles. From a group of augmented puzzles only the first puzzle is held out (its images would be asked
- * again and again); the rest keeps its groups. Throws UsageError where nothing would be left to train on.
+ * Holds out puzzles, or examples if identifiers tell puzzles apart (no identifier that is held out would be trained) or if
+ * there is one group only; puzzles again if there is no example to spare. From a group of augmented puzzles only the first
+ * puzzle is held out (its images would be asked again and again); the rest keeps its groups. Throws UsageError where nothing would be left to train on.
  */
 export function holdOut(
   set: PuzzleSet,
   task: Task,
-  { by, count, seed }: HoldOutOptions,
-): { rest: PuzzleSet; held: PuzzleSet } {
+  { by, count, seed, unit }: HoldOutOptions,
+): { rest: PuzzleSet; held: PuzzleSet; unit: HeldUnit } {
+  if (holdsExamples(set, unit, 2)) {
+    const found = holdOutExamples(set, keysOf(set, task, by), { count, seed });
+    if (found) return { ...found, unit: "examples" };
+    if (unit === "examples") throw nothingToSpare(set);
+  }
   const classes = classesOfGroups(set, task, by);
   const all = Int32Array.from(classes, (_, group) => group);
   const { rest, held } = divide(all, classes, { by, count, seed });
-  return { rest: takeGroups(set, rest), held: takeFirstPuzzles(set, held) };
+  return { rest: takeGroups(set, rest), held: takeFirstPuzzles(set, held), unit: "puzzles" };
 }
 
 /** Three splits of one set: `validation` and `test` puzzles held out, the rest for training. */
 export function splitPuzzles(
   set: PuzzleSet,
   task: Task,
-  options: { by: SplitBy; validation: number; test: number; seed: number },
+  options: { by: SplitBy; validation: number; test: number; seed: number; unit?: HeldUnit | undefined },
 ): PuzzleSplits {
-  const { by, seed } = options;
+  const { by, seed, unit } = options;
+  if (holdsExamples(set, unit, 3)) {
+    const hold = (from: PuzzleSet, count: number) =>
+      holdOutExamples(from, keysOf(from, task, by), { count, seed });
+    const tested = hold(set, options.test);
+    const validated = tested && hold(tested.rest, options.validation);
+    if (validated)
+      return { train: validated.rest, validation: validated.held, test: tested.held, held: "examples" };
+    if (unit === "examples") throw nothingToSpare(set);
+  }
   const classes = classesOfGroups(set, task, by);
   const all = Int32Array.from(classes, (_, group) => group);
   const first = divide(all, classes, { by, count: options.test, seed });
@@ -61,6 +82,24 @@ export function splitPuzzles(
     validation: takeFirstPuzzles(set, validation),
     test: takeFirstPuzzles(set, first.held),
   };
+}
+
+/** True if examples are to be held out, not puzzles; `sides` is the number of sets that groups would have to fill. */
+function holdsExamples(set: PuzzleSet, unit: HeldUnit | undefined, sides: number): boolean {
+  if (unit !== undefined) return unit === "examples";
+  const groups = set.groups ? set.groups.groupIndices.length - 1 : set.count;
+  return groups < sides || identifiersInUse(set) > 1;
+}
+
+/** What the examples of a set must not share across a split, by their row. */
+function keysOf(set: PuzzleSet, task: Task, by: SplitBy): (row: number) => string | number {
+  return set.count > MANY_GROUPS ? (row) => hashOf(set, row, task, by) : (row) => keyOf(set, row, task, by);
+}
+
+function nothingToSpare({ count }: PuzzleSet): UsageError {
+  return new UsageError(
+    `holdOut: got ${count} examples and no puzzle with one to spare; every puzzle and identifier has to keep one in training.`,
+  );
 }
 
 /** The row with which each group begins, and the number of rows. */

@@ -12,6 +12,10 @@ export interface SudokuSearch {
   readonly first: Int32Array | null;
   /** Candidates tried until the first solution; 0 where singles suffice. A measure of difficulty. */
   readonly guesses: number;
+  /** Candidates tried in all: the work of the search. */
+  readonly tried: number;
+  /** False if the search ended because it had tried `most` candidates: there may be more solutions. */
+  readonly complete: boolean;
 }
 
 /** Which inferences may fill a cell: the only digit left in it, or also the only place left for a digit. */
@@ -19,8 +23,11 @@ export type Singles = "naked" | "naked and hidden";
 
 /** A solver for grids of one size; `puzzle` is encoded and row-major, [size * size]. */
 export interface SudokuSolver {
-  /** Looks for solutions until `limit` are found (default 2: enough to know whether there is exactly one). */
-  search(puzzle: ArrayLike<number>, limit?: number): SudokuSearch;
+  /**
+   * Looks for solutions until `limit` are found (default 2: enough to know whether there is exactly one), or until `most`
+   * candidates were tried (default: no bound).
+   */
+  search(puzzle: ArrayLike<number>, limit?: number, most?: number): SudokuSearch;
   /** True where singles alone fill the grid; the puzzle then has exactly one solution. */
   yieldsTo(puzzle: ArrayLike<number>, singles: Singles): boolean;
   /** A solution, its search taking digits in the order of `pick(n)`, an integer in [0, n). Null where there is none. */
@@ -49,7 +56,8 @@ export function sudokuSolver(size: SudokuSize): SudokuSolver {
   if (known) return known;
   const geometry = geometryOf(size);
   const solver: SudokuSolver = {
-    search: (puzzle, limit = 2) => searchFrom(setUp(puzzle, size, geometry), geometry, limit),
+    search: (puzzle, limit = 2, most = Infinity) =>
+      searchFrom(setUp(puzzle, size, geometry), geometry, limit, most),
     yieldsTo(puzzle, singles) {
       const board = setUp(puzzle, size, geometry);
       return board !== null && propagate(board, geometry, singles) && board.open === 0;
@@ -156,10 +164,11 @@ function tokensOf({ masks }: Board): Int32Array {
   return masks.map((mask) => digitToken(32 - Math.clz32(mask)));
 }
 
-function searchFrom(start: Board | null, geometry: Geometry, limit: number): SudokuSearch {
+function searchFrom(start: Board | null, geometry: Geometry, limit: number, most: number): SudokuSearch {
   let solutions = 0;
   let first: Int32Array | null = null;
   let guesses = 0;
+  let tried = 0;
   const visit = (board: Board): void => {
     if (!propagate(board, geometry)) return;
     if (board.open === 0) {
@@ -168,14 +177,15 @@ function searchFrom(start: Board | null, geometry: Geometry, limit: number): Sud
       return;
     }
     const cell = narrowest(board);
-    for (let mask = board.masks[cell]!; mask !== 0 && solutions < limit; mask &= mask - 1) {
+    for (let mask = board.masks[cell]!; mask !== 0 && solutions < limit && tried < most; mask &= mask - 1) {
+      tried++;
       if (!first) guesses++;
       const next = copy(board);
       if (place(next, cell, mask & -mask, geometry)) visit(next);
     }
   };
   if (start) visit(start);
-  return { solutions, first, guesses };
+  return { solutions, first, guesses, tried, complete: solutions >= limit || tried < most };
 }
 
 function fillAtRandom(board: Board, geometry: Geometry, pick: (n: number) => number): Int32Array | null {

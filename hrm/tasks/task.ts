@@ -6,8 +6,8 @@ export { IGNORE_LABEL, type PuzzleSet, type PuzzleSplits } from "../puzzles.js";
 
 /** What the rules say of an answer; the right answer is not needed for it. */
 export interface Verdict {
-  /** The answer is complete and no rule is broken. */
-  readonly solved: boolean;
+  /** The answer is complete and no rule is broken; null if no rules are known. */
+  readonly solved: boolean | null;
   /** Indices of the cells that break a rule, ascending. Empty cells break none. */
   readonly violations: readonly number[];
 }

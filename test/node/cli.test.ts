@@ -21,7 +21,8 @@ const TRAIN_FIELDS = [
 ];
 const EVAL_FIELDS = [
   ...["count", "exactAccuracy", "cellAccuracy", "blankAccuracy", "majorityBlankAccuracy"],
-  ...["qHaltAccuracy", "meanSteps", "nonFinite", "adapter"],
+  ...["qHaltAccuracy", "meanSteps", "nonFinite"],
+  ...["rulesObeyed", "rulesObeyedUnlikeLabel", "severalAnswers", "severalAnswersCountedOf", "adapter"],
 ];
 
 const PUZZLE = "1..4.....2.3....";
@@ -323,7 +324,7 @@ describe("the command line", () => {
     it("solves a puzzle from the command line, and shows the grid after each segment", async () => {
       const args = ["solve", "--checkpoint", report["checkpoint"] as string, PUZZLE, "--segments", "3"];
       const answer = json(await run(folder, ...args, "--json"));
-      assert.hasAllKeys(answer, ["solved", "answer", "segments", "adapter"]);
+      assert.hasAllKeys(answer, ["solved", "differsFromLabel", "answer", "segments", "adapter"]);
       assert.lengthOf(answer["segments"] as unknown[], 3);
       const { stdout, code } = await run(folder, ...args);
       assert.match(stdout, /puzzle +1: q \S+ +2: q \S+ +3: q /);

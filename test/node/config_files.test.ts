@@ -83,6 +83,8 @@ describe("configurations from files", () => {
       precision: "f32",
       data: null,
       test: null,
+      task: null,
+      validation: null,
     },
     ...{ model: preset.model, train: preset.train },
   };

@@ -238,8 +238,7 @@ describe("tasks by name and by shape", () => {
     assert.deepEqual([...wide.parse(wide.format([7, 150, 199]))], [7, 150, 199]);
     assert.throws(() => wide.parse("7 150 200"), PuzzleError, /got "200"; expected tokens from 0 to 199/);
     assert.throws(() => wide.parse("7 150 1.5"), PuzzleError, /got "1.5"/);
-    assert.isTrue(wide.check([0, 0, 0], [1, 2, 3]).solved);
-    assert.isFalse(wide.check([0, 0, 0], [1, 0, 3]).solved);
+    assert.isNull(wide.check([0, 0, 0], [1, 2, 3]).solved, "no rules are known");
   });
 
   it("pictures are well-formed SVG with one text a filled cell", () => {

@@ -47,7 +47,14 @@ describe("run folders", () => {
       ...{ patience: null, keep: 3, data: null, test: null, model, train },
     };
     await writeFile(join(folder, RUN_CONFIG_FILE), JSON.stringify(old));
-    const absent = { microBatch: null, memoryBudget: null, autotune: false, precision: "f32" } as const;
+    const absent = {
+      microBatch: null,
+      memoryBudget: null,
+      autotune: false,
+      precision: "f32",
+      task: null,
+      validation: null,
+    } as const;
     assert.deepEqual(await readRunConfig(folder), { ...old, ...absent });
     await writeFile(join(folder, RUN_CONFIG_FILE), JSON.stringify({ ...old, microBatch: "all" }));
     const error = await rejection(readRunConfig(folder));

@@ -5,15 +5,26 @@ import { findPreset } from "../../presets.js";
 import { majorityOfBlanks, takePuzzles, type PuzzleSet } from "../../puzzles.js";
 import { shownText } from "../../shown.js";
 import { formatPercent, formatProportion } from "../../statistics.js";
+import {
+  countObeying,
+  countSeveralAnswers,
+  hasRules,
+  type ObeyingAnswers,
+  type SeveralAnswers,
+} from "../../tasks/answers.js";
+import type { Task } from "../../tasks/task.js";
 import { ArgumentError, parseArguments, type Command } from "../arguments.js";
 import { onGridOf } from "../other_grid.js";
 import { checkpointOptions, loadCheckpoint, taskOf, uploadWeights } from "../checkpoint_file.js";
 import {
   columnsOption,
   describeBlanks,
+  namedTask,
   puzzleFile,
   readPuzzles,
+  requireTask,
   splitsOf,
+  taskOption,
   type PuzzleFile,
 } from "../puzzle_files.js";
 import { adapterOptions, jsonOption, openAnnounced, printJson, say, show } from "../shared.js";
@@ -34,6 +45,7 @@ const options = {
     default: false,
     help: "score puzzles of another size than the model was trained on, such as larger mazes; needs rotary positions",
   },
+  task: taskOption,
   seed: {
     type: "int",
     min: 0,
@@ -70,9 +82,10 @@ export async function evalCommand(argv: readonly string[]): Promise<number> {
     data: all,
     origin,
     checkpoint,
+    task,
   } = values["any-size"]
-    ? await otherPuzzles(trained, puzzles!)
-    : { ...(await testPuzzles(trained, { puzzles, seed: values.seed })), checkpoint: trained };
+    ? await otherPuzzles(trained, puzzles!, values.task)
+    : await ownPuzzles(trained, { puzzles, seed: values.seed, task: values.task });
   const count = Math.min(values.limit ?? all.count, all.count);
   const data = takePuzzles(
     all,
@@ -82,11 +95,19 @@ export async function evalCommand(argv: readonly string[]): Promise<number> {
   try {
     say(`weights   ${description}`);
     say(`data      ${origin}`);
+    const rules = hasRules(task) ? { obeying: 0, differing: 0 } : null;
     const evaluator = await createEvaluator({
       device,
       config: { ...checkpoint.config, batch_size: Math.min(BATCH, count) },
       weights: uploadWeights(device, checkpoint, values.weights),
       data,
+      ...(rules && {
+        onAnswers: (first, answers) => {
+          const { obeying, differing } = countObeying(data, task, first, answers);
+          rules.obeying += obeying;
+          rules.differing += differing;
+        },
+      }),
       ...(values.segments !== undefined && { segments: values.segments }),
     });
     const scores = await evaluator.run();
@@ -99,6 +120,9 @@ export async function evalCommand(argv: readonly string[]): Promise<number> {
       say(
         `warning   the logits of ${scores.nonFinite} of ${scores.count} puzzles are NaNs or infinities: these scores mean nothing; use weights from before training left the finite numbers`,
       );
+    const answers = countSeveralAnswers(data, task);
+    if (rules) show(describeRules(task, data.count, rules, answers), values);
+    else say(`rules     none are known for ${task.name}: answers are compared with labels alone`);
     if (values.json) {
       const { exactAccuracy, cellAccuracy, blankAccuracy, qHaltAccuracy, meanSteps } = scores;
       printJson({
@@ -110,6 +134,10 @@ export async function evalCommand(argv: readonly string[]): Promise<number> {
         qHaltAccuracy,
         meanSteps,
         nonFinite: scores.nonFinite,
+        rulesObeyed: rules?.obeying ?? null,
+        rulesObeyedUnlikeLabel: rules?.differing ?? null,
+        severalAnswers: answers?.several ?? null,
+        severalAnswersCountedOf: answers?.counted ?? null,
         adapter: device.adapter.name,
       });
     }
@@ -120,19 +148,52 @@ export async function evalCommand(argv: readonly string[]): Promise<number> {
 }
 
 /** Puzzles of any size, with the checkpoint on their grid. @throws ArgumentError */
-async function otherPuzzles(trained: Checkpoint, { path, option, columns }: PuzzleFile) {
-  const { set, task } = await readPuzzles(path, option, { split: "test", columns });
+async function otherPuzzles(
+  trained: Checkpoint,
+  { path, option, columns }: PuzzleFile,
+  name: string | undefined,
+) {
+  const named = name !== undefined && { task: requireTask(name), ownIdentifiers: true };
+  const { set, task } = await readPuzzles(path, option, { split: "test", columns, ...named });
   const checkpoint = onGridOf(trained, task);
   const { grid_rows, grid_columns, seq_len } = trained.config;
   const before = grid_rows > 0 ? `${grid_rows}x${grid_columns}` : `${seq_len} cells`;
   const origin = `${set.count} puzzles of ${path}: ${task.rows}x${task.columns}, by a model trained on ${before}`;
-  return { data: set, origin, checkpoint };
+  return { data: set, origin, checkpoint, task };
+}
+
+/** Puzzles of the size that the checkpoint is for. @throws ArgumentError */
+async function ownPuzzles(
+  checkpoint: Checkpoint,
+  {
+    puzzles,
+    seed,
+    task: name,
+  }: { puzzles: PuzzleFile | null; seed: number | undefined; task: string | undefined },
+) {
+  const task = namedTask(taskOf(checkpoint), name);
+  return { ...(await testPuzzles(checkpoint, { puzzles, seed, task })), checkpoint, task };
+}
+
+/** What the rules say of the answers and of the puzzles. */
+function describeRules(
+  { name }: Task,
+  count: number,
+  { obeying, differing }: ObeyingAnswers,
+  answers: SeveralAnswers | null,
+): string {
+  const unlike = differing > 0 ? `, ${differing} of them unlike the label` : "";
+  const obey = `rules of ${name}: ${formatPercent(obeying / count)} of the answers obey all (${obeying} of ${count}${unlike})`;
+  if (!answers) return `${obey}; how many answers a puzzle has was not counted`;
+  const { several, counted } = answers;
+  const rest = counted < count ? `; the other ${count - counted} were not counted, to bound the work` : "";
+  return `${obey}; ${several} of ${counted} puzzles have several answers${rest}`;
 }
 
 /** The puzzles to score, and where they come from in words. @throws ArgumentError */
 async function testPuzzles(
   checkpoint: Checkpoint,
-  { puzzles, seed: given }: { puzzles: PuzzleFile | null; seed: number | undefined },
+  { puzzles, seed: given, task }: { puzzles: PuzzleFile | null; seed: number | undefined; task: Task },
 ): Promise<{ data: PuzzleSet; origin: string }> {
   if (puzzles) {
     const { path, option, columns } = puzzles;
@@ -140,7 +201,7 @@ async function testPuzzles(
       throw new ArgumentError(
         `--seed: got ${given} with ${option}; expected no seed where puzzles come from a file.`,
       );
-    const { set } = await readPuzzles(path, option, { task: taskOf(checkpoint), split: "test", columns });
+    const { set } = await readPuzzles(path, option, { task, split: "test", columns });
     return { data: set, origin: `${set.count} puzzles of ${path}` };
   }
   const preset = findPreset(checkpoint.task);

@@ -1,10 +1,18 @@
 /** `hrm solve`: one puzzle, the answer after each segment. */
 import type { Device } from "../../../engine/index.js";
 import { createSolver } from "../../evaluate.js";
+import { judge } from "../../tasks/judgement.js";
 import { PuzzleError, type Task } from "../../tasks/task.js";
 import { ArgumentError, parseArguments, type Command } from "../arguments.js";
 import { checkpointOptions, loadCheckpoint, taskOf, uploadWeights } from "../checkpoint_file.js";
-import { columnsOption, puzzleFile, readPuzzles, type PuzzleFile } from "../puzzle_files.js";
+import {
+  columnsOption,
+  namedTask,
+  puzzleFile,
+  readPuzzles,
+  taskOption,
+  type PuzzleFile,
+} from "../puzzle_files.js";
 import { wantsColor } from "../render.js";
 import { adapterOptions, jsonOption, openAnnounced, printJson, say, show } from "../shared.js";
 import { solveAll } from "../solve_all.js";
@@ -29,6 +37,7 @@ const options = {
     help: "with --all: file for the answers, .csv or .jsonl",
     placeholder: "file",
   },
+  task: taskOption,
   number: { type: "int", min: 1, default: 1, help: "which puzzle of --data to solve" },
   ...adapterOptions,
   json: jsonOption,
@@ -43,7 +52,7 @@ const command: Command<typeof options> = {
   ],
 };
 
-/** Runs `hrm solve`. Exit code 1 where the answer breaks a rule. */
+/** Runs `hrm solve`. Exit code 1 if the answer breaks a rule, or without rules differs from the label. */
 export async function solveCommand(argv: readonly string[]): Promise<number> {
   const parsed = parseArguments(command, argv);
   if (parsed.kind === "help") {
@@ -53,12 +62,12 @@ export async function solveCommand(argv: readonly string[]): Promise<number> {
   const { values, positionals } = parsed;
   const puzzles = puzzleFile(values);
   const { checkpoint } = await loadCheckpoint({ ...values, puzzles });
-  const task = taskOf(checkpoint);
+  const task = namedTask(taskOf(checkpoint), values.task);
   if (values.all || values.out !== undefined) {
     const weights = (device: Device) => uploadWeights(device, checkpoint, values.weights);
     return solveAll({ ...values, task, config: checkpoint.config, weights, puzzles, given: positionals[0] });
   }
-  const { inputs, identifier } = await choosePuzzle(task, positionals[0], puzzles, values.number);
+  const { inputs, label, identifier } = await choosePuzzle(task, positionals[0], puzzles, values.number);
   const device = await openAnnounced(values.adapter);
   try {
     const solver = await createSolver({
@@ -76,18 +85,20 @@ export async function solveCommand(argv: readonly string[]): Promise<number> {
       say(
         `warning   ${nonFinite} of the last logits are NaNs or infinities: this answer means nothing; use weights from before training left the finite numbers`,
       );
-    const solved = nonFinite === 0 && task.check(inputs, answer).solved;
+    const judged = judge(task, inputs, answer, label);
+    const solved = nonFinite === 0 && judged.solved;
     const stream = values.json ? process.stderr : process.stdout;
-    show(renderSolution(task, inputs, segments, wantsColor(stream, process.env)), values);
+    show(renderSolution({ task, inputs, label, segments }, wantsColor(stream, process.env)), values);
     if (values.json) {
       printJson({
         solved,
+        differsFromLabel: judged.differing,
         answer: task.format(answer),
         segments: segments.map((s) => ({ grid: task.format(s.prediction), qHalt: s.qHalt })),
         adapter: device.adapter.name,
       });
     }
-    return solved ? 0 : 1;
+    return solved === false ? 1 : 0;
   } finally {
     device.destroy();
   }
@@ -95,6 +106,8 @@ export async function solveCommand(argv: readonly string[]): Promise<number> {
 
 interface Chosen {
   readonly inputs: Int32Array;
+  /** Null if the right answer is not known. */
+  readonly label: Int32Array | null;
   readonly identifier: number;
 }
 
@@ -119,7 +132,7 @@ export async function choosePuzzle(
   }
   if (text !== undefined) {
     try {
-      return { inputs: requireSolvable(task, task.parse(text), "<puzzle>"), identifier: 0 };
+      return { inputs: requireSolvable(task, task.parse(text), "<puzzle>"), label: null, identifier: 0 };
     } catch (error) {
       throw error instanceof PuzzleError ? new ArgumentError(`<puzzle>: ${error.message}`) : error;
     }
@@ -137,6 +150,7 @@ export async function choosePuzzle(
       set.inputs.slice((number - 1) * length, number * length),
       `${option}: puzzle ${number} of ${path}`,
     ),
+    label: set.labels.slice((number - 1) * length, number * length),
     identifier: set.identifiers[number - 1]!,
   };
 }

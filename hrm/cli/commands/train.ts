@@ -17,7 +17,15 @@ import { chooseKernels } from "../choose_kernels.js";
 import { configure, fieldOptions } from "../configure.js";
 import { follow } from "../follow.js";
 import { watchInterrupt, type Interruption } from "../interrupt.js";
-import { columnsOption, describeBlanks, describeSplits, splitsOf, withFiles } from "../puzzle_files.js";
+import {
+  columnsOption,
+  describeBlanks,
+  describeSplits,
+  identifierWarnings,
+  splitsOf,
+  taskOption,
+  withFiles,
+} from "../puzzle_files.js";
 import { majorityOfBlanks, type PuzzleSplits } from "../../puzzles.js";
 import { formatDuration, wantsColor } from "../render.js";
 import {
@@ -25,9 +33,11 @@ import {
   readRunConfig,
   RUN_CONFIG_FILE,
   RUN_NUMBERS,
+  VALIDATIONS,
   writeRunConfig,
   type Precision,
   type RunConfig,
+  type Validation,
 } from "../run_config.js";
 import { requireHostMemory } from "../host_memory.js";
 import { createRunFolder, openParent, reasonOf } from "../run_folder.js";
@@ -77,6 +87,13 @@ const options: Readonly<Record<string, Option>> = {
     defaultText: "a tenth of --data",
   },
   columns: columnsOption,
+  task: taskOption,
+  validation: {
+    type: "choice",
+    choices: VALIDATIONS,
+    help: "what is held out of --data: whole puzzles, examples (rows) of puzzles that stay in training, or nothing (looks then show training puzzles)",
+    defaultText: "puzzles; examples if identifiers tell puzzles apart",
+  },
   seed: {
     ...RUN_NUMBERS.seed,
     help: "decides splits, weights and draws",
@@ -218,12 +235,29 @@ async function newPlan(values: OptionValues): Promise<Plan> {
   const test = values["test"] as string | undefined;
   if (test !== undefined && data === undefined)
     throw new ArgumentError(`--test: got "${test}" without --data; expected the puzzles to train on, too.`);
+  const task = values["task"] as string | undefined;
+  const validation = values["validation"] as Validation | undefined;
+  for (const [option, value] of Object.entries({ task, validation }))
+    if (value !== undefined && data === undefined)
+      throw new ArgumentError(
+        `--${option}: got ${value} without --data; expected the puzzles that it is about, as a preset's own are known.`,
+      );
   const preset = await configure(
     data === undefined
       ? named
-      : await withFiles(named, { data, test, columns: values["columns"] as string | undefined }),
+      : await withFiles(named, {
+          data,
+          test,
+          task,
+          validation,
+          columns: values["columns"] as string | undefined,
+        }),
     values,
   );
+  if (preset.train.augment && preset.task.symmetry === null)
+    throw new ArgumentError(
+      `--augment: got true; expected --no-augment, as ${preset.task.name} has no symmetries.`,
+    );
   const { stopAt, evalEvery, evalLimit, model, train } = preset;
   const microBatch = (values["micro-batch"] as number | undefined) ?? null;
   const budget = values["memory-budget"] as number | undefined;
@@ -250,6 +284,8 @@ async function newPlan(values: OptionValues): Promise<Plan> {
     precision: (values["precision"] as Precision | undefined) ?? "f32",
     data: data ?? null,
     test: test ?? null,
+    task: task ?? null,
+    validation: validation ?? null,
     ...{ model, train },
   };
   return {
@@ -295,7 +331,13 @@ async function resumedPlan(values: OptionValues, run: RunConfig): Promise<Plan> 
 /** The run's preset on its files. @throws ArgumentError that says where their names come from */
 async function withFilesOf(run: RunConfig, folder: string, data: string): Promise<Preset> {
   try {
-    return await withFiles(requirePreset(run.preset), { data, test: run.test ?? undefined });
+    const { test, task, validation } = run;
+    return await withFiles(requirePreset(run.preset), {
+      data,
+      test: test ?? undefined,
+      task: task ?? undefined,
+      validation: validation ?? undefined,
+    });
   } catch (error) {
     if (!(error instanceof ArgumentError)) throw error;
     throw new ArgumentError(
@@ -387,6 +429,7 @@ async function runPlan({ device, plan, begin, json }: Run): Promise<number> {
     for (const difference of session.trainer.differences)
       say(`warning   not bit-identical to a run without a stop: ${difference}`);
     say(`data      ${describeSplits(session.splits, preset)}`);
+    for (const warning of identifierWarnings(session.splits, preset.model)) say(`warning   ${warning}`);
     const vocabulary = preset.task.vocabulary();
     const origin = {
       ...(run.data === null ? { task: preset.name } : { task: preset.task.name, data: run.data }),
@@ -438,9 +481,10 @@ async function runPlan({ device, plan, begin, json }: Run): Promise<number> {
     }
     await log.write(scoresLine("test", { step: session.best!.step, seconds: secondsSinceStart(), scores }));
     await log.sync();
+    const testIsTraining = session.splits.test === session.splits.validation;
     const { low, high } = wilsonInterval(scores.exact, scores.count);
     say(
-      `test      exact ${formatProportion(scores.exact, scores.count)} of ${scores.count} test puzzles (95% interval); cells ${formatPercent(scores.cellAccuracy)}; ${describeBlanks(scores, session.splits.test)}`,
+      `test      exact ${formatProportion(scores.exact, scores.count)} of ${scores.count} ${testIsTraining ? "training" : "test"} puzzles (95% interval); cells ${formatPercent(scores.cellAccuracy)}; ${describeBlanks(scores, session.splits.test)}`,
     );
     await interruption.unlessStopped(() => showSolution(finished, preset, device));
     if (json)
@@ -562,11 +606,16 @@ async function divergence(
 async function showSolution(session: Session, preset: Preset, device: Device): Promise<void> {
   const { test } = session.splits;
   const inputs = test.inputs.slice(0, test.length);
+  const label = test.labels.slice(0, test.length);
   const best = createWeights(device, preset.model, session.best!.weights);
   const solver = await createSolver({ device, config: preset.model, weights: best });
   const segments = await solver.solve(inputs, { identifier: test.identifiers[0]! });
   solver.destroy();
   for (const v of best.values()) v.destroy();
-  say("\nA test puzzle, and the answer after each ACT segment:\n");
-  say(renderSolution(preset.task, inputs, segments, wantsColor(process.stderr, process.env)));
+  say(
+    `\nA ${session.splits.test === session.splits.validation ? "training" : "test"} puzzle, and the answer after each ACT segment:\n`,
+  );
+  say(
+    renderSolution({ task: preset.task, inputs, label, segments }, wantsColor(process.stderr, process.env)),
+  );
 }
