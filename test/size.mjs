@@ -29,7 +29,7 @@ const BUDGET = {
   "hrm/files/index": 15,
   "hrm/checkpoint": 25,
   "hrm/plan": 48,
-  "hrm/puzzle_data": 26,
+  "hrm/puzzle_data": 27,
   "hrm/official": 27,
   "hrm/statistics": 2,
   "engine/browser/index": 5,
