@@ -119,7 +119,11 @@ export function nonFiniteNumbers(values: ArrayLike<number>): number {
 }
 
 /** Uploads a state dict. @throws StateError naming the parameter that is missing, misshapen or not finite */
-export function createWeights(device: Device, config: HrmConfig, state: StateDict): Weights {
+export function createWeights(
+  device: Device,
+  config: HrmConfig,
+  state: ReadonlyMap<string, HostTensor | TensorSpec>,
+): Weights {
   const specs = parameterSpecs(config);
   for (const { name, shape } of specs) {
     const value = state.get(name);
@@ -130,6 +134,8 @@ export function createWeights(device: Device, config: HrmConfig, state: StateDic
         `shape [${shape.join(", ")}]; is this the configuration that the weights belong to?`,
       );
     }
+    // A bare spec, as planning has, is zeros without memory for them.
+    if (!("data" in value)) continue;
     const lost = nonFiniteNumbers(value.data);
     if (lost > 0)
       throw new StateError(
@@ -138,7 +144,7 @@ export function createWeights(device: Device, config: HrmConfig, state: StateDic
         "finite numbers alone: use weights from before training left them, or a smaller initial scale",
       );
   }
-  const valueOf = ({ name }: ParameterSpec): HostTensor => state.get(name)!;
+  const valueOf = ({ name }: ParameterSpec): HostTensor | TensorSpec => state.get(name)!;
   return owning(() => {
     const packed = createPacked(device, config, "weights", ({ name }) => name, valueOf);
     return new Map(specs.map((p) => [p.name, packed.get(p.name) ?? variable(device, valueOf(p), p.name)]));
