@@ -27,6 +27,7 @@ describe("hrm generate @slow", () => {
     ["sudoku9", "nine.csv", "csv", "--difficulty", "medium"],
     ["sudoku6", "six.jsonl", "jsonl", "--min-givens", "16", "--max-givens", "18"],
     ["maze-9x9", "deep/mazes", "official", "--min-length", "15"],
+    ["maze-6x6", "mixed.csv", "csv", "--min-length", "2", "--min-length-to", "9"],
   ] as const) {
     it(`${task} as ${format}: what it writes is read again, and the seed decides it`, async () => {
       const args = ["--task", task, "--count", "7", "--seed", "3", ...more];
@@ -76,6 +77,15 @@ describe("hrm generate @slow", () => {
     [["--out", "x.csv", "--min-givens", "30"], /expected both or none/],
     [["--out", "x.csv", "--task", "sudoku4", "--difficulty", "hard"], /found no such puzzle of 4x4/],
     [["--out", "x.csv", "--task", "maze-5x5", "--min-length", "60"], /minLength 60 for 5x5; found none/],
+    [
+      ["--out", "x.csv", "--task", "maze-5x5", "--min-length-to", "6"],
+      /--min-length-to: got 6 without --min-length/,
+    ],
+    [
+      ["--out", "x.csv", "--task", "maze-5x5", "--min-length", "7", "--min-length-to", "6"],
+      /--min-length-to: got 6; expected at least --min-length \(7\)/,
+    ],
+    [["--out", "x.csv", "--min-length-to", "9"], /--min-length-to: got 9; sudoku9 has no such option/],
   ];
   for (const [args, message] of wrong) {
     it(`refuses ${args.join(" ")} and writes nothing`, () => {

@@ -40,6 +40,12 @@ const options = {
     help: "mazes: fewest moves of the shortest path",
     defaultText: "twice the side and 1",
   },
+  "min-length-to": {
+    type: "int",
+    min: 1,
+    help: "mazes: draw each maze's fewest moves uniformly from --min-length to this, so that short and long paths mix",
+    defaultText: "no mixture",
+  },
   seed: { type: "int", default: 0, min: 0, max: 2 ** 32 - 1, help: "decides the puzzles" },
   out: { type: "string", help: "file (or folder, for official) to write", placeholder: "path" },
   format: {
@@ -122,23 +128,37 @@ interface Wishes {
   readonly "min-givens": number | undefined;
   readonly "max-givens": number | undefined;
   readonly "min-length": number | undefined;
+  readonly "min-length-to": number | undefined;
 }
 
 function generated(task: Task, wishes: Wishes): PuzzleRecord[] {
   const { count, seed, difficulty } = wishes;
-  const [fewest, most, minLength] = [wishes["min-givens"], wishes["max-givens"], wishes["min-length"]];
+  const [fewest, most] = [wishes["min-givens"], wishes["max-givens"]];
+  const [minLength, mixedTo] = [wishes["min-length"], wishes["min-length-to"]];
   const foreign = Object.entries(
     task.name.startsWith("maze")
       ? { difficulty, "min-givens": fewest, "max-givens": most }
-      : { "min-length": minLength },
+      : { "min-length": minLength, "min-length-to": mixedTo },
   ).find(([, value]) => value !== undefined);
   if (foreign)
     throw new ArgumentError(`--${foreign[0]}: got ${foreign[1]}; ${task.name} has no such option.`);
   if ((fewest === undefined) !== (most === undefined))
     throw new ArgumentError("--min-givens, --max-givens: got one of them; expected both or none.");
+  if (mixedTo !== undefined && minLength === undefined)
+    throw new ArgumentError(`--min-length-to: got ${mixedTo} without --min-length; expected both.`);
+  if (mixedTo !== undefined && mixedTo < minLength!)
+    throw new ArgumentError(
+      `--min-length-to: got ${mixedTo}; expected at least --min-length (${minLength}).`,
+    );
+  const lengths = mixedTo === undefined ? minLength : ([minLength!, mixedTo] as const);
   try {
     if (task.name.startsWith("maze"))
-      return generateMazes({ side: task.rows, count, seed, ...(minLength !== undefined && { minLength }) });
+      return generateMazes({
+        side: task.rows,
+        count,
+        seed,
+        ...(lengths !== undefined && { minLength: lengths }),
+      });
     return generateSudoku({
       size: task.rows as SudokuSize,
       count,
