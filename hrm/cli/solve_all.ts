@@ -32,13 +32,13 @@ export interface SolvedPuzzle {
   readonly question: string;
   /** Empty for a puzzle that has no answer. */
   readonly answer: string;
-  /** True if every rule holds. */
+  /** True if every rule holds; null if no rules are known. */
   readonly solved: boolean | null;
   /** Why the puzzle has no answer; null if nothing is known against it. */
   readonly problem: string | null;
 }
 
-/** Solves all puzzles of a file. Returns the exit code: 1 if an answer breaks a rule. @throws ArgumentError */
+/** Solves all puzzles of a file. Returns the exit code: 1 if an answer breaks a rule; 0 if no rules are known. @throws ArgumentError */
 export async function solveAll(options: SolveAllOptions): Promise<number> {
   const { puzzles, out, task, given } = options;
   if (!options.all) throw new ArgumentError(`--out: got "${out}" without --all; expected both, or neither.`);
@@ -63,14 +63,24 @@ export async function solveAll(options: SolveAllOptions): Promise<number> {
       return solved.at(-1)!.prediction;
     });
     await writeFileSafely(out, answersText(answers, /\.jsonl$/i.test(out)));
-    const count = answers.filter(({ solved }) => solved === true).length;
-    show(`${count} of ${answers.length} puzzles solved (every rule holds); answers in ${out}`, options);
-    if (options.json)
-      printJson({ puzzles: answers.length, solved: count, out, adapter: device.adapter.name });
-    return count === answers.length ? 0 : 1;
+    const solved = countSolved(answers);
+    show(
+      solved === null
+        ? `${answers.length} puzzles answered, not judged: no rules are known for ${task.name}; answers in ${out}`
+        : `${solved} of ${answers.length} puzzles solved (every rule holds); answers in ${out}`,
+      options,
+    );
+    if (options.json) printJson({ puzzles: answers.length, solved, out, adapter: device.adapter.name });
+    return solved === null || solved === answers.length ? 0 : 1;
   } finally {
     device.destroy();
   }
+}
+
+/** Answers that obey every rule; null if no rules are known. */
+export function countSolved(answers: readonly SolvedPuzzle[]): number | null {
+  if (answers.some(({ solved }) => solved === null)) return null;
+  return answers.filter(({ solved }) => solved === true).length;
 }
 
 /** Asks for the answer to every puzzle that can have one, and says how far it is. */

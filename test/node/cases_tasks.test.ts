@@ -44,7 +44,7 @@ describe("cases of tasks", () => {
   const grids: readonly (readonly [folder: string, preset: string, task: string])[] = [
     ["15-official-unchecked/half-transposed-6x6", "sudoku6", "grid-6x6-v8"],
     ["15-official-unchecked/sort-81-numbers", "sudoku9-easy", "grid-9x9-v11"],
-    ["15-official-unchecked/reverse-rows-5x5", "maze-small", "grid-5x5-v6"],
+    ["15-official-unchecked/reverse-rows-5x5", "maze7", "grid-5x5-v6"],
   ];
   for (const [path, name, grid] of grids)
     it(`${path} is ${grid}, and nothing is augmented`, async () => {

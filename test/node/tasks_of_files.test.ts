@@ -12,6 +12,7 @@ import {
   withFiles,
 } from "../../hrm/cli/puzzle_files.js";
 import { renderSolution } from "../../hrm/cli/solution.js";
+import { countSolved } from "../../hrm/cli/solve_all.js";
 import { findPreset } from "../../hrm/presets.js";
 import { loadPuzzles, writeDataset, writePuzzleJsonl, type Source } from "../../hrm/puzzle_data.js";
 import { IGNORE_LABEL, type PuzzleSet } from "../../hrm/puzzles.js";
@@ -194,6 +195,12 @@ describe("what is known of an answer", () => {
     const rows = ["S    G   ", "S## ## G "].map((text) => room.decode(text.slice(0, 9)));
     const mazes = rows.map((cells) => ({ source: "", input: cells, label: cells, rating: 0 }));
     assert.deepEqual(countSeveralAnswers(puzzleSet(mazes, 9), room), { several: 2 - 1, counted: 2 });
+  });
+
+  it("solve --all counts no answer as solved if no rules are known", () => {
+    const puzzle = { question: "1.", answer: "12", problem: null };
+    assert.isNull(countSolved([{ ...puzzle, solved: null }]));
+    assert.equal(countSolved([true, false].map((solved) => ({ ...puzzle, solved }))), 1);
   });
 
   it("the solver's work is bounded, and it says when the bound ended the search", () => {
