@@ -64,6 +64,8 @@ export interface RunConfig {
   readonly test: string | null;
   /** Task that the files' puzzles were said to be of; null if the files told. */
   readonly task: string | null;
+  /** `--columns` as it was given: which columns of the files hold the puzzles; null if the files tell. */
+  readonly columns: string | null;
   /** What was held out for validation; null for what suits the puzzles. */
   readonly validation: Validation | null;
   readonly model: HrmConfig;
@@ -138,6 +140,7 @@ const READERS: { readonly [K in keyof RunConfig]: Reader<unknown> } = {
   data: orNull(text),
   test: orNull(text),
   task: orNull(text),
+  columns: orNull(text),
   validation: orNull((v) =>
     VALIDATIONS.includes(v as Validation) ? v : new Wrong(`one of ${VALIDATIONS.join(", ")}`),
   ),
@@ -148,7 +151,7 @@ const READERS: { readonly [K in keyof RunConfig]: Reader<unknown> } = {
 /** Absent in folders from before there was a choice, which then was this. */
 const FORMER = {
   ...{ microBatch: null, memoryBudget: null, autotune: false, precision: "f32" },
-  ...{ task: null, validation: null },
+  ...{ task: null, columns: null, validation: null },
 } as const;
 
 function checked(given: Readonly<Record<string, unknown>>): RunConfig {

@@ -84,6 +84,7 @@ describe("configurations from files", () => {
       data: null,
       test: null,
       task: null,
+      columns: null,
       validation: null,
     },
     ...{ model: preset.model, train: preset.train },

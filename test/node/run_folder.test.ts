@@ -53,6 +53,7 @@ describe("run folders", () => {
       autotune: false,
       precision: "f32",
       task: null,
+      columns: null,
       validation: null,
     } as const;
     assert.deepEqual(await readRunConfig(folder), { ...old, ...absent });

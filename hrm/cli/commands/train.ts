@@ -237,7 +237,8 @@ async function newPlan(values: OptionValues): Promise<Plan> {
     throw new ArgumentError(`--test: got "${test}" without --data; expected the puzzles to train on, too.`);
   const task = values["task"] as string | undefined;
   const validation = values["validation"] as Validation | undefined;
-  for (const [option, value] of Object.entries({ task, validation }))
+  const columns = values["columns"] as string | undefined;
+  for (const [option, value] of Object.entries({ task, columns, validation }))
     if (value !== undefined && data === undefined)
       throw new ArgumentError(
         `--${option}: got ${value} without --data; expected the puzzles that it is about, as a preset's own are known.`,
@@ -250,7 +251,7 @@ async function newPlan(values: OptionValues): Promise<Plan> {
           test,
           task,
           validation,
-          columns: values["columns"] as string | undefined,
+          columns,
         }),
     values,
   );
@@ -285,6 +286,7 @@ async function newPlan(values: OptionValues): Promise<Plan> {
     data: data ?? null,
     test: test ?? null,
     task: task ?? null,
+    columns: columns ?? null,
     validation: validation ?? null,
     ...{ model, train },
   };
@@ -331,11 +333,12 @@ async function resumedPlan(values: OptionValues, run: RunConfig): Promise<Plan> 
 /** The run's preset on its files. @throws ArgumentError that says where their names come from */
 async function withFilesOf(run: RunConfig, folder: string, data: string): Promise<Preset> {
   try {
-    const { test, task, validation } = run;
+    const { test, task, columns, validation } = run;
     return await withFiles(requirePreset(run.preset), {
       data,
       test: test ?? undefined,
       task: task ?? undefined,
+      columns: columns ?? undefined,
       validation: validation ?? undefined,
     });
   } catch (error) {
