@@ -73,6 +73,18 @@ export async function trainingKernels(options: PlanOptions, microBatch: number):
 }
 
 /**
+ * Floating-point operations of a training step whose batch is computed at once, as its kernels count them.
+ * @throws LimitError, ConfigError as {@link trainingNeeds}
+ */
+export async function stepFlops(options: PlanOptions): Promise<number> {
+  const { trainer } = await compiled(options, options.config.batch_size);
+  let flops = 0;
+  for (const [{ plan }, times] of trainer.turns)
+    for (const { kernel } of plan.dispatches) flops += times * kernel.flops;
+  return flops;
+}
+
+/**
  * What a run with micro-batches of these rows needs.
  * @throws LimitError where it does not fit the device's limits; ConfigError where they do not divide the batch
  */

@@ -77,6 +77,8 @@ export interface Session {
   events(): AsyncGenerator<SessionEvent, void, undefined>;
   /** Everything that `createSession({ resume })` needs to go on from here. */
   save(): Promise<SessionSnapshot>;
+  /** Scores of the weights as they are on the first `limit` validation puzzles (default all); training does not notice. */
+  validate(limit?: number): Promise<Scores>;
   /** The one look at the test set, with the weights of the best look (before any: with those of now). */
   test(): Promise<Scores>;
   destroy(): void;
@@ -226,6 +228,7 @@ async function sessionOf(
       const looks = { validatedAt, looksSinceBest, best, ended };
       return { ...(await trainer.save()), ...looks };
     },
+    validate: (limit) => validation.run(limit),
     async test() {
       return score(best?.weights ?? (await readWeights(weights)), splits.test);
     },

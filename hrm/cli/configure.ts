@@ -116,6 +116,24 @@ export async function configure(
       : Object.hasOwn(fromFile, field)
         ? `--config ${file}: ${field}`
         : `the preset's ${field}`;
+  const changed = withFields(preset, given, spelling);
+  return {
+    ...changed,
+    stopAt: (values["stop-at"] as number | undefined) ?? preset.stopAt,
+    evalEvery: (values["eval-every"] as number | undefined) ?? preset.evalEvery,
+    evalLimit: (values["eval-limit"] as number | undefined) ?? preset.evalLimit,
+  };
+}
+
+/**
+ * The preset with other values for some fields of the model and of training. `spelling` says how the user gave a field.
+ * @throws ArgumentError if the task fixes a field, or if the configuration refuses a value
+ */
+export function withFields(
+  preset: Preset,
+  given: Readonly<Record<string, unknown>>,
+  spelling: (field: string) => string,
+): Preset {
   for (const field of TASK_FIELDS) {
     if (Object.hasOwn(given, field) && given[field] !== preset.model[field])
       throw new ArgumentError(
@@ -129,9 +147,6 @@ export async function configure(
       ...preset,
       model: modelConfig({ ...preset.model, ...pick(isModelField) }),
       train: trainConfig({ ...preset.train, ...pick(isTrainField) }),
-      stopAt: (values["stop-at"] as number | undefined) ?? preset.stopAt,
-      evalEvery: (values["eval-every"] as number | undefined) ?? preset.evalEvery,
-      evalLimit: (values["eval-limit"] as number | undefined) ?? preset.evalLimit,
     };
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
@@ -159,8 +174,12 @@ export async function readConfigFile(file: string): Promise<Record<string, unkno
   }
   for (const field of Object.keys(fields)) {
     if (isModelField(field) || isTrainField(field)) continue;
-    const near = nearestName(field, [...Object.keys(fieldOptions), ...RENAMED.map(([, name]) => name)]);
+    const near = nearestField(field);
     throw bad(`got the unknown field ${shown(field)}${near ? ` (did you mean "${near}"?)` : ""}`);
   }
   return fields;
 }
+
+/** The field that a misspelt name most likely means; undefined if no field is near. */
+export const nearestField = (name: string): string | undefined =>
+  nearestName(name, [...Object.keys(fieldOptions), ...RENAMED.map(([, field]) => field)]);

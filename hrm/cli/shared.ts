@@ -47,6 +47,9 @@ export function show(text: string, { json }: { readonly json: boolean }): void {
   (json ? process.stderr : process.stdout).write(`${printable(text, { color: true })}\n`);
 }
 
+/** How this command line is typed here. */
+export const invocation = (): string => (process.env["npm_lifecycle_event"] ? "npm run hrm --" : "hrm");
+
 /** Writes the one line of JSON. */
 export function printJson(report: object): void {
   process.stdout.write(`${JSON.stringify(report)}\n`);

@@ -12,11 +12,11 @@ import { createSession, type Session, type SessionEvent, type SessionSnapshot } 
 import { formatPercent, formatProportion, wilsonInterval } from "../../statistics.js";
 import { announcement } from "../announcement.js";
 import { ArgumentError, parseArguments, type Command, type Option } from "../arguments.js";
-import { newestCheckpoint, ofRun, storedSteps } from "../checkpoint_store.js";
 import { chooseKernels } from "../choose_kernels.js";
 import { configure, fieldOptions } from "../configure.js";
 import { follow } from "../follow.js";
 import { watchInterrupt, type Interruption } from "../interrupt.js";
+import { lastState } from "../last_state.js";
 import {
   columnsOption,
   describeBlanks,
@@ -40,22 +40,15 @@ import {
   type Validation,
 } from "../run_config.js";
 import { requireHostMemory } from "../host_memory.js";
-import { createRunFolder, openParent, reasonOf } from "../run_folder.js";
+import { createRunFolder, openParent } from "../run_folder.js";
 import { lockRun, type RunLock } from "../run_lock.js";
-import {
-  hasHistory,
-  METRICS_FILE,
-  openRunLog,
-  scoresLine,
-  trainLine,
-  type MetricsLine,
-  type RunLog,
-} from "../run_log.js";
-import { BEST_FILE, CHECKPOINT_FOLDER, openRunStore, type RunStore, type SaveOptions } from "../run_store.js";
+import { openRunLog, scoresLine, trainLine, type MetricsLine, type RunLog } from "../run_log.js";
+import { BEST_FILE, openRunStore, type RunStore, type SaveOptions } from "../run_store.js";
 import {
   adapterOptions,
   formatGB,
   GB,
+  invocation,
   jsonOption,
   memoryBudgetOption,
   openAnnounced,
@@ -349,27 +342,6 @@ async function withFilesOf(run: RunConfig, folder: string, data: string): Promis
   }
 }
 
-/** The state to go on from; null where the run was ended before its first checkpoint. */
-async function lastState(folder: string): Promise<SessionSnapshot | null> {
-  const checkpoints = join(folder, CHECKPOINT_FOLDER);
-  const cannot = (reason: string): ArgumentError =>
-    new ArgumentError(`--resume "${folder}": ${reason} Nothing in the folder was changed.`);
-  const steps = await storedSteps(checkpoints).catch((error: unknown) => {
-    throw cannot(`its folder ${CHECKPOINT_FOLDER} cannot be read (${reasonOf(error)}); make it readable.`);
-  });
-  if (steps.length === 0) {
-    // A run saves before its first step, so a run with a history had checkpoints.
-    if (await hasHistory(folder))
-      throw cannot(
-        `its ${METRICS_FILE} tells of steps, but ${CHECKPOINT_FOLDER} holds no checkpoint; put one back, or start a new run.`,
-      );
-    return null;
-  }
-  const { checkpoint, skipped } = await newestCheckpoint(checkpoints, { wanted: ofRun });
-  for (const { path: broken, problem } of skipped) say(`warning   ${broken} is not used: ${problem}`);
-  return checkpoint.run!;
-}
-
 function stopAfterOf(values: OptionValues, step: number): number {
   const stopAfter = values["stop-after"] as number | undefined;
   if (stopAfter !== undefined && stopAfter <= step)
@@ -541,9 +513,6 @@ async function fittingMicroBatch(
     );
   return microBatch;
 }
-
-/** How this command line is typed here. */
-const invocation = (): string => (process.env["npm_lifecycle_event"] ? "npm run hrm --" : "hrm");
 
 const secondsSinceStart = (): number => performance.now() / 1000;
 
