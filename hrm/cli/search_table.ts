@@ -29,7 +29,7 @@ export function searchTable(
     ...["option", ...columns, "step", "TFLOP", "exact [95% of puzzles]", "cells"],
     ...["", ...seeds.map((seed) => `${measured}, seed ${seed}`)],
   ];
-  const body = rows.map(({ standing, fields, step, tflop }) => {
+  const body = rows.map(({ standing, fields, step, tflop }, row) => {
     const { option, trials, diverged, likeBest } = standing;
     const total = (pick: (trial: (typeof trials)[number]) => number): number =>
       trials.reduce((sum, trial) => sum + pick(trial), 0);
@@ -51,7 +51,7 @@ export function searchTable(
           ),
       ...[
         diverged ? "-" : formatPercent(standing.cells),
-        likeBest === true ? "~" : likeBest === null ? "?" : "",
+        row === 0 || likeBest === false ? "" : likeBest ? "~" : "?",
       ],
       ...bySeed,
     ];
