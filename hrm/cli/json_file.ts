@@ -25,9 +25,11 @@ export async function readJsonObject(
       ? error
       : bad(`cannot be read (${reasonOf(error)})`);
   }
+  const text = new TextDecoder().decode(bytes);
+  if (text.trim() === "") throw bad("is empty");
   let fields: unknown;
   try {
-    fields = parse(new TextDecoder().decode(bytes));
+    fields = parse(text);
   } catch (error) {
     throw error instanceof JsonError ? bad(error.message) : error;
   }

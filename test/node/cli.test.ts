@@ -57,7 +57,7 @@ describe("the command line", () => {
   describe("names what is wrong and what was expected, exit code 2", () => {
     const table: readonly (readonly [args: string, ...said: string[]])[] = [
       ["", "Usage: hrm <command>"],
-      ["trian", 'got the command "trian"', "train, eval, solve, verify, info", "Did you mean train?"],
+      ["trian", 'got the command "trian"', "train, search, eval, solve, verify, info", "Did you mean train?"],
       ["--json", 'got the command "--json"'],
       ["toString", 'got the command "toString"'],
       ["train --stepz 3", 'unknown option "--stepz"', "did you mean --steps?"],
@@ -89,12 +89,12 @@ describe("the command line", () => {
         "a head size of at least 12 for rope2d_boxes, not 8",
       ],
       ["train --grid_rows 4", 'unknown option "--grid_rows"'],
-      ["train --bp_steps 7", "--bp_steps: got 7", "H_cycles x (L_cycles + 1) = 6"],
+      ["train --bp_steps 7", "--bp_steps: got 7", "at most 6"],
       ["train --halt_exploration_prob 2", "--halt_exploration_prob: got 2", "from 0 to 1"],
       ["train --config none.json", "--config none.json", "no such file", "a JSON object"],
       ["train --config nothing", "--config nothing", "it is a folder"],
       ["train --config torn.json", "--config torn.json", "line 3 is not JSON"],
-      ["train --config empty.json", "--config empty.json", "line 1 is not JSON"],
+      ["train --config empty.json", "--config empty.json", "is empty"],
       ["train --config array.json", "--config array.json", "holds an array"],
       ["train --config unknown.json", "--config unknown.json", '"hiden_size"', 'did you mean "hidden_size"'],
       ["train --config type.json", "--config type.json: hidden_size", 'got "64"', "a positive integer"],
