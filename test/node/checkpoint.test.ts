@@ -118,8 +118,8 @@ describe("checkpoint", () => {
   const lies: readonly (readonly [what: string, change: (file: Changeable) => void, said: RegExp])[] = [
     [
       "more layers than it has tensors",
-      ({ metadata }) => (metadata["config"] = JSON.stringify({ ...config, H_layers: 2 ** 31 - 1 })),
-      /2147483647 \+ 1 layers, more than its \d+ tensors/,
+      ({ metadata }) => (metadata["config"] = JSON.stringify({ ...config, H_layers: 1024 })),
+      /1024 \+ 1 layers, more than its \d+ tensors/,
     ],
     [
       "a layer that is not there",
