@@ -158,6 +158,23 @@ export const FAULTS = [
       "ema[index] += (p[index] * 0.5 - ema[index])",
     ],
   ]),
+  ...into("hrm/cli/commands/convert.ts", "node/checkpoint_contents", "convert writes the weights", [
+    [
+      "convert: raw weights for the average",
+      "return { tensors: average!,",
+      "return { tensors: raw ?? average!,",
+    ],
+  ]),
+  ...into("engine/autotune.ts", "gpu/autotune", "by the margin", [
+    ["autotune: margin ignored", "gain >= 1 / (1 - margin)", "gain > 1"],
+  ]),
+  ...into("engine/ops/elementwise.ts", "gpu/numerics", "a tie of max or min", [
+    [
+      "min: both arguments take the gradient of a tie",
+      'min: operation("min", ([a, b], dy) => chosen(less(b!, a!), dy))',
+      'min: operation("min", ([a, b], dy) => chosen(lessEqual(b!, a!), dy))',
+    ],
+  ]),
   ...into("hrm/step.ts", "gpu/watch", "counts NaN and infinities", [
     ["watch: blind to what is not finite", "equal(isFinite(x), 0)", "equal(isFinite(x), 2)"],
   ]),

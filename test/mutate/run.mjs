@@ -75,6 +75,12 @@ async function inTurn(jobs, work) {
 
 const wanted = process.argv[2] ?? "";
 const faults = FAULTS.filter(({ name }) => name.includes(wanted));
+if (faults.length === 0) {
+  console.error(
+    `got "${wanted}", which is part of no fault's name; expected a part of one in test/mutate/faults.mjs.`,
+  );
+  process.exit(2);
+}
 for (const fault of faults) planted(fault);
 try {
   // A test that fails without a fault, or does not run, notices nothing.
