@@ -62,7 +62,7 @@ async function checkSegment(fields: Partial<HrmConfig>): Promise<void> {
   });
 }
 
-describe("the gradient of a segment", () => {
+describe("the gradient of a segment @slow", () => {
   for (const bp_steps of [1, 2, 3, 6])
     it(`goes through the last ${bp_steps} of 6 updates`, () => checkSegment({ bp_steps }));
   it("goes through the whole last cycle of one shared network", () =>

@@ -133,7 +133,7 @@ describe("bp_steps", () => {
     assert.closeTo(bytes({ bp_steps: 6, H_cycles: 6 }), six!, 0.05 * six!);
   });
 
-  it("trains with every number of updates, also in micro-batches, to nearly the same gradient", async () => {
+  it("trains with every number of updates, also in micro-batches, to nearly the same gradient @slow", async () => {
     const device = await testDevice();
     for (const bp_steps of [1, 3, 6]) {
       const config = modelConfig({ ...official, batch_size: 4, bp_steps });
