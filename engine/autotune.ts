@@ -17,7 +17,7 @@ export interface AutotuneOptions {
   readonly margin?: number;
   /** Choices of an earlier report for this device and version; what they name is not measured again. */
   readonly known?: KernelChoices;
-  /** What takes the times; default a stopwatch on the device. It is destroyed at the end. */
+  /** The stopwatch that measures; by default one on the device. `autotune` destroys it at the end. */
   readonly stopwatch?: Stopwatch;
 }
 

@@ -172,7 +172,7 @@ function capabilitiesOf(device: GPUDevice): Capabilities {
 /** Every kind of error that a scope catches. */
 const ALL_ERRORS = ["internal", "out-of-memory", "validation"] as const;
 
-/** Who wants to know of a device's loss: promises cannot be unsubscribed from, so each device's has one subscriber. */
+/** Listeners for the loss of each device. A promise takes no listener back, so each device's promise has one subscriber. */
 const lossListeners = new WeakMap<GPUDevice, Set<(info: GPUDeviceLostInfo) => void>>();
 
 /** Calls `listener` when the device is lost; returns what ends that. */

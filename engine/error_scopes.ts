@@ -1,6 +1,6 @@
 /** WebGPU's error scopes, opened and closed in pairs whatever happens in between. */
 
-/** What ran, and the first error that its scopes caught. */
+/** The result of a call, and the first error that its error scopes caught. */
 export interface Captured<T> {
   readonly value: T;
   readonly error: Promise<GPUError | null>;

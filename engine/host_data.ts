@@ -14,7 +14,7 @@ export interface TensorSpec {
 
 const ARRAYS = { f32: Float32Array, i32: Int32Array, u32: Uint32Array } as const;
 
-/** `Float32Array`, also if the array comes from another window or context, where `instanceof` fails. */
+/** The type's name, such as `Float32Array`. It is right also for arrays of another window, for which `instanceof` fails. */
 const kindOf = (value: unknown): string => Object.prototype.toString.call(value).slice(8, -1);
 
 /** A value for a message, in a few words: `Uint8Array(4)`, `Array(3)`, `null`, `string`. */

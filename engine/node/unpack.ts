@@ -60,7 +60,7 @@ function* tarFiles(tar: Buffer): Generator<{ path: string; mode: number; data: B
 /** The file beside the unpacked ones that says what they are. */
 const MANIFEST = "unpacked.json";
 
-/** What was unpacked: from which files of the package, and the size and SHA-256 of every result by its path. */
+/** The record of an unpacking: the package's files that it read, and the size and SHA-256 of each file it wrote, by path. */
 interface Manifest {
   readonly packed: readonly string[];
   readonly files: Readonly<Record<string, { readonly size: number; readonly sha256: string }>>;

@@ -128,7 +128,7 @@ function same(name: ElementwiseName, ...values: TensorLike[]): Tensor {
   return make(name, tensors, tensors[0]!.dtype);
 }
 
-/** As {@link same}; refuses integers divided by the number 0, which no shader would compile. */
+/** Does what {@link same} does, and refuses to divide integers by the number 0, which no shader compiles. */
 function quotient(name: ElementwiseName, a: TensorLike, b: TensorLike): Tensor {
   const result = same(name, a, b);
   const { operation, attributes } = result.node.inputs[1]!.node;

@@ -1,10 +1,10 @@
-/** What a run is, in the lines that it begins with: every line follows from the configuration that runs. */
+/** The lines that a run prints first. Every line follows from the configuration that runs. */
 import { changes, departures } from "../departures.js";
 import { countParameters } from "../parameters.js";
 import { SUDOKU4_NOTE, type Preset } from "../presets.js";
 
 export interface Announced {
-  /** What runs: the preset with everything that options, files and puzzles changed. */
+  /** The configuration that runs: the preset with the changes of options, files and puzzles. */
   readonly preset: Preset;
   /** The preset of this name as it is. */
   readonly named: Preset;

@@ -156,7 +156,7 @@ async function openWeights(
   }
 }
 
-/** What a preset tells of weights; learned positions are told by the weights themselves. */
+/** The fields that a preset adds to weights. The weights themselves tell whether positions are learned. */
 function presetFields({ model }: Preset): Partial<HrmConfig> {
   const { pos_encodings, vocab_size, rope_frequency, inference_segments } = model;
   const { grid_rows, grid_columns, box_rows, box_columns } = model;

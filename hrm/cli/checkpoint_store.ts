@@ -29,7 +29,7 @@ export interface StoreOptions {
   readonly fs?: FileSystem;
 }
 
-/** What is wrong with a whole checkpoint for the purpose at hand; null if it will do. */
+/** The reason why a whole checkpoint does not serve the purpose at hand; null if it does. */
 export type Wanted = (checkpoint: Checkpoint) => string | null;
 
 /** A checkpoint that a run can go on from. */
