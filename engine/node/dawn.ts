@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
 import { AdapterError } from "../errors.js";
-import { paceDawn } from "./pace.js";
+import { throttleDawnPolling } from "./throttle_dawn_polling.js";
 import { CacheError } from "./cache_folder.js";
 import { findPackage, unpackOnce } from "./unpack.js";
 
@@ -20,7 +20,7 @@ async function loadDawn(): Promise<CreateGpu> {
   try {
     const { create } = await import("webgpu");
     // Two callers may have been waiting for it.
-    if (!createGpu) paceDawn();
+    if (!createGpu) throttleDawnPolling();
     createGpu = create;
     return createGpu;
   } catch (cause) {
