@@ -2,8 +2,8 @@
  * Measured kernel choice: times the variants of the matrix products that programs need, on the device that will run
  * them, and keeps what wins. `device.choose(report.choices)` then lets programs take them.
  */
-import { KernelError, type Kernel, type KernelChoices } from "../kernels/kernel.js";
-import { matmul, matmulName, matmulSpec, matmulVariants, type MatmulSpec } from "../kernels/matmul.js";
+import { KernelError, type Kernel, type KernelChoices } from "../kernels/core/kernel.js";
+import { matmul, matmulName, matmulSpec, matmulVariants, type MatmulSpec } from "../kernels/matmul/choose.js";
 import type { Device } from "./device.js";
 import { GpuError } from "./errors.js";
 import { launch, type Launch } from "./launch.js";

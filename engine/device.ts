@@ -1,5 +1,5 @@
 /** The GPU as the engine sees it: device, capabilities, counters, and errors that arrive late. */
-import type { Capabilities, Kernel, KernelChoices, MixedPrecision } from "../kernels/kernel.js";
+import type { Capabilities, Kernel, KernelChoices, MixedPrecision } from "../kernels/core/kernel.js";
 import type { ChooseHalves } from "./compiler/lower.js";
 import { captureErrors } from "./error_scopes.js";
 import { AdapterError, DeviceLostError, GpuError, LimitError } from "./errors.js";

@@ -1,5 +1,5 @@
 /** Numbers that the host gives: which arrays are taken, and the checks that all of them pass. */
-import type { Dtype, StorageType } from "../kernels/kernel.js";
+import type { Dtype, StorageType } from "../kernels/core/kernel.js";
 import { ShapeError, UsageError } from "./errors.js";
 
 export type Shape = readonly number[];

@@ -7,7 +7,7 @@ export {
   type Kernel,
   type KernelChoices,
   type MixedPrecision,
-} from "../kernels/kernel.js";
+} from "../kernels/core/kernel.js";
 export { grad } from "./autodiff.js";
 export {
   compile,
@@ -37,7 +37,7 @@ export { attention, crossEntropy, rmsNorm, rope, swiglu } from "./ops/nn.js";
 export { randomBits, randomInt, randomUniform } from "./ops/random.js";
 export { maxOver, mean, sum, sumTo, type ReduceOptions } from "./ops/reduce.js";
 export { reshape, stopGradient } from "./ops/view.js";
-export { Program, runInTurn, type ExplainedDispatch } from "./program.js";
+export { Program, runSequence, type ExplainedDispatch } from "./program.js";
 export {
   constant,
   f32,

@@ -2,7 +2,7 @@
 import { STORAGE_USAGE, type Device } from "./device.js";
 import { dtypeOf, typedArray, type TypedArray } from "./host_data.js";
 import { Scope } from "./ownership.js";
-import type { Kernel } from "../kernels/kernel.js";
+import type { Kernel } from "../kernels/core/kernel.js";
 import type { Encode } from "./stopwatch.js";
 
 export interface Launch {

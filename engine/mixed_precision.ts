@@ -4,27 +4,24 @@
  * products alone read. Everything else stays f32: weights and their averages, moments, and the arithmetic of norms, softmax and losses
  * (Micikevicius et al. 2018).
  */
-import {
-  attentionBackwardMatrices,
-  attentionBackwardTiles,
-} from "../kernels/attention_backward_subgroup_matrices.js";
-import type { AttentionSpec } from "../kernels/attention_spec.js";
-import { attentionMatrices, attentionTiles } from "../kernels/attention_subgroup_matrices.js";
-import { matmul, type MatmulLayout } from "../kernels/matmul.js";
-import { gatedProduct, matrixVariants, type SubgroupMatrices } from "../kernels/matmul_subgroup_matrices.js";
+import { attentionBackwardMatrices, attentionBackwardTiles } from "../kernels/attention/matrices_backward.js";
+import type { AttentionSpec } from "../kernels/attention/spec.js";
+import { attentionMatrices, attentionTiles } from "../kernels/attention/matrices_forward.js";
+import { matmul, type MatmulLayout } from "../kernels/matmul/choose.js";
+import { gatedProduct, matrixVariants, type SubgroupMatrices } from "../kernels/matmul/subgroup_matrices.js";
 import {
   baselineCapabilities,
   type Capabilities,
   type Kernel,
   type MixedPrecision,
-} from "../kernels/kernel.js";
-import { chooseHalves } from "./compiler/halves.js";
+} from "../kernels/core/kernel.js";
+import { chooseHalves } from "./compiler/f16_storage.js";
 import { SUBGROUP_MATRIX_FEATURE, type Device } from "./device.js";
 import { AdapterError } from "./errors.js";
 import { runKernel } from "./run_kernel.js";
 
 export { SUBGROUP_MATRIX_FEATURE };
-export type { SubgroupMatrices } from "../kernels/matmul_subgroup_matrices.js";
+export type { SubgroupMatrices } from "../kernels/matmul/subgroup_matrices.js";
 
 /** As `GPUAdapterInfo.subgroupMatrixConfigs` lists them. */
 interface MatrixConfig {

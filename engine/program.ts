@@ -1,5 +1,5 @@
 /** A compiled program: a flat list of dispatches, replayed as one command buffer per call. */
-import type { Kernel } from "../kernels/kernel.js";
+import type { Kernel } from "../kernels/core/kernel.js";
 import type { Plan } from "./compiler/compile.js";
 import type { Storage } from "./compiler/lower.js";
 import type { Device } from "./device.js";
@@ -68,7 +68,7 @@ export class Program {
   ) {}
 
   /**
-   * Submits `times` runs before it returns, in the order of the calls, see {@link runInTurn}. The promise waits for
+   * Submits `times` runs before it returns, in the order of the calls, see {@link runSequence}. The promise waits for
    * none of them, unless the device's bound of submissions in flight is reached: await it in loops. Inputs keep their
    * value from the run before if no new one is given.
    * @throws UsageError (nothing was submitted), also for an input that never had a value; GpuError or DeviceLostError
@@ -120,7 +120,7 @@ export class Program {
       this.device.writeBuffer(this.parts.inputs.get(key)!, data);
       this.#given.add(key);
     }
-    return runInTurn([[this, times]]);
+    return runSequence([[this, times]]);
   }
 
   /**
@@ -284,7 +284,7 @@ export class Program {
  * slow device busy for longer than its `maxSubmissionMs`), each so many times in a row; run k in the row uses part k of
  * variables with parts. All of that `rounds` times. The promise is that of {@link Program.run}.
  */
-export async function runInTurn(
+export async function runSequence(
   turns: readonly (readonly [program: Program, times: number])[],
   rounds = 1,
 ): Promise<void> {

@@ -1,5 +1,5 @@
 /** Running one kernel by hand: what kernel tests are made of. */
-import type { Binding, Kernel } from "../kernels/kernel.js";
+import type { Binding, Kernel } from "../kernels/core/kernel.js";
 import { STORAGE_USAGE, type Device } from "./device.js";
 import { UsageError } from "./errors.js";
 import { dtypeOf, typedArray, type TypedArray } from "./host_data.js";

@@ -1,5 +1,5 @@
 /** Symbolic tensors: what an operation promises to compute. Nothing here touches a GPU. */
-import type { Capabilities, Dtype, Kernel } from "../kernels/kernel.js";
+import type { Capabilities, Dtype, Kernel } from "../kernels/core/kernel.js";
 import type { ElementwiseName } from "../kernels/elementwise.js";
 import { DtypeError, ShapeError, UsageError } from "./errors.js";
 import {

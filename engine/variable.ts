@@ -30,7 +30,7 @@ export interface HostTensor extends TensorSpec {
 
 /**
  * Makes a variable from host data; zeros from a bare spec. With `parts` its rows are cut into so many equal ones, each
- * in a buffer of its own: a program sees one part, and its k-th run in a row sees part k (see {@link runInTurn}).
+ * in a buffer of its own: a program sees one part, and its k-th run in a row sees part k (see {@link runSequence}).
  */
 export function variable(
   device: Device,

@@ -4,7 +4,7 @@ import {
   assign,
   compile,
   i32,
-  runInTurn,
+  runSequence,
   sum,
   variable,
   type Device,
@@ -103,7 +103,7 @@ export async function findNonFinite(options: FindNonFiniteOptions): Promise<NonF
       turns.push([await compile(device, {}, body, { name: `${name}, under watch` }), times]);
     for (let step = snapshot.step + 1; step <= lastStep; step++) {
       planned.memory.schedule.prepare(step);
-      await runInTurn(turns);
+      await runSequence(turns);
       const tensor = step < lastStep - 1 ? null : await look();
       if (tensor !== null) return { step, tensor };
     }

@@ -17,7 +17,7 @@ import {
   position,
   remainder,
   reshape,
-  runInTurn,
+  runSequence,
   slice,
   variable,
   where,
@@ -388,7 +388,7 @@ export async function createTrainer(options: TrainerOptions): Promise<Trainer> {
         const rounds = Math.min(left(), most, memory.schedule.prepare(submitted + 1));
         submitted += rounds;
         done += rounds;
-        await runInTurn(turns, rounds);
+        await runSequence(turns, rounds);
       }
       return done;
     },

@@ -7,8 +7,14 @@
  *
  * A row belongs to one thread: rows are many and classes few in the models this serves.
  */
-import { KernelError, requireBindable, requirePositive, type Capabilities, type Kernel } from "./kernel.js";
-import { bindingsOf, linearThreads, lines, shader, type ShaderBinding } from "./wgsl.js";
+import {
+  KernelError,
+  requireBindable,
+  requirePositive,
+  type Capabilities,
+  type Kernel,
+} from "./core/kernel.js";
+import { bindingsOf, linearThreads, lines, shader, type ShaderBinding } from "./core/wgsl.js";
 
 export interface CrossEntropySpec {
   readonly rows: number;

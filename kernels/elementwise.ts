@@ -11,7 +11,7 @@ import {
   type Capabilities,
   type Dtype,
   type Kernel,
-} from "./kernel.js";
+} from "./core/kernel.js";
 import {
   bindingsOf,
   linearThreads,
@@ -22,7 +22,7 @@ import {
   shader,
   typeName,
   type ShaderBinding,
-} from "./wgsl.js";
+} from "./core/wgsl.js";
 
 /** Formula of each operation; `T` is the WGSL type of the result, `C` that of the first operand. */
 const FORMULAS = {

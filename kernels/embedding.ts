@@ -8,7 +8,13 @@
  * indices, and adds in ascending n; small tables on GPUs, which would keep few threads busy, have 64 threads look for
  * an element, each through every 64th index, whose sums meet in a tree. Either order is fixed by the shape.
  */
-import { requireBindable, requirePositive, type Capabilities, type Dtype, type Kernel } from "./kernel.js";
+import {
+  requireBindable,
+  requirePositive,
+  type Capabilities,
+  type Dtype,
+  type Kernel,
+} from "./core/kernel.js";
 import {
   bindingsOf,
   linearDispatch,
@@ -18,7 +24,7 @@ import {
   shader,
   typeName,
   type ShaderBinding,
-} from "./wgsl.js";
+} from "./core/wgsl.js";
 
 export interface EmbeddingSpec {
   /** Rows to look up: N. */

@@ -1,6 +1,6 @@
 /** Single elements of a table of packed integers, by index. */
-import { requireBindable, requirePositive, type Capabilities, type Kernel } from "./kernel.js";
-import { bindingsOf, linearThreads, lines, shader, type ShaderBinding } from "./wgsl.js";
+import { requireBindable, requirePositive, type Capabilities, type Kernel } from "./core/kernel.js";
+import { bindingsOf, linearThreads, lines, shader, type ShaderBinding } from "./core/wgsl.js";
 
 export interface GatherPackedSpec {
   /** Elements to look up: N. */

@@ -1,12 +1,12 @@
 /** WGSL compute kernels as pure functions of a static spec. */
-export * from "./attention.js";
+export * from "./attention/portable.js";
 export * from "./cross_entropy.js";
 export * from "./elementwise.js";
 export * from "./embedding.js";
 export * from "./gather.js";
-export * from "./kernel.js";
+export * from "./core/kernel.js";
 export * from "./layout.js";
-export * from "./matmul.js";
+export * from "./matmul/choose.js";
 export * from "./optimizer.js";
 export * from "./permutation.js";
 export * from "./random.js";

@@ -6,8 +6,8 @@ import {
   type Capabilities,
   type Dtype,
   type Kernel,
-} from "./kernel.js";
-import { bindingsOf, linearThreads, lines, repeat, shader, type ShaderBinding } from "./wgsl.js";
+} from "./core/kernel.js";
+import { bindingsOf, linearThreads, lines, repeat, shader, type ShaderBinding } from "./core/wgsl.js";
 
 const WORKGROUP = 64;
 

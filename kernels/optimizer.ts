@@ -7,7 +7,13 @@
  *   AdamW:       p -= lr m hyper[1] / (sqrt(v) hyper[2] + epsilon)               (Loshchilov & Hutter 2019)
  *   sign-SGD:    w = w (1 - lr wd) - lr sign(sum of the gradients of the row)   (Bernstein et al. 2018)
  */
-import { KernelError, requireBindable, requirePositive, type Capabilities, type Kernel } from "./kernel.js";
+import {
+  KernelError,
+  requireBindable,
+  requirePositive,
+  type Capabilities,
+  type Kernel,
+} from "./core/kernel.js";
 import {
   bindingsOf,
   isPositiveF32,
@@ -17,7 +23,7 @@ import {
   shader,
   typeName,
   type ShaderBinding,
-} from "./wgsl.js";
+} from "./core/wgsl.js";
 
 export interface AdamSpec {
   /** Elements of the parameter. */

@@ -1,9 +1,15 @@
 /**
  * Random permutations from counter-based random numbers: of few items whole, and of many items one place at a time.
  */
-import { KernelError, requireBindable, requirePositive, type Capabilities, type Kernel } from "./kernel.js";
+import {
+  KernelError,
+  requireBindable,
+  requirePositive,
+  type Capabilities,
+  type Kernel,
+} from "./core/kernel.js";
 import { THREEFRY, threefry2x32 } from "./random.js";
-import { bindingsOf, linearThreads, lines, literal, shader, type ShaderBinding } from "./wgsl.js";
+import { bindingsOf, linearThreads, lines, literal, shader, type ShaderBinding } from "./core/wgsl.js";
 
 /** Rounds of the Feistel network; each takes one word of key. */
 const ROUNDS = 8;

@@ -3,8 +3,22 @@
  * numbers: as easy as 1, 2, 3"). A draw is a pure function of (seed, stream, step, position), so that the host
  * can repeat any of them, and replaying a step repeats its draws.
  */
-import { KernelError, requireBindable, requirePositive, type Capabilities, type Kernel } from "./kernel.js";
-import { bindingsOf, linearThreads, lines, literal, repeat, shader, type ShaderBinding } from "./wgsl.js";
+import {
+  KernelError,
+  requireBindable,
+  requirePositive,
+  type Capabilities,
+  type Kernel,
+} from "./core/kernel.js";
+import {
+  bindingsOf,
+  linearThreads,
+  lines,
+  literal,
+  repeat,
+  shader,
+  type ShaderBinding,
+} from "./core/wgsl.js";
 
 const ROTATIONS = [13, 15, 26, 6, 17, 29, 16, 24] as const;
 const ROUNDS = 20;

@@ -5,7 +5,13 @@
  * workgroup each, whose 256 running values meet in a tree. Either order is fixed by the shape. A NaN among
  * the elements makes any of the three NaN.
  */
-import { KernelError, requireBindable, requirePositive, type Capabilities, type Kernel } from "./kernel.js";
+import {
+  KernelError,
+  requireBindable,
+  requirePositive,
+  type Capabilities,
+  type Kernel,
+} from "./core/kernel.js";
 import {
   bindingsOf,
   linearDispatch,
@@ -17,7 +23,7 @@ import {
   shader,
   typeName,
   type ShaderBinding,
-} from "./wgsl.js";
+} from "./core/wgsl.js";
 
 export interface ReduceSpec {
   readonly outer: number;

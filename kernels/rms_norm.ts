@@ -6,7 +6,13 @@
  *
  * Rows are normalised one by one; a software adapter gives a row to a thread, a GPU a row to a workgroup.
  */
-import { KernelError, requireBindable, requirePositive, type Capabilities, type Kernel } from "./kernel.js";
+import {
+  KernelError,
+  requireBindable,
+  requirePositive,
+  type Capabilities,
+  type Kernel,
+} from "./core/kernel.js";
 import {
   bindingsOf,
   isPositiveF32,
@@ -16,7 +22,7 @@ import {
   literal,
   shader,
   type ShaderBinding,
-} from "./wgsl.js";
+} from "./core/wgsl.js";
 
 export interface RmsNormSpec {
   readonly rows: number;

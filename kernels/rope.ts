@@ -5,8 +5,14 @@
  *
  * cos and sin are tables [S, D], built on the CPU: WGSL's own sin and cos may be off by 2^-11.
  */
-import { KernelError, requireBindable, requirePositive, type Capabilities, type Kernel } from "./kernel.js";
-import { bindingsOf, isPositiveF32, linearThreads, lines, shader, type ShaderBinding } from "./wgsl.js";
+import {
+  KernelError,
+  requireBindable,
+  requirePositive,
+  type Capabilities,
+  type Kernel,
+} from "./core/kernel.js";
+import { bindingsOf, isPositiveF32, linearThreads, lines, shader, type ShaderBinding } from "./core/wgsl.js";
 
 export interface RopeSpec {
   readonly batch: number;

@@ -1,6 +1,12 @@
 /** The squares of several tensors, summed up as far as one dispatch can without workgroup memory, in a fixed order. */
-import { KernelError, requireBindable, requirePositive, type Capabilities, type Kernel } from "./kernel.js";
-import { bindingsOf, linearThreads, lines, shader, type ShaderBinding } from "./wgsl.js";
+import {
+  KernelError,
+  requireBindable,
+  requirePositive,
+  type Capabilities,
+  type Kernel,
+} from "./core/kernel.js";
+import { bindingsOf, linearThreads, lines, shader, type ShaderBinding } from "./core/wgsl.js";
 
 export interface SumSquaresSpec {
   /** Elements of x. */

@@ -78,7 +78,7 @@ const LONGEST = [
   "kernels",
   "micro_batches",
   "bench_cli",
-  "halves_in_programs",
+  "f16_storage_in_programs",
   "watch",
 ];
 const rank = (file) => LONGEST.indexOf(file.slice(file.lastIndexOf("/") + 1, -".test.ts".length)) + 1 || 99;

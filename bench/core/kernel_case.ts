@@ -3,7 +3,7 @@ import type { Device } from "../../engine/index.js";
 import type { TypedArray } from "../../engine/tensor.js";
 import type { Capabilities, Kernel } from "../../kernels/index.js";
 import { launch, type Launch } from "../../engine/launch.js";
-import { packed, unpacked } from "./halves.js";
+import { packed, unpacked } from "./f16.js";
 import type { RandomSource } from "./random.js";
 
 /** Data by binding name. */

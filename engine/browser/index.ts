@@ -1,5 +1,5 @@
 /** Measured choices of kernels between visits of a page: in IndexedDB, by device. For windows and workers. */
-import type { KernelChoices } from "../../kernels/kernel.js";
+import type { KernelChoices } from "../../kernels/core/kernel.js";
 import { EngineError } from "../errors.js";
 
 /** The browser keeps nothing: private windows and full disks. */

@@ -1,6 +1,6 @@
 /** From units to dispatches over symbolic storage: which kernel, which values, which of them in place. */
 import { elementwise, type Operand, type Statement } from "../../kernels/elementwise.js";
-import { KernelError, type Capabilities, type Kernel } from "../../kernels/kernel.js";
+import { KernelError, type Capabilities, type Kernel } from "../../kernels/core/kernel.js";
 import { LimitError } from "../errors.js";
 import {
   formatSpec,
@@ -48,7 +48,7 @@ export interface Results {
   readonly assigned: ReadonlyMap<Variable, Tensor>;
 }
 
-/** What is stored in f16; see halves.ts. */
+/** What is stored in f16; see f16_storage.ts. */
 export interface Halves {
   /** The units, of which some read copies in f16. */
   readonly units: readonly Unit[];

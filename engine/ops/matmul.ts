@@ -1,5 +1,5 @@
 /** Matrix products. */
-import { matmul as matmulKernel } from "../../kernels/matmul.js";
+import { matmul as matmulKernel } from "../../kernels/matmul/choose.js";
 import { ShapeError } from "../errors.js";
 import {
   formatSpec,

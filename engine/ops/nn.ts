@@ -1,6 +1,10 @@
 /** The blocks of a transformer: normalisation, gated activation, attention, rotary positions, losses. */
-import { attention as attentionKernel, attentionBackward, attentionDelta } from "../../kernels/attention.js";
-import { quadsTurn } from "../../kernels/attention_spec.js";
+import {
+  attention as attentionKernel,
+  attentionBackward,
+  attentionDelta,
+} from "../../kernels/attention/portable.js";
+import { quadsTurn } from "../../kernels/attention/spec.js";
 import { crossEntropy as crossEntropyKernel, crossEntropyBackward } from "../../kernels/cross_entropy.js";
 import { rmsNorm as rmsNormKernel, rmsNormBackward } from "../../kernels/rms_norm.js";
 import { rope as ropeKernel } from "../../kernels/rope.js";

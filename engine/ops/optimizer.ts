@@ -5,7 +5,7 @@ import {
   signSgd as signSgdKernel,
   type AdamSpec,
 } from "../../kernels/optimizer.js";
-import type { Capabilities, Kernel } from "../../kernels/kernel.js";
+import type { Capabilities, Kernel } from "../../kernels/core/kernel.js";
 import { UsageError } from "../errors.js";
 import {
   makeNode,

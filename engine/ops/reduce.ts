@@ -1,5 +1,5 @@
 /** Reductions over axes, summed in a fixed order. */
-import type { Kernel } from "../../kernels/kernel.js";
+import type { Kernel } from "../../kernels/core/kernel.js";
 import { reduce as reduceKernel } from "../../kernels/reduce.js";
 import { DtypeError, ShapeError } from "../errors.js";
 import {

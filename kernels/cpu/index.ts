@@ -1,6 +1,6 @@
 /** Kernels made for adapters that run shaders on the CPU, in a module of their own: GPUs never load it. */
-import type { CpuKernels } from "../kernel.js";
-import { attentionBackwardShared, attentionShared } from "./attention_shared.js";
+import type { CpuKernels } from "../core/kernel.js";
+import { attentionBackwardShared, attentionShared } from "../attention/four_lanes.js";
 
 export const cpuKernels: CpuKernels = {
   attention: attentionShared,

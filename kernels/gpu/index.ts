@@ -1,8 +1,8 @@
 /** Kernels made for GPUs, in a module of their own: devices that compute on the CPU never load it. */
-import type { GpuKernels } from "../kernel.js";
-import { attentionBackwardQuads, attentionDeltaQuads, attentionQuads } from "./attention_quads.js";
-import { matmulSplits, matmulSum } from "./matmul_split.js";
-import { tileVariants } from "./matmul_tiles.js";
+import type { GpuKernels } from "../core/kernel.js";
+import { attentionBackwardQuads, attentionDeltaQuads, attentionQuads } from "../attention/quads.js";
+import { matmulSplits, matmulSum } from "../matmul/split.js";
+import { tileVariants } from "../matmul/tiles.js";
 
 export const gpuKernels: GpuKernels = {
   matmul: tileVariants,

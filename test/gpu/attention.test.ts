@@ -1,9 +1,14 @@
 import { assert } from "chai";
-import { attention, attentionBackward, attentionDelta, type AttentionSpec } from "../../kernels/attention.js";
+import {
+  attention,
+  attentionBackward,
+  attentionDelta,
+  type AttentionSpec,
+} from "../../kernels/attention/portable.js";
 import { runKernel } from "../../engine/run_kernel.js";
 import { cpuKernels } from "../../kernels/cpu/index.js";
 import { gpuKernels } from "../../kernels/gpu/index.js";
-import { baselineCapabilities, type Capabilities } from "../../kernels/kernel.js";
+import { baselineCapabilities, type Capabilities } from "../../kernels/core/kernel.js";
 import { attention as attend, compile, f32, grad, mul, rope, sum, type Tensor } from "../../engine/index.js";
 import { turnedReference } from "../support/attention.js";
 import { testDevice } from "../support/device.js";

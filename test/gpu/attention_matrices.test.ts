@@ -3,21 +3,21 @@ import { assert } from "chai";
 import type { Device } from "../../engine/index.js";
 import { SUBGROUP_MATRIX_FEATURE, subgroupMatrices } from "../../engine/mixed_precision.js";
 import { runKernel } from "../../engine/run_kernel.js";
-import type { AttentionSpec } from "../../kernels/attention_spec.js";
+import type { AttentionSpec } from "../../kernels/attention/spec.js";
 import {
   attentionBackwardMatrices,
   attentionBackwardTiles,
-} from "../../kernels/attention_backward_subgroup_matrices.js";
+} from "../../kernels/attention/matrices_backward.js";
 import {
   attentionMatrices,
   attentionTiles,
   type AttentionTile,
-} from "../../kernels/attention_subgroup_matrices.js";
-import { baselineCapabilities, type Capabilities, type Kernel } from "../../kernels/kernel.js";
-import { GRADIENT_SCALE, type SubgroupMatrices } from "../../kernels/matmul_subgroup_matrices.js";
+} from "../../kernels/attention/matrices_forward.js";
+import { baselineCapabilities, type Capabilities, type Kernel } from "../../kernels/core/kernel.js";
+import { GRADIENT_SCALE, type SubgroupMatrices } from "../../kernels/matmul/subgroup_matrices.js";
 import { turnedReference } from "../support/attention.js";
 import { testDevice } from "../support/device.js";
-import { packed, rounded, unpacked } from "../support/halves.js";
+import { packed, rounded, unpacked } from "../support/f16.js";
 import { assertRefused, logError } from "../support/kernels.js";
 import { openTestDevice } from "../support/platform.js";
 import { assertClose, largest, poisoned, random } from "../support/random.js";

@@ -1,7 +1,12 @@
 import { assert } from "chai";
 import { autotune, choicesKey } from "../../engine/autotune.js";
 import { compile, f32, linear, matmul, Device, type Kernel } from "../../engine/index.js";
-import { matmul as matmulKernel, matmulName, matmulSpec, matmulVariants } from "../../kernels/matmul.js";
+import {
+  matmul as matmulKernel,
+  matmulName,
+  matmulSpec,
+  matmulVariants,
+} from "../../kernels/matmul/choose.js";
 import { testDevice } from "../support/device.js";
 
 const SPECS = [

@@ -17,7 +17,7 @@ import {
 } from "../../engine/index.js";
 import { launch } from "../../engine/launch.js";
 import { runKernel } from "../../engine/run_kernel.js";
-import type { Kernel } from "../../kernels/kernel.js";
+import type { Kernel } from "../../kernels/core/kernel.js";
 import { testDevice } from "../support/device.js";
 import { otherRealm } from "../support/platform.js";
 import { rejection } from "../support/rejection.js";

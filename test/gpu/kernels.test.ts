@@ -3,7 +3,7 @@ import { assert } from "chai";
 import { cpuKernels } from "../../kernels/cpu/index.js";
 import { gpuKernels } from "../../kernels/gpu/index.js";
 import * as kernels from "../../kernels/index.js";
-import { baselineCapabilities, type Capabilities, type Kernel } from "../../kernels/kernel.js";
+import { baselineCapabilities, type Capabilities, type Kernel } from "../../kernels/core/kernel.js";
 import type { Device } from "../../engine/index.js";
 import { testDevice } from "../support/device.js";
 import { compilesAll } from "../support/platform.js";

@@ -1,7 +1,7 @@
 import { assert } from "chai";
 import { runKernel } from "../../engine/run_kernel.js";
 import { gpuKernels } from "../../kernels/gpu/index.js";
-import { KernelError, baselineCapabilities, type Capabilities } from "../../kernels/kernel.js";
+import { KernelError, baselineCapabilities, type Capabilities } from "../../kernels/core/kernel.js";
 import {
   matmul,
   matmulName,
@@ -9,8 +9,8 @@ import {
   matmulVariants,
   type MatmulLayout,
   type MatmulSpec,
-} from "../../kernels/matmul.js";
-import { matmulSplits, matmulSum } from "../../kernels/gpu/matmul_split.js";
+} from "../../kernels/matmul/choose.js";
+import { matmulSplits, matmulSum } from "../../kernels/matmul/split.js";
 import { add, compile, f32, grad, hostTensor, linear, mul, sum, variable } from "../../engine/index.js";
 import { testDevice } from "../support/device.js";
 import { openTestDevice } from "../support/platform.js";

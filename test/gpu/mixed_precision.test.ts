@@ -1,6 +1,6 @@
 /** Products of rounded operands on subgroup matrices: on the device's own where it has them, emulated everywhere. */
 import { assert } from "chai";
-import { chooseHalves } from "../../engine/compiler/halves.js";
+import { chooseHalves } from "../../engine/compiler/f16_storage.js";
 import {
   AdapterError,
   attention as attentionOf,
@@ -27,33 +27,33 @@ import {
 } from "../../engine/mixed_precision.js";
 import { defaultTraits, planningDevice } from "../../engine/planning.js";
 import { runKernel } from "../../engine/run_kernel.js";
-import { attention, attentionBackward } from "../../kernels/attention.js";
+import { attention, attentionBackward } from "../../kernels/attention/portable.js";
 import { gpuKernels } from "../../kernels/gpu/index.js";
 import {
   baselineCapabilities,
   type Capabilities,
   type Kernel,
   type MixedAttention,
-} from "../../kernels/kernel.js";
+} from "../../kernels/core/kernel.js";
 import {
   matmul,
   matmulName,
   matmulVariants,
   type MatmulLayout,
   type MatmulSpec,
-} from "../../kernels/matmul.js";
+} from "../../kernels/matmul/choose.js";
 import {
   gatedProduct,
   GRADIENT_SCALE,
   matrixVariants,
   type GatedSpec,
   type SubgroupMatrices,
-} from "../../kernels/matmul_subgroup_matrices.js";
+} from "../../kernels/matmul/subgroup_matrices.js";
 import { createTrainer, type StepMetrics } from "../../hrm/index.js";
 import { testDevice } from "../support/device.js";
 import { openTestDevice } from "../support/platform.js";
 import { assertClose, largest, poisoned, random } from "../support/random.js";
-import { packed, rounded, unpacked } from "../support/halves.js";
+import { packed, rounded, unpacked } from "../support/f16.js";
 import {
   emulatedByEights as emulated,
   EMULATED_BY_EIGHTS as EMULATED,

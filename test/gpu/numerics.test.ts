@@ -52,7 +52,7 @@ import {
   type Dtype,
   type Tensor,
 } from "../../engine/index.js";
-import { baselineCapabilities, KernelError } from "../../kernels/kernel.js";
+import { baselineCapabilities, KernelError } from "../../kernels/core/kernel.js";
 import { adamW } from "../../kernels/optimizer.js";
 import { rmsNorm } from "../../kernels/rms_norm.js";
 import { ropeTables } from "../../kernels/rope.js";

@@ -20,7 +20,7 @@ import {
   openDevice,
   read,
   refuseNullAdapter,
-  runInTurn,
+  runSequence,
   scale,
   square,
   sub,
@@ -32,7 +32,7 @@ import {
   type Program,
   type Variable,
 } from "../../engine/index.js";
-import type { Kernel } from "../../kernels/kernel.js";
+import type { Kernel } from "../../kernels/core/kernel.js";
 import { testDevice } from "../support/device.js";
 import { openTestDevice } from "../support/platform.js";
 import { assertClose, random } from "../support/random.js";
@@ -153,7 +153,7 @@ describe("a program's runs", () => {
     });
     const rest = await compile(device, {}, () => assign(total, mul(total, -1)));
     const { submits, dispatches } = device.stats;
-    await runInTurn(
+    await runSequence(
       [
         [part, 3],
         [rest, 1],
@@ -183,7 +183,7 @@ describe("a program's runs", () => {
       /a part of variable x: shape \[1\.5, 4\]/,
     );
     for (const v of [x, total]) v.destroy();
-    assert.equal((await rejection(runInTurn([[part, 1]]))).message.includes("was destroyed"), true);
+    assert.equal((await rejection(runSequence([[part, 1]]))).message.includes("was destroyed"), true);
     for (const p of [part, rest]) p.destroy();
     assert.equal(device.stats.bytesLive, live);
   });

@@ -1,6 +1,6 @@
 /** Attention in float64. */
 import { turned } from "./rope.js";
-import type { AttentionSpec } from "../../kernels/attention_spec.js";
+import type { AttentionSpec } from "../../kernels/attention/spec.js";
 import { EPS } from "./kernels.js";
 
 /** float64 attention, forward and backward, with the magnitudes that f32 rounding errors scale with. */

@@ -1,7 +1,7 @@
 /** The elementwise formulas as a table: dtypes, operands, the exact result and what it may be off by. */
 import type { TypedArray } from "../../engine/tensor.js";
 import type { ElementwiseName } from "../../kernels/elementwise.js";
-import type { Dtype } from "../../kernels/kernel.js";
+import type { Dtype } from "../../kernels/core/kernel.js";
 import { EPS, TINY, ULP, expError, logError } from "./kernels.js";
 import { random, randomIntegers, uniform } from "./random.js";
 

@@ -4,7 +4,7 @@ import { runKernel } from "../../engine/run_kernel.js";
 import type { TypedArray } from "../../engine/tensor.js";
 import { cpuKernels } from "../../kernels/cpu/index.js";
 import { gpuKernels } from "../../kernels/gpu/index.js";
-import { KernelError, type Capabilities, type Kernel } from "../../kernels/kernel.js";
+import { KernelError, type Capabilities, type Kernel } from "../../kernels/core/kernel.js";
 import { testDevice } from "./device.js";
 import { poisoned, poisonedIntegers } from "./random.js";
 

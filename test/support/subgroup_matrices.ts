@@ -1,7 +1,7 @@
 /** Subgroup matrices in plain WGSL for devices without them: every thread of a subgroup holds whole matrices. */
-import type { Kernel } from "../../kernels/kernel.js";
-import type { SubgroupMatrices } from "../../kernels/matmul_subgroup_matrices.js";
-import { withoutF16 } from "./halves.js";
+import type { Kernel } from "../../kernels/core/kernel.js";
+import type { SubgroupMatrices } from "../../kernels/matmul/subgroup_matrices.js";
+import { withoutF16 } from "./f16.js";
 import { compilesAll } from "./platform.js";
 
 /** A hook that leaves emulated kernels to one runtime. */

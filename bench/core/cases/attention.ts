@@ -22,8 +22,8 @@ import {
   attentionBackwardQuads,
   attentionDeltaQuads,
   attentionQuads,
-} from "../../../kernels/gpu/attention_quads.js";
-import { quadsApply } from "../../../kernels/attention_spec.js";
+} from "../../../kernels/attention/quads.js";
+import { quadsApply } from "../../../kernels/attention/spec.js";
 import { MODEL_SHAPES } from "./shapes.js";
 
 interface Shape extends AttentionSpec {

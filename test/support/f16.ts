@@ -1,5 +1,5 @@
 /** Numbers in f16 on the host, and kernels that store f16 made to run on devices without it. */
-import type { Kernel } from "../../kernels/kernel.js";
+import type { Kernel } from "../../kernels/core/kernel.js";
 
 /** Bits of the f16 next to x, ties to even; infinity from 65520 on. */
 function bitsOf(x: number): number {

@@ -1,14 +1,7 @@
 /** Products of few elements and long sums: into how many shares k is split, and the sum of the shares with the epilogue. */
-import { requireBindable, requirePositive, type Capabilities, type Kernel } from "../kernel.js";
-import {
-  addends,
-  ENOUGH_WORKGROUPS,
-  productBindings,
-  shareOf,
-  widthOf,
-  type MatmulSpec,
-} from "../matmul_product.js";
-import { bindingsOf, linearThreads, lines, repeat, shader } from "../wgsl.js";
+import { requireBindable, requirePositive, type Capabilities, type Kernel } from "../core/kernel.js";
+import { addends, ENOUGH_WORKGROUPS, productBindings, shareOf, widthOf, type MatmulSpec } from "./shared.js";
+import { bindingsOf, linearThreads, lines, repeat, shader } from "../core/wgsl.js";
 
 const WORKGROUP = 64;
 /** Steps along k below which a share costs more than it saves, and shares at most, as all of them are stored. */

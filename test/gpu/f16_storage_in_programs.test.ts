@@ -1,6 +1,6 @@
 /** What programs in mixed precision store in f16. */
 import { assert } from "chai";
-import { chooseHalves } from "../../engine/compiler/halves.js";
+import { chooseHalves } from "../../engine/compiler/f16_storage.js";
 import {
   assign,
   attention,
@@ -23,11 +23,11 @@ import {
 import { defaultTraits, planningDevice } from "../../engine/planning.js";
 import { trainingKernels, type PlanOptions } from "../../hrm/plan.js";
 import { createTrainer, type TrainingSnapshot } from "../../hrm/index.js";
-import { matrixVariants } from "../../kernels/matmul_subgroup_matrices.js";
+import { matrixVariants } from "../../kernels/matmul/subgroup_matrices.js";
 import { testDevice } from "../support/device.js";
 import { assertSound } from "../support/plans.js";
 import { openTestDevice } from "../support/platform.js";
-import { inWords } from "../support/halves.js";
+import { inWords } from "../support/f16.js";
 import { emulatedByEights, EMULATED_BY_EIGHTS, whereEmulated } from "../support/subgroup_matrices.js";
 import { official, randomPuzzles, training } from "../support/tiny.js";
 

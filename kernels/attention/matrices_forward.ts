@@ -1,22 +1,24 @@
 /**
  * Attention on subgroup matrices: queries, keys, values and probabilities are rounded to f16 as they are staged in
- * workgroup memory; scores, their softmax and all sums are f32. The formulas are in attention.ts. With rope, queries and
+ * workgroup memory; scores, their softmax and all sums are f32. The formulas are in portable.ts. With rope, queries and
  * keys are turned in f32 as in rope.ts before they are rounded.
  *
  * A workgroup has a block of the queries of one (batch, head), M to a subgroup. The language does not tell where a thread
  * finds the elements of a matrix: results go through workgroup memory, `exchange`, a few columns at a time, to the threads that
  * own their rows. Positions past the end compute along as zeros and are not stored, so that control flow is uniform.
  */
+import { forwardWork, nameOf, requireAttention, rows as positions, type AttentionSpec } from "./spec.js";
+import { KernelError, type Capabilities, type Kernel } from "../core/kernel.js";
+import { GRADIENT_SCALE, type SubgroupMatrices } from "../matmul/subgroup_matrices.js";
 import {
-  forwardWork,
-  nameOf,
-  requireAttention,
-  rows as positions,
-  type AttentionSpec,
-} from "./attention_spec.js";
-import { KernelError, type Capabilities, type Kernel } from "./kernel.js";
-import { GRADIENT_SCALE, type SubgroupMatrices } from "./matmul_subgroup_matrices.js";
-import { bindingsOf, linearDispatch, lines, literal, repeat, shader, type ShaderBinding } from "./wgsl.js";
+  bindingsOf,
+  linearDispatch,
+  lines,
+  literal,
+  repeat,
+  shader,
+  type ShaderBinding,
+} from "../core/wgsl.js";
 
 /** How the work is divided. */
 export interface AttentionTile {

@@ -7,10 +7,16 @@
  *
  * A bias [N] and a residual [M, N] may be added as c is written. Every element of c, or of each share of k, sums over k
  * in ascending order by one thread, in every variant in f32. A software adapter, which pays for memory accesses and barriers, keeps a
- * tile of c in the variables of each thread (`matmul_registers.ts`, variants `r8x8`, `r32x16_4N`); a GPU stages tiles
- * of a and b in workgroup memory (`gpu/matmul_tiles.ts`, variants `t64x64x8_r4x4`).
+ * tile of c in the variables of each thread (`registers.ts`, variants `r8x8`, `r32x16_4N`); a GPU stages tiles
+ * of a and b in workgroup memory (`tiles.ts`, variants `t64x64x8_r4x4`).
  */
-import { KernelError, requireBindable, requirePositive, type Capabilities, type Kernel } from "./kernel.js";
+import {
+  KernelError,
+  requireBindable,
+  requirePositive,
+  type Capabilities,
+  type Kernel,
+} from "../core/kernel.js";
 import {
   productOf,
   shareOf,
@@ -18,11 +24,11 @@ import {
   type MatmulSpec,
   type NamedVariant,
   type Product,
-} from "./matmul_product.js";
-import { registers, registerTileName, registerTiles } from "./matmul_registers.js";
-import { bindingsOf } from "./wgsl.js";
+} from "./shared.js";
+import { registers, registerTileName, registerTiles } from "./registers.js";
+import { bindingsOf } from "../core/wgsl.js";
 
-export { matmulName, type MatmulLayout, type MatmulSpec } from "./matmul_product.js";
+export { matmulName, type MatmulLayout, type MatmulSpec } from "./shared.js";
 
 /**
  * Bindings: a, b, (bias [N]), (residual [batch, M, N]), c [batch, M, N]; all f32, or f16 where `halves` says so.

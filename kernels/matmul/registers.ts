@@ -11,8 +11,8 @@ import {
   widthOf,
   type Product,
   type Variant,
-} from "./matmul_product.js";
-import { linearDispatch, lines, repeat, shader } from "./wgsl.js";
+} from "./shared.js";
+import { linearDispatch, lines, repeat, shader } from "../core/wgsl.js";
 
 /** A tile of c in the variables of a thread. */
 export interface RegisterTile {

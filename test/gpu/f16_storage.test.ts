@@ -5,10 +5,10 @@ import { runKernel } from "../../engine/run_kernel.js";
 import type { TypedArray } from "../../engine/tensor.js";
 import * as kernels from "../../kernels/index.js";
 import { gpuKernels } from "../../kernels/gpu/index.js";
-import { inHalves } from "../../kernels/halves.js";
-import { baselineCapabilities, type Capabilities, type Kernel } from "../../kernels/kernel.js";
+import { inHalves } from "../../kernels/core/f16_storage.js";
+import { baselineCapabilities, type Capabilities, type Kernel } from "../../kernels/core/kernel.js";
 import { testDevice } from "../support/device.js";
-import { packed, rounded, unpacked, withoutF16 } from "../support/halves.js";
+import { packed, rounded, unpacked, withoutF16 } from "../support/f16.js";
 import { assertRefused, VARIANTS } from "../support/kernels.js";
 import { assertClose, poisoned, random } from "../support/random.js";
 

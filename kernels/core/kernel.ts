@@ -2,9 +2,9 @@
  * What a kernel is: a value. Every family in this folder is a pure function
  * `family(spec, capabilities) -> Kernel`; nothing here knows of a GPU object.
  */
-import type { AttentionSpec } from "./attention_spec.js";
-import type { GatedSpec } from "./matmul_subgroup_matrices.js";
-import type { MatmulSpec, NamedVariant, Product } from "./matmul_product.js";
+import type { AttentionSpec } from "../attention/spec.js";
+import type { GatedSpec } from "../matmul/subgroup_matrices.js";
+import type { MatmulSpec, NamedVariant, Product } from "../matmul/shared.js";
 
 /** Element types of storage buffers. Booleans are `i32` 0 or 1. */
 export type Dtype = "f32" | "i32" | "u32";
@@ -57,7 +57,7 @@ export interface MixedPrecision {
 
 export type MixedAttention = (spec: AttentionSpec, capabilities: Capabilities) => Kernel | null;
 
-/** Families' variants for GPUs; see kernels/gpu. */
+/** Variants for GPUs. See kernels/gpu. */
 export interface GpuKernels {
   /** Of a matrix product, the default first. */
   readonly matmul: (product: Product) => readonly NamedVariant[];
@@ -65,7 +65,7 @@ export interface GpuKernels {
   readonly matmulSplits: (spec: MatmulSpec) => number;
   /** Adds the shares up, with bias and residual. */
   readonly matmulSum: (spec: MatmulSpec, capabilities: Capabilities) => Kernel;
-  /** Where `quadsApply` (attention_spec.ts) says so. */
+  /** Where `quadsApply` (attention/spec.ts) says so. */
   readonly attention: (spec: AttentionSpec, capabilities: Capabilities) => Kernel;
   readonly attentionDelta: (spec: AttentionSpec, capabilities: Capabilities) => Kernel;
   readonly attentionBackward: (spec: AttentionSpec, capabilities: Capabilities) => Kernel;

@@ -5,8 +5,8 @@
  * What is staged goes by chunks of 8 numbers, 16 bytes. Results that cannot go to c as whole matrices go through the same
  * memory, a strip of rows of each subgroup at a time.
  */
-import { inHalves } from "./halves.js";
-import { KernelError, type Capabilities, type Kernel } from "./kernel.js";
+import { inHalves } from "../core/f16_storage.js";
+import { KernelError, type Capabilities, type Kernel } from "../core/kernel.js";
 import {
   addends,
   ENOUGH_WORKGROUPS,
@@ -19,8 +19,8 @@ import {
   type NamedVariant,
   type Product,
   type Variant,
-} from "./matmul_product.js";
-import { bindingsOf, linearDispatch, lines, literal, repeat, shader } from "./wgsl.js";
+} from "./shared.js";
+import { bindingsOf, linearDispatch, lines, literal, repeat, shader } from "../core/wgsl.js";
 
 /** Shapes that a device multiplies: left M x K and right K x N of `component`, result M x N in f32. */
 export interface SubgroupMatrices {

@@ -2,11 +2,11 @@
  * Attention's gradient on subgroup matrices, in two passes: a workgroup has a block of queries, or of keys and their values,
  * as matrices in registers, and all the others pass by in workgroup memory. Scores and slopes go through `exchange` to the
  * threads that own their rows, which put probabilities and score gradients back, rounded to f16, as operands of the gradients'
- * products. How matrices and threads share the work is told in attention_subgroup_matrices.ts.
+ * products. How matrices and threads share the work is told in matrices_forward.ts.
  *
  * Gradients of outputs are multiplied by `GRADIENT_SCALE` as they are rounded, and those of qkv divided by it.
  */
-import { backwardWork, nameOf, requireAttention, type AttentionSpec } from "./attention_spec.js";
+import { backwardWork, nameOf, requireAttention, type AttentionSpec } from "./spec.js";
 import {
   bindingsFor,
   constants,
@@ -22,10 +22,10 @@ import {
   workInHalves,
   type AttentionTile,
   type Source,
-} from "./attention_subgroup_matrices.js";
-import type { Capabilities, Kernel } from "./kernel.js";
-import { GRADIENT_SCALE, type SubgroupMatrices } from "./matmul_subgroup_matrices.js";
-import { bindingsOf, linearDispatch, lines, literal, repeat, shader } from "./wgsl.js";
+} from "./matrices_forward.js";
+import type { Capabilities, Kernel } from "../core/kernel.js";
+import { GRADIENT_SCALE, type SubgroupMatrices } from "../matmul/subgroup_matrices.js";
+import { bindingsOf, linearDispatch, lines, literal, repeat, shader } from "../core/wgsl.js";
 
 /** Both operands of scores and slopes are staged; `keys` of the tile are the positions that pass by at a time. */
 function memoryOf(

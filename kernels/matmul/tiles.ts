@@ -13,8 +13,8 @@ import {
   type NamedVariant,
   type Product,
   type Variant,
-} from "../matmul_product.js";
-import { linearDispatch, lines, repeat, shader } from "../wgsl.js";
+} from "./shared.js";
+import { linearDispatch, lines, repeat, shader } from "../core/wgsl.js";
 
 /** What a workgroup and each of its threads computes. */
 interface WorkgroupTile {

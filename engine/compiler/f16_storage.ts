@@ -2,9 +2,9 @@
  * What programs store in f16 where they multiply in mixed precision: results of the forward pass, and for each run a copy
  * of the weights; of gradients, those that products alone read. What a program keeps stays f32, as does all arithmetic.
  */
-import { inHalves } from "../../kernels/halves.js";
-import type { Capabilities } from "../../kernels/kernel.js";
-import { GRADIENT_SCALE } from "../../kernels/matmul_subgroup_matrices.js";
+import { inHalves } from "../../kernels/core/f16_storage.js";
+import type { Capabilities } from "../../kernels/core/kernel.js";
+import { GRADIENT_SCALE } from "../../kernels/matmul/subgroup_matrices.js";
 import type { MatmulAttributes } from "../ops/matmul.js";
 import { reshape } from "../ops/view.js";
 import { makeTensor, type Node, type Operation, type Tensor } from "../tensor.js";

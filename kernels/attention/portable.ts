@@ -8,8 +8,8 @@
  *
  * Queries, keys and values are packed: qkv [B, S, 3, H, D]. A thread owns one position of one head, or several
  * neighbouring ones on a software adapter, where each load then serves all of them. GPUs with subgroups take the variants of
- * gpu/attention_quads.ts, or in mixed precision those of attention_subgroup_matrices.ts; CPUs of four lanes that of
- * cpu/attention_shared.ts.
+ * quads.ts, or in mixed precision those of matrices_forward.ts; CPUs of four lanes that of
+ * four_lanes.ts.
  */
 import {
   backwardWork,
@@ -21,8 +21,8 @@ import {
   requireAttention,
   sharedApplies,
   type AttentionSpec,
-} from "./attention_spec.js";
-import { KernelError, type Capabilities, type Kernel } from "./kernel.js";
+} from "./spec.js";
+import { KernelError, type Capabilities, type Kernel } from "../core/kernel.js";
 import {
   bindingsOf,
   linearThreads,
@@ -32,9 +32,9 @@ import {
   shader,
   typeName,
   type ShaderBinding,
-} from "./wgsl.js";
+} from "../core/wgsl.js";
 
-export type { AttentionSpec } from "./attention_spec.js";
+export type { AttentionSpec } from "./spec.js";
 
 /**
  * Bindings: qkv [B, S, 3, H, D], o [B, S, H, D], lse [B, H, S] (log-sum-exp of the scaled scores); with rope also

@@ -1,7 +1,7 @@
 /**
  * Attention made for GPUs: the four lanes of a quad share a head vector, and keys and values (of backward's second
  * pass: queries and output gradients) are staged in workgroup memory, so that each load from there serves all the
- * positions that a quad owns. The formulas and their sources are in attention.ts; queries are
+ * positions that a quad owns. The formulas and their sources are in portable.ts; queries are
  * scaled when they are loaded, in every pass, so that backward finds the scores of forward to the bit. With rope, queries
  * and keys are turned as in rope.ts when they are loaded.
  *
@@ -10,9 +10,17 @@
  * NaN where they are not, and backward with it. Positions past the end compute along as the last one and are not stored,
  * so that control flow is uniform.
  */
-import { backwardWork, deltaWork, forwardWork, nameOf, rows, type AttentionSpec } from "../attention_spec.js";
-import type { Capabilities, Kernel } from "../kernel.js";
-import { bindingsOf, linearDispatch, lines, literal, repeat, shader, type ShaderBinding } from "../wgsl.js";
+import { backwardWork, deltaWork, forwardWork, nameOf, rows, type AttentionSpec } from "./spec.js";
+import type { Capabilities, Kernel } from "../core/kernel.js";
+import {
+  bindingsOf,
+  linearDispatch,
+  lines,
+  literal,
+  repeat,
+  shader,
+  type ShaderBinding,
+} from "../core/wgsl.js";
 
 /** Numbers of head vectors that a thread keeps in registers: of q and o forward, of k, v and their gradients backward. */
 const FORWARD_NUMBERS = 96;

@@ -1,5 +1,5 @@
 /** What an attention is, and how much work it is: the part that all of its variants share. */
-import { requireBindable, requirePositive, type Capabilities } from "./kernel.js";
+import { requireBindable, requirePositive, type Capabilities } from "../core/kernel.js";
 
 export interface AttentionSpec {
   readonly batch: number;
@@ -13,7 +13,7 @@ export interface AttentionSpec {
   readonly rope?: boolean;
   /**
    * Those of qkv and o that the engine stores in f16. Kernels that are made for that bind them so; for all others the engine
-   * rewrites the text (halves.ts).
+   * rewrites the text (core/f16_storage.ts).
    */
   readonly halves?: readonly string[];
 }
@@ -68,7 +68,7 @@ export const nameOf = (
 ): string =>
   `${family}${causal ? "_causal" : ""}${rope ? "_rope" : ""}_b${batch}_s${length}_h${heads}_d${headDim}`;
 
-/** True where the quads of subgroups can share head vectors: `gpu/attention_quads.ts`. */
+/** True where the quads of subgroups can share head vectors: `quads.ts`. */
 export function quadsApply({ headDim }: AttentionSpec, { software, subgroups, gpu }: Capabilities): boolean {
   const quads = !software && gpu !== undefined && subgroups !== null && subgroups.min >= 4;
   return quads && headDim % 16 === 0 && headDim <= 256;
@@ -79,7 +79,7 @@ export function quadsTurn(spec: AttentionSpec, capabilities: Capabilities): bool
   return quadsApply(spec, capabilities) && spec.headDim % 32 === 0;
 }
 
-/** True where the four lanes of a subgroup on a CPU can share keys and values: `cpu/attention_shared.ts`. */
+/** True where the four lanes of a subgroup on a CPU can share keys and values: `four_lanes.ts`. */
 export function sharedApplies({ headDim }: AttentionSpec, { cpu, subgroups }: Capabilities): boolean {
   return (
     cpu !== undefined && subgroups?.min === 4 && subgroups.max === 4 && headDim % 4 === 0 && headDim <= 128

@@ -3,14 +3,22 @@
  * of a head, and the four threads of a subgroup load keys and values (of backward's second pass: queries and output
  * gradients) between them and broadcast them, so that each load serves all positions of the subgroup. Two or four of them
  * are taken in a trip of the loop, so that a sum is stored once for as many products. The formulas and their sources are in
- * attention.ts; sums are added up in the same order, but where forward rescales them after two keys instead of four.
+ * portable.ts; sums are added up in the same order, but where forward rescales them after two keys instead of four.
  *
  * A subgroup fills its workgroup, and control flow is uniform: positions past the end compute along as the last one and are
  * not stored.
  */
-import { backwardWork, forwardWork, nameOf, type AttentionSpec } from "../attention_spec.js";
-import type { Capabilities, Kernel } from "../kernel.js";
-import { bindingsOf, linearDispatch, lines, literal, repeat, shader, type ShaderBinding } from "../wgsl.js";
+import { backwardWork, forwardWork, nameOf, type AttentionSpec } from "./spec.js";
+import type { Capabilities, Kernel } from "../core/kernel.js";
+import {
+  bindingsOf,
+  linearDispatch,
+  lines,
+  literal,
+  repeat,
+  shader,
+  type ShaderBinding,
+} from "../core/wgsl.js";
 
 /** Threads of a subgroup. */
 const LANES = 4;

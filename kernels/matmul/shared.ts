@@ -1,6 +1,6 @@
 /** What the variants of matmul share: the spec, the bindings and the epilogue. */
-import type { Capabilities, Kernel } from "./kernel.js";
-import { lines, type ShaderBinding } from "./wgsl.js";
+import type { Capabilities, Kernel } from "../core/kernel.js";
+import { lines, type ShaderBinding } from "../core/wgsl.js";
 
 export type MatmulLayout = "nn" | "nt" | "tn";
 
@@ -24,7 +24,7 @@ export interface MatmulSpec {
   readonly gradient?: "a" | "b" | null;
   /**
    * Those of a, b, c and residual that the engine stores in f16. Variants that are made for that bind them so; for all
-   * others the engine rewrites the text (halves.ts). Default none.
+   * others the engine rewrites the text (core/f16_storage.ts). Default none.
    */
   readonly halves?: readonly string[];
 }
