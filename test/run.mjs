@@ -1,5 +1,6 @@
 /**
- * Runs the tests: `node test/run.mjs [node|browser|page] [--fast] [--grep X]`; default all three.
+ * Runs the tests: `node test/run.mjs [node|browser|page] [--fast] [--grep TITLE] [--file NAME]`; default all three.
+ * `--fast` leaves out titles with @slow, `--grep` takes a regular expression, `--file` a part of a file's name.
  * GPU suites (test/gpu) run unchanged under Node and in Chromium; test/node is for Node alone; test/page drives the
  * pages in Chromium from Node. As many run at a time as there are cores, up to four: processes that take one file after
  * another, and one that runs the browser. A file's results are printed when it is through.
@@ -11,23 +12,37 @@ import { readFile, rm } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { dirname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
 import * as esbuild from "esbuild";
 import { build } from "../esbuild.config.mjs";
 import { listFixtures, readFixture } from "./support/fixtures.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 process.chdir(root);
-const args = process.argv.slice(2);
-const only = args.find((a) => ["node", "browser", "page"].includes(a));
-const fast = args.includes("--fast");
-const grep = args.includes("--grep") ? args[args.indexOf("--grep") + 1] : undefined;
+const USAGE = "usage: node test/run.mjs [node|browser|page] [--fast] [--grep TITLE] [--file NAME]";
+const [only, { fast, grep, file: named = "" }] = parse();
+
+/** The place to run in, if not all three, and the options. Anything else ends the process with a message. */
+function parse() {
+  try {
+    const options = { fast: { type: "boolean" }, grep: { type: "string" }, file: { type: "string" } };
+    const { positionals, values } = parseArgs({ options, allowPositionals: true });
+    if (positionals.length > 1 || !["node", "browser", "page", undefined].includes(positionals[0]))
+      throw new Error(`got "${positionals.join(" ")}"`);
+    return [positionals[0], values];
+  } catch (error) {
+    console.error(`${error.message}\n${USAGE}`);
+    return process.exit(2);
+  }
+}
+
 /** What the titles of the tests in Node's processes match. */
 const pattern = `${fast ? "^(?!.*@slow).*" : ""}${grep ?? ""}`;
 const seed = process.env.TEST_SEED ?? String(Date.now() % 2 ** 31);
 
 const suites = (folder) =>
   readdirSync(join(root, "test", folder))
-    .filter((f) => f.endsWith(".test.ts"))
+    .filter((f) => f.endsWith(".test.ts") && f.includes(named))
     .sort()
     .map((f) => `./test/${folder}/${f}`);
 const out = join(root, "build/test");
