@@ -12,7 +12,7 @@ export {
   type Carry,
   type Halting,
   type Refilled,
-} from "./act.js";
+} from "./model/act.js";
 export { VERSION } from "./version.js";
 export {
   ConfigError,
@@ -25,7 +25,7 @@ export {
   type Derived,
   type HrmConfig,
   type TrainConfig,
-} from "./config.js";
+} from "./model/config.js";
 export {
   consecutiveBatch,
   destroyPuzzles,
@@ -33,7 +33,7 @@ export {
   randomExploration,
   uploadPuzzles,
   type GpuPuzzles,
-} from "./data.js";
+} from "./puzzles/sampling.js";
 export {
   createEvaluator,
   createSolver,
@@ -42,7 +42,7 @@ export {
   type Scores,
   type SolvedSegment,
   type Solver,
-} from "./evaluate.js";
+} from "./training/evaluation.js";
 export {
   actLoss,
   METRICS,
@@ -51,7 +51,7 @@ export {
   type LossResult,
   type Metric,
   type MetricRow,
-} from "./loss.js";
+} from "./model/loss.js";
 export {
   embed,
   forwardResiduals,
@@ -61,7 +61,7 @@ export {
   type Parameters,
   type RotaryTables,
   type SegmentResult,
-} from "./model.js";
+} from "./model/model.js";
 export {
   countParameters,
   createWeights,
@@ -72,9 +72,9 @@ export {
   type ParameterSpec,
   type StateDict,
   type Weights,
-} from "./parameters.js";
-export { IGNORE_LABEL, type PuzzleSet, type PuzzleSplits } from "./puzzles.js";
-export { emaDecay, learningRate, scheduleTables, type ScheduleTables } from "./schedule.js";
+} from "./model/parameters.js";
+export { IGNORE_LABEL, type PuzzleSet, type PuzzleSplits } from "./puzzles/puzzle_set.js";
+export { emaDecay, learningRate, scheduleTables, type ScheduleTables } from "./training/schedule.js";
 export {
   createSession,
   type BestLook,
@@ -84,14 +84,14 @@ export {
   type SessionOptions,
   type SessionSnapshot,
   type TrainingSummary,
-} from "./session.js";
+} from "./training/session.js";
 export {
   ResumeError,
   resumeDifferences,
   type Origin,
   type RunIdentity,
   type TrainingSnapshot,
-} from "./snapshot.js";
+} from "./training/snapshot.js";
 export {
   evaluationSegment,
   gradientNorm,
@@ -100,7 +100,7 @@ export {
   type Exploration,
   type StepResult,
   type TrainingState,
-} from "./step.js";
+} from "./training/step.js";
 export {
   createTrainer,
   createTrainingMemory,
@@ -110,4 +110,4 @@ export {
   type Trainer,
   type TrainerOptions,
   type TrainingMemory,
-} from "./trainer.js";
+} from "./training/trainer.js";

@@ -11,9 +11,9 @@ import {
   type TrainConfig,
   type Trainer,
 } from "../../hrm/index.js";
-import { POSITION_EMBEDDING, TOKEN_EMBEDDING } from "../../hrm/parameters.js";
-import type { Symmetry } from "../../hrm/tasks/symmetry.js";
-import { rotaryAngles } from "../../hrm/positions.js";
+import { POSITION_EMBEDDING, TOKEN_EMBEDDING } from "../../hrm/model/parameters.js";
+import type { Symmetry } from "../../hrm/puzzles/tasks/symmetry.js";
+import { rotaryAngles } from "../../hrm/model/positions.js";
 import { crossEntropy64, layer64, linear64, type LayerWeights } from "./float64.js";
 import { WrongResultError } from "./kernel_case.js";
 import { randomSource } from "./random.js";

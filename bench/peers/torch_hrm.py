@@ -1,4 +1,4 @@
-"""HRM's training step in PyTorch: what hrm/step.ts does, and hrm/model.ts, act.ts and loss.ts with it.
+"""HRM's training step in PyTorch: what hrm/training/step.ts does, and hrm/model/model.ts, act.ts and loss.ts with it.
 
 One segment whose last L and H updates carry the gradient, the second forward for the target of the Q value (unless halting
 is all that is learned), the losses and metrics, Adam-atan2 on all weights at once and sign-SGD on the puzzle embedding. The batch
@@ -66,7 +66,7 @@ def cross_entropy(logits, labels, stablemax):
 
 
 def outcome(z, head, q_weight, q_bias, labels, steps, minimum, target, config):
-    """Total loss over the batch's rows, metrics [8] in the order of METRICS of hrm/loss.ts, and which rows halt."""
+    """Total loss over the batch's rows, metrics [8] in the order of METRICS of hrm/model/loss.ts, and which rows halt."""
     max_steps, halt_only, stablemax = config
     prefix = z.shape[1] - labels.shape[1]
     logits = F.linear(z[:, prefix:], head).float()

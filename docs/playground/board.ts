@@ -1,7 +1,7 @@
 /** Sudoku grids as the page draws them: the puzzle, then the answer after each segment. */
-import type { SolvedSegment } from "../../hrm/evaluate.js";
-import { isDigit, sudokuUnits, type SudokuSize } from "../../hrm/tasks/sudoku.js";
-import type { Task } from "../../hrm/tasks/task.js";
+import type { SolvedSegment } from "../../hrm/training/evaluation.js";
+import { isDigit, sudokuUnits, type SudokuSize } from "../../hrm/puzzles/tasks/sudoku.js";
+import type { Task } from "../../hrm/puzzles/tasks/task.js";
 import { createResidualBars, type ResidualBars } from "./residual_bars.js";
 
 /** What a solution report holds. */

@@ -1,8 +1,8 @@
 /** The page: shows what the worker reports and asks it for what the visitor wants. */
-import { formatDuration } from "../../hrm/cli/render.js";
-import { departures } from "../../hrm/departures.js";
-import { findPreset, SUDOKU4_NOTE } from "../../hrm/presets.js";
-import { formatPercent, formatProportion } from "../../hrm/statistics.js";
+import { formatDuration } from "../../hrm/cli/output/render.js";
+import { departures } from "../../hrm/training/departures.js";
+import { findPreset, SUDOKU4_NOTE } from "../../hrm/training/presets.js";
+import { formatPercent, formatProportion } from "../../hrm/training/statistics.js";
 import { createBoard, type Board } from "./board.js";
 import { createChart } from "./chart.js";
 import { ACCEPTED, type Command, type Failure, type Phase, type Report } from "./protocol.js";

@@ -3,8 +3,8 @@ import { autotune, choicesKey } from "../../engine/autotune.js";
 import { readChoices, StoreError, writeChoices } from "../../engine/browser/index.js";
 import type { Device } from "../../engine/index.js";
 import { useMixedPrecision } from "../../engine/mixed_precision.js";
-import { trainingKernels } from "../../hrm/plan.js";
-import type { Preset } from "../../hrm/presets.js";
+import { trainingKernels } from "../../hrm/training/memory_estimate.js";
+import type { Preset } from "../../hrm/training/presets.js";
 import { VERSION } from "../../hrm/version.js";
 import type { RunConfig } from "./run_config.js";
 

@@ -13,7 +13,7 @@
  * command when its turn comes. One that its phase does not accept changes nothing. It announces every change
  * of phase, so what arrives before `preparing` belongs to the run before.
  */
-import type { Scores, SolvedSegment } from "../../hrm/evaluate.js";
+import type { Scores, SolvedSegment } from "../../hrm/training/evaluation.js";
 import type { RunConfig } from "./run_config.js";
 
 /** Where a run stands. */

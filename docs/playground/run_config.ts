@@ -1,6 +1,6 @@
 /** The run that the page shows, as its address has it: `#preset=sudoku4&seed=3&lr=0.004`. */
-import { modelConfig, trainConfig } from "../../hrm/config.js";
-import { findPreset, type Preset } from "../../hrm/presets.js";
+import { modelConfig, trainConfig } from "../../hrm/model/config.js";
+import { findPreset, type Preset } from "../../hrm/training/presets.js";
 
 /** Presets for a page: Sudoku that needs no file and learns while one watches. The first is the default. */
 export const playgroundPresets = ["sudoku4", "sudoku4-official", "sudoku6"] as const;

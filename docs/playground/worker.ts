@@ -1,12 +1,12 @@
 /** The module worker: it owns the device and the run, and does one thing at a time, in the order of protocol.ts. */
 import { AdapterError, EngineError, openDevice, type Device } from "../../engine/index.js";
 import { owning, type Scope } from "../../engine/ownership.js";
-import { encodeCheckpoint, runCheckpoint } from "../../hrm/checkpoint.js";
-import { ConfigError } from "../../hrm/config.js";
-import { createSolver, type Solver } from "../../hrm/evaluate.js";
-import { countParameters } from "../../hrm/parameters.js";
-import type { Preset } from "../../hrm/presets.js";
-import { createSession, type Session, type SessionEvent } from "../../hrm/session.js";
+import { encodeCheckpoint, runCheckpoint } from "../../hrm/files/checkpoints/checkpoint.js";
+import { ConfigError } from "../../hrm/model/config.js";
+import { createSolver, type Solver } from "../../hrm/training/evaluation.js";
+import { countParameters } from "../../hrm/model/parameters.js";
+import type { Preset } from "../../hrm/training/presets.js";
+import { createSession, type Session, type SessionEvent } from "../../hrm/training/session.js";
 import { ACCEPTED, type Command, type Failure, type Phase, type Report } from "./protocol.js";
 import { chooseProducts } from "./products.js";
 import { configuredPreset, type RunConfig } from "./run_config.js";

@@ -1,8 +1,8 @@
 /** The command `hrm`: results to stdout, everything else to stderr; exit code 2 for a wrong command line. */
 import { EngineError } from "../../engine/index.js";
-import { ConfigError } from "../config.js";
-import { printable } from "../shown.js";
-import { ArgumentError, nearestName } from "./arguments.js";
+import { ConfigError } from "../model/config.js";
+import { printable } from "../format_value.js";
+import { ArgumentError, nearestName } from "./options/arguments.js";
 import { convertCommand } from "./commands/convert.js";
 import { evalCommand } from "./commands/eval.js";
 import { generateCommand } from "./commands/generate.js";

@@ -1,10 +1,10 @@
 /** What the commands share: options, the device, presets, output. */
 import { AdapterError, type Device } from "../../engine/index.js";
 import { listAdapters, openNodeDevice } from "../../engine/node/index.js";
-import { printable } from "../shown.js";
-import { findPreset, presetNames, type Preset } from "../presets.js";
-import { ArgumentError, nearestName, type Option } from "./arguments.js";
-import { LARGEST_BUDGET_GB } from "./run_config.js";
+import { printable } from "../format_value.js";
+import { findPreset, presetNames, type Preset } from "../training/presets.js";
+import { ArgumentError, nearestName, type Option } from "./options/arguments.js";
+import { LARGEST_BUDGET_GB } from "./runs/config.js";
 
 /** Options of every command that opens a device. */
 export const adapterOptions = {

@@ -1,5 +1,5 @@
 import { EngineError } from "../../engine/errors.js";
-import { shown, shownText } from "../shown.js";
+import { shown, shownText } from "../format_value.js";
 
 /** Where in a file something is wrong. */
 export interface FileFormatPlace {

@@ -7,5 +7,5 @@ export {
   type Safetensors,
   type SafetensorsDtype,
   type SafetensorsTensor,
-} from "./safetensors.js";
-export { isTorch, readTorch, writeTorch } from "./torch.js";
+} from "./tensors/safetensors.js";
+export { isTorch, readTorch, writeTorch } from "./tensors/torch.js";

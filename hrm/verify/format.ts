@@ -1,7 +1,7 @@
 /** The golden fixtures' files: safetensors beside a config.json, read into plain records. */
 import { hostTensor, type HostTensor } from "../../engine/index.js";
-import { readSafetensors } from "../files/safetensors.js";
-import { modelConfig, trainConfig, type HrmConfig, type TrainConfig } from "../config.js";
+import { readSafetensors } from "../files/tensors/safetensors.js";
+import { modelConfig, trainConfig, type HrmConfig, type TrainConfig } from "../model/config.js";
 
 /** Reads a file of one fixture folder by name; null where it is absent. */
 export type ReadFile = (name: string) => Promise<Uint8Array | null>;

@@ -8,12 +8,12 @@ import {
   type TensorSpec,
   type TypedArray,
 } from "../../engine/index.js";
-import { createCarry, destroyCarry, resetCarry, type Batch, type Carry } from "../act.js";
-import type { HrmConfig } from "../config.js";
-import { METRICS, type Metric } from "../loss.js";
-import { createWeights, PUZZLE_EMBEDDING, type StateDict, type Weights } from "../parameters.js";
-import { evaluationSegment, gradientNorm, trainStep, type StepResult } from "../step.js";
-import { createTrainingMemory, modelOf, type TrainingMemory } from "../trainer.js";
+import { createCarry, destroyCarry, resetCarry, type Batch, type Carry } from "../model/act.js";
+import type { HrmConfig } from "../model/config.js";
+import { METRICS, type Metric } from "../model/loss.js";
+import { createWeights, PUZZLE_EMBEDDING, type StateDict, type Weights } from "../model/parameters.js";
+import { evaluationSegment, gradientNorm, trainStep, type StepResult } from "../training/step.js";
+import { createTrainingMemory, modelOf, type TrainingMemory } from "../training/trainer.js";
 import { largest, maxDifference, type Checker } from "./check.js";
 import {
   fixtureConfig,

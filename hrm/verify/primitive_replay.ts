@@ -27,8 +27,8 @@ import {
   type Tensor,
 } from "../../engine/index.js";
 import { adamAtan2Step, signSgdRowsStep } from "../../engine/optimizers.js";
-import { trainConfig } from "../config.js";
-import { learningRate } from "../schedule.js";
+import { trainConfig } from "../model/config.js";
+import { learningRate } from "../training/schedule.js";
 import { largest, type Checker } from "./check.js";
 import { readJson, readTensors, type ReadFile, type Tensors } from "./format.js";
 

@@ -1,6 +1,6 @@
 /** What a fuzz run does with a format. */
 import { FileFormatError } from "../../hrm/files/index.js";
-import type { HostRandom } from "../../hrm/tasks/index.js";
+import type { HostRandom } from "../../hrm/puzzles/index.js";
 
 export type Outcome = "accepted" | "refused";
 

@@ -3,7 +3,7 @@
  * refused, the slowest, and the memory that the readers took. Exits with 1 where a reader crashed, hung or grew.
  */
 import { parseArgs } from "node:util";
-import { hostRandom } from "../../hrm/tasks/index.js";
+import { hostRandom } from "../../hrm/puzzles/index.js";
 import type { FuzzFormat } from "./format.js";
 import { puzzleFormats } from "./puzzle_formats.js";
 import { tensorFormats } from "./tensor_formats.js";

@@ -1,5 +1,5 @@
 /** Seeded damage to valid files, as broken disks, careless editors and liars do it. */
-import type { HostRandom } from "../../hrm/tasks/index.js";
+import type { HostRandom } from "../../hrm/puzzles/index.js";
 
 /** Bytes and integers on which readers trip: signs, limits, separators, brackets. */
 const BYTES = [0, 1, 9, 10, 13, 32, 34, 39, 44, 48, 57, 58, 91, 93, 123, 125, 127, 128, 255];

@@ -9,7 +9,7 @@ import {
   writeNpy,
   writePuzzleCsv,
   writePuzzleJsonl,
-} from "../../hrm/puzzle_data.js";
+} from "../../hrm/files/puzzles/index.js";
 import {
   generateMazes,
   generateSudoku,
@@ -20,7 +20,7 @@ import {
   sudokuTask,
   type PuzzleSet,
   type Task,
-} from "../../hrm/tasks/index.js";
+} from "../../hrm/puzzles/index.js";
 import { outcomeOf, pick, type FuzzFormat } from "./format.js";
 import { mutate } from "./mutate.js";
 

@@ -1,7 +1,7 @@
 /** Files of tensors and checkpoints: damage, and what must hold of everything that is still accepted. */
 import { deflateRawSync } from "node:zlib";
 import { assert } from "chai";
-import { encodeCheckpoint, runCheckpoint } from "../../hrm/checkpoint.js";
+import { encodeCheckpoint, runCheckpoint } from "../../hrm/files/checkpoints/checkpoint.js";
 import { hostTensor } from "../../engine/index.js";
 import { ConfigError, initialState, trainConfig, type HrmConfig } from "../../hrm/index.js";
 import {
@@ -12,15 +12,15 @@ import {
   writeTorch,
   type SafetensorsTensor,
 } from "../../hrm/files/index.js";
-import { DTYPE_BYTES } from "../../hrm/files/safetensors.js";
-import { isSealed, seal } from "../../hrm/files/seal.js";
-import { readZip, writeZip } from "../../hrm/files/zip.js";
-import { openCheckpoint, OFFICIAL_PREFIX } from "../../hrm/official.js";
-import { isMicroBatch } from "../../hrm/config.js";
-import { parameterSpecs } from "../../hrm/parameters.js";
-import type { SessionSnapshot } from "../../hrm/session.js";
-import { microBatchOf } from "../../hrm/snapshot.js";
-import type { HostRandom } from "../../hrm/tasks/index.js";
+import { DTYPE_BYTES } from "../../hrm/files/tensors/safetensors.js";
+import { isSealed, seal } from "../../hrm/files/checkpoints/seal.js";
+import { readZip, writeZip } from "../../hrm/files/archives/zip.js";
+import { openCheckpoint, OFFICIAL_PREFIX } from "../../hrm/files/checkpoints/official.js";
+import { isMicroBatch } from "../../hrm/model/config.js";
+import { parameterSpecs } from "../../hrm/model/parameters.js";
+import type { SessionSnapshot } from "../../hrm/training/session.js";
+import { microBatchOf } from "../../hrm/training/snapshot.js";
+import type { HostRandom } from "../../hrm/puzzles/index.js";
 import { VERSION } from "../../hrm/version.js";
 import { haltOnly, official } from "../support/tiny.js";
 import { pick, outcomeOf, type FuzzFormat, type Outcome } from "./format.js";

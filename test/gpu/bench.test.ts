@@ -16,7 +16,7 @@ import { runSuite } from "../../bench/core/suite.js";
 import type { Effort } from "../../bench/core/sampling.js";
 import { defaultTraits, planningDevice } from "../../engine/planning.js";
 import { createStopwatch } from "../../engine/stopwatch.js";
-import { findPreset } from "../../hrm/presets.js";
+import { findPreset } from "../../hrm/training/presets.js";
 import { testDevice } from "../support/device.js";
 import { testSeed } from "../support/platform.js";
 

@@ -27,9 +27,9 @@ import {
   type StateDict,
 } from "../../hrm/index.js";
 import { planningDevice } from "../../engine/planning.js";
-import { trainStep } from "../../hrm/step.js";
-import { sizesOf } from "../../hrm/task_fields.js";
-import { sudokuTask } from "../../hrm/tasks/sudoku.js";
+import { trainStep } from "../../hrm/training/step.js";
+import { sizesOf } from "../../hrm/model/task_fields.js";
+import { sudokuTask } from "../../hrm/puzzles/tasks/sudoku.js";
 import { testDevice } from "../support/device.js";
 import { assertClose, randomIntegers } from "../support/random.js";
 import { official, randomPuzzles, training } from "../support/tiny.js";

@@ -1,7 +1,7 @@
 import { assert } from "chai";
 import { add, assign, compile, hostTensor, position, variable, type Program } from "../../engine/index.js";
-import { modelConfig } from "../../hrm/config.js";
-import { consecutiveBatch, destroyPuzzles, randomBatch, uploadPuzzles } from "../../hrm/data.js";
+import { modelConfig } from "../../hrm/model/config.js";
+import { consecutiveBatch, destroyPuzzles, randomBatch, uploadPuzzles } from "../../hrm/puzzles/sampling.js";
 import {
   generateMazes,
   generateSudoku,
@@ -13,7 +13,7 @@ import {
   type SudokuSize,
   type Symmetry,
   type Task,
-} from "../../hrm/tasks/index.js";
+} from "../../hrm/puzzles/index.js";
 import { randomPermutationsReference, shuffledIndexReference } from "../../kernels/permutation.js";
 import { randomBitsReference } from "../../kernels/random.js";
 import { testDevice } from "../support/device.js";

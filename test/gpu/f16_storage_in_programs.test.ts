@@ -21,7 +21,7 @@ import {
   type Plan,
 } from "../../engine/index.js";
 import { defaultTraits, planningDevice } from "../../engine/planning.js";
-import { trainingKernels, type PlanOptions } from "../../hrm/plan.js";
+import { trainingKernels, type PlanOptions } from "../../hrm/training/memory_estimate.js";
 import { createTrainer, type TrainingSnapshot } from "../../hrm/index.js";
 import { matrixVariants } from "../../kernels/matmul/subgroup_matrices.js";
 import { testDevice } from "../support/device.js";

@@ -8,7 +8,7 @@ import {
   type SafetensorsTensor,
 } from "../../hrm/files/index.js";
 import { ConfigError } from "../../hrm/index.js";
-import { inferConfig, officialState, openCheckpoint } from "../../hrm/official.js";
+import { inferConfig, officialState, openCheckpoint } from "../../hrm/files/checkpoints/official.js";
 import { createChecker } from "../../hrm/verify/check.js";
 import { fixtureConfig, readJson, readTensors } from "../../hrm/verify/format.js";
 import { replayEvaluation } from "../../hrm/verify/model_replay.js";

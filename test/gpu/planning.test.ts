@@ -1,8 +1,13 @@
 import { assert } from "chai";
 import { LimitError } from "../../engine/index.js";
-import { derive } from "../../hrm/config.js";
+import { derive } from "../../hrm/model/config.js";
 import { createEvaluator, createTrainer } from "../../hrm/index.js";
-import { chooseMicroBatch, defaultTraits, microBatches, trainingNeeds } from "../../hrm/plan.js";
+import {
+  chooseMicroBatch,
+  defaultTraits,
+  microBatches,
+  trainingNeeds,
+} from "../../hrm/training/memory_estimate.js";
 import { testDevice } from "../support/device.js";
 import { official, randomPuzzles, training } from "../support/tiny.js";
 

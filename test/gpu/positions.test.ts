@@ -10,13 +10,13 @@ import {
   type HrmConfig,
   type Origin,
 } from "../../hrm/index.js";
-import { officialState, inferConfig } from "../../hrm/official.js";
-import { initialState } from "../../hrm/parameters.js";
-import { rotaryAngles } from "../../hrm/positions.js";
-import { findPreset, withPuzzles } from "../../hrm/presets.js";
-import { gridOf, sizesOf } from "../../hrm/task_fields.js";
-import { mazeTask } from "../../hrm/tasks/maze.js";
-import { sudokuTask } from "../../hrm/tasks/sudoku.js";
+import { officialState, inferConfig } from "../../hrm/files/checkpoints/official.js";
+import { initialState } from "../../hrm/model/parameters.js";
+import { rotaryAngles } from "../../hrm/model/positions.js";
+import { findPreset, withPuzzles } from "../../hrm/training/presets.js";
+import { gridOf, sizesOf } from "../../hrm/model/task_fields.js";
+import { mazeTask } from "../../hrm/puzzles/tasks/maze.js";
+import { sudokuTask } from "../../hrm/puzzles/tasks/sudoku.js";
 import { testDevice } from "../support/device.js";
 import { EPS } from "../support/kernels.js";
 

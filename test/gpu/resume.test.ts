@@ -1,5 +1,5 @@
 import { assert } from "chai";
-import { decodeCheckpoint, encodeCheckpoint, runCheckpoint } from "../../hrm/checkpoint.js";
+import { decodeCheckpoint, encodeCheckpoint, runCheckpoint } from "../../hrm/files/checkpoints/checkpoint.js";
 import {
   createSession,
   createTrainer,
@@ -15,7 +15,7 @@ import {
   type Trainer,
   type TrainingSnapshot,
 } from "../../hrm/index.js";
-import { findPreset } from "../../hrm/presets.js";
+import { findPreset } from "../../hrm/training/presets.js";
 import { zeros } from "../../engine/index.js";
 import { matmulName, matmulSpec, matmulVariants } from "../../kernels/index.js";
 import { testDevice } from "../support/device.js";

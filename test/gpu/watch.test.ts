@@ -1,7 +1,7 @@
 /** The watch over training: the gradient's norm of every step, and the first step with a number that is not finite. */
 import { assert } from "chai";
 import { compile, constant, hostTensor, read } from "../../engine/index.js";
-import { divergedBefore, findNonFinite } from "../../hrm/diagnose.js";
+import { divergedBefore, findNonFinite } from "../../hrm/training/diagnosis.js";
 import {
   createEvaluator,
   createSolver,
@@ -17,9 +17,9 @@ import {
   uploadPuzzles,
   destroyPuzzles,
 } from "../../hrm/index.js";
-import { countNonFinite, PUZZLE_LOCAL } from "../../hrm/step.js";
-import { StateError, type StateDict } from "../../hrm/parameters.js";
-import type { TrainingSnapshot } from "../../hrm/snapshot.js";
+import { countNonFinite, PUZZLE_LOCAL } from "../../hrm/training/step.js";
+import { StateError, type StateDict } from "../../hrm/model/parameters.js";
+import type { TrainingSnapshot } from "../../hrm/training/snapshot.js";
 import { testDevice } from "../support/device.js";
 import { assertClose } from "../support/random.js";
 import { official, randomPuzzles, training } from "../support/tiny.js";

@@ -13,7 +13,7 @@ const into = (file, test, grep, faults) =>
   }));
 
 export const FAULTS = [
-  ...into("hrm/cli/write_atomically.ts", "node/power_cut", "disk that fails", [
+  ...into("hrm/cli/disk/write_atomically.ts", "node/power_cut", "disk that fails", [
     [
       "files: written in place",
       'join(folder, `.${process.pid}-${randomBytes(6).toString("hex")}.partial`)',
@@ -28,15 +28,15 @@ export const FAULTS = [
       "  }\n  await fs.syncFolder",
     ],
   ]),
-  ...into("hrm/cli/write_atomically.ts", "node/run_folder", "keeps permissions and links", [
+  ...into("hrm/cli/disk/write_atomically.ts", "node/run_folder", "keeps permissions and links", [
     ["files: permissions reset", "await file.setMode(before.mode).catch(() => undefined);", ""],
     ["files: links replaced", "const target = await followLinks(path, fs);", "const target = path;"],
     ["files: devices replaced", 'before.kind !== "file"', 'before.kind === "folder"'],
   ]),
-  ...into("hrm/cli/make_folder.ts", "node/power_cut", "disk that fails", [
+  ...into("hrm/cli/disk/make_folder.ts", "node/power_cut", "disk that fails", [
     ["files: new folder not synced", "await fs.syncFolder(dirname(path));", ""],
   ]),
-  ...into("hrm/cli/checkpoint_store.ts", "node/checkpoint", "checkpoint store", [
+  ...into("hrm/cli/runs/checkpoint_store.ts", "node/checkpoint", "checkpoint store", [
     ["checkpoints: damaged files count", "if (!usable.get(name)) continue;", ""],
     ["checkpoints: the new one is not counted", "let kept = 1;", "let kept = 0;"],
     ["checkpoints: the new one may be removed", "if (name === written) continue;", ""],
@@ -47,10 +47,10 @@ export const FAULTS = [
     ["checkpoints: any name will do", "checkpoint.step === Number(NAME.exec(name)![1])", "true"],
     ["checkpoints: unreadable folder is empty", 'if (codeOf(error) === "ENOENT") return [];', "return [];"],
   ]),
-  ...into("hrm/files/seal.ts", "node/checkpoint", "^checkpoint ", [
+  ...into("hrm/files/checkpoints/seal.ts", "node/checkpoint", "^checkpoint ", [
     ["checkpoints: checksum not compared", "if (written !== computed)", "if (false)"],
   ]),
-  ...into("hrm/cli/run_log.ts", "node/run_folder", "history of a run", [
+  ...into("hrm/cli/runs/log.ts", "node/run_folder", "history of a run", [
     ["history: lines past the step stay", "at.step > step ||", ""],
     ["history: lines of the step go", "at.step > step", "at.step >= step"],
     ["history: looks at the test set stay", '|| at.kind === "test"', ""],
@@ -70,7 +70,7 @@ export const FAULTS = [
     ["history: no newline after a whole last line", "if (!ended) await", "if (false) await"],
     ["history: starts share an event file", "if (!taken.includes(name)) return name;", "return name;"],
   ]),
-  ...into("hrm/cli/run_lock.ts", "node/run_lock", "lock of a run", [
+  ...into("hrm/cli/runs/lock.ts", "node/run_lock", "lock of a run", [
     ["lock: nobody is refused", "if (!other) return", "return"],
     [
       "lock: killed processes hold on",
@@ -84,11 +84,11 @@ export const FAULTS = [
     ["lock: not given back", "release: () => fs.remove(path)", "release: () => Promise.resolve()"],
     ["lock: unreadable locks are free", 'if (codeOf(error) !== "ENOENT") locks', "if (false) locks"],
   ]),
-  ...into("hrm/cli/run_config.ts", "node/config_files", "configurations from files", [
+  ...into("hrm/cli/runs/config.ts", "node/config_files", "configurations from files", [
     ["config: ranges not checked", "v >= min && v <= max &&", ""],
     ["config: unknown fields accepted", "if (names.includes(name)) continue;", "continue;"],
   ]),
-  ...into("hrm/config.ts", "node/config_files", "configurations from files", [
+  ...into("hrm/model/config.ts", "node/config_files", "configurations from files", [
     [
       "config: fields that objects bring along",
       "if (!Object.hasOwn(rules, field))",
@@ -96,19 +96,19 @@ export const FAULTS = [
     ],
     ["config: numbers beyond f32", "Number.isFinite(Math.fround(value))", "Number.isFinite(value)"],
   ]),
-  ...into("hrm/cli/strict_json.ts", "node/config_files", "JSON of configuration", [
+  ...into("hrm/cli/inputs/strict_json.ts", "node/config_files", "JSON of configuration", [
     ["config: keys twice", "if (name in fields) throw", "if (false) throw"],
   ]),
-  ...into("hrm/files/zip.ts", "node/torch", "^zip ", [
+  ...into("hrm/files/archives/zip.ts", "node/torch", "^zip ", [
     ["zip: overlap not checked", "if (start < before) throw", "if (false) throw"],
     ["zip: checksum not compared", "if (crc32(bytes) !== crc) throw", "if (false) throw"],
     ["zip: an entry twice", "if (entries.has(name)) throw", "if (false) throw"],
   ]),
-  ...into("hrm/files/npy.ts", "node/npy", "^npy ", [
+  ...into("hrm/files/puzzles/npy.ts", "node/npy", "^npy ", [
     ["npy: big endian ignored", 'const little = kind[1] !== ">";', "const little = true;"],
     ["npy: Fortran order ignored", "fortranOrder ? fortranPositions(shape) : null", "null"],
   ]),
-  ...into("hrm/act.ts", "gpu/act", "^(halting|the ACT loss) ", [
+  ...into("hrm/model/act.ts", "gpu/act", "^(halting|the ACT loss) ", [
     ["act: one segment more", "greaterEqual(counted, maxSteps)", "greater(counted, maxSteps)"],
     [
       "act: minimum ignored",
@@ -127,7 +127,7 @@ export const FAULTS = [
       "where(last, next.qContinue, max(",
     ],
   ]),
-  ...into("hrm/loss.ts", "gpu/act", "^(halting|the ACT loss) ", [
+  ...into("hrm/model/loss.ts", "gpu/act", "^(halting|the ACT loss) ", [
     [
       "loss: q counted whole",
       "targetContinue ? add(halt, carryOn) : halt, 0.5",
@@ -137,7 +137,7 @@ export const FAULTS = [
     ["loss: rows counted before they halt", "bitAnd(halted, greater(counts, 0))", "greater(counts, 0)"],
     ["loss: one right cell solves", "equal(right, counts)", "greater(right, 0)"],
   ]),
-  ...into("hrm/schedule.ts", "node/schedule", "^schedules ", [
+  ...into("hrm/training/schedule.ts", "node/schedule", "^schedules ", [
     [
       "schedule: warm-up late by a step",
       "(base * t) / Math.max(1, warmup)",
@@ -175,7 +175,7 @@ export const FAULTS = [
       'min: operation("min", ([a, b], dy) => chosen(lessEqual(b!, a!), dy))',
     ],
   ]),
-  ...into("hrm/step.ts", "gpu/watch", "counts NaN and infinities", [
+  ...into("hrm/training/step.ts", "gpu/watch", "counts NaN and infinities", [
     ["watch: blind to what is not finite", "equal(isFinite(x), 0)", "equal(isFinite(x), 2)"],
   ]),
 ];

@@ -1,4 +1,4 @@
-import { estimateText } from "../../hrm/cli/follow.js";
+import { estimateText } from "../../hrm/cli/output/follow.js";
 import { assert } from "chai";
 import {
   ArgumentError,
@@ -7,8 +7,8 @@ import {
   parseArguments,
   type Command,
   type Option,
-} from "../../hrm/cli/arguments.js";
-import { formatDuration, progressLine, wantsColor } from "../../hrm/cli/render.js";
+} from "../../hrm/cli/options/arguments.js";
+import { formatDuration, progressLine, wantsColor } from "../../hrm/cli/output/render.js";
 
 const options = {
   steps: { type: "int", min: 1, default: 2500, help: "planned total of optimizer steps" },

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { assert } from "chai";
 import { readChoices, writeChoices } from "../../engine/node/index.js";
-import { decodeCheckpoint } from "../../hrm/checkpoint.js";
+import { decodeCheckpoint } from "../../hrm/files/checkpoints/checkpoint.js";
 import { matmulSpec } from "../../kernels/index.js";
 import { run } from "../support/command_line.js";
 

@@ -1,12 +1,16 @@
 /** Checkpoints that outsiders have, as they lie in ../shared/cases: which weights each of them gives. Node only. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { assert } from "chai";
-import { decodeCheckpoint } from "../../hrm/checkpoint.js";
+import { decodeCheckpoint } from "../../hrm/files/checkpoints/checkpoint.js";
 import { FileFormatError, readTorch } from "../../hrm/files/index.js";
-import { storedWeights } from "../../hrm/found_weights.js";
-import { officialState, openCheckpoint, type OpenedCheckpoint } from "../../hrm/official.js";
-import type { StateDict } from "../../hrm/parameters.js";
-import { findPreset } from "../../hrm/presets.js";
+import { storedWeights } from "../../hrm/files/checkpoints/found_weights.js";
+import {
+  officialState,
+  openCheckpoint,
+  type OpenedCheckpoint,
+} from "../../hrm/files/checkpoints/official.js";
+import type { StateDict } from "../../hrm/model/parameters.js";
+import { findPreset } from "../../hrm/training/presets.js";
 
 const ROOT = "../shared/cases";
 

@@ -3,8 +3,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { assert } from "chai";
 import { choosePuzzle } from "../../hrm/cli/commands/solve.js";
-import { readPuzzles } from "../../hrm/cli/puzzle_files.js";
-import { findTask, sudokuTask } from "../../hrm/tasks/index.js";
+import { readPuzzles } from "../../hrm/cli/inputs/puzzle_files.js";
+import { findTask, sudokuTask } from "../../hrm/puzzles/index.js";
 import { rejection } from "../support/rejection.js";
 
 const CASES = "../shared/cases";

@@ -1,11 +1,11 @@
 /** The cases beside the repository that are about tasks, rules, splits and announcements. */
 import { existsSync } from "node:fs";
 import { assert } from "chai";
-import { announcement } from "../../hrm/cli/announcement.js";
-import { describeSplits, readPuzzles, splitsOf, withFiles } from "../../hrm/cli/puzzle_files.js";
-import { modelConfig } from "../../hrm/config.js";
-import { findPreset } from "../../hrm/presets.js";
-import { countSeveralAnswers, judge, sudokuTask, untrainedIdentifiers } from "../../hrm/tasks/index.js";
+import { announcement } from "../../hrm/cli/output/announcement.js";
+import { describeSplits, readPuzzles, splitsOf, withFiles } from "../../hrm/cli/inputs/puzzle_files.js";
+import { modelConfig } from "../../hrm/model/config.js";
+import { findPreset } from "../../hrm/training/presets.js";
+import { countSeveralAnswers, judge, sudokuTask, untrainedIdentifiers } from "../../hrm/puzzles/index.js";
 import { rejection } from "../support/rejection.js";
 
 const ROOT = "../shared/cases";

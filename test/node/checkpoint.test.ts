@@ -3,25 +3,29 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { crc32 as zlibCrc32 } from "node:zlib";
 import { assert } from "chai";
-import { decodeCheckpoint, encodeCheckpoint, type Checkpoint } from "../../hrm/checkpoint.js";
+import {
+  decodeCheckpoint,
+  encodeCheckpoint,
+  type Checkpoint,
+} from "../../hrm/files/checkpoints/checkpoint.js";
 import {
   newestCheckpoint,
   NoCheckpointError,
   ofRun as holdsRun,
   storeCheckpoint,
-} from "../../hrm/cli/checkpoint_store.js";
-import { modelConfig, trainConfig } from "../../hrm/config.js";
-import { crc32 } from "../../hrm/files/crc32.js";
+} from "../../hrm/cli/runs/checkpoint_store.js";
+import { modelConfig, trainConfig } from "../../hrm/model/config.js";
+import { crc32 } from "../../hrm/files/archives/crc32.js";
 import {
   FileFormatError,
   readSafetensors,
   writeSafetensors,
   type SafetensorsTensor,
 } from "../../hrm/files/index.js";
-import { seal, UNSEALED } from "../../hrm/files/seal.js";
-import { initialState } from "../../hrm/parameters.js";
-import type { SessionSnapshot } from "../../hrm/session.js";
-import { hostRandom } from "../../hrm/tasks/random.js";
+import { seal, UNSEALED } from "../../hrm/files/checkpoints/seal.js";
+import { initialState } from "../../hrm/model/parameters.js";
+import type { SessionSnapshot } from "../../hrm/training/session.js";
+import { hostRandom } from "../../hrm/puzzles/random.js";
 import { VERSION } from "../../hrm/version.js";
 import { TestFileSystem } from "../support/power_cut.js";
 import { rejection } from "../support/rejection.js";

@@ -4,11 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { assert } from "chai";
 import { hostTensor } from "../../engine/index.js";
-import { decodeCheckpoint, encodeCheckpoint, runCheckpoint } from "../../hrm/checkpoint.js";
+import { decodeCheckpoint, encodeCheckpoint, runCheckpoint } from "../../hrm/files/checkpoints/checkpoint.js";
 import { convertCommand } from "../../hrm/cli/commands/convert.js";
-import { readConfigFile } from "../../hrm/cli/configure.js";
-import { configBeside } from "../../hrm/cli/official_config.js";
-import { trainConfig } from "../../hrm/config.js";
+import { readConfigFile } from "../../hrm/cli/options/configure.js";
+import { configBeside } from "../../hrm/cli/inputs/official_config.js";
+import { trainConfig } from "../../hrm/model/config.js";
 import {
   FileFormatError,
   readSafetensors,
@@ -18,10 +18,10 @@ import {
   type SafetensorsTensor,
 } from "../../hrm/files/index.js";
 import { initialState } from "../../hrm/index.js";
-import { officialState, openCheckpoint } from "../../hrm/official.js";
-import type { StateDict } from "../../hrm/parameters.js";
-import type { SessionSnapshot } from "../../hrm/session.js";
-import { printable, shown, shownNames, shownText } from "../../hrm/shown.js";
+import { officialState, openCheckpoint } from "../../hrm/files/checkpoints/official.js";
+import type { StateDict } from "../../hrm/model/parameters.js";
+import type { SessionSnapshot } from "../../hrm/training/session.js";
+import { printable, shown, shownNames, shownText } from "../../hrm/format_value.js";
 import { VERSION } from "../../hrm/version.js";
 import { rejection } from "../support/rejection.js";
 import { official } from "../support/tiny.js";

@@ -2,10 +2,10 @@ import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { assert } from "chai";
-import { decodeCheckpoint } from "../../hrm/checkpoint.js";
-import { findPreset } from "../../hrm/presets.js";
-import { writePuzzleCsv } from "../../hrm/puzzle_data.js";
-import { generateSudoku, sudokuTask } from "../../hrm/tasks/index.js";
+import { decodeCheckpoint } from "../../hrm/files/checkpoints/checkpoint.js";
+import { findPreset } from "../../hrm/training/presets.js";
+import { writePuzzleCsv } from "../../hrm/files/puzzles/index.js";
+import { generateSudoku, sudokuTask } from "../../hrm/puzzles/index.js";
 import { json, run, start, type Finished } from "../support/command_line.js";
 import { uniform } from "../support/random.js";
 

@@ -3,12 +3,12 @@ import { mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { assert } from "chai";
-import { ArgumentError } from "../../hrm/cli/arguments.js";
-import { configure } from "../../hrm/cli/configure.js";
-import { readRunConfig, RUN_CONFIG_FILE, writeRunConfig, type RunConfig } from "../../hrm/cli/run_config.js";
-import { JsonError, parseStrictJson } from "../../hrm/cli/strict_json.js";
-import { ConfigError, isModelField, isTrainField, modelConfig, trainConfig } from "../../hrm/config.js";
-import { findPreset } from "../../hrm/presets.js";
+import { ArgumentError } from "../../hrm/cli/options/arguments.js";
+import { configure } from "../../hrm/cli/options/configure.js";
+import { readRunConfig, RUN_CONFIG_FILE, writeRunConfig, type RunConfig } from "../../hrm/cli/runs/config.js";
+import { JsonError, parseStrictJson } from "../../hrm/cli/inputs/strict_json.js";
+import { ConfigError, isModelField, isTrainField, modelConfig, trainConfig } from "../../hrm/model/config.js";
+import { findPreset } from "../../hrm/training/presets.js";
 import { rejection } from "../support/rejection.js";
 
 const preset = findPreset("sudoku4")!;

@@ -1,6 +1,11 @@
 import { assert } from "chai";
-import { FileFormatError, firstQuestion, readPuzzleCsv, writePuzzleCsv } from "../../hrm/puzzle_data.js";
-import { generateMazes, generateSudoku, mazeTask, puzzleSet, sudokuTask } from "../../hrm/tasks/index.js";
+import {
+  FileFormatError,
+  firstQuestion,
+  readPuzzleCsv,
+  writePuzzleCsv,
+} from "../../hrm/files/puzzles/index.js";
+import { generateMazes, generateSudoku, mazeTask, puzzleSet, sudokuTask } from "../../hrm/puzzles/index.js";
 import { sharedData } from "../support/shared_data.js";
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);

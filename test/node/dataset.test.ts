@@ -10,8 +10,14 @@ import {
   writeNpy,
   writePuzzleCsv,
   type FolderSource,
-} from "../../hrm/puzzle_data.js";
-import { generateSudoku, puzzleSet, sudokuTask, taskOfShape, type PuzzleSet } from "../../hrm/tasks/index.js";
+} from "../../hrm/files/puzzles/index.js";
+import {
+  generateSudoku,
+  puzzleSet,
+  sudokuTask,
+  taskOfShape,
+  type PuzzleSet,
+} from "../../hrm/puzzles/index.js";
 import { sharedData } from "../support/shared_data.js";
 
 type Files = Map<string, Uint8Array>;

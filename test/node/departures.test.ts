@@ -1,11 +1,11 @@
-import { sizesOf } from "../../hrm/task_fields.js";
+import { sizesOf } from "../../hrm/model/task_fields.js";
 import { assert } from "chai";
-import { announcement } from "../../hrm/cli/announcement.js";
-import { defaultConfig, modelConfig, trainConfig } from "../../hrm/config.js";
-import { departures } from "../../hrm/departures.js";
-import { countParameters } from "../../hrm/parameters.js";
-import { findPreset, presetNames, withPuzzles, type Preset } from "../../hrm/presets.js";
-import { gridTask, sudokuTask } from "../../hrm/tasks/index.js";
+import { announcement } from "../../hrm/cli/output/announcement.js";
+import { defaultConfig, modelConfig, trainConfig } from "../../hrm/model/config.js";
+import { departures } from "../../hrm/training/departures.js";
+import { countParameters } from "../../hrm/model/parameters.js";
+import { findPreset, presetNames, withPuzzles, type Preset } from "../../hrm/training/presets.js";
+import { gridTask, sudokuTask } from "../../hrm/puzzles/index.js";
 
 const sudoku4 = findPreset("sudoku4")!;
 const changed = (preset: Preset, fields: Record<string, unknown>): Preset => ({

@@ -4,8 +4,8 @@ import { once } from "node:events";
 import { createServer, type RequestListener, type Server, type ServerResponse } from "node:http";
 import { createServer as createTcpServer, type AddressInfo } from "node:net";
 import { gzipSync } from "node:zlib";
-import { download, type DownloadLimits } from "../../hrm/files/download.js";
-import { SourceError, urlSource } from "../../hrm/files/sources.js";
+import { download, type DownloadLimits } from "../../hrm/files/sources/download.js";
+import { SourceError, urlSource } from "../../hrm/files/sources/sources.js";
 import { rejection } from "../support/rejection.js";
 
 const SMALL: Partial<DownloadLimits> = { maxBytes: 1e6 };

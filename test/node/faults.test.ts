@@ -9,7 +9,7 @@ import {
   createWeights,
   initialState,
 } from "../../hrm/index.js";
-import type { Preset } from "../../hrm/presets.js";
+import type { Preset } from "../../hrm/training/presets.js";
 import { haltOnly, randomPuzzles, training } from "../support/tiny.js";
 
 /** A device without a GPU whose n-th call of a function fails, and which counts open error scopes. */

@@ -1,5 +1,5 @@
 import { assert } from "chai";
-import { hostRandom } from "../../hrm/tasks/index.js";
+import { hostRandom } from "../../hrm/puzzles/index.js";
 import { puzzleFormats, readUndamaged } from "../fuzz/puzzle_formats.js";
 import { testSeed } from "../support/platform.js";
 

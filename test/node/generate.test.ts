@@ -3,8 +3,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { assert } from "chai";
-import { readPuzzles } from "../../hrm/cli/puzzle_files.js";
-import { sudokuSolver, sudokuTask } from "../../hrm/tasks/index.js";
+import { readPuzzles } from "../../hrm/cli/inputs/puzzle_files.js";
+import { sudokuSolver, sudokuTask } from "../../hrm/puzzles/index.js";
 
 const CLI = resolve("dist/cli.js");
 

@@ -1,6 +1,6 @@
 import { assert } from "chai";
-import { FileFormatError, readPuzzleJsonl, writePuzzleJsonl } from "../../hrm/puzzle_data.js";
-import { gridTask, IGNORE_LABEL, puzzleSet, sudokuTask } from "../../hrm/tasks/index.js";
+import { FileFormatError, readPuzzleJsonl, writePuzzleJsonl } from "../../hrm/files/puzzles/index.js";
+import { gridTask, IGNORE_LABEL, puzzleSet, sudokuTask } from "../../hrm/puzzles/index.js";
 
 const bytes = (...lines: unknown[]): Uint8Array =>
   new TextEncoder().encode(lines.map((l) => (typeof l === "string" ? l : JSON.stringify(l))).join("\n"));

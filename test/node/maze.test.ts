@@ -1,6 +1,6 @@
 import { assert } from "chai";
 import { UsageError } from "../../engine/errors.js";
-import { readPuzzleCsv } from "../../hrm/puzzle_data.js";
+import { readPuzzleCsv } from "../../hrm/files/puzzles/index.js";
 import {
   findTask,
   generateMazes,
@@ -10,7 +10,7 @@ import {
   PuzzleError,
   sudokuTask,
   taskOfShape,
-} from "../../hrm/tasks/index.js";
+} from "../../hrm/puzzles/index.js";
 import { testSeed } from "../support/platform.js";
 import { sharedData } from "../support/shared_data.js";
 

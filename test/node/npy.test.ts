@@ -1,5 +1,5 @@
 import { assert } from "chai";
-import { FileFormatError, readNpy, writeNpy } from "../../hrm/puzzle_data.js";
+import { FileFormatError, readNpy, writeNpy } from "../../hrm/files/puzzles/index.js";
 import { randomIntegers } from "../support/random.js";
 import { sharedData } from "../support/shared_data.js";
 

@@ -1,14 +1,14 @@
 /** A checkpoint on puzzles of another size than it was trained on. */
 import { assert } from "chai";
-import type { Checkpoint } from "../../hrm/checkpoint.js";
-import { ArgumentError } from "../../hrm/cli/arguments.js";
-import { onGridOf } from "../../hrm/cli/other_grid.js";
-import type { HrmConfig } from "../../hrm/config.js";
-import { modelConfig } from "../../hrm/config.js";
-import { initialState, parameterSpecs } from "../../hrm/parameters.js";
-import { sizesOf } from "../../hrm/task_fields.js";
-import { mazeTask } from "../../hrm/tasks/maze.js";
-import { sudokuTask } from "../../hrm/tasks/sudoku.js";
+import type { Checkpoint } from "../../hrm/files/checkpoints/checkpoint.js";
+import { ArgumentError } from "../../hrm/cli/options/arguments.js";
+import { onGridOf } from "../../hrm/cli/inputs/other_grid.js";
+import type { HrmConfig } from "../../hrm/model/config.js";
+import { modelConfig } from "../../hrm/model/config.js";
+import { initialState, parameterSpecs } from "../../hrm/model/parameters.js";
+import { sizesOf } from "../../hrm/model/task_fields.js";
+import { mazeTask } from "../../hrm/puzzles/tasks/maze.js";
+import { sudokuTask } from "../../hrm/puzzles/tasks/sudoku.js";
 
 const small = { hidden_size: 16, num_heads: 1, H_layers: 1, L_layers: 1, swiglu_multiple: 16 };
 

@@ -1,6 +1,6 @@
 import { assert } from "chai";
-import { ConfigError, modelConfig } from "../../hrm/config.js";
-import { initialState, POSITION_EMBEDDING } from "../../hrm/parameters.js";
+import { ConfigError, modelConfig } from "../../hrm/model/config.js";
+import { initialState, POSITION_EMBEDDING } from "../../hrm/model/parameters.js";
 
 describe("initial weights", () => {
   const config = modelConfig({ hidden_size: 64, num_heads: 4, seq_len: 36, pos_encodings: "learned" });

@@ -8,7 +8,7 @@ import {
   type RunConfig,
 } from "../../docs/playground/run_config.js";
 import { identify, webgpuHelp } from "../../docs/playground/webgpu_help.js";
-import { ConfigError } from "../../hrm/config.js";
+import { ConfigError } from "../../hrm/model/config.js";
 
 describe("playground address", () => {
   const usual = presetRun("sudoku4");

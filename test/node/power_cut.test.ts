@@ -1,10 +1,10 @@
 /** Files of a run on a disk that fails, and on one whose power is cut between any two calls. */
 import { assert } from "chai";
-import { encodeCheckpoint, type Checkpoint } from "../../hrm/checkpoint.js";
-import { newestCheckpoint, storeCheckpoint, type StoreOptions } from "../../hrm/cli/checkpoint_store.js";
-import { writeFileSafely } from "../../hrm/cli/run_folder.js";
-import { modelConfig } from "../../hrm/config.js";
-import { initialState } from "../../hrm/parameters.js";
+import { encodeCheckpoint, type Checkpoint } from "../../hrm/files/checkpoints/checkpoint.js";
+import { newestCheckpoint, storeCheckpoint, type StoreOptions } from "../../hrm/cli/runs/checkpoint_store.js";
+import { writeFileSafely } from "../../hrm/cli/runs/folder.js";
+import { modelConfig } from "../../hrm/model/config.js";
+import { initialState } from "../../hrm/model/parameters.js";
 import { LOSSES, TestFileSystem } from "../support/power_cut.js";
 
 const config = modelConfig({

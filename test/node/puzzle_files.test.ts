@@ -9,11 +9,11 @@ import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
 import { assert } from "chai";
-import { ArgumentError } from "../../hrm/cli/arguments.js";
-import { readPuzzles, splitsOf, withFiles } from "../../hrm/cli/puzzle_files.js";
-import { findPreset } from "../../hrm/presets.js";
-import { writeDataset, writePuzzleCsv } from "../../hrm/puzzle_data.js";
-import { generateMazes, generateSudoku, mazeTask, puzzleSet, sudokuTask } from "../../hrm/tasks/index.js";
+import { ArgumentError } from "../../hrm/cli/options/arguments.js";
+import { readPuzzles, splitsOf, withFiles } from "../../hrm/cli/inputs/puzzle_files.js";
+import { findPreset } from "../../hrm/training/presets.js";
+import { writeDataset, writePuzzleCsv } from "../../hrm/files/puzzles/index.js";
+import { generateMazes, generateSudoku, mazeTask, puzzleSet, sudokuTask } from "../../hrm/puzzles/index.js";
 import { rejection } from "../support/rejection.js";
 
 const sudoku6 = { task: sudokuTask(6), records: generateSudoku({ size: 6, count: 12, seed: 4 }) };

@@ -1,8 +1,8 @@
 /** Puzzles without answers: lists, boards, and answers written for all of them. */
 import { assert } from "chai";
-import { answersText, answersTo } from "../../hrm/cli/solve_all.js";
-import { readPuzzleText } from "../../hrm/puzzle_data.js";
-import { sudokuTask } from "../../hrm/tasks/index.js";
+import { answersText, answersTo } from "../../hrm/cli/output/solve_all.js";
+import { readPuzzleText } from "../../hrm/files/puzzles/index.js";
+import { sudokuTask } from "../../hrm/puzzles/index.js";
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const PUZZLES = ["1.422...4.....1.", "3..41...2...4..1"];

@@ -16,13 +16,13 @@ import {
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { assert } from "chai";
-import { ArgumentError } from "../../hrm/cli/arguments.js";
-import { nodeFileSystem, type FileSystem } from "../../hrm/cli/file_system.js";
-import { progressText } from "../../hrm/cli/follow.js";
-import { readRunConfig, RUN_CONFIG_FILE } from "../../hrm/cli/run_config.js";
-import { createRunFolder, OutputError, writeFileSafely } from "../../hrm/cli/run_folder.js";
-import { METRICS_FILE, openRunLog, type MetricsLine } from "../../hrm/cli/run_log.js";
-import { findPreset } from "../../hrm/presets.js";
+import { ArgumentError } from "../../hrm/cli/options/arguments.js";
+import { nodeFileSystem, type FileSystem } from "../../hrm/cli/disk/file_system.js";
+import { progressText } from "../../hrm/cli/output/follow.js";
+import { readRunConfig, RUN_CONFIG_FILE } from "../../hrm/cli/runs/config.js";
+import { createRunFolder, OutputError, writeFileSafely } from "../../hrm/cli/runs/folder.js";
+import { METRICS_FILE, openRunLog, type MetricsLine } from "../../hrm/cli/runs/log.js";
+import { findPreset } from "../../hrm/training/presets.js";
 import { LOSSES, TestFileSystem } from "../support/power_cut.js";
 import { rejection } from "../support/rejection.js";
 

@@ -5,10 +5,10 @@ import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { assert } from "chai";
-import { ArgumentError } from "../../hrm/cli/arguments.js";
-import { watchInterrupt, type Interruptible } from "../../hrm/cli/interrupt.js";
-import { OutputError } from "../../hrm/cli/run_folder.js";
-import { lockRun, thisMachine, type Holder, type Machine } from "../../hrm/cli/run_lock.js";
+import { ArgumentError } from "../../hrm/cli/options/arguments.js";
+import { watchInterrupt, type Interruptible } from "../../hrm/cli/output/interrupt.js";
+import { OutputError } from "../../hrm/cli/runs/folder.js";
+import { lockRun, thisMachine, type Holder, type Machine } from "../../hrm/cli/runs/lock.js";
 import { TestFileSystem } from "../support/power_cut.js";
 import { rejection } from "../support/rejection.js";
 

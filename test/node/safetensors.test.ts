@@ -9,7 +9,7 @@ import {
   writeSafetensors,
   type SafetensorsTensor,
 } from "../../hrm/files/index.js";
-import { hostRandom } from "../../hrm/tasks/random.js";
+import { hostRandom } from "../../hrm/puzzles/random.js";
 
 const FIXTURES = "../shared/fixtures";
 

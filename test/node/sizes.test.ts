@@ -2,11 +2,16 @@
 import { assert } from "chai";
 import { LimitError } from "../../engine/index.js";
 import { defaultTraits, planningDevice } from "../../engine/planning.js";
-import { requireHostMemory } from "../../hrm/cli/host_memory.js";
+import { requireHostMemory } from "../../hrm/cli/options/host_memory.js";
 import { ConfigError, createSession, modelConfig, trainConfig, type HrmConfig } from "../../hrm/index.js";
-import { chooseMicroBatch, microBatches, trainingNeeds, type PlanOptions } from "../../hrm/plan.js";
-import { findPreset } from "../../hrm/presets.js";
-import { createSchedule, scheduleTables } from "../../hrm/schedule.js";
+import {
+  chooseMicroBatch,
+  microBatches,
+  trainingNeeds,
+  type PlanOptions,
+} from "../../hrm/training/memory_estimate.js";
+import { findPreset } from "../../hrm/training/presets.js";
+import { createSchedule, scheduleTables } from "../../hrm/training/schedule.js";
 import { rejection } from "../support/rejection.js";
 import { randomPuzzles } from "../support/tiny.js";
 

@@ -1,6 +1,6 @@
 import { assert } from "chai";
 import { UsageError } from "../../engine/errors.js";
-import { findPreset, presetNames, withPuzzles } from "../../hrm/presets.js";
+import { findPreset, presetNames, withPuzzles } from "../../hrm/training/presets.js";
 import {
   countShared,
   generateMazes,
@@ -16,8 +16,8 @@ import {
   sudokuSymmetry,
   sudokuTask,
   type PuzzleSet,
-} from "../../hrm/tasks/index.js";
-import { countParameters } from "../../hrm/parameters.js";
+} from "../../hrm/puzzles/index.js";
+import { countParameters } from "../../hrm/model/parameters.js";
 
 const rowTexts = (set: PuzzleSet): string[] =>
   Array.from({ length: set.count }, (_, i) =>

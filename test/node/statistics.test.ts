@@ -1,5 +1,5 @@
 import { assert } from "chai";
-import { formatPercent, formatProportion, wilsonInterval } from "../../hrm/statistics.js";
+import { formatPercent, formatProportion, wilsonInterval } from "../../hrm/training/statistics.js";
 
 describe("statistics", () => {
   // Newcombe 1998, table I, method 3 (Wilson without continuity correction).

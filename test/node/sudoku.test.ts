@@ -11,7 +11,7 @@ import {
   type PuzzleSet,
   SUDOKU_SIZES,
   type SudokuSize,
-} from "../../hrm/tasks/index.js";
+} from "../../hrm/puzzles/index.js";
 import { UsageError } from "../../engine/errors.js";
 
 const DIGITS = "123456789ABCDEFG";

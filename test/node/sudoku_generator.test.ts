@@ -9,8 +9,8 @@ import {
   sudokuTask,
   type SudokuDifficulty,
   type SudokuSize,
-} from "../../hrm/tasks/index.js";
-import { readPuzzleCsv } from "../../hrm/puzzle_data.js";
+} from "../../hrm/puzzles/index.js";
+import { readPuzzleCsv } from "../../hrm/files/puzzles/index.js";
 import { testSeed } from "../support/platform.js";
 import { sharedData } from "../support/shared_data.js";
 

@@ -3,19 +3,19 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { assert } from "chai";
-import { ArgumentError } from "../../hrm/cli/arguments.js";
+import { ArgumentError } from "../../hrm/cli/options/arguments.js";
 import {
   describeSplits,
   identifierWarnings,
   namedTask,
   splitsOf,
   withFiles,
-} from "../../hrm/cli/puzzle_files.js";
-import { renderSolution } from "../../hrm/cli/solution.js";
-import { countSolved } from "../../hrm/cli/solve_all.js";
-import { findPreset } from "../../hrm/presets.js";
-import { loadPuzzles, writeDataset, writePuzzleJsonl, type Source } from "../../hrm/puzzle_data.js";
-import { IGNORE_LABEL, type PuzzleSet } from "../../hrm/puzzles.js";
+} from "../../hrm/cli/inputs/puzzle_files.js";
+import { renderSolution } from "../../hrm/cli/output/solution.js";
+import { countSolved } from "../../hrm/cli/output/solve_all.js";
+import { findPreset } from "../../hrm/training/presets.js";
+import { loadPuzzles, writeDataset, writePuzzleJsonl, type Source } from "../../hrm/files/puzzles/index.js";
+import { IGNORE_LABEL, type PuzzleSet } from "../../hrm/puzzles/puzzle_set.js";
 import {
   countObeying,
   countSeveralAnswers,
@@ -33,7 +33,7 @@ import {
   sudokuTask,
   untrainedIdentifiers,
   type Task,
-} from "../../hrm/tasks/index.js";
+} from "../../hrm/puzzles/index.js";
 import { rejection } from "../support/rejection.js";
 
 const sudoku = { task: sudokuTask(4), records: generateSudoku({ size: 4, count: 8, seed: 2 }) };

@@ -8,11 +8,11 @@ import {
   type SafetensorsDtype,
   type SafetensorsTensor,
 } from "../../hrm/files/index.js";
-import { crc32 } from "../../hrm/files/crc32.js";
-import { inflate, InflateError } from "../../hrm/files/inflate.js";
-import { readPickle } from "../../hrm/files/pickle.js";
-import { readZip, writeZip } from "../../hrm/files/zip.js";
-import { hostRandom } from "../../hrm/tasks/random.js";
+import { crc32 } from "../../hrm/files/archives/crc32.js";
+import { inflate, InflateError } from "../../hrm/files/archives/inflate.js";
+import { readPickle } from "../../hrm/files/tensors/pickle.js";
+import { readZip, writeZip } from "../../hrm/files/archives/zip.js";
+import { hostRandom } from "../../hrm/puzzles/random.js";
 
 const latin1 = (text: string): Uint8Array => Uint8Array.from(text, (c) => c.charCodeAt(0));
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);

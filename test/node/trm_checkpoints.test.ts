@@ -1,7 +1,7 @@
 /** State dicts of TRM: what their names and shapes tell, and the same tensors after a way through a file. */
 import { assert } from "chai";
 import { initialState, modelConfig, type HrmConfig } from "../../hrm/index.js";
-import { openCheckpoint, OFFICIAL_PREFIX } from "../../hrm/official.js";
+import { openCheckpoint, OFFICIAL_PREFIX } from "../../hrm/files/checkpoints/official.js";
 import { writeSafetensors } from "../../hrm/files/index.js";
 
 /** The state dict of a configuration as a safetensors file under the names that the official code saves. */

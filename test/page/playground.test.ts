@@ -6,8 +6,8 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Browser, Page } from "puppeteer";
-import { decodeCheckpoint } from "../../hrm/checkpoint.js";
-import { countParameters } from "../../hrm/parameters.js";
+import { decodeCheckpoint } from "../../hrm/files/checkpoints/checkpoint.js";
+import { countParameters } from "../../hrm/model/parameters.js";
 import { launchBrowser } from "../support/browser.js";
 
 /** Starts the server as a user does, and reads its address from what it prints. */

@@ -3,7 +3,7 @@
  * call what a power cut would leave: what was not synced may be there, missing, empty or torn.
  */
 import { dirname } from "node:path";
-import type { FileStatus, FileSystem, OpenFile } from "../../hrm/cli/file_system.js";
+import type { FileStatus, FileSystem, OpenFile } from "../../hrm/cli/disk/file_system.js";
 
 /** What a power cut does to what was not synced. */
 export type Loss =

@@ -1,6 +1,6 @@
 /** The named shapes: HRM's layer at several sizes. */
 import { derive } from "../../../hrm/index.js";
-import { findPreset } from "../../../hrm/presets.js";
+import { findPreset } from "../../../hrm/training/presets.js";
 
 /** Sizes of a transformer layer as HRM has it. */
 export interface ModelShape {

@@ -1,8 +1,8 @@
 /** Whole training steps: of a plain block stack, which peers can run too, and of HRM. */
 import type { Device, Program } from "../../../engine/index.js";
 import { derive, modelConfig, type HrmConfig, type TrainConfig } from "../../../hrm/index.js";
-import { findPreset, type Preset } from "../../../hrm/presets.js";
-import type { Symmetry } from "../../../hrm/tasks/symmetry.js";
+import { findPreset, type Preset } from "../../../hrm/training/presets.js";
+import type { Symmetry } from "../../../hrm/puzzles/tasks/symmetry.js";
 import {
   blockStackData,
   blockStackFlops,

@@ -1,17 +1,17 @@
 /** `hrm convert`: PyTorch files to safetensors and back, bit for bit. */
 import { basename, extname } from "node:path";
 import { FileFormatError } from "../../files/file_format_error.js";
-import { writeSafetensors, type SafetensorsTensor } from "../../files/safetensors.js";
-import { isStorable, writeTorch } from "../../files/torch.js";
-import { defaultConfig } from "../../config.js";
-import { decodeCheckpoint } from "../../checkpoint.js";
-import { storedWeights, type StoredWeights } from "../../found_weights.js";
-import { isOurs, OFFICIAL_PREFIX } from "../../official.js";
-import type { StateDict } from "../../parameters.js";
-import { shownText } from "../../shown.js";
-import { ArgumentError, parseArguments, type Command } from "../arguments.js";
-import { readInput } from "../read_input.js";
-import { writeFileSafely } from "../run_folder.js";
+import { writeSafetensors, type SafetensorsTensor } from "../../files/tensors/safetensors.js";
+import { isStorable, writeTorch } from "../../files/tensors/torch.js";
+import { defaultConfig } from "../../model/config.js";
+import { decodeCheckpoint } from "../../files/checkpoints/checkpoint.js";
+import { storedWeights, type StoredWeights } from "../../files/checkpoints/found_weights.js";
+import { isOurs, OFFICIAL_PREFIX } from "../../files/checkpoints/official.js";
+import type { StateDict } from "../../model/parameters.js";
+import { shownText } from "../../format_value.js";
+import { ArgumentError, parseArguments, type Command } from "../options/arguments.js";
+import { readInput } from "../inputs/read_input.js";
+import { writeFileSafely } from "../runs/folder.js";
 import { jsonOption, printJson, say, show } from "../shared.js";
 
 const options = {

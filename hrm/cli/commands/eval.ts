@@ -1,21 +1,21 @@
 /** `hrm eval`: scores of a checkpoint on the test puzzles of its task. */
-import type { Checkpoint } from "../../checkpoint.js";
-import { createEvaluator } from "../../evaluate.js";
-import { findPreset } from "../../presets.js";
-import { majorityOfBlanks, takePuzzles, type PuzzleSet } from "../../puzzles.js";
-import { shownText } from "../../shown.js";
-import { formatPercent, formatProportion } from "../../statistics.js";
+import type { Checkpoint } from "../../files/checkpoints/checkpoint.js";
+import { createEvaluator } from "../../training/evaluation.js";
+import { findPreset } from "../../training/presets.js";
+import { majorityOfBlanks, takePuzzles, type PuzzleSet } from "../../puzzles/puzzle_set.js";
+import { shownText } from "../../format_value.js";
+import { formatPercent, formatProportion } from "../../training/statistics.js";
 import {
   countObeying,
   countSeveralAnswers,
   hasRules,
   type ObeyingAnswers,
   type SeveralAnswers,
-} from "../../tasks/answers.js";
-import type { Task } from "../../tasks/task.js";
-import { ArgumentError, parseArguments, type Command } from "../arguments.js";
-import { onGridOf } from "../other_grid.js";
-import { checkpointOptions, loadCheckpoint, taskOf, uploadWeights } from "../checkpoint_file.js";
+} from "../../puzzles/answers.js";
+import type { Task } from "../../puzzles/tasks/task.js";
+import { ArgumentError, parseArguments, type Command } from "../options/arguments.js";
+import { onGridOf } from "../inputs/other_grid.js";
+import { checkpointOptions, loadCheckpoint, taskOf, uploadWeights } from "../inputs/checkpoint_file.js";
 import {
   columnsOption,
   describeBlanks,
@@ -26,7 +26,7 @@ import {
   splitsOf,
   taskOption,
   type PuzzleFile,
-} from "../puzzle_files.js";
+} from "../inputs/puzzle_files.js";
 import { adapterOptions, jsonOption, openAnnounced, printJson, say, show } from "../shared.js";
 
 const options = {

@@ -2,18 +2,22 @@
 import { stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { UsageError } from "../../../engine/errors.js";
-import { writePuzzleCsv } from "../../files/csv.js";
-import { writeDataset } from "../../files/dataset.js";
-import { writePuzzleJsonl } from "../../files/jsonl.js";
-import { puzzleSet, type PuzzleRecord } from "../../puzzles.js";
-import { generateMazes } from "../../tasks/maze_generator.js";
-import { findTask } from "../../tasks/registry.js";
-import type { SudokuSize } from "../../tasks/sudoku.js";
-import { generateSudoku, SUDOKU_DIFFICULTIES, type SudokuDifficulty } from "../../tasks/sudoku_generator.js";
-import type { Task } from "../../tasks/task.js";
-import { ArgumentError, parseArguments, type Command } from "../arguments.js";
-import { makeFolder } from "../make_folder.js";
-import { OutputError, writeFileSafely } from "../run_folder.js";
+import { writePuzzleCsv } from "../../files/puzzles/csv.js";
+import { writeDataset } from "../../files/puzzles/dataset.js";
+import { writePuzzleJsonl } from "../../files/puzzles/jsonl.js";
+import { puzzleSet, type PuzzleRecord } from "../../puzzles/puzzle_set.js";
+import { generateMazes } from "../../puzzles/tasks/maze_generator.js";
+import { findTask } from "../../puzzles/tasks/registry.js";
+import type { SudokuSize } from "../../puzzles/tasks/sudoku.js";
+import {
+  generateSudoku,
+  SUDOKU_DIFFICULTIES,
+  type SudokuDifficulty,
+} from "../../puzzles/tasks/sudoku_generator.js";
+import type { Task } from "../../puzzles/tasks/task.js";
+import { ArgumentError, parseArguments, type Command } from "../options/arguments.js";
+import { makeFolder } from "../disk/make_folder.js";
+import { OutputError, writeFileSafely } from "../runs/folder.js";
 import { jsonOption, printJson, say } from "../shared.js";
 
 const FORMATS = ["csv", "jsonl", "official"] as const;

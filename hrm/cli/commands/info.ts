@@ -1,6 +1,6 @@
 /** `hrm info`: the adapters of this machine. */
 import { listAdapters } from "../../../engine/node/index.js";
-import { parseArguments, type Command } from "../arguments.js";
+import { parseArguments, type Command } from "../options/arguments.js";
 import { jsonOption, printJson, show } from "../shared.js";
 
 const options = { json: jsonOption } as const;

@@ -1,7 +1,7 @@
 /** `hrm plan`: the memory that training needs, micro-batch by micro-batch, without running anything. */
 import { LimitError } from "../../../engine/index.js";
 import { mixedPrecisionPlan, useMixedPrecision } from "../../../engine/mixed_precision.js";
-import { countParameters } from "../../parameters.js";
+import { countParameters } from "../../model/parameters.js";
 import {
   defaultTraits,
   microBatches,
@@ -10,11 +10,11 @@ import {
   type DeviceTraits,
   type MemoryNeeds,
   type PlanOptions,
-} from "../../plan.js";
-import type { PuzzleSet } from "../../puzzles.js";
-import { parseArguments, type Command, type Option } from "../arguments.js";
-import { configure, fieldOptions } from "../configure.js";
-import { PRECISIONS } from "../run_config.js";
+} from "../../training/memory_estimate.js";
+import type { PuzzleSet } from "../../puzzles/puzzle_set.js";
+import { parseArguments, type Command, type Option } from "../options/arguments.js";
+import { configure, fieldOptions } from "../options/configure.js";
+import { PRECISIONS } from "../runs/config.js";
 import {
   adapterOptions,
   formatGB,

@@ -1,19 +1,19 @@
 /** `hrm search`: short trials of many options, of which the best go on: successive halving over seeds. */
 import { basename, extname, join } from "node:path";
 import type { Device } from "../../../engine/index.js";
-import { findPreset, presetNames, type Preset } from "../../presets.js";
-import type { PuzzleSplits } from "../../puzzles.js";
-import { shown } from "../../shown.js";
-import { formatPercent, formatProportion, wilsonInterval } from "../../statistics.js";
+import { findPreset, presetNames, type Preset } from "../../training/presets.js";
+import type { PuzzleSplits } from "../../puzzles/puzzle_set.js";
+import { shown } from "../../format_value.js";
+import { formatPercent, formatProportion, wilsonInterval } from "../../training/statistics.js";
 import { VERSION } from "../../version.js";
-import { ArgumentError, nearestName, parseArguments, type Command } from "../arguments.js";
-import { watchInterrupt, type Interruption } from "../interrupt.js";
-import { readJsonObject } from "../json_file.js";
-import { splitsOf, withFiles } from "../puzzle_files.js";
-import { formatDuration, progressLine } from "../render.js";
-import { createRunFolder, openParent, writeFileSafely } from "../run_folder.js";
-import { lockRun, type RunLock } from "../run_lock.js";
-import { describeFields, parseSweep, type Fields, type Sweep } from "../search_config.js";
+import { ArgumentError, nearestName, parseArguments, type Command } from "../options/arguments.js";
+import { watchInterrupt, type Interruption } from "../output/interrupt.js";
+import { readJsonObject } from "../inputs/json_file.js";
+import { splitsOf, withFiles } from "../inputs/puzzle_files.js";
+import { formatDuration, progressLine } from "../output/render.js";
+import { createRunFolder, openParent, writeFileSafely } from "../runs/folder.js";
+import { lockRun, type RunLock } from "../runs/lock.js";
+import { describeFields, parseSweep, type Fields, type Sweep } from "../search/config.js";
 import {
   appendTrial,
   dropTornLine,
@@ -21,11 +21,11 @@ import {
   SEARCH_LOG_FILE,
   type PlannedTrials,
   type TrialLine,
-} from "../search_log.js";
-import { flopsLeft, planSearch, stateOf, type SearchPlan } from "../search_plan.js";
-import type { Ranking } from "../search_ranking.js";
-import { differingFields, explainRanking, searchTable, type TableRow } from "../search_table.js";
-import { runTrial, trialFolder } from "../search_trial.js";
+} from "../search/log.js";
+import { flopsLeft, planSearch, stateOf, type SearchPlan } from "../search/trials.js";
+import type { Ranking } from "../search/ranking.js";
+import { differingFields, explainRanking, searchTable, type TableRow } from "../search/table.js";
+import { runTrial, trialFolder } from "../search/trial.js";
 import { adapterOptions, invocation, jsonOption, openAnnounced, printJson, say, show } from "../shared.js";
 
 const options = {

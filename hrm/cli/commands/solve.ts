@@ -1,10 +1,10 @@
 /** `hrm solve`: one puzzle, the answer after each segment. */
 import type { Device } from "../../../engine/index.js";
-import { createSolver } from "../../evaluate.js";
-import { judge } from "../../tasks/judgement.js";
-import { PuzzleError, type Task } from "../../tasks/task.js";
-import { ArgumentError, parseArguments, type Command } from "../arguments.js";
-import { checkpointOptions, loadCheckpoint, taskOf, uploadWeights } from "../checkpoint_file.js";
+import { createSolver } from "../../training/evaluation.js";
+import { judge } from "../../puzzles/tasks/judgement.js";
+import { PuzzleError, type Task } from "../../puzzles/tasks/task.js";
+import { ArgumentError, parseArguments, type Command } from "../options/arguments.js";
+import { checkpointOptions, loadCheckpoint, taskOf, uploadWeights } from "../inputs/checkpoint_file.js";
 import {
   columnsOption,
   namedTask,
@@ -12,11 +12,11 @@ import {
   readPuzzles,
   taskOption,
   type PuzzleFile,
-} from "../puzzle_files.js";
-import { wantsColor } from "../render.js";
+} from "../inputs/puzzle_files.js";
+import { wantsColor } from "../output/render.js";
 import { adapterOptions, jsonOption, openAnnounced, printJson, say, show } from "../shared.js";
-import { solveAll } from "../solve_all.js";
-import { renderSolution } from "../solution.js";
+import { solveAll } from "../output/solve_all.js";
+import { renderSolution } from "../output/solution.js";
 
 const options = {
   ...checkpointOptions,

@@ -2,21 +2,26 @@
 import { join } from "node:path";
 import type { Device } from "../../../engine/index.js";
 import { useMixedPrecision } from "../../../engine/mixed_precision.js";
-import { divergedBefore, DivergenceError, findNonFinite } from "../../diagnose.js";
-import { createSolver } from "../../evaluate.js";
-import { microBatchCount } from "../../micro_batches.js";
-import { countParameters, createWeights } from "../../parameters.js";
-import { chooseMicroBatch, trainingNeeds } from "../../plan.js";
-import { presetNames, type Preset } from "../../presets.js";
-import { createSession, type Session, type SessionEvent, type SessionSnapshot } from "../../session.js";
-import { formatPercent, formatProportion, wilsonInterval } from "../../statistics.js";
-import { announcement } from "../announcement.js";
-import { ArgumentError, parseArguments, type Command, type Option } from "../arguments.js";
-import { chooseKernels } from "../choose_kernels.js";
-import { configure, fieldOptions } from "../configure.js";
-import { follow } from "../follow.js";
-import { watchInterrupt, type Interruption } from "../interrupt.js";
-import { lastState } from "../last_state.js";
+import { divergedBefore, DivergenceError, findNonFinite } from "../../training/diagnosis.js";
+import { createSolver } from "../../training/evaluation.js";
+import { microBatchCount } from "../../training/micro_batches.js";
+import { countParameters, createWeights } from "../../model/parameters.js";
+import { chooseMicroBatch, trainingNeeds } from "../../training/memory_estimate.js";
+import { presetNames, type Preset } from "../../training/presets.js";
+import {
+  createSession,
+  type Session,
+  type SessionEvent,
+  type SessionSnapshot,
+} from "../../training/session.js";
+import { formatPercent, formatProportion, wilsonInterval } from "../../training/statistics.js";
+import { announcement } from "../output/announcement.js";
+import { ArgumentError, parseArguments, type Command, type Option } from "../options/arguments.js";
+import { chooseKernels } from "../options/choose_kernels.js";
+import { configure, fieldOptions } from "../options/configure.js";
+import { follow } from "../output/follow.js";
+import { watchInterrupt, type Interruption } from "../output/interrupt.js";
+import { lastState } from "../runs/last_state.js";
 import {
   columnsOption,
   describeBlanks,
@@ -25,9 +30,9 @@ import {
   splitsOf,
   taskOption,
   withFiles,
-} from "../puzzle_files.js";
-import { majorityOfBlanks, type PuzzleSplits } from "../../puzzles.js";
-import { formatDuration, wantsColor } from "../render.js";
+} from "../inputs/puzzle_files.js";
+import { majorityOfBlanks, type PuzzleSplits } from "../../puzzles/puzzle_set.js";
+import { formatDuration, wantsColor } from "../output/render.js";
 import {
   PRECISIONS,
   readRunConfig,
@@ -38,12 +43,12 @@ import {
   type Precision,
   type RunConfig,
   type Validation,
-} from "../run_config.js";
-import { requireHostMemory } from "../host_memory.js";
-import { createRunFolder, openParent } from "../run_folder.js";
-import { lockRun, type RunLock } from "../run_lock.js";
-import { openRunLog, scoresLine, trainLine, type MetricsLine, type RunLog } from "../run_log.js";
-import { BEST_FILE, openRunStore, type RunStore, type SaveOptions } from "../run_store.js";
+} from "../runs/config.js";
+import { requireHostMemory } from "../options/host_memory.js";
+import { createRunFolder, openParent } from "../runs/folder.js";
+import { lockRun, type RunLock } from "../runs/lock.js";
+import { openRunLog, scoresLine, trainLine, type MetricsLine, type RunLog } from "../runs/log.js";
+import { BEST_FILE, openRunStore, type RunStore, type SaveOptions } from "../runs/store.js";
 import {
   adapterOptions,
   formatGB,
@@ -56,7 +61,7 @@ import {
   requirePreset,
   say,
 } from "../shared.js";
-import { renderSolution } from "../solution.js";
+import { renderSolution } from "../output/solution.js";
 
 const defaultText = "the preset's";
 

@@ -3,8 +3,8 @@ import { readdir, readFile, realpath, stat } from "node:fs/promises";
 import { basename, join, relative } from "node:path";
 import type { CheckRow } from "../../verify/check.js";
 import { FIXTURE_FILES, replayFixture } from "../../verify/replay.js";
-import { ArgumentError, parseArguments, type Command } from "../arguments.js";
-import { reasonOf } from "../run_folder.js";
+import { ArgumentError, parseArguments, type Command } from "../options/arguments.js";
+import { reasonOf } from "../runs/folder.js";
 import { adapterOptions, jsonOption, openAnnounced, printJson, say, show } from "../shared.js";
 
 const DEFAULT_FOLDER = "../shared/fixtures";

@@ -1,0 +1,194 @@
+/** The checkpoint that a command line names: ours, an official PyTorch file, or safetensors of a state dict. */
+import type { Device } from "../../../engine/index.js";
+import type { Checkpoint } from "../../files/checkpoints/checkpoint.js";
+import { ConfigError, isModelField, type HrmConfig } from "../../model/config.js";
+import { FileFormatError } from "../../files/file_format_error.js";
+import { isTorch } from "../../files/tensors/torch.js";
+import {
+  isOurs,
+  openCheckpoint,
+  UNTOLD_FIELDS,
+  type OpenedCheckpoint,
+} from "../../files/checkpoints/official.js";
+import { createWeights, type Weights } from "../../model/parameters.js";
+import { findPreset, presetNames, type Preset } from "../../training/presets.js";
+import { findTask, TASK_NAMES } from "../../puzzles/tasks/registry.js";
+import type { Task } from "../../puzzles/tasks/task.js";
+import { ArgumentError, type Option } from "../options/arguments.js";
+import { readConfigFile } from "../options/configure.js";
+import { readPuzzles, type PuzzleFile } from "./puzzle_files.js";
+import { configBeside } from "./official_config.js";
+import { readInput } from "./read_input.js";
+import { requirePreset, say } from "../shared.js";
+import { shown, shownNames, shownText } from "../../format_value.js";
+
+/** Options of the commands that read a checkpoint. */
+export const checkpointOptions = {
+  checkpoint: {
+    type: "string",
+    help: "file or address of weights: written by hrm train, by the official PyTorch code, or safetensors made of one",
+    placeholder: "file",
+  },
+  weights: { type: "choice", choices: ["ema", "raw"], default: "ema", help: "moving average or raw weights" },
+  segments: {
+    type: "int",
+    min: 1,
+    max: 1000,
+    help: "ACT segments per puzzle",
+    defaultText: "those of its run, else halt_max_steps",
+  },
+  preset: {
+    type: "string",
+    help: "for a file that holds weights alone: the preset whose task they solve, and whose fields their shapes do not tell",
+    placeholder: "name",
+  },
+  config: {
+    type: "string",
+    help: "for a file that holds weights alone: JSON file with config fields, or the official all_config.yaml, which win over --preset",
+    defaultText: "the all_config.yaml beside the file",
+    placeholder: "file",
+  },
+} as const satisfies Record<string, Option>;
+
+/** A checkpoint with what it is, in words. */
+export interface LoadedCheckpoint {
+  readonly checkpoint: Checkpoint;
+  readonly description: string;
+}
+
+/** What the command line says of the checkpoint. */
+export interface CheckpointChoice {
+  readonly checkpoint: string | undefined;
+  /** Which weights are wanted. */
+  readonly weights: "ema" | "raw";
+  readonly preset: string | undefined;
+  readonly config: string | undefined;
+  /** Puzzles that go with it, and the option that named them: they tell the task where nothing else does. */
+  readonly puzzles: PuzzleFile | null;
+}
+
+const EXPECTED = "expected a file that hrm train or hrm convert wrote, or an official PyTorch checkpoint";
+
+/** Reads a checkpoint file; warns of what had to be assumed. @throws ArgumentError naming the option or file, and what is wrong with it */
+export async function loadCheckpoint(choice: CheckpointChoice): Promise<LoadedCheckpoint> {
+  const { checkpoint: path } = choice;
+  if (path === undefined) throw new ArgumentError(`--checkpoint: got nothing; ${EXPECTED}.`);
+  const bytes = await readInput(
+    path,
+    (reason) => new ArgumentError(`--checkpoint "${path}": cannot be read (${reason}); ${EXPECTED}.`),
+  );
+  try {
+    return await open(bytes, path, choice);
+  } catch (error) {
+    if (!(error instanceof FileFormatError)) throw error;
+    throw new ArgumentError(`--checkpoint "${path}": ${error.message}; ${EXPECTED}.`);
+  }
+}
+
+async function open(bytes: Uint8Array, path: string, choice: CheckpointChoice): Promise<LoadedCheckpoint> {
+  if (isOurs(bytes)) {
+    for (const option of ["preset", "config"] as const)
+      if (choice[option] !== undefined)
+        throw new ArgumentError(
+          `--${option}: got "${choice[option]}"; expected none, as "${path}" says itself what it is.`,
+        );
+    const { checkpoint } = openCheckpoint(bytes);
+    return { checkpoint, description: `step ${checkpoint.step} of a run on ${shownText(checkpoint.task)}` };
+  }
+  const { checkpoint, assumed, averageAlone, notes } = await openWeights(bytes, path, choice);
+  const { config, task, raw } = checkpoint;
+  if (averageAlone && choice.weights === "raw")
+    throw new ArgumentError(
+      `--weights: got "raw"; expected "ema", as "${path}" holds the moving average of weights alone.`,
+    );
+  for (const note of notes) say(`file      ${note}`);
+  if (assumed.length > 0) {
+    const values = assumed.map((field) => `${field} ${String(config[field])}`).join(", ");
+    say(
+      `warning   the file does not tell ${values}: assumed; where that is wrong, name them with --preset or --config`,
+    );
+  }
+  const kind = isTorch(bytes) ? "PyTorch" : "safetensors";
+  return { checkpoint, description: `${raw.size} tensors of a ${kind} file, taken for ${task}` };
+}
+
+/** Weights alone: fields from --config, or the official configuration beside the file, then the preset, then the puzzles, then the official defaults. */
+async function openWeights(
+  bytes: Uint8Array,
+  path: string,
+  choice: CheckpointChoice,
+): Promise<OpenedCheckpoint> {
+  const preset = choice.preset === undefined ? undefined : requirePreset(choice.preset);
+  const configPath = choice.config ?? (await configBeside(path));
+  const file = configPath === null ? {} : await readConfigFile(configPath);
+  const fromFile = Object.fromEntries(Object.entries(file).filter(([field]) => isModelField(field)));
+  if (configPath !== null && choice.config === undefined) {
+    const told = Object.entries(fromFile).map(([field, value]) => `${field} ${shown(value)}`);
+    say(`config    ${configPath}, found beside the checkpoint, tells ${shownNames(told, 30)}`);
+  }
+  const fromPreset = preset && presetFields(preset);
+  const { puzzles } = choice;
+  const data =
+    puzzles && !preset
+      ? await readPuzzles(puzzles.path, puzzles.option, {
+          split: "test",
+          columns: puzzles.columns,
+          needsAnswers: false,
+        })
+      : null;
+  const given: Partial<HrmConfig> = {
+    ...(data && { seq_len: data.task.length }),
+    // Text encodes by the task's rules; other formats hold tokens, and may not use all that the model knows.
+    ...(data?.format === "csv" && { vocab_size: data.task.vocabSize }),
+    ...fromPreset,
+    ...fromFile,
+  };
+  const task = preset?.name ?? (data?.format === "csv" ? data.task.name : undefined);
+  try {
+    return openCheckpoint(bytes, { config: given, ...(task !== undefined && { task }) });
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    const { field, got, expected } = error;
+    const source =
+      field in fromFile
+        ? `--config ${configPath}: ${field}`
+        : preset && field in fromPreset!
+          ? `--preset ${preset.name}: ${field}`
+          : field in given
+            ? `${puzzles!.option} "${puzzles!.path}": ${field}`
+            : `--config: ${field} (assumed)`;
+    throw new ArgumentError(`${source}: got ${shown(got)}; expected ${expected}.`);
+  }
+}
+
+/** The fields that a preset adds to weights. The weights themselves tell whether positions are learned. */
+function presetFields({ model }: Preset): Partial<HrmConfig> {
+  const { pos_encodings, vocab_size, rope_frequency, inference_segments } = model;
+  const { grid_rows, grid_columns, box_rows, box_columns } = model;
+  const untold: Partial<HrmConfig> = Object.fromEntries(UNTOLD_FIELDS.map((field) => [field, model[field]]));
+  if (pos_encodings === "learned") delete (untold as Record<string, unknown>)["pos_encodings"];
+  const grid = { grid_rows, grid_columns, box_rows, box_columns };
+  return { ...untold, ...grid, vocab_size, rope_frequency, inference_segments };
+}
+
+/** The raw or averaged weights of a checkpoint, on the device. */
+export function uploadWeights(device: Device, checkpoint: Checkpoint, which: "ema" | "raw"): Weights {
+  if (which === "ema" && !checkpoint.ema)
+    say("weights   this checkpoint keeps no EMA; using the raw weights");
+  return createWeights(device, checkpoint.config, (which === "ema" && checkpoint.ema) || checkpoint.raw);
+}
+
+/** The task that a checkpoint solves. @throws ArgumentError */
+export function taskOf(checkpoint: Checkpoint): Task {
+  const { config, task: name } = checkpoint;
+  const task = findPreset(name)?.task ?? findTask(name);
+  if (!task)
+    throw new ArgumentError(
+      `--checkpoint: its task is ${shown(name)}; this version knows ${presetNames.join(", ")}, ${TASK_NAMES}.`,
+    );
+  if (task.length !== config.seq_len || task.vocabSize !== config.vocab_size)
+    throw new ArgumentError(
+      `--checkpoint: its weights are for ${config.seq_len} cells of ${config.vocab_size} tokens; expected ${task.length} of ${task.vocabSize} for ${name}.`,
+    );
+  return { ...task, numPuzzleIdentifiers: config.num_puzzle_identifiers };
+}

@@ -1,0 +1,63 @@
+/** `--autotune`: kernels for a run chosen by measurement, and kept for later runs on the same device. */
+import { autotune, choicesKey } from "../../../engine/autotune.js";
+import type { Device } from "../../../engine/index.js";
+import { readChoices, writeChoices } from "../../../engine/node/index.js";
+import { trainingKernels } from "../../training/memory_estimate.js";
+import type { Preset } from "../../training/presets.js";
+import type { PuzzleSplits } from "../../puzzles/puzzle_set.js";
+import { VERSION } from "../../version.js";
+import { say } from "../shared.js";
+
+/** A run whose kernels are to be chosen. */
+export interface RunToTune {
+  readonly device: Device;
+  readonly preset: Preset;
+  readonly splits: PuzzleSplits;
+  /** Rows of a micro-batch. */
+  readonly microBatch: number;
+  /** What measuring may take; undefined for the tuner's default. */
+  readonly seconds?: number | undefined;
+}
+
+/** Measures what is not known yet, says what was found, and lets the device take it. */
+export async function chooseKernels({
+  device,
+  preset,
+  splits,
+  microBatch,
+  seconds: limit,
+}: RunToTune): Promise<void> {
+  const { model: config, train, task } = preset;
+  const { train: data, validation } = splits;
+  const run = { config, train, data, validation, symmetry: task.symmetry };
+  const options = { ...run, device: device.gpu, multiplying: device };
+  const kernels = await trainingKernels(options, microBatch);
+  const key = choicesKey(device, VERSION);
+  const { choices: known, warning } = await readChoices(key);
+  if (warning !== null) say(`warning   kernels chosen before: ${warning}`);
+  say("kernels   measuring variants of the matrix products");
+  const { choices, measured, unmeasured, seconds } = await autotune(device, kernels, {
+    known,
+    ...(limit !== undefined && { seconds: limit }),
+  });
+  for (const { kernel, chosen, gain, variants } of measured)
+    say(
+      `          ${kernel}: ${gain === 1 ? `${chosen} stays` : `${chosen} ${gain.toFixed(2)}x as fast as ${variants[0]!.variant}`}, of ${variants.length}`,
+    );
+  const recalled = Object.keys(choices).length - measured.length;
+  const count = (n: number, what: string): string[] => (n > 0 ? [`${n} ${what}`] : []);
+  say(
+    `kernels   ${[
+      `${measured.length} products measured in ${seconds.toFixed(1)} s`,
+      ...count(recalled, "known from before"),
+      ...count(unmeasured.length, "keep their default, as time was up"),
+    ].join(", ")}`,
+  );
+  device.choose(choices);
+  if (measured.length === 0) return;
+  try {
+    await writeChoices(key, choices);
+  } catch (error) {
+    say(`warning   the choices were not kept for later runs: ${(error as Error).message}`);
+  }
+}

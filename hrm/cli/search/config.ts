@@ -1,0 +1,260 @@
+/** What a search tries: the fields of sweep.json, and the options that they span. */
+import { isModelField, isTrainField } from "../../model/config.js";
+import type { Preset } from "../../training/presets.js";
+import { shown, shownText } from "../../format_value.js";
+import { hostRandom } from "../../puzzles/random.js";
+import { ArgumentError, nearestName } from "../options/arguments.js";
+import { nearestField, withFields } from "../options/configure.js";
+import { LARGEST_COUNT } from "../../model/config.js";
+import { RUN_NUMBERS } from "../runs/config.js";
+
+/** Values of some configuration fields. */
+export type Fields = Readonly<Record<string, unknown>>;
+
+/** How far a rung trains, in steps of the plan or in TFLOP of training. */
+export type Rung = { readonly steps: number } | { readonly tflop: number };
+
+export const MEASURES = ["exact", "cells"] as const;
+export type Measure = (typeof MEASURES)[number];
+
+/** A search, checked as far as that needs no preset. */
+export interface Sweep {
+  readonly preset: string;
+  /** Files that the puzzles come from; null if the preset makes them. */
+  readonly data: string | null;
+  readonly test: string | null;
+  /** Fields that all options share. */
+  readonly base: Fields;
+  /** What each option sets, with the place in the file that says so. */
+  readonly options: readonly { readonly fields: Fields; readonly place: string }[];
+  readonly seeds: readonly number[];
+  readonly rungs: readonly Rung[];
+  /** Share of the options that go on to the next rung. */
+  readonly keep: number;
+  readonly measure: Measure;
+  /** Validation puzzles that a rung scores; null for all. */
+  readonly puzzles: number | null;
+}
+
+const NAMES = [
+  ...["preset", "data", "test", "base", "options", "trials", "sample", "seed"],
+  ...["seeds", "rungs", "keep", "measure", "puzzles"],
+];
+/** Options times seeds: more would be a mistake in the file. */
+const MOST_TRIALS = 10_000;
+const TFLOP = /^(\d+(?:\.\d+)?|\.\d+) ?TFLOP$/;
+
+/** Checks a sweep; `where` begins the message of every error. @throws ArgumentError */
+export function parseSweep(given: Fields, where: string): Sweep {
+  const bad = (field: string, got: unknown, expected: string): ArgumentError =>
+    new ArgumentError(`${where}: ${field}: got ${shown(got)}; expected ${expected}.`);
+  for (const name of Object.keys(given)) {
+    if (NAMES.includes(name)) continue;
+    const near = nearestName(name, NAMES);
+    throw new ArgumentError(
+      `${where}: got the unknown field ${shown(name)}; expected some of ${NAMES.join(", ")}.${near ? ` Did you mean ${near}?` : ""}`,
+    );
+  }
+  const text = (field: string, expected: string): string => {
+    const value = given[field];
+    if (typeof value !== "string" || value === "") throw bad(field, value, expected);
+    return value;
+  };
+  const integer = (value: unknown, min: number, max: number): value is number =>
+    Number.isInteger(value) && (value as number) >= min && (value as number) <= max;
+  const object = (value: unknown, field: string, expected: string): Fields => {
+    if (typeof value !== "object" || value === null || Array.isArray(value))
+      throw bad(field, value, expected);
+    return value as Fields;
+  };
+  const list = (value: unknown, field: string, of: string): readonly unknown[] => {
+    if (!Array.isArray(value)) throw bad(field, value, `a list of ${of}`);
+    if (value.length === 0) throw bad(field, value, `at least one of ${of}`);
+    const seen = new Set<string>();
+    for (const item of value as unknown[]) {
+      const key = canonical(item);
+      if (seen.has(key)) throw bad(field, value, `different ${of}, but ${shown(item)} stands there twice`);
+      seen.add(key);
+    }
+    return value as unknown[];
+  };
+  const fields = (value: unknown, place: string): Fields => {
+    const found = object(value, place, "an object of configuration fields");
+    for (const name of Object.keys(found)) {
+      if (isModelField(name) || isTrainField(name)) continue;
+      const near = nearestField(name);
+      throw new ArgumentError(
+        `${where}: ${place}: got the unknown field ${shown(name)}; expected fields of the model and of training.${near ? ` Did you mean ${near}?` : ""}`,
+      );
+    }
+    return found;
+  };
+
+  const preset = text("preset", "the name of a preset");
+  const data = given["data"] === undefined ? null : text("data", "a file, folder or address of puzzles");
+  const test = given["test"] === undefined ? null : text("test", "a file, folder or address of puzzles");
+  if (test !== null && data === null) throw bad("test", test, 'puzzles to train on in "data", too');
+
+  const base = given["base"] === undefined ? {} : fields(given["base"], "base");
+  const seeds = list(given["seeds"] ?? [0], "seeds", "seeds").map((seed) => {
+    if (!integer(seed, RUN_NUMBERS.seed.min, RUN_NUMBERS.seed.max))
+      throw bad("seeds", seed, `integers from ${RUN_NUMBERS.seed.min} to ${RUN_NUMBERS.seed.max}`);
+    return seed;
+  });
+
+  const options = ((): Sweep["options"] => {
+    const { options: grid, trials, sample, seed } = given;
+    if ((grid === undefined) === (trials === undefined))
+      throw new ArgumentError(
+        `${where}: got ${grid === undefined ? "neither" : "both"} of options and trials; expected one of them: a list of values for each field, or a list of objects of fields.`,
+      );
+    if (seed !== undefined && sample === undefined)
+      throw bad("seed", seed, 'no seed without "sample": it decides which options are drawn');
+    if (trials !== undefined) {
+      if (sample !== undefined) throw bad("sample", sample, 'no sample with "trials": each of them is run');
+      return list(trials, "trials", "objects of fields").map((trial, i) => ({
+        fields: fields(trial, `trials[${i}]`),
+        place: `trials[${i}]`,
+      }));
+    }
+    const axes = Object.entries(fields(grid, "options")).map(
+      ([name, values]) => [name, list(values, `options.${name}`, "values")] as const,
+    );
+    if (axes.length === 0) throw bad("options", grid, "at least one field with a list of values");
+    const combinations = axes.reduce((product, [, values]) => product * values.length, 1);
+    if (sample !== undefined && !integer(sample, 1, Math.min(combinations, LARGEST_COUNT)))
+      throw bad("sample", sample, `an integer from 1 to ${combinations}, the number of combinations`);
+    if (seed !== undefined && !integer(seed, 0, Number.MAX_SAFE_INTEGER))
+      throw bad("seed", seed, "an integer from 0 to 2^53 - 1");
+    const count = sample ?? combinations;
+    if (count * seeds.length > MOST_TRIALS) throw tooMany(count);
+    const all = sample === undefined ? everyCombination(axes) : drawn(axes, count, (seed as number) ?? 0);
+    return all.map((combination) => ({ fields: combination, place: "options" }));
+  })();
+  function tooMany(count: number): ArgumentError {
+    return new ArgumentError(
+      `${where}: got ${count} options with ${seeds.length} seeds each; expected at most ${MOST_TRIALS} trials. "sample" draws some of the combinations.`,
+    );
+  }
+  if (options.length * seeds.length > MOST_TRIALS) throw tooMany(options.length);
+  for (const { fields: own, place } of options)
+    for (const name of Object.keys(own))
+      if (Object.hasOwn(base, name))
+        throw bad(`base.${name}`, base[name], `it in one place, but ${place} has the field, too`);
+
+  const rungs = list(given["rungs"], "rungs", "steps or TFLOP").map((rung): Rung => {
+    if (integer(rung, 1, LARGEST_COUNT)) return { steps: rung };
+    const tflop = typeof rung === "string" ? Number(TFLOP.exec(rung)?.[1] ?? NaN) : NaN;
+    if (!(tflop > 0 && tflop < Infinity))
+      throw bad("rungs", rung, 'positive integers (steps), or texts such as "1.5 TFLOP"');
+    return { tflop };
+  });
+  for (const [i, rung] of rungs.slice(1).entries()) {
+    const before = rungs[i]!;
+    if ("steps" in rung !== "steps" in before)
+      throw bad("rungs", given["rungs"], "all of them in steps, or all of them in TFLOP");
+    if (extentOf(rung) <= extentOf(before))
+      throw bad("rungs", given["rungs"], "rungs that ascend: each one trains further than the one before");
+  }
+  const keep = given["keep"] ?? 0.5;
+  if (typeof keep !== "number" || !(keep > 0 && keep <= 1))
+    throw bad("keep", keep, "a number above 0 and at most 1: the share of options that go on");
+  const measure = given["measure"] ?? "exact";
+  if (!MEASURES.includes(measure as Measure)) throw bad("measure", measure, `one of ${MEASURES.join(", ")}`);
+  const puzzles = given["puzzles"] ?? null;
+  if (puzzles !== null && !integer(puzzles, 1, LARGEST_COUNT))
+    throw bad("puzzles", puzzles, "a positive integer: the validation puzzles that a rung scores");
+  return {
+    ...{ preset, data, test, base, options, seeds, rungs, keep },
+    ...{ measure: measure as Measure, puzzles: puzzles },
+  };
+}
+
+const extentOf = (rung: Rung): number => ("steps" in rung ? rung.steps : rung.tflop);
+
+/** The same text for equal values, whatever the order of their keys. */
+function canonical(value: unknown): string {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return JSON.stringify(value);
+  return JSON.stringify(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+type Axis = readonly [name: string, values: readonly unknown[]];
+
+/** Every combination of one value from each axis; the last axis varies fastest. */
+export function everyCombination(axes: readonly Axis[]): Fields[] {
+  let all: Fields[] = [{}];
+  for (const [name, values] of axes)
+    all = all.flatMap((fields) => values.map((value) => ({ ...fields, [name]: value })));
+  return all;
+}
+
+/** `count` different combinations at random, each with the same probability. */
+export function drawn(axes: readonly Axis[], count: number, seed: number): Fields[] {
+  const random = hostRandom(seed, "search");
+  const found = new Map<string, Fields>();
+  while (found.size < count) {
+    const at = axes.map(([, values]) => random.below(values.length));
+    found.set(
+      at.join(),
+      Object.fromEntries(axes.map(([name, values], i): [string, unknown] => [name, values[at[i]!]])),
+    );
+  }
+  return [...found.values()];
+}
+
+/**
+ * The preset of each option: every trial is held to the rules of the configuration before the first one starts.
+ * @throws ArgumentError naming the option
+ */
+export function presetsOf(sweep: Sweep, preset: Preset, where: string): Preset[] {
+  return sweep.options.map(({ fields, place }) => {
+    const spelling = (field: string): string => {
+      if (Object.hasOwn(sweep.base, field)) return `${where}: base.${field}`;
+      if (Object.hasOwn(fields, field)) return `${where}: ${place}.${field}`;
+      return `${where}: ${describeFields(fields)}: the preset's ${field}`;
+    };
+    const changed = withFields(preset, { ...sweep.base, ...fields }, spelling);
+    const { task, splitBy } = changed;
+    if (changed.train.augment && (splitBy === "solution" || !task.symmetry))
+      throw new ArgumentError(
+        `${spelling("augment")}: got true; expected false, as ${task.symmetry ? "images of training puzzles would be among those held out" : `the task ${task.name} has no symmetries`}.`,
+      );
+    return changed;
+  });
+}
+
+/**
+ * The step of each rung for one option, whose plan has `totalSteps` steps of `flops` operations.
+ * @throws ArgumentError if a rung is beyond the plan, or if two rungs are the same step
+ */
+export function rungSteps(
+  { rungs }: Pick<Sweep, "rungs">,
+  { flops, totalSteps, fields }: { flops: number; totalSteps: number; fields: Fields },
+  where: string,
+): number[] {
+  const named = describeFields(fields);
+  const steps = rungs.map((rung) =>
+    "steps" in rung ? rung.steps : Math.max(1, Math.round((rung.tflop * 1e12) / flops)),
+  );
+  for (const [i, step] of steps.entries()) {
+    const rung = rungs[i]!;
+    const given = "steps" in rung ? `${step}` : `${rung.tflop} TFLOP, which is ${step} steps`;
+    if (step > totalSteps)
+      throw new ArgumentError(
+        `${where}: rungs: got ${given} for ${named}; expected at most ${totalSteps}, the steps of the plan (total_steps), which the learning rate follows.`,
+      );
+    if (i > 0 && step <= steps[i - 1]!)
+      throw new ArgumentError(
+        `${where}: rungs: got ${given} for ${named}, and ${steps[i - 1]} steps for the rung before; expected rungs that are at least one step apart.`,
+      );
+  }
+  return steps;
+}
+
+/** `lr 0.002, weight_decay 0.5`, or `the base` if the option sets nothing. */
+export function describeFields(fields: Fields): string {
+  const parts = Object.entries(fields).map(
+    ([name, value]) => `${name} ${typeof value === "string" ? shownText(value) : shown(value)}`,
+  );
+  return parts.length === 0 ? "the base" : shownText(parts.join(", "), 200);
+}

@@ -1,0 +1,115 @@
+/** What a search will do: the trials of every rung, what they cost, and how much of it is left. */
+import { defaultTraits, stepFlops, type PlanOptions } from "../../training/memory_estimate.js";
+import type { Preset } from "../../training/presets.js";
+import type { PuzzleSplits } from "../../puzzles/puzzle_set.js";
+import { presetsOf, rungSteps, type Fields, type Sweep } from "./config.js";
+import type { TrialLine } from "./log.js";
+import { keptCount, rankOptions, type Ranking } from "./ranking.js";
+
+/** An option of a search with all that follows from it. */
+export interface PlannedOption {
+  readonly fields: Fields;
+  /** The preset with the fields of the search's base and of the option. */
+  readonly preset: Preset;
+  /** Floating-point operations of a training step. */
+  readonly flops: number;
+  /** Step of each rung. */
+  readonly steps: readonly number[];
+}
+
+/** A search whose every trial is known to be allowed. */
+export interface SearchPlan {
+  readonly sweep: Sweep;
+  readonly options: readonly PlannedOption[];
+}
+
+/** Plans a search; `where` begins the message of every error. @throws ArgumentError */
+export async function planSearch(
+  sweep: Sweep,
+  { preset, splits, where }: { preset: Preset; splits: PuzzleSplits; where: string },
+): Promise<SearchPlan> {
+  const counted = new Map<string, number>();
+  const options: PlannedOption[] = [];
+  for (const [i, own] of presetsOf(sweep, preset, where).entries()) {
+    const { fields } = sweep.options[i]!;
+    const { model, train, task } = own;
+    const key = JSON.stringify([model, train.augment, train.ema_decay > 0]);
+    let flops = counted.get(key);
+    if (flops === undefined) {
+      const { train: data, validation } = splits;
+      flops = await stepFlops({
+        ...{ config: model, train, data, validation, symmetry: task.symmetry, device: unlimited },
+      });
+      counted.set(key, flops);
+    }
+    const steps = rungSteps(sweep, { flops, totalSteps: train.total_steps, fields }, where);
+    options.push({ fields, preset: own, flops, steps });
+  }
+  return { sweep, options };
+}
+
+/** A device that takes every batch: what a step costs does not depend on the adapter. */
+const unlimited: PlanOptions["device"] = {
+  ...defaultTraits,
+  limits: {
+    ...defaultTraits.limits,
+    maxBufferSize: 2 ** 52,
+    maxStorageBufferBindingSize: 2 ** 52,
+  },
+};
+
+/** Where a search stands after some trials. */
+export interface SearchState {
+  /** The rung that is not complete yet; the number of rungs if all are. */
+  readonly rung: number;
+  /** Rankings of the complete rungs. */
+  readonly rankings: readonly Ranking[];
+  /** Trials that the rung still lacks, in the order in which they run. */
+  readonly missing: readonly { readonly option: number; readonly seed: number }[];
+}
+
+/** Follows from the lines of finished trials alone, so that a search that was killed goes on as if it had not been. */
+export function stateOf({ sweep, options }: SearchPlan, lines: readonly TrialLine[]): SearchState {
+  const { rungs, seeds, measure } = sweep;
+  const rankings: Ranking[] = [];
+  let alive = options.map((_, option) => option);
+  for (let rung = 0; rung < rungs.length && alive.length > 0; rung++) {
+    const found = lines.filter((line) => line.rung === rung && alive.includes(line.option));
+    const has = (option: number, seed: number): boolean =>
+      found.some((line) => line.option === option && line.seed === seed);
+    const missing = alive.flatMap((option) =>
+      seeds.filter((seed) => !has(option, seed)).map((seed) => ({ option, seed })),
+    );
+    if (missing.length > 0) return { rung, rankings, missing };
+    const last = rung === rungs.length - 1;
+    const keep = last ? alive.length : keptCount(alive.length, sweep.keep);
+    const ranking = rankOptions(found, { measure, keep });
+    rankings.push(ranking);
+    alive = ranking.standings
+      .filter(({ kept }) => kept)
+      .map(({ option }) => option)
+      .sort((a, b) => a - b);
+  }
+  return { rung: rungs.length, rankings, missing: [] };
+}
+
+/** Operations of training that are left: exact for the rung under way, and for later ones by the mean option. */
+export function flopsLeft({ sweep, options }: SearchPlan, state: SearchState): number {
+  const { rungs, seeds, keep } = sweep;
+  const costOf = (option: number, rung: number): number => {
+    const { flops, steps } = options[option]!;
+    return flops * (steps[rung]! - (rung > 0 ? steps[rung - 1]! : 0));
+  };
+  let left = state.missing.reduce((sum, { option }) => sum + costOf(option, state.rung), 0);
+  const last = state.rankings.at(-1);
+  const alive = last
+    ? last.standings.filter(({ kept }) => kept).map(({ option }) => option)
+    : options.map((_, option) => option);
+  let count = alive.length;
+  for (let rung = state.rung + 1; rung < rungs.length; rung++) {
+    count = keptCount(count, keep);
+    const mean = alive.reduce((sum, option) => sum + costOf(option, rung), 0) / alive.length;
+    left += count * seeds.length * mean;
+  }
+  return left;
+}

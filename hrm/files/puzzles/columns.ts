@@ -1,0 +1,162 @@
+/** Which columns of a table, or keys of an object, hold puzzles and answers. */
+import { shown } from "../../format_value.js";
+
+/** What `--columns` says: a name, or the number of a column counted from 1. */
+export interface ColumnChoice {
+  readonly question?: string | undefined;
+  readonly answer?: string | undefined;
+}
+
+/** Where a row has its puzzle and its answer, from 0; no answer for puzzles to be solved. */
+export interface Columns {
+  readonly question: number;
+  readonly answer: number | null;
+  /** True if the first row names the columns. */
+  readonly header: boolean;
+  /** What was guessed, in a sentence; null for nothing. */
+  readonly note: string | null;
+}
+
+/** What columns are called in files that people have; names in front win. */
+const QUESTION =
+  "question puzzle puzzles quiz quizzes sudoku problem problems unsolved initial_board initial_grid initial start board grid input inputs givens".split(
+    " ",
+  );
+const ANSWER =
+  "answer answers solution solutions solved solved_board solution_board final_board output outputs label labels target result".split(
+    " ",
+  );
+/** Words beside one of the names above that make a column something else. */
+const OTHER =
+  /^(id|ids|index|no|nr|number|name|size|length|difficulty|rating|level|count|type|source|hash|time|steps)$/;
+
+/** The name as it is compared: `Initial Board` is `initial_board`. */
+const normal = (name: string): string =>
+  name
+    .trim()
+    .slice(0, 100)
+    .toLowerCase()
+    .replace(/[\s-]+/g, "_");
+
+/** The place of the best name of a list; -1 for none. */
+function placeOf(names: readonly string[], known: readonly string[], but = -1): number {
+  for (const name of known) {
+    const at = names.findIndex((given, i) => i !== but && given === name);
+    if (at >= 0) return at;
+  }
+  for (const name of known) {
+    const at = names.findIndex((given, i) => {
+      const words = given.split("_");
+      return i !== but && words.includes(name) && !words.some((word) => OTHER.test(word));
+    });
+    if (at >= 0) return at;
+  }
+  return -1;
+}
+
+/** True if one of these names says what puzzles or answers are called. */
+export function namesColumns(names: readonly string[]): boolean {
+  const given = names.map(normal);
+  return placeOf(given, QUESTION) >= 0 || placeOf(given, ANSWER) >= 0;
+}
+
+/** Keys of puzzle and answer among the names of a header or the keys of an object; -1 for none. */
+export function namedColumns(names: readonly string[]): { question: number; answer: number } {
+  const given = names.map(normal);
+  const unsolved = placeOf(given, QUESTION);
+  const answer = placeOf(given, ANSWER, unsolved);
+  return { question: unsolved, answer };
+}
+
+/** The length that a text has as a board: its own, or without white space; 0 if it is none. `wanted` is that of the task. */
+export function boardLength(text: string, wanted?: number): number {
+  if (text.length > 16384) return 0;
+  if (/^[# SGo]+$/.test(text) && text.includes("#")) {
+    const side = Math.round(Math.sqrt(text.length));
+    return side >= 3 && side * side === text.length && (wanted ?? text.length) === text.length
+      ? text.length
+      : 0;
+  }
+  for (const cells of [text, text.replace(/\s/g, "")]) {
+    const side = Math.round(Math.sqrt(cells.length));
+    if (![4, 6, 9, 12, 16].includes(side) || side * side !== cells.length) continue;
+    if (wanted !== undefined && wanted !== cells.length) continue;
+    const digits = `123456789ABCDEFG`.slice(0, side);
+    const others = new Set(cells.toUpperCase());
+    for (const character of `._0${side === 16 || side === 12 ? "ABCDEFGHIJKLMNOP" : ""}${digits}`)
+      others.delete(character);
+    // A grid in which nothing is known has one character alone.
+    if (others.size <= 1) return cells.length;
+  }
+  return 0;
+}
+
+/** True if a board has cells to fill: some character that is a blank. */
+const hasBlanks = (text: string): boolean => /[._0?*x ~-]/i.test(text.trim());
+
+/**
+ * Chooses the columns by the choice of the caller, the names of the first row, or what looks like a board in the first
+ * rows. `fail` makes the error of a problem.
+ */
+export function chooseColumns(
+  rows: readonly (readonly string[])[],
+  choice: ColumnChoice | undefined,
+  wanted: number | undefined,
+  fail: (problem: string) => Error,
+): Columns {
+  const [first = [], second] = rows;
+  const names = first.map(normal);
+  const boardsOf = (row: readonly string[] | undefined): number[] =>
+    (row ?? []).flatMap((field, i) => (boardLength(field, wanted) > 0 ? [i] : []));
+  const found = namedColumns(first);
+  const named = found.question >= 0 || found.answer >= 0;
+  const header =
+    boardsOf(first).length === 0 && (named || boardsOf(second).length > 0 || choice !== undefined);
+  if (choice?.question !== undefined || choice?.answer !== undefined) {
+    const place = (given: string, what: string): number => {
+      const at = header ? names.indexOf(normal(given)) : -1;
+      const number = /^\d{1,4}$/.test(given) ? Number(given) - 1 : -1;
+      const index = at >= 0 ? at : number;
+      if (index < 0 || index >= first.length)
+        throw fail(
+          `no column ${shown(given)} for the ${what}; expected a number from 1 to ${first.length}${header ? `, or one of ${shown(first.join(", "))}` : ""}`,
+        );
+      return index;
+    };
+    const question = choice.question === undefined ? found.question : place(choice.question, "question");
+    const answer = choice.answer === undefined ? found.answer : place(choice.answer, "answer");
+    if (question < 0)
+      throw fail("the columns name an answer but no question; expected question=NAME_OR_NUMBER");
+    return { question, answer: answer < 0 || answer === question ? null : answer, header, note: null };
+  }
+  if (header && found.question >= 0)
+    return { question: found.question, answer: found.answer < 0 ? null : found.answer, header, note: null };
+  const row = header ? second! : first;
+  const boards = boardsOf(row);
+  if (boards.length === 0 || (named && header)) {
+    if (named && header)
+      throw fail(
+        `the header ${shown(first.join(","))} names answers but no questions; name the column with --columns question=NAME_OR_NUMBER`,
+      );
+    // Nothing looks like a puzzle: where the official files have them, so that the error names what is there.
+    if (first.length < 2)
+      throw fail(
+        `got 1 field (${shown(first.join(","))}); expected source,question,answer,rating, a header that names question and answer, or a puzzle a line`,
+      );
+    return {
+      question: first.length > 2 ? 1 : 0,
+      answer: first.length > 2 ? 2 : 1,
+      header: false,
+      note: null,
+    };
+  }
+  const length = boardLength(row[boards[0]!]!, wanted);
+  const same = boards.filter((i) => boardLength(row[i]!, wanted) === length);
+  const question = same.find((i) => hasBlanks(row[i]!)) ?? same[0]!;
+  const answer = same.find((i) => i !== question) ?? null;
+  const usual = !header && question === (row.length > 2 ? 1 : 0) && answer === question + 1;
+  const note = usual
+    ? null
+    : `column ${question + 1} is taken for the puzzle${answer === null ? "" : ` and column ${answer + 1} for its answer`}${header ? `; the header ${shown(first.join(","))} does not name them` : ""}`;
+  return { question, answer, header, note };
+}

@@ -1,9 +1,0 @@
-import { EngineError } from "../../engine/errors.js";
-
-/** Something that could not be read at all. */
-export class SourceError extends EngineError {
-  override readonly name = "SourceError";
-  constructor(message: string, options?: ErrorOptions) {
-    super("source", message, options);
-  }
-}

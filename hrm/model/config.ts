@@ -1,0 +1,394 @@
+/** The configuration, under the official names, checked before anything is built from it. */
+
+import { charactersOf, type BlockedLines } from "./characters.js";
+import { shown } from "../format_value.js";
+
+/** A configuration that cannot be: which field, what was given, what was expected. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+  constructor(
+    readonly field: string,
+    readonly got: unknown,
+    readonly expected: string,
+  ) {
+    super(`config.${field}: got ${shown(got)}; expected ${expected}.`);
+  }
+}
+
+/** The model; names, meanings and defaults are those of the official implementation (hrm_act_v1.py). */
+export interface HrmConfig {
+  /**
+   * Which networks update which latents: `hrm` has two networks and two latents; `trm` updates both latents with
+   * one network, `L_level`; `trm_singlez` has one network and one latent (arXiv 2510.04871). Official default `hrm`.
+   */
+  readonly arch: "hrm" | "trm" | "trm_singlez";
+  readonly batch_size: number;
+  readonly seq_len: number;
+  readonly vocab_size: number;
+  /** Width of the puzzle embedding; 0 for none. */
+  readonly puzzle_emb_ndim: number;
+  /** Prefix positions that hold the puzzle embedding, padded with zeros; 0 for as few as it needs (official HRM). */
+  readonly puzzle_emb_len: number;
+  readonly num_puzzle_identifiers: number;
+  readonly H_cycles: number;
+  readonly L_cycles: number;
+  /**
+   * How many of the last updates of a segment, in the order they run, carry the gradient: 2 is official HRM (the last
+   * of z_L and the last of z_H), L_cycles + 1 the whole last cycle (TRM). Memory for activations grows with it.
+   */
+  readonly bp_steps: number;
+  readonly H_layers: number;
+  readonly L_layers: number;
+  readonly hidden_size: number;
+  readonly expansion: number;
+  readonly num_heads: number;
+  /** Mix positions by a SwiGLU along the sequence instead of attention (TRM). The weights then fit one sequence length. */
+  readonly mlp_t: boolean;
+  /** Official: rope, learned and TRM's none. What the others are stands at `rotaryAngles`. With `mlp_t` nothing is rotary. */
+  readonly pos_encodings: "rope" | "learned" | "none" | "rope2d" | "rope2d_boxes";
+  /** Ours: learned positions start with this times their official standard deviation; official 1. */
+  readonly pos_init_scale: number;
+  readonly rms_norm_eps: number;
+  readonly rope_theta: number;
+  /** Ours: angle from one position to the next of the fastest pair of a head (rope, rope2d); official 1. */
+  readonly rope_frequency: number;
+  /** Ours: rows and columns of the task's grid, whose product is seq_len; 0 if the cells are no grid. */
+  readonly grid_rows: number;
+  readonly grid_columns: number;
+  /** Ours: rows and columns of the boxes of a Sudoku grid; 0 if there are no boxes. */
+  readonly box_rows: number;
+  readonly box_columns: number;
+  readonly halt_max_steps: number;
+  /** Ours: segments that evaluation and solving run unless told otherwise; 0 (official) for halt_max_steps. */
+  readonly inference_segments: number;
+  readonly halt_exploration_prob: number;
+  /** False in every published model. */
+  readonly causal: boolean;
+  readonly loss_type: "stablemax_cross_entropy" | "softmax_cross_entropy";
+  /** Ours: the SwiGLU inner size is rounded up to a multiple of this; official 256. */
+  readonly swiglu_multiple: number;
+  /** Ours: halt on q_halt > 0 and learn no q_continue, which saves the second forward; official false. */
+  readonly halt_only: boolean;
+}
+
+/** The official defaults; sizes that have none there are those of the 27M Sudoku model. */
+export const defaultConfig: HrmConfig = {
+  arch: "hrm",
+  batch_size: 384,
+  seq_len: 81,
+  vocab_size: 11,
+  puzzle_emb_ndim: 0,
+  puzzle_emb_len: 0,
+  num_puzzle_identifiers: 1,
+  H_cycles: 2,
+  L_cycles: 2,
+  bp_steps: 2,
+  H_layers: 4,
+  L_layers: 4,
+  hidden_size: 512,
+  expansion: 4,
+  num_heads: 8,
+  mlp_t: false,
+  pos_encodings: "rope",
+  pos_init_scale: 1,
+  rms_norm_eps: 1e-5,
+  rope_theta: 10000,
+  rope_frequency: 1,
+  grid_rows: 0,
+  grid_columns: 0,
+  box_rows: 0,
+  box_columns: 0,
+  halt_max_steps: 16,
+  inference_segments: 0,
+  halt_exploration_prob: 0.1,
+  causal: false,
+  loss_type: "stablemax_cross_entropy",
+  swiglu_multiple: 256,
+  halt_only: false,
+};
+
+/** How the model is trained; official names where there are such. */
+export interface TrainConfig {
+  readonly lr: number;
+  /** Fraction of lr at the end. */
+  readonly lr_min_ratio: number;
+  readonly lr_warmup_steps: number;
+  readonly total_steps: number;
+  readonly weight_decay: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly puzzle_emb_lr: number;
+  readonly puzzle_emb_weight_decay: number;
+  /** `cosine` is official; `linear` stays constant until `lr_decay_start` of the steps, then falls linearly. */
+  readonly lr_schedule: "cosine" | "linear";
+  readonly lr_decay_start: number;
+  /** Decay of the moving average of the weights; 0 for no average. Official HRM has none; TRM's is 0.999. */
+  readonly ema_decay: number;
+  /**
+   * Ours: the decay at step t is min(ema_decay, (1 + t) / (10 + t)), and the puzzle embedding is averaged too. False
+   * is TRM's average: a constant decay from the first step, and the puzzle embedding as it is.
+   */
+  readonly ema_warmup: boolean;
+  /** Ours: row b of the first batch starts at segment b mod halt_max_steps, so that batches mix all depths; official false. */
+  readonly staggered_starts: boolean;
+  /** Ours: train on random symmetric images of the puzzles, drawn for every batch; official data are augmented beforehand. */
+  readonly augment: boolean;
+}
+
+/** The official training defaults (pretrain.py, config/cfg_pretrain.yaml). */
+export const defaultTrainConfig: TrainConfig = {
+  lr: 1e-4,
+  lr_min_ratio: 1,
+  lr_warmup_steps: 2000,
+  total_steps: 10000,
+  weight_decay: 0.1,
+  beta1: 0.9,
+  beta2: 0.95,
+  puzzle_emb_lr: 1e-2,
+  puzzle_emb_weight_decay: 0.1,
+  lr_schedule: "cosine",
+  lr_decay_start: 0.8,
+  ema_decay: 0,
+  ema_warmup: true,
+  staggered_starts: false,
+  augment: false,
+};
+
+/** Segments that a puzzle runs in evaluation and solving. */
+export const inferenceSegments = ({
+  inference_segments,
+  halt_max_steps,
+}: Pick<HrmConfig, "inference_segments" | "halt_max_steps">): number => inference_segments || halt_max_steps;
+
+/** Sizes that follow from a configuration. */
+export interface Derived {
+  /** Prefix positions that hold the puzzle embedding: puzzle_emb_len, or ceil(puzzle_emb_ndim / hidden_size). */
+  readonly puzzleLength: number;
+  /** seq_len plus the prefix. */
+  readonly totalLength: number;
+  readonly headDim: number;
+  /** Inner size of SwiGLU. */
+  readonly innerSize: number;
+  /** Inner size of the SwiGLU along the sequence (`mlp_t`). */
+  readonly sequenceInnerSize: number;
+}
+
+/** Sizes that follow from a configuration. */
+export function derive(config: HrmConfig): Derived {
+  const puzzleLength = config.puzzle_emb_len || Math.ceil(config.puzzle_emb_ndim / config.hidden_size);
+  const totalLength = config.seq_len + puzzleLength;
+  return {
+    puzzleLength,
+    totalLength,
+    headDim: config.hidden_size / config.num_heads,
+    innerSize: swigluSize(config, config.hidden_size),
+    sequenceInnerSize: swigluSize(config, totalLength),
+  };
+}
+
+/** The rows of a grid in bands, and its columns in stacks; of no meaning without boxes. */
+export function blockedLines({ grid_rows, grid_columns, box_rows, box_columns }: HrmConfig): {
+  readonly rows: BlockedLines;
+  readonly columns: BlockedLines;
+} {
+  return {
+    rows: { blocks: grid_rows / box_rows, size: box_rows },
+    columns: { blocks: grid_columns / box_columns, size: box_columns },
+  };
+}
+
+/** Inner size of a SwiGLU over vectors of `size`: rounded to an integer first (half to even), then up to the multiple. */
+export function swigluSize(
+  { expansion, swiglu_multiple }: Pick<HrmConfig, "expansion" | "swiglu_multiple">,
+  size: number,
+): number {
+  const exact = (expansion * size * 2) / 3;
+  const below = Math.floor(exact);
+  const rounded = exact - below === 0.5 && below % 2 === 0 ? below : Math.round(exact);
+  return Math.ceil(rounded / swiglu_multiple) * swiglu_multiple;
+}
+
+/** Calls of the networks in one segment: L_cycles updates of z_L and one of z_H in each of H_cycles. */
+export const levelUpdates = ({ H_cycles, L_cycles }: Pick<HrmConfig, "H_cycles" | "L_cycles">): number =>
+  H_cycles * (L_cycles + 1);
+
+type Rule = readonly [test: (value: unknown) => boolean, expected: string];
+
+/** The largest count, of steps, puzzles or widths: shaders count in 32 bits. */
+export const LARGEST_COUNT = 2 ** 31 - 1;
+
+/** True for a number that stays one in f32, in which shaders compute. */
+const isNumber = (value: unknown): value is number =>
+  typeof value === "number" && Number.isFinite(Math.fround(value));
+const isCount = (value: unknown, least: number): boolean =>
+  Number.isInteger(value) && (value as number) >= least && (value as number) <= LARGEST_COUNT;
+const positiveInteger: Rule = [(v) => isCount(v, 1), `a positive integer up to ${LARGEST_COUNT}`];
+const repeats: Rule = [(v) => isCount(v, 1) && (v as number) <= 1024, "a positive integer of at most 1024"];
+const natural: Rule = [(v) => isCount(v, 0), `an integer of at least 0, up to ${LARGEST_COUNT}`];
+const positive: Rule = [(v) => isNumber(v) && Math.fround(v) > 0, "a number above 0, in the range of f32"];
+const notNegative: Rule = [(v) => isNumber(v) && v >= 0, "a number of at least 0, in the range of f32"];
+const fraction: Rule = [(v) => isNumber(v) && v >= 0 && v <= 1, "a number from 0 to 1"];
+const belowOne: Rule = [(v) => isNumber(v) && v >= 0 && v < 1, "a number of at least 0 and below 1"];
+const boolean: Rule = [(v) => typeof v === "boolean", "true or false"];
+const oneOf = (...values: string[]): Rule => [
+  (v) => values.includes(v as string),
+  values.map((v) => `"${v}"`).join(" or "),
+];
+
+const MODEL_RULES: Record<keyof HrmConfig, Rule> = {
+  arch: oneOf("hrm", "trm", "trm_singlez"),
+  batch_size: positiveInteger,
+  seq_len: positiveInteger,
+  vocab_size: positiveInteger,
+  puzzle_emb_ndim: natural,
+  puzzle_emb_len: natural,
+  num_puzzle_identifiers: positiveInteger,
+  H_cycles: repeats,
+  L_cycles: repeats,
+  bp_steps: positiveInteger,
+  H_layers: repeats,
+  L_layers: repeats,
+  hidden_size: positiveInteger,
+  expansion: positive,
+  num_heads: positiveInteger,
+  mlp_t: boolean,
+  pos_encodings: oneOf("rope", "learned", "none", "rope2d", "rope2d_boxes"),
+  pos_init_scale: positive,
+  rms_norm_eps: positive,
+  rope_theta: positive,
+  rope_frequency: positive,
+  grid_rows: natural,
+  grid_columns: natural,
+  box_rows: natural,
+  box_columns: natural,
+  halt_max_steps: positiveInteger,
+  inference_segments: natural,
+  halt_exploration_prob: fraction,
+  causal: boolean,
+  loss_type: oneOf("stablemax_cross_entropy", "softmax_cross_entropy"),
+  swiglu_multiple: positiveInteger,
+  halt_only: boolean,
+};
+
+const TRAIN_RULES: Record<keyof TrainConfig, Rule> = {
+  lr: positive,
+  lr_min_ratio: fraction,
+  lr_warmup_steps: natural,
+  total_steps: positiveInteger,
+  weight_decay: notNegative,
+  beta1: belowOne,
+  beta2: belowOne,
+  puzzle_emb_lr: notNegative,
+  puzzle_emb_weight_decay: notNegative,
+  lr_schedule: oneOf("cosine", "linear"),
+  lr_decay_start: fraction,
+  ema_decay: belowOne,
+  ema_warmup: boolean,
+  staggered_starts: boolean,
+  augment: boolean,
+};
+
+function checked<T extends object>(given: Partial<T>, defaults: T, rules: Record<keyof T, Rule>): T {
+  for (const [field, value] of Object.entries(given)) {
+    if (!Object.hasOwn(rules, field))
+      throw new ConfigError(field, value, `one of ${Object.keys(rules).join(", ")}`);
+  }
+  const complete = { ...defaults, ...given };
+  for (const [field, [test, expected]] of Object.entries(rules) as [keyof T & string, Rule][]) {
+    if (!test(complete[field])) throw new ConfigError(field, complete[field], expected);
+  }
+  return complete;
+}
+
+/** A whole model configuration from some of its fields. @throws ConfigError */
+export function modelConfig(given: Partial<HrmConfig>): HrmConfig {
+  const config = checked(given, defaultConfig, MODEL_RULES);
+  if (config.hidden_size % config.num_heads !== 0) {
+    throw new ConfigError("num_heads", config.num_heads, `a divisor of hidden_size (${config.hidden_size})`);
+  }
+  if (derive(config).innerSize > LARGEST_COUNT)
+    throw new ConfigError("expansion", config.expansion, `a SwiGLU inner size of at most ${LARGEST_COUNT}`);
+  checkGrid(config);
+  checkPositions(config);
+  if (config.bp_steps > levelUpdates(config))
+    throw new ConfigError(
+      "bp_steps",
+      config.bp_steps,
+      `at most ${levelUpdates(config)}, the updates of ${config.H_cycles} H cycles with ${config.L_cycles} L cycles each`,
+    );
+  const { puzzle_emb_ndim: width, puzzle_emb_len: positions, hidden_size } = config;
+  if (positions > 0 && (width === 0 || positions * hidden_size < width))
+    throw new ConfigError(
+      "puzzle_emb_len",
+      positions,
+      width === 0
+        ? "0 without a puzzle embedding (puzzle_emb_ndim 0)"
+        : `0, or at least ${Math.ceil(width / hidden_size)} positions for puzzle_emb_ndim ${width}`,
+    );
+  return config;
+}
+
+/** @throws ConfigError if the grid has another number of cells than the sequence, or the boxes do not tile the grid */
+function checkGrid({ seq_len, grid_rows, grid_columns, box_rows, box_columns }: HrmConfig): void {
+  if (grid_rows * grid_columns !== seq_len && (grid_rows > 0 || grid_columns > 0))
+    throw new ConfigError(
+      "grid_rows",
+      grid_rows,
+      `grid_rows x grid_columns (${grid_columns}) = seq_len (${seq_len}), or 0 for both if the cells are no grid`,
+    );
+  for (const [field, lines, grid] of [
+    ["box_rows", box_rows, grid_rows],
+    ["box_columns", box_columns, grid_columns],
+  ] as const)
+    if (lines > 0 ? grid === 0 || grid % lines !== 0 : box_rows + box_columns > 0)
+      throw new ConfigError(
+        field,
+        lines,
+        `a divisor of the grid's ${grid}, or 0 for both sides without boxes`,
+      );
+}
+
+/** @throws ConfigError if the positions cannot be had with this grid or head size */
+function checkPositions(config: HrmConfig): void {
+  const { pos_encodings: kind, hidden_size, num_heads, grid_rows, box_rows } = config;
+  if (kind === "learned" || kind === "none" || config.mlp_t) return;
+  const headSize = hidden_size / num_heads;
+  const heads = (expected: string): ConfigError =>
+    new ConfigError("num_heads", num_heads, `${expected} for ${kind}, not ${headSize}`);
+  if (headSize % 2 !== 0) throw heads("an even head size");
+  if (kind === "rope") return;
+  if (headSize % 4 !== 0) throw heads("a head size divisible by 4");
+  if (grid_rows === 0)
+    throw new ConfigError("pos_encodings", kind, '"rope" or "learned", as the task has no rows and columns');
+  if (kind !== "rope2d_boxes") return;
+  if (box_rows === 0)
+    throw new ConfigError("pos_encodings", kind, '"rope2d", "rope" or "learned", as the task has no boxes');
+  const { rows, columns } = blockedLines(config);
+  const smallest = 4 * Math.max(charactersOf(rows).length, charactersOf(columns).length);
+  if (headSize < smallest) throw heads(`a head size of at least ${smallest}`);
+}
+
+/** A whole training configuration from some of its fields. @throws ConfigError */
+export function trainConfig(given: Partial<TrainConfig>): TrainConfig {
+  return checked(given, defaultTrainConfig, TRAIN_RULES);
+}
+
+const GRID_FIELDS = ["grid_rows", "grid_columns", "box_rows", "box_columns"] as const;
+/** Fields of the model that the task decides, and nobody else. */
+export const TASK_FIELDS = ["seq_len", "vocab_size", ...GRID_FIELDS] as const;
+export type TaskField = (typeof TASK_FIELDS)[number];
+
+/** True for a field that says which rows, columns and boxes the cells form. */
+export const isGridField = (field: string): boolean => (GRID_FIELDS as readonly string[]).includes(field);
+/** True if positions are those of a grid, so that its rows and columns decide what the model computes. */
+export const isInGrid = ({ pos_encodings: kind }: Partial<HrmConfig>): boolean =>
+  kind === "rope2d" || kind === "rope2d_boxes";
+
+/** True for a field of the model configuration. */
+export const isModelField = (field: string): field is keyof HrmConfig => Object.hasOwn(MODEL_RULES, field);
+/** True for a field of the training configuration. */
+export const isTrainField = (field: string): field is keyof TrainConfig => Object.hasOwn(TRAIN_RULES, field);
+
+/** True for a number of rows that makes up the batch in equal parts. */
+export const isMicroBatch = (rows: number, { batch_size }: Pick<HrmConfig, "batch_size">): boolean =>
+  Number.isInteger(rows) && rows > 0 && batch_size % rows === 0;

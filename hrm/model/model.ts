@@ -1,0 +1,197 @@
+/**
+ * The Hierarchical Reasoning Model (Wang et al. 2025, arXiv 2506.21734), as the official code has it:
+ * two recurrent transformers, a slow one (H) and a fast one (L), and one segment of their recursion with the
+ * one-step gradient.
+ */
+import {
+  add,
+  attention,
+  broadcastTo,
+  concat,
+  mean,
+  linear,
+  mul,
+  reshape,
+  rmsNorm,
+  scalar,
+  slice,
+  sqrt,
+  square,
+  stopGradient,
+  sub,
+  sum,
+  swiglu,
+  takeRows,
+  transpose,
+  type Tensor,
+  type TensorLike,
+} from "../../engine/index.js";
+import { derive, levelUpdates, type HrmConfig } from "./config.js";
+import { POSITION_EMBEDDING, TOKEN_EMBEDDING } from "./parameters.js";
+
+/** Weights as the model reads them: by official name. */
+export type Parameters = (name: string) => TensorLike;
+
+/** Rotary tables [S + P, head size], where positions are rotary. */
+export interface RotaryTables {
+  readonly cos: TensorLike;
+  readonly sin: TensorLike;
+}
+
+/** What the model is made of, ready to be traced. */
+export interface Model {
+  readonly config: HrmConfig;
+  readonly parameters: Parameters;
+  readonly rotary: RotaryTables | null;
+}
+
+/** The recurrent state of the two levels, each [B, P + S, D]. */
+export interface Latents {
+  readonly zH: Tensor;
+  readonly zL: Tensor;
+}
+
+/** What a segment computes from its latents. */
+export interface SegmentResult extends Latents {
+  /** [B, S, vocabulary] */
+  readonly logits: Tensor;
+  /** [B] */
+  readonly qHalt: Tensor;
+  /** [B] */
+  readonly qContinue: Tensor;
+  /** Every level output in order, for tests and pictures. */
+  readonly trace: { readonly L: readonly Tensor[]; readonly H: readonly Tensor[] };
+}
+
+/** A post-norm layer: h = rms(h + mix(h)); h = rms(h + swiglu(h)). It mixes positions by attention, or by a SwiGLU along them. */
+function layer(model: Model, prefix: string, h: Tensor): Tensor {
+  const { config, parameters } = model;
+  const { rms_norm_eps: eps } = config;
+  const mixed = config.mlp_t ? mixByMlp(model, prefix, h) : mixByAttention(model, prefix, h);
+  const activated = swiglu(linear(mixed, parameters(`${prefix}.mlp.gate_up_proj.weight`)));
+  return rmsNorm(linear(activated, parameters(`${prefix}.mlp.down_proj.weight`)), { residual: mixed, eps });
+}
+
+/** rms(h + attn(h)) for h [B, P + S, D]. */
+function mixByAttention({ config, parameters, rotary }: Model, prefix: string, h: Tensor): Tensor {
+  const { num_heads: heads, rms_norm_eps: eps, causal } = config;
+  const qkv = linear(h, parameters(`${prefix}.self_attn.qkv_proj.weight`));
+  const attended = linear(
+    attention(qkv, { heads, causal, rope: rotary }),
+    parameters(`${prefix}.self_attn.o_proj.weight`),
+  );
+  return rmsNorm(attended, { residual: h, eps });
+}
+
+/**
+ * TRM's mixer in place of attention (arXiv 2510.04871, section 4.5; official trm.py, `mlp_t`): the transpose of
+ * rms(u + swiglu(u)) for u = h^T [B, D, P + S]. The norm's mean is over the positions of a channel, prefix included.
+ */
+function mixByMlp({ config, parameters }: Model, prefix: string, h: Tensor): Tensor {
+  const u = transpose(h);
+  const activated = swiglu(linear(u, parameters(`${prefix}.mlp_t.gate_up_proj.weight`)));
+  const mixed = linear(activated, parameters(`${prefix}.mlp_t.down_proj.weight`));
+  return transpose(rmsNorm(mixed, { residual: u, eps: config.rms_norm_eps }));
+}
+
+/** A level: its layers in turn, on the sum of a state and what is injected. TRM's levels share the network `L_level`. */
+function level(model: Model, name: "H_level" | "L_level", input: Tensor): Tensor {
+  const { arch, H_layers, L_layers } = model.config;
+  const network = arch === "hrm" ? name : "L_level";
+  const layers = network === "H_level" ? H_layers : L_layers;
+  let h = input;
+  for (let i = 0; i < layers; i++) h = layer(model, `inner.${network}.layers.${i}`, h);
+  return h;
+}
+
+/**
+ * Input embeddings [B, P + S, D]: puzzle prefix and tokens, learned positions where configured, times sqrt(D).
+ * @param inputs i32 [B, S]
+ * @param puzzle rows of the puzzle embedding [B, puzzle_emb_ndim], or null
+ */
+export function embed(model: Model, inputs: Tensor, puzzle: Tensor | null): Tensor {
+  const { config, parameters } = model;
+  const { hidden_size: D, puzzle_emb_ndim: width } = config;
+  const { puzzleLength } = derive(config);
+  const batch = inputs.shape[0]!;
+  let x = takeRows(parameters(TOKEN_EMBEDDING), inputs);
+  if (puzzle) {
+    const padding = puzzleLength * D - width;
+    const padded = padding > 0 ? concat([puzzle, broadcastTo(scalar(0), [batch, padding])], 1) : puzzle;
+    x = concat([reshape(padded, [batch, puzzleLength, D]), x], 1);
+  }
+  // 0.707106781 = 1/sqrt(2) keeps the variance of the sum, to the digits of the official code.
+  if (config.pos_encodings === "learned") x = mul(add(x, parameters(POSITION_EMBEDDING)), 0.707106781);
+  return mul(x, Math.sqrt(D));
+}
+
+/**
+ * One segment (paper, section 2 and eq. 1-4): H_cycles of L_cycles updates of z_L and one of z_H. The last `bp_steps`
+ * updates carry the gradient; memory grows with them and not with the cycles. A model with one latent (TRM's
+ * `trm_singlez`) updates z = net(z + x), and z = net(z) at the end of a cycle.
+ */
+export function segment(model: Model, latents: Latents, x: Tensor): SegmentResult {
+  const { config, parameters } = model;
+  const { arch, H_cycles, L_cycles } = config;
+  const oneLatent = arch === "trm_singlez";
+  const constants = levelUpdates(config) - config.bp_steps;
+  let updates = 0;
+  const update = (name: "H_level" | "L_level", input: Tensor): Tensor => {
+    const next = level(model, name, input);
+    return updates++ < constants ? stopGradient(next) : next;
+  };
+  let { zH, zL } = latents;
+  const trace = { L: [] as Tensor[], H: [] as Tensor[] };
+  for (let h = 1; h <= H_cycles; h++) {
+    for (let l = 1; l <= L_cycles; l++) {
+      const injected = updates < constants ? stopGradient(x) : x;
+      zL = update("L_level", add(zL, oneLatent ? injected : add(zH, injected)));
+      trace.L.push(zL);
+    }
+    zH = update("H_level", oneLatent ? zL : add(zH, zL));
+    trace.H.push(zH);
+    if (oneLatent) zL = zH;
+  }
+  const { puzzleLength, totalLength } = derive(config);
+  const [batch, D] = [zH.shape[0]!, config.hidden_size];
+  const answer = puzzleLength > 0 ? slice(zH, [0, puzzleLength, 0], [batch, config.seq_len, D]) : zH;
+  const logits = linear(answer, parameters("inner.lm_head.weight"));
+  const first = totalLength > 1 ? slice(zH, [0, 0, 0], [batch, 1, D]) : zH;
+  const q = linear(
+    reshape(first, [batch, D]),
+    parameters("inner.q_head.weight"),
+    parameters("inner.q_head.bias"),
+  );
+  return {
+    zH: stopGradient(zH),
+    zL: stopGradient(zL),
+    logits,
+    qHalt: reshape(slice(q, [0, 0], [batch, 1]), [batch]),
+    qContinue: reshape(slice(q, [0, 1], [batch, 1]), [batch]),
+    trace,
+  };
+}
+
+/**
+ * How far each update of a segment moves its state (paper, fig. 3): the L2 norm over D of the change, as a mean
+ * over positions. f32 [B, H_cycles (L_cycles + 1)] in the order of the updates: L_cycles of z_L, one of z_H, again.
+ */
+export function forwardResiduals(start: Latents, { trace }: SegmentResult): Tensor {
+  const moved = (from: Tensor, to: Tensor): Tensor =>
+    mean(sqrt(sum(square(sub(to, from)), { axes: [2] })), { axes: [1] });
+  const cycles = trace.L.length / trace.H.length;
+  const oneLatent = start.zH === start.zL;
+  let { zH, zL } = start;
+  const columns = trace.H.flatMap((nextH, h) => {
+    const moves = trace.L.slice(h * cycles, (h + 1) * cycles).map((nextL) => {
+      const move = moved(zL, nextL);
+      zL = nextL;
+      return move;
+    });
+    moves.push(moved(oneLatent ? zL : zH, nextH));
+    zH = nextH;
+    if (oneLatent) zL = nextH;
+    return moves;
+  });
+  return columns.map((c) => reshape(c, [c.size, 1])).reduce((a, b) => concat([a, b], 1));
+}

@@ -1,0 +1,214 @@
+/** Puzzle sets on the GPU, and the two ways to draw a batch from them. */
+import {
+  add,
+  bitXor,
+  cast,
+  div,
+  greaterEqual,
+  hostTensor,
+  less,
+  mul,
+  position,
+  randomInt,
+  randomUniform,
+  remainder,
+  reshape,
+  shiftRight,
+  slice,
+  takeRows,
+  variable,
+  where,
+  type Device,
+  type Tensor,
+  type TensorLike,
+  type Variable,
+} from "../../engine/index.js";
+import { owning } from "../../engine/ownership.js";
+import { shuffledIndex, takePacked, type PackedBits } from "../../engine/sampling.js";
+import type { Batch } from "../model/act.js";
+import { mapTokens, randomImages, type Images } from "./augmentation.js";
+import type { HrmConfig } from "../model/config.js";
+import { IGNORE_LABEL, type PuzzleGroups, type PuzzleSet } from "./puzzle_set.js";
+import type { Exploration } from "../training/step.js";
+import type { Symmetry } from "./tasks/symmetry.js";
+
+/** Integers packed into words, as many bits each as the largest needs. */
+interface PackedTable {
+  readonly table: Variable;
+  readonly bits: PackedBits;
+}
+
+/** A puzzle set whose rows the GPU gathers. */
+export interface GpuPuzzles {
+  readonly count: number;
+  readonly length: number;
+  readonly inputs: PackedTable;
+  readonly labels: PackedTable;
+  readonly identifiers: Variable;
+  /** Draws that make an epoch. */
+  readonly epoch: number;
+  /** Groups and puzzles; null where every row is a group of its own. */
+  readonly structure: {
+    /** i32 [epoch, 3]: first puzzle and number of puzzles of a draw's group, and which of a puzzle's rows to take. */
+    readonly draws: Variable;
+    /** i32 [puzzles, 2]: first row and number of rows. */
+    readonly puzzles: Variable;
+  } | null;
+  /** Random images to draw while gathering; null for none. */
+  readonly symmetry: Symmetry | null;
+}
+
+/** Uploads a puzzle set; batches drawn at random are images under `symmetry` if one is given. */
+export function uploadPuzzles(
+  device: Device,
+  set: PuzzleSet,
+  name: string,
+  symmetry: Symmetry | null = null,
+): GpuPuzzles {
+  const { count, length, groups } = set;
+  return owning(() => ({
+    count,
+    length,
+    inputs: uploadPacked(device, set.inputs, `${name}.inputs`),
+    labels: uploadPacked(device, set.labels, `${name}.labels`),
+    identifiers: variable(device, hostTensor(set.identifiers, [count, 1]), `${name}.puzzle_identifiers`),
+    epoch: count,
+    structure: null,
+    symmetry,
+    ...(groups && uploadGroups(device, groups, name)),
+  }));
+}
+
+function uploadPacked(device: Device, values: Int32Array, name: string): PackedTable {
+  let [low, high] = [0, 0];
+  for (const value of values) [low, high] = [Math.min(low, value), Math.max(high, value)];
+  const bits = [8, 16, 32].find((b) => low >= -(2 ** (b - 1)) && high < 2 ** (b - 1)) as PackedBits;
+  const words = new Uint32Array(Math.ceil((values.length * bits) / 32));
+  // WebGPU runs on little-endian machines only: the first element is in the lowest bits.
+  ({
+    8: () => new Int8Array(words.buffer),
+    16: () => new Int16Array(words.buffer),
+    32: () => new Int32Array(words.buffer),
+  })
+    [bits]()
+    .set(values);
+  return { table: variable(device, hostTensor(words, [words.length]), name), bits };
+}
+
+/**
+ * An epoch takes one puzzle from each group with all its rows. Where puzzles of a group differ in their number of
+ * rows, it draws as often as the largest has rows, and smaller ones come round again.
+ */
+function uploadGroups(
+  device: Device,
+  { puzzleIndices, groupIndices }: PuzzleGroups,
+  name: string,
+): Pick<GpuPuzzles, "epoch" | "structure"> {
+  const draws: number[] = [];
+  for (let group = 0; group + 1 < groupIndices.length; group++) {
+    const [first, end] = [groupIndices[group]!, groupIndices[group + 1]!];
+    let rows = 0;
+    for (let p = first; p < end; p++) rows = Math.max(rows, puzzleIndices[p + 1]! - puzzleIndices[p]!);
+    for (let row = 0; row < rows; row++) draws.push(first, end - first, row);
+  }
+  const puzzles = Int32Array.from({ length: 2 * (puzzleIndices.length - 1) }, (_, i) =>
+    i % 2 === 0 ? puzzleIndices[i / 2]! : puzzleIndices[(i + 1) / 2]! - puzzleIndices[(i - 1) / 2]!,
+  );
+  const table = (values: Int32Array, columns: number, what: string): Variable =>
+    variable(device, hostTensor(values, [values.length / columns, columns]), `${name}.${what}`);
+  return {
+    epoch: draws.length / 3,
+    structure: {
+      draws: table(Int32Array.from(draws), 3, "draws"),
+      puzzles: table(puzzles, 2, "puzzles"),
+    },
+  };
+}
+
+/** Frees an uploaded set. */
+export function destroyPuzzles({ inputs, labels, identifiers, structure }: GpuPuzzles): void {
+  for (const v of [inputs.table, labels.table, identifiers]) v.destroy();
+  structure?.draws.destroy();
+  structure?.puzzles.destroy();
+}
+
+function gather(data: GpuPuzzles, rows: Tensor, images: Images | null): Batch {
+  const { count, length } = data;
+  const source = images?.source ?? remainder(position([rows.size, length]), length);
+  const indices = add(mul(reshape(rows, [rows.size, 1]), length), source);
+  const take = ({ table, bits }: PackedTable): Tensor =>
+    takePacked(table, indices, { elements: count * length, bits });
+  const [inputs, labels] = [take(data.inputs), take(data.labels)];
+  const { tokens } = images ?? { tokens: null };
+  return {
+    inputs: tokens ? mapTokens(tokens, inputs) : inputs,
+    labels: tokens ? where(less(labels, 0), labels, mapTokens(tokens, labels)) : labels,
+    identifiers: reshape(takeRows(data.identifiers, rows), [rows.size]),
+  };
+}
+
+/** Streams of the random numbers of one training step; images use those from `images` on. */
+const STREAMS = { rows: 0, explore: 1, minimum: 2, images: 3 } as const;
+
+/**
+ * The batch of a step, from the training counter (u32 [2]: seed and number of finished steps) alone: rows without
+ * replacement, epoch after epoch, each in an order of its own; from a group one puzzle an epoch; images under the
+ * set's symmetry. After 2^32 draws the orders repeat.
+ */
+export function randomBatch(data: GpuPuzzles, counter: TensorLike, config: HrmConfig): Batch {
+  const { batch_size: B } = config;
+  const draws = add(mul(slice(counter, [1], [1]), B), position([B], "u32"));
+  const order = shuffledIndex(counter, draws, data.epoch, STREAMS.rows);
+  const rows = data.structure ? rowsOfGroups(data.structure, order, draws, counter, data.epoch) : order;
+  const images = data.symmetry && randomImages(data.symmetry, counter, B, STREAMS.images);
+  return gather(data, rows, images);
+}
+
+/** The rows that draws stand for: all draws of an epoch from one group agree on its puzzle. */
+function rowsOfGroups(
+  { draws: table, puzzles }: NonNullable<GpuPuzzles["structure"]>,
+  order: Tensor,
+  draws: Tensor,
+  counter: TensorLike,
+  epoch: number,
+): Tensor {
+  const column = (rows: Tensor, k: number): Tensor => reshape(slice(rows, [0, k], [rows.shape[0]!, 1]), [-1]);
+  const entry = takeRows(table, order);
+  const [first, count] = [column(entry, 0), column(entry, 1)];
+  const hashed = mix(add(mix(add(mix(div(draws, epoch)), slice(counter, [0], [1]))), cast(first, "u32")));
+  const puzzle = add(first, cast(remainder(hashed, cast(count, "u32")), "i32"));
+  const rows = takeRows(puzzles, puzzle);
+  return add(column(rows, 0), remainder(column(entry, 2), column(rows, 1)));
+}
+
+/** The finaliser of MurmurHash3 (Appleby), a bijection of 32-bit words, elementwise. */
+function mix(value: Tensor): Tensor {
+  const a = mul(bitXor(value, shiftRight(value, 16)), 0x85ebca6b);
+  const b = mul(bitXor(a, shiftRight(a, 13)), 0xc2b2ae35);
+  return bitXor(b, shiftRight(b, 16));
+}
+
+/** Exploration draws of one step, from the training counter. */
+export function randomExploration(counter: TensorLike, config: HrmConfig): Exploration {
+  const { batch_size: B, halt_max_steps: max } = config;
+  return {
+    u: randomUniform(counter, [B], STREAMS.explore),
+    randint: randomInt(counter, [B], STREAMS.minimum, 2, Math.max(3, max + 1)),
+  };
+}
+
+/**
+ * The batch of rows from `first` (i32 [1]) on, in order. Rows at or past `limit` (i32 [1]) have no labels, so they
+ * count in no metric.
+ */
+export function consecutiveBatch(
+  data: GpuPuzzles,
+  first: Tensor,
+  limit: TensorLike,
+  config: HrmConfig,
+): Batch {
+  const rows = add(position([config.batch_size]), first);
+  const inside = less(rows, limit);
+  const batch = gather(data, where(greaterEqual(rows, data.count), 0, rows), null);
+  return { ...batch, labels: where(reshape(inside, [config.batch_size, 1]), batch.labels, IGNORE_LABEL) };
+}

@@ -1,0 +1,172 @@
+/** What a configuration does otherwise than the official recipe, read from its fields: for the announcement of a run. */
+import {
+  defaultConfig,
+  defaultTrainConfig,
+  TASK_FIELDS,
+  type HrmConfig,
+  type TrainConfig,
+} from "../model/config.js";
+
+/** Fields of the model and of training. */
+export type RecipeFields = HrmConfig & TrainConfig;
+
+/** A configuration whose fields are compared. */
+export interface Configured {
+  readonly model: HrmConfig;
+  readonly train: TrainConfig;
+}
+
+/** Fields that follow from the puzzles, or from how long one trains: no recipe fixes them. */
+const NOT_COMPARED: readonly (keyof RecipeFields)[] = [
+  ...TASK_FIELDS,
+  "num_puzzle_identifiers",
+  "total_steps",
+];
+
+/** Sizes of the official model, which small models do not share; they are named together. */
+const SIZES: readonly (keyof RecipeFields)[] = [
+  "hidden_size",
+  "num_heads",
+  "expansion",
+  "H_layers",
+  "L_layers",
+  "H_cycles",
+  "L_cycles",
+  "halt_max_steps",
+  "batch_size",
+];
+
+/** The official TRM recipe (config/arch/trm.yaml) where it differs from HRM's; its `H_layers` mean nothing. */
+const trmRecipe = ({ L_cycles, H_layers, mlp_t, puzzle_emb_ndim }: HrmConfig): Partial<RecipeFields> => ({
+  ...{ H_cycles: 3, L_cycles: 6, L_layers: 2, H_layers, halt_only: true, bp_steps: L_cycles + 1 },
+  ...{ mlp_t, pos_encodings: mlp_t ? "none" : "rope", puzzle_emb_len: puzzle_emb_ndim > 0 ? 16 : 0 },
+  ...{ ema_decay: 0.999, ema_warmup: false },
+});
+
+/** Fields that have a sentence of their own below. */
+const WORDED: readonly (keyof RecipeFields)[] = [
+  "halt_only",
+  "halt_exploration_prob",
+  "pos_encodings",
+  "pos_init_scale",
+  "rope_theta",
+  "rope_frequency",
+  "bp_steps",
+  "inference_segments",
+  "staggered_starts",
+  "puzzle_emb_ndim",
+  "puzzle_emb_lr",
+  "puzzle_emb_weight_decay",
+  "swiglu_multiple",
+  "ema_decay",
+  "lr",
+  "lr_schedule",
+  "lr_decay_start",
+  "lr_min_ratio",
+  "augment",
+];
+
+const number = (value: number): string => value.toLocaleString("en", { maximumSignificantDigits: 6 });
+const percent = (fraction: number): string => `${number(100 * fraction)}%`;
+/** A rate as papers have it: 4e-3. */
+const rate = (value: number): string =>
+  value === 0 || value >= 0.1 ? number(value) : Number(value.toPrecision(6)).toExponential();
+
+/** The learning rate over the run, warm-up apart. */
+function learningRate({ lr, lr_schedule, lr_decay_start, lr_min_ratio }: TrainConfig): string {
+  if (lr_min_ratio === 1) return `${rate(lr)}, constant`;
+  const end = `to ${percent(lr_min_ratio)} of the peak`;
+  return lr_schedule === "linear"
+    ? `${rate(lr)}, constant to ${percent(lr_decay_start)} of the plan, then linear ${end}`
+    : `${rate(lr)}, by a cosine ${end}`;
+}
+
+/** The positions, in words that go on with what they replace. */
+function positions({ pos_encodings: kind, rope_frequency, rope_theta }: HrmConfig): string {
+  if (kind === "rope2d")
+    return `rotary positions by row and column (first frequency ${number(rope_frequency)}, theta ${number(rope_theta)})`;
+  if (kind === "rope2d_boxes")
+    return "rotary positions by row, column and box, which tell the model the houses of a Sudoku,";
+  return `${kind === "none" ? "no" : kind} positions`;
+}
+
+/**
+ * Where a configuration departs from the official recipe, one phrase each. `recipe` holds the fields that the official
+ * recipe for these puzzles sets otherwise than the official defaults.
+ */
+export function departures({ model, train }: Configured, recipe: Partial<RecipeFields> = {}): string[] {
+  const own: RecipeFields = { ...model, ...train };
+  const official: RecipeFields = {
+    ...defaultConfig,
+    ...defaultTrainConfig,
+    // The official configuration gives the puzzle embedding the width of the model.
+    puzzle_emb_ndim: model.hidden_size,
+    // TRM is measured by its own official recipe.
+    ...(model.arch !== "hrm" && { ...trmRecipe(model), arch: model.arch }),
+    ...recipe,
+  };
+  const differ = (field: keyof RecipeFields): boolean => own[field] !== official[field];
+  const plain = (field: keyof RecipeFields): string =>
+    `${field} ${String(own[field])} (official ${String(official[field])})`;
+  const found: string[] = [];
+
+  if (differ("halt_only") && !own.halt_only) found.push(plain("halt_only"));
+  else if (differ("halt_only"))
+    found.push("halt-only ACT: rows halt on q_halt > 0, no q_continue is learned, no second forward runs");
+  if (differ("halt_exploration_prob"))
+    found.push(
+      `exploration probability ${number(own.halt_exploration_prob)} (official ${number(official.halt_exploration_prob)})`,
+    );
+  if (differ("bp_steps"))
+    found.push(
+      `the gradient runs through the last ${own.bp_steps} updates of a segment (official ${official.bp_steps}): their activations are all kept, so that memory no longer stays the same with more cycles`,
+    );
+  if (differ("pos_encodings")) {
+    const scale =
+      own.pos_encodings === "learned" && differ("pos_init_scale")
+        ? `, at first ${number(own.pos_init_scale)} times as large as official ones`
+        : "";
+    found.push(
+      `${positions(own)} instead of ${official.pos_encodings === "none" ? "no" : "rotary"} ones${scale}`,
+    );
+  } else
+    for (const field of ["rope_theta", "rope_frequency"] as const)
+      if (differ(field)) found.push(plain(field));
+  if (own.puzzle_emb_ndim === 0) found.push("no puzzle embedding");
+  else {
+    if (differ("puzzle_emb_ndim")) found.push(plain("puzzle_emb_ndim"));
+    for (const field of ["puzzle_emb_lr", "puzzle_emb_weight_decay"] as const)
+      if (differ(field)) found.push(plain(field));
+  }
+  if (official.ema_decay > 0 && differ("ema_decay")) found.push(plain("ema_decay"));
+  else if (differ("ema_decay"))
+    found.push(`evaluates and solves with a moving average (EMA) of the weights, decay ${own.ema_decay}`);
+  if (differ("swiglu_multiple"))
+    found.push(
+      `SwiGLU inner size rounded up to a multiple of ${own.swiglu_multiple} (official ${official.swiglu_multiple})`,
+    );
+  if (differ("inference_segments"))
+    found.push(
+      `evaluates and solves with ${own.inference_segments} segments, after training with at most ${own.halt_max_steps}`,
+    );
+  if (differ("staggered_starts"))
+    found.push("the rows of the first batch begin at different segments, so that batches mix all depths");
+  if (learningRate(own) !== learningRate(official))
+    found.push(`learning rate ${learningRate(own)} (official: ${learningRate(official)})`);
+  for (const field of Object.keys(own) as (keyof RecipeFields)[])
+    if (![...NOT_COMPARED, ...SIZES, ...WORDED].includes(field) && differ(field)) found.push(plain(field));
+  if (own.augment) found.push("random images are drawn for every batch instead of beforehand");
+  const sizes = SIZES.filter(differ);
+  if (sizes.length > 0) found.push(`sizes: ${sizes.map(plain).join(", ")}`);
+  return found;
+}
+
+/** Fields in which a run departs from its preset, one phrase each. Sizes that follow from the puzzles are not counted. */
+export function changes(run: Configured, preset: Configured): string[] {
+  const own: RecipeFields = { ...run.model, ...run.train };
+  const usual: RecipeFields = { ...preset.model, ...preset.train };
+  return (Object.keys(own) as (keyof RecipeFields)[])
+    .filter((field) => own[field] !== usual[field])
+    .filter((field) => ![...TASK_FIELDS, "num_puzzle_identifiers"].includes(field))
+    .map((field) => `${field} ${String(own[field])} instead of ${String(usual[field])}`);
+}

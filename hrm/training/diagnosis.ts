@@ -1,0 +1,130 @@
+/** Finds where training stopped being finite: replays steps one by one and looks into each. */
+import {
+  add,
+  assign,
+  compile,
+  i32,
+  runSequence,
+  sum,
+  variable,
+  type Device,
+  type Program,
+  type Tensor,
+  type Variable,
+} from "../../engine/index.js";
+import { EngineError } from "../../engine/errors.js";
+import type { PuzzleSet } from "../puzzles/puzzle_set.js";
+import { microBatchOf, writeVariables, type TrainingSnapshot } from "./snapshot.js";
+import { nonFinite, type StepResult } from "./step.js";
+import type { Symmetry } from "../puzzles/tasks/symmetry.js";
+import { planTraining, trainingVariables } from "./trainer.js";
+
+/** Training that left the finite numbers: at which step, and in which tensor it began. */
+export class DivergenceError extends EngineError {
+  override readonly name = "DivergenceError";
+  constructor(
+    readonly step: number,
+    readonly tensor: string,
+    message: string,
+  ) {
+    super("divergence", message);
+  }
+}
+
+/** The first tensor, in the order of computation, that held a NaN or an infinity. */
+export interface NonFinite {
+  /** 1 is the first step. */
+  readonly step: number;
+  /** `weights` before the step, then `input_embeddings`, `L.0`, ..., `loss`, `grad.*`, and what the update wrote. */
+  readonly tensor: string;
+}
+
+/** True where every number is finite. */
+export function allFinite(values: ArrayLike<number>): boolean {
+  for (let i = 0; i < values.length; i++) if (!Number.isFinite(values[i]!)) return false;
+  return true;
+}
+
+/** The first tensor of a saved state that is not finite, or null. */
+export function nonFiniteState(snapshot: TrainingSnapshot): string | null {
+  for (const [name, { data }] of snapshot.state) if (name !== "metrics" && !allFinite(data)) return name;
+  return null;
+}
+
+export interface FindNonFiniteOptions {
+  readonly device: Device;
+  /** A finite state of the run, and the data that it trains on. */
+  readonly snapshot: TrainingSnapshot;
+  readonly data: PuzzleSet;
+  /** Symmetry of the puzzles, drawn from where the run augments. */
+  readonly symmetry?: Symmetry | null;
+  /** The step that went wrong, as far as is known: it and the one before are looked into, the others only repeated. */
+  readonly lastStep: number;
+}
+
+/**
+ * The error for a run whose state is not finite before any step that could be replayed.
+ * @param snapshot the state as it is now
+ */
+export function divergedBefore(snapshot: TrainingSnapshot): DivergenceError {
+  const tensor = nonFiniteState(snapshot) ?? "a tensor that is finite again";
+  return new DivergenceError(
+    snapshot.step,
+    tensor,
+    `The state of training is not finite at step ${snapshot.step}, first in ${tensor}, and there is no good checkpoint before it. Start from finite weights: a smaller --pos_init_scale, another checkpoint, or other fields of the configuration.`,
+  );
+}
+
+/** Replays from the snapshot, which may be not finite itself; null where all of it is finite up to `lastStep`. */
+export async function findNonFinite(options: FindNonFiniteOptions): Promise<NonFinite | null> {
+  const { device, snapshot, lastStep } = options;
+  const before = nonFiniteState(snapshot);
+  if (before !== null) return { step: snapshot.step, tensor: before };
+  /** How many numbers of each tensor were not finite, over the micro-batches so far, in the order of computation. */
+  const counts = new Map<string, Variable>();
+  const observe = (result: StepResult): void => {
+    for (const [name, tensor] of Object.entries(inOrder(result))) {
+      const count = variable(device, i32(), `non-finite numbers in ${name}`);
+      counts.set(name, count);
+      assign(count, add(count, sum(nonFinite(tensor))));
+    }
+  };
+  const planned = planTraining({ ...snapshot, ...options, microBatch: microBatchOf(snapshot) }, observe);
+  const variables = trainingVariables(planned.memory);
+  const turns: [Program, number][] = [];
+  const look = async (): Promise<string | null> => {
+    for (const [name, count] of counts) if ((await count.read())[0] !== 0) return name;
+    for (const [name, v] of variables) if (!allFinite(await v.read())) return name;
+    return null;
+  };
+  try {
+    writeVariables(variables, snapshot.state);
+    for (const { name, times, body } of planned.programs)
+      turns.push([await compile(device, {}, body, { name: `${name}, under watch` }), times]);
+    for (let step = snapshot.step + 1; step <= lastStep; step++) {
+      planned.memory.schedule.prepare(step);
+      await runSequence(turns);
+      const tensor = step < lastStep - 1 ? null : await look();
+      if (tensor !== null) return { step, tensor };
+    }
+    return null;
+  } finally {
+    for (const [program] of turns) program.destroy();
+    for (const v of counts.values()) v.destroy();
+    planned.destroy();
+  }
+}
+
+/** What a step computes, by name, in the order in which it does. */
+function inOrder({ segment, total, gradients, inputEmbeddings }: StepResult): Record<string, Tensor> {
+  return {
+    input_embeddings: inputEmbeddings,
+    ...Object.fromEntries(segment.trace.L.map((t, i) => [`L.${i}`, t])),
+    ...Object.fromEntries(segment.trace.H.map((t, i) => [`H.${i}`, t])),
+    logits: segment.logits,
+    q_halt_logits: segment.qHalt,
+    q_continue_logits: segment.qContinue,
+    loss: total,
+    ...Object.fromEntries([...gradients].map(([name, g]) => [`grad.${name}`, g])),
+  };
+}

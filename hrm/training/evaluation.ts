@@ -1,0 +1,258 @@
+/** Evaluation over a puzzle set, and solving one puzzle segment by segment. */
+import {
+  add,
+  assign,
+  bitAnd,
+  compile,
+  concat,
+  div,
+  equal,
+  greaterEqual,
+  hostTensor,
+  i32,
+  mul,
+  notEqual,
+  reshape,
+  sum,
+  variable,
+  zeros,
+  type Device,
+  type Program,
+  type Tensor,
+} from "../../engine/index.js";
+import { owning } from "../../engine/ownership.js";
+import { createQueue } from "../../engine/queue.js";
+import { createCarry, destroyCarry, resetCarry } from "../model/act.js";
+import { inferenceSegments, type HrmConfig } from "../model/config.js";
+import { consecutiveBatch, destroyPuzzles, uploadPuzzles } from "../puzzles/sampling.js";
+import { metricRow, METRICS } from "../model/loss.js";
+import { forwardResiduals, type SegmentResult } from "../model/model.js";
+import type { Weights } from "../model/parameters.js";
+import type { PuzzleSet } from "../puzzles/puzzle_set.js";
+import { evaluationSegment, nonFinite } from "./step.js";
+import { modelOf } from "./trainer.js";
+
+/** Scores over a puzzle set; accuracies are fractions. */
+export interface Scores {
+  /** Puzzles with at least one label. */
+  readonly count: number;
+  /** Puzzles with every labelled cell right. */
+  readonly exact: number;
+  readonly exactAccuracy: number;
+  /** Mean over puzzles of the share of right cells. */
+  readonly cellAccuracy: number;
+  /** Share of right cells among those whose answer differs from the puzzle (Sudoku: the blanks); NaN where there are none. */
+  readonly blankAccuracy: number;
+  /** Share of puzzles where q_halt's sign says whether they are solved. */
+  readonly qHaltAccuracy: number;
+  readonly meanSteps: number;
+  /**
+   * Puzzles whose last logits, of cells or of q, hold a NaN or an infinity: their answers mean nothing. Counted from the
+   * bits, as shaders may assume that neither occurs.
+   */
+  readonly nonFinite: number;
+}
+
+/** Evaluates weights on a set; compiled once, run often. */
+export interface Evaluator {
+  readonly program: Program;
+  /**
+   * Scores over the first `limit` puzzles (default all); submits everything, then reads the sums. Calls that overlap
+   * run one after the other.
+   */
+  run(limit?: number): Promise<Scores>;
+  destroy(): void;
+}
+
+export interface EvaluatorOptions {
+  readonly device: Device;
+  readonly config: HrmConfig;
+  readonly weights: Weights;
+  readonly data: PuzzleSet;
+  /** Segments that each puzzle runs; default `inference_segments`, else `halt_max_steps`. */
+  readonly segments?: number;
+  /** Takes the answers of each batch, [puzzles, S], the first being that of puzzle `first`; a run then waits for each batch. */
+  readonly onAnswers?: (first: number, answers: Int32Array) => void;
+}
+
+/** Compiles the evaluation of these weights on this set. `config.batch_size` may differ from training. */
+export function createEvaluator(options: EvaluatorOptions): Promise<Evaluator> {
+  return owning(() => evaluatorOf(options));
+}
+
+async function evaluatorOf({
+  device,
+  config,
+  weights,
+  data,
+  segments = inferenceSegments(config),
+  onAnswers,
+}: EvaluatorOptions): Promise<Evaluator> {
+  const puzzles = uploadPuzzles(device, data, "evaluation");
+  const carry = createCarry(device, config);
+  const totals = variable(device, zeros([METRICS.length]), "evaluation.totals");
+  /** Blank cells of finished rows, how many of them are right, and finished rows that are not finite: as integers. */
+  const blanks = variable(device, hostTensor(new Int32Array(3), [3]), "evaluation.blanks");
+  /** Segments done so far; a batch takes `segments` of them. */
+  const cursor = variable(device, hostTensor(Int32Array.of(0), [1]), "evaluation.cursor");
+  const limitVariable = variable(device, hostTensor(Int32Array.of(data.count), [1]), "evaluation.limit");
+  const model = modelOf(config, weights);
+  const program = await compile(
+    device,
+    {},
+    () => {
+      const first = mul(div(cursor, segments), config.batch_size);
+      const { metrics, start, segment, predictions, halting } = evaluationSegment(
+        model,
+        carry,
+        consecutiveBatch(puzzles, first, limitVariable, config),
+        segments,
+      );
+      assign(totals, add(totals, metrics));
+      const finished = reshape(halting.halted, [config.batch_size, 1]);
+      const changed = bitAnd(greaterEqual(start.labels, 0), notEqual(start.labels, start.inputs));
+      const blank = bitAnd(finished, changed);
+      const right = bitAnd(blank, equal(predictions, start.labels));
+      const labelled = bitAnd(
+        halting.halted,
+        greaterEqual(sum(greaterEqual(start.labels, 0), { axes: [1] }), 1),
+      );
+      const lost = bitAnd(labelled, greaterEqual(nonFiniteLogits(segment), 1));
+      const counts = [blank, right, lost].map((which) => reshape(sum(which), [1]));
+      assign(blanks, add(blanks, concat(counts, 0)));
+      assign(cursor, add(cursor, 1));
+      return onAnswers ? { predictions } : {};
+    },
+    { name: "evaluation" },
+  );
+  const inTurn = createQueue();
+  const score = async (limit: number): Promise<Scores> => {
+    const count = Math.min(limit, data.count);
+    resetCarry(carry);
+    totals.write(new Float32Array(METRICS.length));
+    blanks.write(new Int32Array(3));
+    cursor.write(Int32Array.of(0));
+    limitVariable.write(Int32Array.of(count));
+    for (let first = 0; first < count; first += config.batch_size) {
+      await program.run({}, segments);
+      if (!onAnswers) continue;
+      const batch = (await program.read("predictions")) as Int32Array;
+      const rows = Math.min(config.batch_size, count - first);
+      onAnswers(first, batch.subarray(0, rows * config.seq_len));
+    }
+    const sums = metricRow(await totals.read());
+    const [blankCells, blanksRight, lostRows] = await blanks.read();
+    const n = Math.max(1, sums.count);
+    return {
+      count: sums.count,
+      exact: sums.exact_accuracy,
+      exactAccuracy: sums.exact_accuracy / n,
+      cellAccuracy: sums.accuracy / n,
+      blankAccuracy: blanksRight! / blankCells!,
+      qHaltAccuracy: sums.q_halt_accuracy / n,
+      meanSteps: sums.steps / n,
+      nonFinite: lostRows!,
+    };
+  };
+  return {
+    program,
+    run: (limit = data.count) => inTurn(() => score(limit)),
+    destroy() {
+      program.destroy();
+      destroyCarry(carry);
+      destroyPuzzles(puzzles);
+      for (const v of [totals, blanks, cursor, limitVariable]) v.destroy();
+    },
+  };
+}
+
+/** How many logits of each row, of cells and of q, are no finite numbers: i32 [B]. */
+function nonFiniteLogits({ logits, qHalt, qContinue }: SegmentResult): Tensor {
+  const [rows] = logits.shape as readonly [number];
+  const each = reshape(nonFinite(logits), [rows, logits.shape[1]! * logits.shape[2]!]);
+  return add(sum(each, { axes: [1] }), add(nonFinite(qHalt), nonFinite(qContinue)));
+}
+
+/** What the model answers after a segment. */
+export interface SolvedSegment {
+  /** Predicted tokens [S]. */
+  readonly prediction: Int32Array;
+  /** Above 0 the model believes the answer right. */
+  readonly qHalt: number;
+  readonly qContinue: number;
+  /** How far each update moved its state; see `forwardResiduals`. */
+  readonly residuals: Float32Array;
+  /** Logits, of cells and of q, that are a NaN or an infinity; more than 0: the answer means nothing. */
+  readonly nonFinite: number;
+}
+
+/** Solves one puzzle at a time with the weights as they are when asked. */
+export interface Solver {
+  /**
+   * The answer after each of `segments` segments. `inputs` are tokens [S]. Calls that overlap are answered one after
+   * the other, each with its own puzzle.
+   */
+  solve(inputs: Int32Array, options?: { identifier?: number; segments?: number }): Promise<SolvedSegment[]>;
+  destroy(): void;
+}
+
+export interface SolverOptions {
+  readonly device: Device;
+  readonly config: HrmConfig;
+  readonly weights: Weights;
+}
+
+/** Compiles a solver. */
+export function createSolver(options: SolverOptions): Promise<Solver> {
+  return owning(() => solverOf(options));
+}
+
+async function solverOf({ device, config: given, weights }: SolverOptions): Promise<Solver> {
+  const config = { ...given, batch_size: 1 };
+  const carry = createCarry(device, config);
+  const model = modelOf(config, weights);
+  const { seq_len: S } = config;
+  // One segment more than anyone asks for: the carry is reset by hand.
+  const endless = 2 ** 30;
+  const program = await compile(
+    device,
+    { inputs: i32(1, S), labels: i32(1, S), identifiers: i32(1) },
+    (batch) => {
+      const { start, segment, predictions } = evaluationSegment(model, carry, batch, endless);
+      const { qHalt, qContinue } = segment;
+      const residuals = forwardResiduals(start, segment);
+      return { prediction: predictions, qHalt, qContinue, residuals, nonFinite: nonFiniteLogits(segment) };
+    },
+    { name: "solver" },
+  );
+  const inTurn = createQueue();
+  return {
+    solve(given, { identifier = 0, segments = inferenceSegments(config) } = {}) {
+      // The caller may change the array while others are answered.
+      const inputs = given.slice();
+      return inTurn(async () => {
+        resetCarry(carry);
+        const results: SolvedSegment[] = [];
+        for (let i = 0; i < segments; i++) {
+          const outputs = await program.call({
+            inputs,
+            labels: new Int32Array(S),
+            identifiers: Int32Array.of(identifier),
+          });
+          results.push({
+            prediction: outputs["prediction"] as Int32Array,
+            qHalt: outputs["qHalt"]![0]!,
+            qContinue: outputs["qContinue"]![0]!,
+            residuals: outputs["residuals"] as Float32Array,
+            nonFinite: outputs["nonFinite"]![0]!,
+          });
+        }
+        return results;
+      });
+    },
+    destroy() {
+      program.destroy();
+      destroyCarry(carry);
+    },
+  };
+}
