@@ -131,7 +131,7 @@ export function embed(model: Model, inputs: Tensor, puzzle: Tensor | null): Tens
  * `trm_singlez`) updates z = net(z + x), and z = net(z) at the end of a cycle.
  */
 export function segment(model: Model, latents: Latents, x: Tensor): SegmentResult {
-  const { config, parameters } = model;
+  const { config } = model;
   const { arch, H_cycles, L_cycles } = config;
   const oneLatent = arch === "trm_singlez";
   const constants = levelUpdates(config) - config.bp_steps;
@@ -152,6 +152,14 @@ export function segment(model: Model, latents: Latents, x: Tensor): SegmentResul
     trace.H.push(zH);
     if (oneLatent) zL = zH;
   }
+  return { zH: stopGradient(zH), zL: stopGradient(zL), ...readOut(model, zH), trace };
+}
+
+/** What the two heads make of the slow state: z_H [B, P + S, D] of the end of a segment, or of any update. */
+export function readOut(
+  { config, parameters }: Model,
+  zH: Tensor,
+): Pick<SegmentResult, "logits" | "qHalt" | "qContinue"> {
   const { puzzleLength, totalLength } = derive(config);
   const [batch, D] = [zH.shape[0]!, config.hidden_size];
   const answer = puzzleLength > 0 ? slice(zH, [0, puzzleLength, 0], [batch, config.seq_len, D]) : zH;
@@ -163,14 +171,18 @@ export function segment(model: Model, latents: Latents, x: Tensor): SegmentResul
     parameters("inner.q_head.bias"),
   );
   return {
-    zH: stopGradient(zH),
-    zL: stopGradient(zL),
     logits,
     qHalt: reshape(slice(q, [0, 0], [batch, 1]), [batch]),
     qContinue: reshape(slice(q, [0, 1], [batch, 1]), [batch]),
-    trace,
   };
 }
+
+/**
+ * The slow state that an update of H would make right now (paper, section 5 and fig. 7: the "preliminary forward pass
+ * through the H-module"), without any effect on the recursion.
+ */
+export const foresee = (model: Model, { zH, zL }: Latents): Tensor =>
+  level(model, "H_level", model.config.arch === "trm_singlez" ? zL : add(zH, zL));
 
 /**
  * How far each update of a segment moves its state (paper, fig. 3): the L2 norm over D of the change, as a mean
