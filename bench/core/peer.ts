@@ -304,7 +304,9 @@ export async function runPeers(
   }
 
   const trained = opened.filter(({ peer }) => !!peer.hrmStep);
-  for (const { shape, config, puzzles } of trained.length > 0 ? HRM_STEPS : []) {
+  // The peers' models have the official positions, not those of a grid.
+  const shared = HRM_STEPS.filter(({ config }) => ["learned", "rope"].includes(config.pos_encodings));
+  for (const { shape, config, puzzles } of trained.length > 0 ? shared : []) {
     const line: Line = {
       kernel: "training_step",
       shape,

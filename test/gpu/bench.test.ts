@@ -153,7 +153,7 @@ describe("benchmark suite @slow", () => {
   });
 
   it("takes steps and layers of presets from the presets", () => {
-    for (const name of ["sudoku4", "sudoku4-official"]) {
+    for (const name of ["sudoku4", "sudoku4-official", "maze7", "sudoku9-easy"]) {
       const { model, train } = findPreset(name)!;
       const step = HRM_STEPS.find(({ shape }) => shape.startsWith(`${name} `))!;
       assert.deepEqual(step.config, model);

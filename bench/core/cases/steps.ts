@@ -86,9 +86,9 @@ function hrmStep(
 }
 
 /** The step of a preset as it is now. */
-function presetStep(name: string, puzzles: number): HrmStep {
+function presetStep(name: string, puzzles: number, quick: boolean): HrmStep {
   const preset = findPreset(name)!;
-  return hrmStep(name, preset.model, puzzles, true, preset);
+  return hrmStep(name, preset.model, puzzles, quick, preset);
 }
 
 function hrmCase({ shape, config, preset, puzzles, quick }: HrmStep): StepCase {
@@ -130,8 +130,10 @@ const official = { puzzle_emb_ndim: 512, num_puzzle_identifiers: 1 } as const;
 
 /** The presets of the README's commands, and larger shapes. */
 export const HRM_STEPS: readonly HrmStep[] = [
-  presetStep("sudoku4", 16),
-  presetStep("sudoku4-official", 16),
+  presetStep("sudoku4", 16, true),
+  presetStep("sudoku4-official", 16, true),
+  presetStep("maze7", 4, false),
+  presetStep("sudoku9-easy", 4, false),
   hrmStep("small", modelConfig(small), 2, true),
   hrmStep("official/8", modelConfig({ ...official, batch_size: 8 }), 1, false),
   hrmStep("official/32", modelConfig({ ...official, batch_size: 32 }), 1, false),
