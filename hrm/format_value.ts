@@ -24,28 +24,28 @@ const escapeOf = (character: string): string => {
  * A value for a message, on one line and short whatever it is: a file may hold lists nested deeper than
  * `JSON.stringify` has stack for, and strings as long as itself. Strings are quoted.
  */
-export function shown(value: unknown): string {
+export function formatValue(value: unknown): string {
   if (typeof value === "string") return quoted(value);
   if (value === undefined) return "nothing";
   if (typeof value === "bigint" || (typeof value === "number" && !Number.isFinite(value)))
     return shortened(String(value));
   if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? typeof value;
   if (!Array.isArray(value)) return "an object";
-  const items = value.slice(0, LONGEST).map((item) => (Array.isArray(item) ? "[...]" : shown(item)));
+  const items = value.slice(0, LONGEST).map((item) => (Array.isArray(item) ? "[...]" : formatValue(item)));
   return shortened(`[${items.join(", ")}${value.length > LONGEST ? ", " : ""}]`);
 }
 
 /** Text of a file (a name, a key, an error of a parser) without quotes: escaped, and at most `longest` characters. */
-export function shownText(text: string, longest = LONGEST): string {
+export function formatText(text: string, longest = LONGEST): string {
   // Cut before it is escaped, too: the text may be as long as a file.
   return shortened(text.slice(0, longest + 1).replace(HIDDEN, escapeOf), longest);
 }
 
 /** Some names of a file: the first few, and how many more there are. "nothing" if there are none. */
-export function shownNames(names: Iterable<string | number>, most = 6): string {
+export function formatNames(names: Iterable<string | number>, most = 6): string {
   const first: string[] = [];
   let count = 0;
-  for (const name of names) if (count++ < most) first.push(shownText(String(name)));
+  for (const name of names) if (count++ < most) first.push(formatText(String(name)));
   if (count === 0) return "nothing";
   return `${first.join(", ")}${count > most ? ` and ${count - most} more` : ""}`;
 }

@@ -5,11 +5,12 @@ export {
   decideHalting,
   destroyCarry,
   minimumHaltSteps,
+  randomExploration,
   refill,
   resetCarry,
   storeCarry,
-  type Batch,
   type Carry,
+  type Exploration,
   type Halting,
   type Refilled,
 } from "./model/act.js";
@@ -30,8 +31,8 @@ export {
   consecutiveBatch,
   destroyPuzzles,
   randomBatch,
-  randomExploration,
   uploadPuzzles,
+  type Batch,
   type GpuPuzzles,
 } from "./puzzles/sampling.js";
 export {
@@ -97,7 +98,6 @@ export {
   gradientNorm,
   trainStep,
   type EvaluationResult,
-  type Exploration,
   type StepResult,
   type TrainingState,
 } from "./training/step.js";

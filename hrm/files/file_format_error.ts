@@ -1,5 +1,5 @@
 import { EngineError } from "../../engine/errors.js";
-import { shown, shownText } from "../format_value.js";
+import { formatValue, formatText } from "../format_value.js";
 
 /** Where in a file something is wrong. */
 export interface FileFormatPlace {
@@ -28,9 +28,9 @@ export class FileFormatError extends EngineError {
     options?: ErrorOptions,
   ) {
     const places = [
-      ...(file === undefined ? [] : [shownText(file, 300)]),
+      ...(file === undefined ? [] : [formatText(file, 300)]),
       ...(line === undefined ? [] : [`line ${line}`]),
-      ...(tensor === undefined ? [] : [`tensor ${shown(tensor)}`]),
+      ...(tensor === undefined ? [] : [`tensor ${formatValue(tensor)}`]),
       ...(offset === undefined ? [] : [`byte ${offset}`]),
     ];
     super("file-format", `${format}: ${problem}${places.length ? ` (${places.join(", ")})` : ""}`, options);

@@ -31,7 +31,7 @@ const MAGIC: readonly (readonly [bytes: readonly number[], problem: string])[] =
 ];
 
 /** What is wrong with a file that holds no text of puzzles; null if it may hold some. */
-export function foreignProblem(bytes: Uint8Array): string | null {
+export function unsupportedProblem(bytes: Uint8Array): string | null {
   const pointer = pointerProblem(bytes);
   if (pointer !== null) return pointer;
   const known = MAGIC.find(([magic]) => magic.every((byte, i) => bytes[i] === byte));

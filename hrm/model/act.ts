@@ -12,6 +12,8 @@ import {
   less,
   max,
   mul,
+  randomInt,
+  randomUniform,
   reshape,
   sigmoid,
   sizeOf,
@@ -21,21 +23,13 @@ import {
   where,
   type Device,
   type Tensor,
+  type TensorLike,
   type Variable,
 } from "../../engine/index.js";
 import { owning } from "../../engine/ownership.js";
+import { RANDOM_STREAMS, type Batch } from "../puzzles/sampling.js";
 import { derive, type HrmConfig } from "./config.js";
 import type { Latents, Parameters, SegmentResult } from "./model.js";
-
-/** Puzzles of a batch. */
-export interface Batch {
-  /** i32 [B, S] */
-  readonly inputs: Tensor;
-  /** i32 [B, S]; -100 is ignored. */
-  readonly labels: Tensor;
-  /** i32 [B] */
-  readonly identifiers: Tensor;
-}
 
 /** What survives from one segment to the next, on the GPU. */
 export interface Carry {
@@ -145,6 +139,23 @@ export function decideHalting(
   if (!minHaltSteps || config.halt_max_steps <= 1) return { steps: counted, last, halted: last };
   const wants = greater(q.qHalt, config.halt_only ? 0 : q.qContinue);
   return { steps: counted, last, halted: bitAnd(bitOr(last, wants), greaterEqual(counted, minHaltSteps)) };
+}
+
+/** Draws that decide how long rows explore. */
+export interface Exploration {
+  /** Uniform f32 [B] in [0, 1). */
+  readonly u: Tensor;
+  /** i32 [B] from 2..halt_max_steps. */
+  readonly randint: Tensor;
+}
+
+/** Exploration draws of one step, from the training counter. */
+export function randomExploration(counter: TensorLike, config: HrmConfig): Exploration {
+  const { batch_size: B, halt_max_steps: max } = config;
+  return {
+    u: randomUniform(counter, [B], RANDOM_STREAMS.explore),
+    randint: randomInt(counter, [B], RANDOM_STREAMS.minimum, 2, Math.max(3, max + 1)),
+  };
 }
 
 /** Exploration: with probability `halt_exploration_prob` a row must run `randint` segments (drawn from 2..max), else 0. */

@@ -1,7 +1,7 @@
 /** The configuration, under the official names, checked before anything is built from it. */
 
 import { charactersOf, type BlockedLines } from "./characters.js";
-import { shown } from "../format_value.js";
+import { formatValue } from "../format_value.js";
 
 /** A configuration that cannot be: which field, what was given, what was expected. */
 export class ConfigError extends Error {
@@ -11,7 +11,7 @@ export class ConfigError extends Error {
     readonly got: unknown,
     readonly expected: string,
   ) {
-    super(`config.${field}: got ${shown(got)}; expected ${expected}.`);
+    super(`config.${field}: got ${formatValue(got)}; expected ${expected}.`);
   }
 }
 

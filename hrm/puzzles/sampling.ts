@@ -9,8 +9,6 @@ import {
   less,
   mul,
   position,
-  randomInt,
-  randomUniform,
   remainder,
   reshape,
   shiftRight,
@@ -25,12 +23,21 @@ import {
 } from "../../engine/index.js";
 import { owning } from "../../engine/ownership.js";
 import { shuffledIndex, takePacked, type PackedBits } from "../../engine/sampling.js";
-import type { Batch } from "../model/act.js";
 import { mapTokens, randomImages, type Images } from "./augmentation.js";
-import type { HrmConfig } from "../model/config.js";
 import { IGNORE_LABEL, type PuzzleGroups, type PuzzleSet } from "./puzzle_set.js";
-import type { Exploration } from "../training/step.js";
 import type { Symmetry } from "./tasks/symmetry.js";
+
+/** Puzzles of a batch. */
+export interface Batch {
+  /** i32 [B, S] */
+  readonly inputs: Tensor;
+  /** i32 [B, S]; -100 is ignored. */
+  readonly labels: Tensor;
+  /** i32 [B] */
+  readonly identifiers: Tensor;
+}
+
+type BatchSize = { readonly batch_size: number };
 
 /** Integers packed into words, as many bits each as the largest needs. */
 interface PackedTable {
@@ -148,19 +155,19 @@ function gather(data: GpuPuzzles, rows: Tensor, images: Images | null): Batch {
 }
 
 /** Streams of the random numbers of one training step; images use those from `images` on. */
-const STREAMS = { rows: 0, explore: 1, minimum: 2, images: 3 } as const;
+export const RANDOM_STREAMS = { rows: 0, explore: 1, minimum: 2, images: 3 } as const;
 
 /**
  * The batch of a step, from the training counter (u32 [2]: seed and number of finished steps) alone: rows without
  * replacement, epoch after epoch, each in an order of its own; from a group one puzzle an epoch; images under the
  * set's symmetry. After 2^32 draws the orders repeat.
  */
-export function randomBatch(data: GpuPuzzles, counter: TensorLike, config: HrmConfig): Batch {
+export function randomBatch(data: GpuPuzzles, counter: TensorLike, config: BatchSize): Batch {
   const { batch_size: B } = config;
   const draws = add(mul(slice(counter, [1], [1]), B), position([B], "u32"));
-  const order = shuffledIndex(counter, draws, data.epoch, STREAMS.rows);
+  const order = shuffledIndex(counter, draws, data.epoch, RANDOM_STREAMS.rows);
   const rows = data.structure ? rowsOfGroups(data.structure, order, draws, counter, data.epoch) : order;
-  const images = data.symmetry && randomImages(data.symmetry, counter, B, STREAMS.images);
+  const images = data.symmetry && randomImages(data.symmetry, counter, B, RANDOM_STREAMS.images);
   return gather(data, rows, images);
 }
 
@@ -188,15 +195,6 @@ function mix(value: Tensor): Tensor {
   return bitXor(b, shiftRight(b, 16));
 }
 
-/** Exploration draws of one step, from the training counter. */
-export function randomExploration(counter: TensorLike, config: HrmConfig): Exploration {
-  const { batch_size: B, halt_max_steps: max } = config;
-  return {
-    u: randomUniform(counter, [B], STREAMS.explore),
-    randint: randomInt(counter, [B], STREAMS.minimum, 2, Math.max(3, max + 1)),
-  };
-}
-
 /**
  * The batch of rows from `first` (i32 [1]) on, in order. Rows at or past `limit` (i32 [1]) have no labels, so they
  * count in no metric.
@@ -205,7 +203,7 @@ export function consecutiveBatch(
   data: GpuPuzzles,
   first: Tensor,
   limit: TensorLike,
-  config: HrmConfig,
+  config: BatchSize,
 ): Batch {
   const rows = add(position([config.batch_size]), first);
   const inside = less(rows, limit);

@@ -21,18 +21,12 @@ import {
 } from "../../engine/index.js";
 import { owning } from "../../engine/ownership.js";
 import { pack } from "../../engine/optimizers.js";
-import type { Batch } from "../model/act.js";
+import type { Batch } from "../puzzles/sampling.js";
 import { ConfigError, isMicroBatch, type HrmConfig } from "../model/config.js";
 import { METRICS } from "../model/loss.js";
 import { createPacked } from "../model/parameters.js";
-import {
-  learn,
-  PUZZLE_LOCAL,
-  update,
-  type Exploration,
-  type StepResult,
-  type TrainingState,
-} from "./step.js";
+import { learn, PUZZLE_LOCAL, update, type StepResult, type TrainingState } from "./step.js";
+import type { Exploration } from "../model/act.js";
 
 /** What the parts of a batch share: its draws, and their sums so far. */
 export interface MicroBatches {

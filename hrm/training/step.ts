@@ -28,23 +28,16 @@ import {
   minimumHaltSteps,
   refill,
   storeCarry,
-  type Batch,
   type Carry,
+  type Exploration,
   type Halting,
   type Refilled,
 } from "../model/act.js";
+import type { Batch } from "../puzzles/sampling.js";
 import type { TrainConfig } from "../model/config.js";
 import { actLoss, type LossResult } from "../model/loss.js";
 import { embed, segment, type Model, type SegmentResult } from "../model/model.js";
 import { PUZZLE_EMBEDDING } from "../model/parameters.js";
-
-/** Draws that decide how long rows explore. */
-export interface Exploration {
-  /** Uniform f32 [B] in [0, 1). */
-  readonly u: Tensor;
-  /** i32 [B] from 2..halt_max_steps. */
-  readonly randint: Tensor;
-}
 
 /** Everything that a training step updates. */
 export interface TrainingState {

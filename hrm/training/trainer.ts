@@ -31,9 +31,16 @@ import {
 import { owning } from "../../engine/ownership.js";
 import { createQueue } from "../../engine/queue.js";
 import type { AdamState } from "../../engine/optimizers.js";
-import { carryVariables, createCarry, destroyCarry, staggerCarry, type Carry } from "../model/act.js";
+import {
+  carryVariables,
+  createCarry,
+  destroyCarry,
+  staggerCarry,
+  type Carry,
+  randomExploration,
+} from "../model/act.js";
 import { ConfigError, derive, type HrmConfig, type TrainConfig } from "../model/config.js";
-import { destroyPuzzles, randomBatch, randomExploration, uploadPuzzles } from "../puzzles/sampling.js";
+import { destroyPuzzles, randomBatch, uploadPuzzles } from "../puzzles/sampling.js";
 import { metricRow, METRICS, type MetricRow } from "../model/loss.js";
 import {
   createMicroBatches,

@@ -8,7 +8,8 @@ import {
   type TensorSpec,
   type TypedArray,
 } from "../../engine/index.js";
-import { createCarry, destroyCarry, resetCarry, type Batch, type Carry } from "../model/act.js";
+import { createCarry, destroyCarry, resetCarry, type Carry } from "../model/act.js";
+import type { Batch } from "../puzzles/sampling.js";
 import type { HrmConfig } from "../model/config.js";
 import { METRICS, type Metric } from "../model/loss.js";
 import { createWeights, PUZZLE_EMBEDDING, type StateDict, type Weights } from "../model/parameters.js";

@@ -21,7 +21,7 @@ import { initialState } from "../../hrm/index.js";
 import { officialState, openCheckpoint } from "../../hrm/files/checkpoints/official.js";
 import type { StateDict } from "../../hrm/model/parameters.js";
 import type { SessionSnapshot } from "../../hrm/training/session.js";
-import { printable, shown, shownNames, shownText } from "../../hrm/format_value.js";
+import { printable, formatValue, formatNames, formatText } from "../../hrm/format_value.js";
 import { VERSION } from "../../hrm/version.js";
 import { rejection } from "../support/rejection.js";
 import { official } from "../support/tiny.js";
@@ -302,12 +302,21 @@ ema_rate: 0.999
 describe("foreign text", () => {
   const escape = "\u001b[2J\u009b31m\u202e\u0007\r\n";
   it("is escaped and short, however it is shown", () => {
-    for (const text of [shown(escape), shownText(escape), shownNames([escape]), shown([escape])])
+    for (const text of [
+      formatValue(escape),
+      formatText(escape),
+      formatNames([escape]),
+      formatValue([escape]),
+    ])
       assert.notMatch(text, /[\u0000-\u001f\u007f-\u009f\u202e]/);
-    for (const text of [shown("x".repeat(1e6)), shownText("\u0007".repeat(1e6)), shown(Array(1e6).fill("y"))])
+    for (const text of [
+      formatValue("x".repeat(1e6)),
+      formatText("\u0007".repeat(1e6)),
+      formatValue(Array(1e6).fill("y")),
+    ])
       assert.isAtMost(text.length, 60);
-    assert.equal(shownNames(["a", "b", "c"], 2), "a, b and 1 more");
-    assert.equal(shownText("Größe 数独 🙂"), "Größe 数独 🙂");
+    assert.equal(formatNames(["a", "b", "c"], 2), "a, b and 1 more");
+    assert.equal(formatText("Größe 数独 🙂"), "Größe 数独 🙂");
   });
 
   it("gives a terminal no commands in whole lines; only colours pass, if asked for", () => {

@@ -2,7 +2,7 @@
 import { assert } from "chai";
 import { encodeCheckpoint, type Checkpoint } from "../../hrm/files/checkpoints/checkpoint.js";
 import { newestCheckpoint, storeCheckpoint, type StoreOptions } from "../../hrm/cli/runs/checkpoint_store.js";
-import { writeFileSafely } from "../../hrm/cli/runs/folder.js";
+import { writeFileSafely } from "../../hrm/cli/disk/output.js";
 import { modelConfig } from "../../hrm/model/config.js";
 import { initialState } from "../../hrm/model/parameters.js";
 import { LOSSES, TestFileSystem } from "../support/power_cut.js";

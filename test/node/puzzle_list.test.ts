@@ -1,6 +1,6 @@
 /** Puzzles without answers: lists, boards, and answers written for all of them. */
 import { assert } from "chai";
-import { answersText, answersTo } from "../../hrm/cli/output/solve_all.js";
+import { answersText, answersTo } from "../../hrm/cli/commands/solve_all.js";
 import { readPuzzleText } from "../../hrm/files/puzzles/index.js";
 import { sudokuTask } from "../../hrm/puzzles/index.js";
 

@@ -2,7 +2,7 @@
 import { assert } from "chai";
 import { LimitError } from "../../engine/index.js";
 import { defaultTraits, planningDevice } from "../../engine/planning.js";
-import { requireHostMemory } from "../../hrm/cli/options/host_memory.js";
+import { requireHostMemory } from "../../hrm/cli/runs/host_memory.js";
 import { ConfigError, createSession, modelConfig, trainConfig, type HrmConfig } from "../../hrm/index.js";
 import {
   chooseMicroBatch,

@@ -12,7 +12,7 @@ import {
   withFiles,
 } from "../../hrm/cli/inputs/puzzle_files.js";
 import { renderSolution } from "../../hrm/cli/output/solution.js";
-import { countSolved } from "../../hrm/cli/output/solve_all.js";
+import { countSolved } from "../../hrm/cli/commands/solve_all.js";
 import { findPreset } from "../../hrm/training/presets.js";
 import { loadPuzzles, writeDataset, writePuzzleJsonl, type Source } from "../../hrm/files/puzzles/index.js";
 import { IGNORE_LABEL, type PuzzleSet } from "../../hrm/puzzles/puzzle_set.js";

@@ -8,11 +8,12 @@ import { decodeCheckpoint } from "../../files/checkpoints/checkpoint.js";
 import { storedWeights, type StoredWeights } from "../../files/checkpoints/found_weights.js";
 import { isOurs, OFFICIAL_PREFIX } from "../../files/checkpoints/official.js";
 import type { StateDict } from "../../model/parameters.js";
-import { shownText } from "../../format_value.js";
+import { formatText } from "../../format_value.js";
 import { ArgumentError, parseArguments, type Command } from "../options/arguments.js";
 import { readInput } from "../inputs/read_input.js";
-import { writeFileSafely } from "../runs/folder.js";
-import { jsonOption, printJson, say, show } from "../shared.js";
+import { writeFileSafely } from "../disk/output.js";
+import { jsonOption } from "../options/common.js";
+import { printJson, say, show } from "../output/console.js";
 
 const options = {
   weights: {
@@ -109,7 +110,7 @@ interface Chosen {
 /** The weights that were asked for; by default the raw ones, and the moving average beside them if `both` can be. */
 function choose(bytes: Uint8Array, which: "raw" | "ema" | undefined, both: boolean): Chosen {
   const { raw, average, unused } = isOurs(bytes) ? ourWeights(bytes) : storedWeights(bytes);
-  const dropped = unused.map((name) => shownText(name, 120));
+  const dropped = unused.map((name) => formatText(name, 120));
   if (which === "ema" && !average)
     throw new FileFormatError("checkpoint", "it keeps no moving average; convert it with --weights raw");
   if (which === "raw" && !raw)
@@ -171,7 +172,7 @@ function withoutUnstorable(
   return new Map(
     [...tensors].filter(([name, { dtype }]) => {
       if (isStorable(dtype)) return true;
-      dropped.push(`${shownText(name)} (${dtype}, which has no storage class in PyTorch's format)`);
+      dropped.push(`${formatText(name)} (${dtype}, which has no storage class in PyTorch's format)`);
       return false;
     }),
   );

@@ -3,7 +3,7 @@ import type { Checkpoint } from "../../files/checkpoints/checkpoint.js";
 import { createEvaluator } from "../../training/evaluation.js";
 import { findPreset } from "../../training/presets.js";
 import { majorityOfBlanks, takePuzzles, type PuzzleSet } from "../../puzzles/puzzle_set.js";
-import { shownText } from "../../format_value.js";
+import { formatText } from "../../format_value.js";
 import { formatPercent, formatProportion } from "../../training/statistics.js";
 import {
   countObeying,
@@ -27,7 +27,9 @@ import {
   taskOption,
   type PuzzleFile,
 } from "../inputs/puzzle_files.js";
-import { adapterOptions, jsonOption, openAnnounced, printJson, say, show } from "../shared.js";
+import { adapterOptions, jsonOption } from "../options/common.js";
+import { openAnnounced } from "../runs/open_device.js";
+import { printJson, say, show } from "../output/console.js";
 
 const options = {
   ...checkpointOptions,
@@ -207,7 +209,7 @@ async function testPuzzles(
   const preset = findPreset(checkpoint.task);
   if (!preset || checkpoint.data !== undefined) {
     throw new ArgumentError(
-      `--data: got nothing; this checkpoint was trained on ${shownText(checkpoint.data ?? checkpoint.task, 200)}, so name the file with the puzzles to score.`,
+      `--data: got nothing; this checkpoint was trained on ${formatText(checkpoint.data ?? checkpoint.task, 200)}, so name the file with the puzzles to score.`,
     );
   }
   const seed = given ?? checkpoint.seed ?? 0;

@@ -17,8 +17,9 @@ import {
 import type { Task } from "../../puzzles/tasks/task.js";
 import { ArgumentError, parseArguments, type Command } from "../options/arguments.js";
 import { makeFolder } from "../disk/make_folder.js";
-import { OutputError, writeFileSafely } from "../runs/folder.js";
-import { jsonOption, printJson, say } from "../shared.js";
+import { OutputError, writeFileSafely } from "../disk/output.js";
+import { jsonOption } from "../options/common.js";
+import { printJson, say } from "../output/console.js";
 
 const FORMATS = ["csv", "jsonl", "official"] as const;
 

@@ -1,7 +1,8 @@
 /** `hrm info`: the adapters of this machine. */
 import { listAdapters } from "../../../engine/node/index.js";
 import { parseArguments, type Command } from "../options/arguments.js";
-import { jsonOption, printJson, show } from "../shared.js";
+import { jsonOption } from "../options/common.js";
+import { printJson, show } from "../output/console.js";
 
 const options = { json: jsonOption } as const;
 const command: Command<typeof options> = {

@@ -15,17 +15,9 @@ import type { PuzzleSet } from "../../puzzles/puzzle_set.js";
 import { parseArguments, type Command, type Option } from "../options/arguments.js";
 import { configure, fieldOptions } from "../options/configure.js";
 import { PRECISIONS } from "../runs/config.js";
-import {
-  adapterOptions,
-  formatGB,
-  GB,
-  jsonOption,
-  memoryBudgetOption,
-  openAnnounced,
-  printJson,
-  requirePreset,
-  show,
-} from "../shared.js";
+import { adapterOptions, jsonOption, memoryBudgetOption, requirePreset } from "../options/common.js";
+import { formatGB, GB, printJson, show } from "../output/console.js";
+import { openAnnounced } from "../runs/open_device.js";
 
 const options: Readonly<Record<string, Option>> = {
   preset: { type: "string", help: "what to train", placeholder: "name", default: "sudoku-extreme-1k" },

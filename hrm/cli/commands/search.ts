@@ -3,15 +3,16 @@ import { basename, extname, join } from "node:path";
 import type { Device } from "../../../engine/index.js";
 import { findPreset, presetNames, type Preset } from "../../training/presets.js";
 import type { PuzzleSplits } from "../../puzzles/puzzle_set.js";
-import { shown } from "../../format_value.js";
+import { formatValue } from "../../format_value.js";
 import { formatPercent, formatProportion, wilsonInterval } from "../../training/statistics.js";
 import { VERSION } from "../../version.js";
 import { ArgumentError, nearestName, parseArguments, type Command } from "../options/arguments.js";
-import { watchInterrupt, type Interruption } from "../output/interrupt.js";
+import { watchInterrupt, type Interruption } from "../runs/interrupt.js";
 import { readJsonObject } from "../inputs/json_file.js";
 import { splitsOf, withFiles } from "../inputs/puzzle_files.js";
 import { formatDuration, progressLine } from "../output/render.js";
-import { createRunFolder, openParent, writeFileSafely } from "../runs/folder.js";
+import { createRunFolder, openParent } from "../runs/folder.js";
+import { writeFileSafely } from "../disk/output.js";
 import { lockRun, type RunLock } from "../runs/lock.js";
 import { describeFields, parseSweep, type Fields, type Sweep } from "../search/config.js";
 import {
@@ -26,7 +27,9 @@ import { flopsLeft, planSearch, stateOf, type SearchPlan } from "../search/trial
 import type { Ranking } from "../search/ranking.js";
 import { differingFields, explainRanking, searchTable, type TableRow } from "../search/table.js";
 import { runTrial, trialFolder } from "../search/trial.js";
-import { adapterOptions, invocation, jsonOption, openAnnounced, printJson, say, show } from "../shared.js";
+import { adapterOptions, jsonOption } from "../options/common.js";
+import { invocation, printJson, say, show } from "../output/console.js";
+import { openAnnounced } from "../runs/open_device.js";
 
 const options = {
   config: {
@@ -71,7 +74,7 @@ export async function searchCommand(argv: readonly string[]): Promise<number> {
     for (const [name, value] of Object.entries({ config, out }))
       if (value !== undefined)
         throw new ArgumentError(
-          `--${name}: got ${shown(value)} with --resume; expected only --adapter and --json, as the search goes on with its own plan.`,
+          `--${name}: got ${formatValue(value)} with --resume; expected only --adapter and --json, as the search goes on with its own plan.`,
         );
   if (resume === undefined && config === undefined)
     throw new ArgumentError(
@@ -177,7 +180,7 @@ async function presetOf({ preset: name, data, test }: Sweep, where: string): Pro
   if (!preset) {
     const near = nearestName(name, presetNames);
     throw new ArgumentError(
-      `${where}: preset: got ${shown(name)}; expected one of ${presetNames.join(", ")}.${near ? ` Did you mean ${near}?` : ""}`,
+      `${where}: preset: got ${formatValue(name)}; expected one of ${presetNames.join(", ")}.${near ? ` Did you mean ${near}?` : ""}`,
     );
   }
   return data === null ? preset : located(where, () => withFiles(preset, { data, test: test ?? undefined }));

@@ -14,8 +14,10 @@ import {
   type PuzzleFile,
 } from "../inputs/puzzle_files.js";
 import { wantsColor } from "../output/render.js";
-import { adapterOptions, jsonOption, openAnnounced, printJson, say, show } from "../shared.js";
-import { solveAll } from "../output/solve_all.js";
+import { adapterOptions, jsonOption } from "../options/common.js";
+import { openAnnounced } from "../runs/open_device.js";
+import { printJson, say, show } from "../output/console.js";
+import { solveAll } from "./solve_all.js";
 import { renderSolution } from "../output/solution.js";
 
 const options = {

@@ -17,10 +17,10 @@ import {
 import { formatPercent, formatProportion, wilsonInterval } from "../../training/statistics.js";
 import { announcement } from "../output/announcement.js";
 import { ArgumentError, parseArguments, type Command, type Option } from "../options/arguments.js";
-import { chooseKernels } from "../options/choose_kernels.js";
+import { chooseKernels } from "../runs/choose_kernels.js";
 import { configure, fieldOptions } from "../options/configure.js";
 import { follow } from "../output/follow.js";
-import { watchInterrupt, type Interruption } from "../output/interrupt.js";
+import { watchInterrupt, type Interruption } from "../runs/interrupt.js";
 import { lastState } from "../runs/last_state.js";
 import {
   columnsOption,
@@ -44,23 +44,14 @@ import {
   type RunConfig,
   type Validation,
 } from "../runs/config.js";
-import { requireHostMemory } from "../options/host_memory.js";
+import { requireHostMemory } from "../runs/host_memory.js";
 import { createRunFolder, openParent } from "../runs/folder.js";
 import { lockRun, type RunLock } from "../runs/lock.js";
 import { openRunLog, scoresLine, trainLine, type MetricsLine, type RunLog } from "../runs/log.js";
 import { BEST_FILE, openRunStore, type RunStore, type SaveOptions } from "../runs/store.js";
-import {
-  adapterOptions,
-  formatGB,
-  GB,
-  invocation,
-  jsonOption,
-  memoryBudgetOption,
-  openAnnounced,
-  printJson,
-  requirePreset,
-  say,
-} from "../shared.js";
+import { adapterOptions, jsonOption, memoryBudgetOption, requirePreset } from "../options/common.js";
+import { formatGB, GB, invocation, printJson, say } from "../output/console.js";
+import { openAnnounced } from "../runs/open_device.js";
 import { renderSolution } from "../output/solution.js";
 
 const defaultText = "the preset's";

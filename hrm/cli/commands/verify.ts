@@ -4,8 +4,10 @@ import { basename, join, relative } from "node:path";
 import type { CheckRow } from "../../verify/check.js";
 import { FIXTURE_FILES, replayFixture } from "../../verify/replay.js";
 import { ArgumentError, parseArguments, type Command } from "../options/arguments.js";
-import { reasonOf } from "../runs/folder.js";
-import { adapterOptions, jsonOption, openAnnounced, printJson, say, show } from "../shared.js";
+import { reasonOf } from "../disk/output.js";
+import { adapterOptions, jsonOption } from "../options/common.js";
+import { openAnnounced } from "../runs/open_device.js";
+import { printJson, say, show } from "../output/console.js";
 
 const DEFAULT_FOLDER = "../shared/fixtures";
 

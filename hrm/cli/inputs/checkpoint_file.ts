@@ -19,8 +19,9 @@ import { readConfigFile } from "../options/configure.js";
 import { readPuzzles, type PuzzleFile } from "./puzzle_files.js";
 import { configBeside } from "./official_config.js";
 import { readInput } from "./read_input.js";
-import { requirePreset, say } from "../shared.js";
-import { shown, shownNames, shownText } from "../../format_value.js";
+import { requirePreset } from "../options/common.js";
+import { say } from "../output/console.js";
+import { formatValue, formatNames, formatText } from "../../format_value.js";
 
 /** Options of the commands that read a checkpoint. */
 export const checkpointOptions = {
@@ -93,7 +94,7 @@ async function open(bytes: Uint8Array, path: string, choice: CheckpointChoice): 
           `--${option}: got "${choice[option]}"; expected none, as "${path}" says itself what it is.`,
         );
     const { checkpoint } = openCheckpoint(bytes);
-    return { checkpoint, description: `step ${checkpoint.step} of a run on ${shownText(checkpoint.task)}` };
+    return { checkpoint, description: `step ${checkpoint.step} of a run on ${formatText(checkpoint.task)}` };
   }
   const { checkpoint, assumed, averageAlone, notes } = await openWeights(bytes, path, choice);
   const { config, task, raw } = checkpoint;
@@ -123,8 +124,8 @@ async function openWeights(
   const file = configPath === null ? {} : await readConfigFile(configPath);
   const fromFile = Object.fromEntries(Object.entries(file).filter(([field]) => isModelField(field)));
   if (configPath !== null && choice.config === undefined) {
-    const told = Object.entries(fromFile).map(([field, value]) => `${field} ${shown(value)}`);
-    say(`config    ${configPath}, found beside the checkpoint, tells ${shownNames(told, 30)}`);
+    const told = Object.entries(fromFile).map(([field, value]) => `${field} ${formatValue(value)}`);
+    say(`config    ${configPath}, found beside the checkpoint, tells ${formatNames(told, 30)}`);
   }
   const fromPreset = preset && presetFields(preset);
   const { puzzles } = choice;
@@ -157,7 +158,7 @@ async function openWeights(
           : field in given
             ? `${puzzles!.option} "${puzzles!.path}": ${field}`
             : `--config: ${field} (assumed)`;
-    throw new ArgumentError(`${source}: got ${shown(got)}; expected ${expected}.`);
+    throw new ArgumentError(`${source}: got ${formatValue(got)}; expected ${expected}.`);
   }
 }
 
@@ -184,7 +185,7 @@ export function taskOf(checkpoint: Checkpoint): Task {
   const task = findPreset(name)?.task ?? findTask(name);
   if (!task)
     throw new ArgumentError(
-      `--checkpoint: its task is ${shown(name)}; this version knows ${presetNames.join(", ")}, ${TASK_NAMES}.`,
+      `--checkpoint: its task is ${formatValue(name)}; this version knows ${presetNames.join(", ")}, ${TASK_NAMES}.`,
     );
   if (task.length !== config.seq_len || task.vocabSize !== config.vocab_size)
     throw new ArgumentError(

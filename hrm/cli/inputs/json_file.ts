@@ -1,9 +1,9 @@
 /** Configuration files: one JSON object, read strictly and within a bound. */
 import { nodeFileSystem, readWhole } from "../disk/file_system.js";
 import { readFile } from "node:fs/promises";
-import { reasonOf } from "../runs/folder.js";
+import { reasonOf } from "../disk/output.js";
 import { JsonError, parseStrictJson } from "./strict_json.js";
-import { shown } from "../../format_value.js";
+import { formatValue } from "../../format_value.js";
 
 /** A configuration has a few hundred bytes. */
 const MOST_BYTES = 1e6;
@@ -34,6 +34,6 @@ export async function readJsonObject(
     throw error instanceof JsonError ? bad(error.message) : error;
   }
   if (typeof fields !== "object" || fields === null || Array.isArray(fields))
-    throw bad(`holds ${Array.isArray(fields) ? "an array" : shown(fields)}`);
+    throw bad(`holds ${Array.isArray(fields) ? "an array" : formatValue(fields)}`);
   return fields as Record<string, unknown>;
 }

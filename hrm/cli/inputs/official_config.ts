@@ -3,7 +3,7 @@ import { stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { parse } from "yaml";
 import { isModelField, isTrainField } from "../../model/config.js";
-import { shownText } from "../../format_value.js";
+import { formatText } from "../../format_value.js";
 import { isAddress, pathOf } from "./read_input.js";
 import { JsonError } from "./strict_json.js";
 
@@ -41,7 +41,7 @@ export function parseYaml(text: string): unknown {
     return parse(text, { maxAliasCount: 100, logLevel: "error" }) as unknown;
   } catch (error) {
     const { message, linePos } = error as { message: string; linePos?: readonly { line: number }[] };
-    const reason = shownText(message.split("\n")[0]!, 120);
+    const reason = formatText(message.split("\n")[0]!, 120);
     throw new JsonError(linePos?.[0]?.line ?? 1, `is neither JSON nor YAML (${reason})`);
   }
 }

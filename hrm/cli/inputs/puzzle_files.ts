@@ -27,9 +27,9 @@ import type { Task } from "../../puzzles/tasks/task.js";
 import { ArgumentError, type Option } from "../options/arguments.js";
 import { isAddress, pathOf } from "./read_input.js";
 import type { Validation } from "../runs/config.js";
-import { reasonOf } from "../runs/folder.js";
-import { say } from "../shared.js";
-import { shown } from "../../format_value.js";
+import { reasonOf } from "../disk/output.js";
+import { say } from "../output/console.js";
+import { formatValue } from "../../format_value.js";
 
 /** The largest share of a file that is held out for validation, and for a test without a file of its own. */
 const HELD_OUT_SHARE = 0.1;
@@ -63,7 +63,7 @@ export function columnChoice(given: string | undefined): ColumnChoice | undefine
     const [, what, name] = /^\s*(question|answer)\s*=\s*(.+?)\s*$/.exec(part) ?? [];
     if ((what !== "question" && what !== "answer") || choice[what] !== undefined)
       throw new ArgumentError(
-        `--columns: got ${shown(given)}; expected question=NAME_OR_NUMBER,answer=NAME_OR_NUMBER.`,
+        `--columns: got ${formatValue(given)}; expected question=NAME_OR_NUMBER,answer=NAME_OR_NUMBER.`,
       );
     choice[what] = name!;
   }
@@ -85,7 +85,7 @@ export function puzzleFile({
     throw new ArgumentError("--test: got a second file beside --data; expected one of the two.");
   if (data !== undefined) return { path: data, option: "--data", columns };
   if (columns && test === undefined)
-    throw new ArgumentError(`--columns: got ${shown(given)} without a file; expected --data with it.`);
+    throw new ArgumentError(`--columns: got ${formatValue(given)} without a file; expected --data with it.`);
   return test === undefined ? null : { path: test, option: "--test", columns };
 }
 
@@ -172,7 +172,7 @@ export const taskOption = {
 export function requireTask(name: string): Task {
   const task = findTask(name);
   if (task) return task;
-  throw new ArgumentError(`--task: got ${shown(name)}; expected one of ${TASK_NAMES}.`);
+  throw new ArgumentError(`--task: got ${formatValue(name)}; expected one of ${TASK_NAMES}.`);
 }
 
 /** The task by whose rules a checkpoint's puzzles are read: its own, or the one that `--task` names. @throws ArgumentError */

@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { SourceError, urlSource } from "../../files/sources/sources.js";
-import { reasonOf } from "../runs/folder.js";
+import { reasonOf } from "../disk/output.js";
 
 /** True for an address of the web. */
 export const isAddress = (path: string): boolean => /^https?:\/\//i.test(path);

@@ -13,9 +13,9 @@ import {
 import type { Preset } from "../../training/presets.js";
 import { ArgumentError, nearestName, type Option } from "./arguments.js";
 import { readJsonObject } from "../inputs/json_file.js";
-import { shown, shownNames, shownText } from "../../format_value.js";
+import { formatValue, formatNames, formatText } from "../../format_value.js";
 import { isOfficial, looksLikeJson, officialFields, parseYaml } from "../inputs/official_config.js";
-import { say } from "../shared.js";
+import { say } from "../output/console.js";
 import { parseStrictJson } from "../inputs/strict_json.js";
 
 /** Configuration fields with an option of their own name, or none because the task fixes them. */
@@ -137,7 +137,7 @@ export function withFields(
   for (const field of TASK_FIELDS) {
     if (Object.hasOwn(given, field) && given[field] !== preset.model[field])
       throw new ArgumentError(
-        `${spelling(field)}: got ${shown(given[field])}; expected ${preset.model[field]}, which the task ${preset.task.name} fixes.`,
+        `${spelling(field)}: got ${formatValue(given[field])}; expected ${preset.model[field]}, which the task ${preset.task.name} fixes.`,
       );
   }
   const pick = (test: (field: string) => boolean): Record<string, unknown> =>
@@ -150,7 +150,9 @@ export function withFields(
     };
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    throw new ArgumentError(`${spelling(error.field)}: got ${shown(error.got)}; expected ${error.expected}.`);
+    throw new ArgumentError(
+      `${spelling(error.field)}: got ${formatValue(error.got)}; expected ${error.expected}.`,
+    );
   }
 }
 
@@ -169,13 +171,13 @@ export async function readConfigFile(file: string): Promise<Record<string, unkno
   if (isOfficial(fields)) {
     const official = officialFields(fields);
     if (official.unused.length > 0)
-      say(`config    of ${shownText(file, 200)} not used: ${shownNames(official.unused, 30)}`);
+      say(`config    of ${formatText(file, 200)} not used: ${formatNames(official.unused, 30)}`);
     return official.fields;
   }
   for (const field of Object.keys(fields)) {
     if (isModelField(field) || isTrainField(field)) continue;
     const near = nearestField(field);
-    throw bad(`got the unknown field ${shown(field)}${near ? ` (did you mean "${near}"?)` : ""}`);
+    throw bad(`got the unknown field ${formatValue(field)}${near ? ` (did you mean "${near}"?)` : ""}`);
   }
   return fields;
 }

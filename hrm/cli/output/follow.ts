@@ -2,7 +2,7 @@
 import type { Preset } from "../../training/presets.js";
 import type { EndReason, Session, SessionEvent } from "../../training/session.js";
 import { formatPercent } from "../../training/statistics.js";
-import type { Interruption } from "./interrupt.js";
+import type { Interruption } from "../runs/interrupt.js";
 import { formatDuration, progressLine, type TextStream } from "./render.js";
 
 /** What the progress line tells; NaN where there is nothing yet. */

@@ -10,8 +10,8 @@ import {
 } from "../../model/config.js";
 import { ArgumentError, nearestName } from "../options/arguments.js";
 import { readJsonObject } from "../inputs/json_file.js";
-import { writeFileSafely } from "./folder.js";
-import { shown } from "../../format_value.js";
+import { writeFileSafely } from "../disk/output.js";
+import { formatValue } from "../../format_value.js";
 
 /** Precisions of matrix products. */
 export const PRECISIONS = ["f32", "mixed"] as const;
@@ -159,13 +159,13 @@ function checked(given: Readonly<Record<string, unknown>>): RunConfig {
   for (const name of Object.keys(given)) {
     if (names.includes(name)) continue;
     const near = nearestName(name, names);
-    throw new Error(`got the unknown field ${shown(name)}${near ? `; did you mean ${near}?` : ""}`);
+    throw new Error(`got the unknown field ${formatValue(name)}${near ? `; did you mean ${near}?` : ""}`);
   }
   const fields: Record<string, unknown> = { ...FORMER, ...given };
   for (const [name, reader] of Object.entries(READERS)) {
     const read = reader(fields[name]);
     if (read instanceof Wrong)
-      throw new Error(`${name}: got ${shown(fields[name])}; expected ${read.expected}`);
+      throw new Error(`${name}: got ${formatValue(fields[name])}; expected ${read.expected}`);
   }
   const run = {
     ...(fields as unknown as RunConfig),
@@ -173,7 +173,7 @@ function checked(given: Readonly<Record<string, unknown>>): RunConfig {
     train: trainConfig(fields["train"] as Partial<TrainConfig>),
   };
   const { microBatch, memoryBudget, data, test, model } = run;
-  if (test !== null && data === null) throw new Error(`test: got ${shown(test)} without data; expected both`);
+  if (test !== null && data === null) throw new Error(`test: got ${formatValue(test)} without data; expected both`);
   if (microBatch !== null && memoryBudget !== null)
     throw new Error(
       "got a microBatch and a memoryBudget; expected one of them, as a budget chooses the micro-batch",

@@ -3,10 +3,10 @@ import { join } from "node:path";
 import type { SessionSnapshot } from "../../training/session.js";
 import { ArgumentError } from "../options/arguments.js";
 import { newestCheckpoint, ofRun, storedSteps } from "./checkpoint_store.js";
-import { reasonOf } from "./folder.js";
+import { reasonOf } from "../disk/output.js";
 import { hasHistory, METRICS_FILE } from "./log.js";
 import { CHECKPOINT_FOLDER } from "./store.js";
-import { say } from "../shared.js";
+import { say } from "../output/console.js";
 
 /**
  * The state to go on from; null if the run was ended before its first checkpoint.

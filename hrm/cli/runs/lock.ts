@@ -8,7 +8,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { ArgumentError } from "../options/arguments.js";
 import { codeOf, nodeFileSystem, readWhole, type FileSystem } from "../disk/file_system.js";
-import { OutputError } from "./folder.js";
+import { OutputError } from "../disk/output.js";
 
 /** Who holds a lock. */
 export interface Holder {

@@ -7,7 +7,7 @@ import { learningRate } from "../../training/schedule.js";
 import type { SessionEvent } from "../../training/session.js";
 import { codeOf, nodeFileSystem, type FileSystem } from "../disk/file_system.js";
 import { lastKept, NEWLINE } from "./last_lines.js";
-import { OutputError } from "./folder.js";
+import { OutputError } from "../disk/output.js";
 
 /** True for a folder whose metrics are not empty. */
 export async function hasHistory(folder: string, fs: FileSystem = nodeFileSystem): Promise<boolean> {

@@ -6,7 +6,7 @@ import type { BestLook, Session, SessionSnapshot } from "../../training/session.
 import { snapshotWeights } from "../../training/snapshot.js";
 import { ofRun, storeCheckpoint } from "./checkpoint_store.js";
 import { nodeFileSystem, readWhole, type FileSystem } from "../disk/file_system.js";
-import { OutputError, writeFileSafely } from "./folder.js";
+import { OutputError, writeFileSafely } from "../disk/output.js";
 
 /** Name of the best look's checkpoint in the run's folder. */
 export const BEST_FILE = "best.safetensors";

@@ -1,11 +1,10 @@
 /** What a search tries: the fields of sweep.json, and the options that they span. */
-import { isModelField, isTrainField } from "../../model/config.js";
+import { isModelField, isTrainField, LARGEST_COUNT } from "../../model/config.js";
 import type { Preset } from "../../training/presets.js";
-import { shown, shownText } from "../../format_value.js";
+import { formatValue, formatText } from "../../format_value.js";
 import { hostRandom } from "../../puzzles/random.js";
 import { ArgumentError, nearestName } from "../options/arguments.js";
 import { nearestField, withFields } from "../options/configure.js";
-import { LARGEST_COUNT } from "../../model/config.js";
 import { RUN_NUMBERS } from "../runs/config.js";
 
 /** Values of some configuration fields. */
@@ -47,12 +46,12 @@ const TFLOP = /^(\d+(?:\.\d+)?|\.\d+) ?TFLOP$/;
 /** Checks a sweep; `where` begins the message of every error. @throws ArgumentError */
 export function parseSweep(given: Fields, where: string): Sweep {
   const bad = (field: string, got: unknown, expected: string): ArgumentError =>
-    new ArgumentError(`${where}: ${field}: got ${shown(got)}; expected ${expected}.`);
+    new ArgumentError(`${where}: ${field}: got ${formatValue(got)}; expected ${expected}.`);
   for (const name of Object.keys(given)) {
     if (NAMES.includes(name)) continue;
     const near = nearestName(name, NAMES);
     throw new ArgumentError(
-      `${where}: got the unknown field ${shown(name)}; expected some of ${NAMES.join(", ")}.${near ? ` Did you mean ${near}?` : ""}`,
+      `${where}: got the unknown field ${formatValue(name)}; expected some of ${NAMES.join(", ")}.${near ? ` Did you mean ${near}?` : ""}`,
     );
   }
   const text = (field: string, expected: string): string => {
@@ -73,7 +72,8 @@ export function parseSweep(given: Fields, where: string): Sweep {
     const seen = new Set<string>();
     for (const item of value as unknown[]) {
       const key = canonical(item);
-      if (seen.has(key)) throw bad(field, value, `different ${of}, but ${shown(item)} stands there twice`);
+      if (seen.has(key))
+        throw bad(field, value, `different ${of}, but ${formatValue(item)} stands there twice`);
       seen.add(key);
     }
     return value as unknown[];
@@ -84,7 +84,7 @@ export function parseSweep(given: Fields, where: string): Sweep {
       if (isModelField(name) || isTrainField(name)) continue;
       const near = nearestField(name);
       throw new ArgumentError(
-        `${where}: ${place}: got the unknown field ${shown(name)}; expected fields of the model and of training.${near ? ` Did you mean ${near}?` : ""}`,
+        `${where}: ${place}: got the unknown field ${formatValue(name)}; expected fields of the model and of training.${near ? ` Did you mean ${near}?` : ""}`,
       );
     }
     return found;
@@ -254,7 +254,7 @@ export function rungSteps(
 /** `lr 0.002, weight_decay 0.5`, or `the base` if the option sets nothing. */
 export function describeFields(fields: Fields): string {
   const parts = Object.entries(fields).map(
-    ([name, value]) => `${name} ${typeof value === "string" ? shownText(value) : shown(value)}`,
+    ([name, value]) => `${name} ${typeof value === "string" ? formatText(value) : formatValue(value)}`,
   );
-  return parts.length === 0 ? "the base" : shownText(parts.join(", "), 200);
+  return parts.length === 0 ? "the base" : formatText(parts.join(", "), 200);
 }

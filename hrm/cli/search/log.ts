@@ -1,9 +1,9 @@
 /** The record of a search: search.jsonl, one line for each trial at each rung. The search goes on from it. */
 import { join } from "node:path";
-import { shown } from "../../format_value.js";
+import { formatValue } from "../../format_value.js";
 import { ArgumentError } from "../options/arguments.js";
 import { codeOf, nodeFileSystem, readWhole, type FileSystem } from "../disk/file_system.js";
-import { OutputError } from "../runs/folder.js";
+import { OutputError } from "../disk/output.js";
 import type { Fields } from "./config.js";
 import type { TrialScore } from "./ranking.js";
 
@@ -96,11 +96,11 @@ function trialLine(text: string, bad: (problem: string) => ArgumentError): Trial
   try {
     line = Object(JSON.parse(text)) as Record<string, unknown>;
   } catch {
-    throw bad(`got ${shown(text)}, which is not JSON`);
+    throw bad(`got ${formatValue(text)}, which is not JSON`);
   }
   const isNumber = (value: unknown): boolean => typeof value === "number" && value >= 0;
   const required = (name: string, test: (value: unknown) => boolean): void => {
-    if (!test(line[name])) throw bad(`got ${shown(line[name])} as its ${name}`);
+    if (!test(line[name])) throw bad(`got ${formatValue(line[name])} as its ${name}`);
   };
   for (const name of ["option", "seed", "rung", "step", "count", "exact"])
     required(name, Number.isSafeInteger);

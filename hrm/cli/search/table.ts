@@ -1,5 +1,5 @@
 /** The tables of a search, and the sentences that say how far they can be trusted. */
-import { shown } from "../../format_value.js";
+import { formatValue } from "../../format_value.js";
 import { formatPercent, formatProportion } from "../../training/statistics.js";
 import type { Fields, Measure } from "./config.js";
 import type { Cut, Ranking, Standing } from "./ranking.js";
@@ -41,7 +41,7 @@ export function searchTable(
     });
     return [
       String(option),
-      ...columns.map((name) => (Object.hasOwn(fields, name) ? shown(fields[name]) : "preset's")),
+      ...columns.map((name) => (Object.hasOwn(fields, name) ? formatValue(fields[name]) : "preset's")),
       ...[String(step), tflop.toPrecision(3)],
       diverged
         ? "-"

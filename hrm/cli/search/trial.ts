@@ -7,15 +7,15 @@ import type { Preset } from "../../training/presets.js";
 import type { PuzzleSplits } from "../../puzzles/puzzle_set.js";
 import { createSession, type TrainingSummary } from "../../training/session.js";
 import { ArgumentError } from "../options/arguments.js";
-import { requireHostMemory } from "../options/host_memory.js";
-import type { Interruption } from "../output/interrupt.js";
+import { requireHostMemory } from "../runs/host_memory.js";
+import type { Interruption } from "../runs/interrupt.js";
 import { lastState } from "../runs/last_state.js";
 import { makeFolder } from "../disk/make_folder.js";
 import { writeRunConfig } from "../runs/config.js";
 import { lockRun } from "../runs/lock.js";
 import { openRunLog, scoresLine, trainLine } from "../runs/log.js";
 import { openRunStore } from "../runs/store.js";
-import { say } from "../shared.js";
+import { say } from "../output/console.js";
 
 export interface TrialOptions {
   readonly device: Device;

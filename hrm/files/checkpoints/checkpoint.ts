@@ -5,8 +5,7 @@
 import { hostTensor, type HostTensor, type Shape } from "../../../engine/index.js";
 import { isMicroBatch, modelConfig, trainConfig, type HrmConfig } from "../../model/config.js";
 import { FileFormatError } from "../file_format_error.js";
-import type { SafetensorsTensor } from "../tensors/safetensors.js";
-import { writeSafetensors } from "../tensors/safetensors.js";
+import { type SafetensorsTensor, writeSafetensors } from "../tensors/safetensors.js";
 import { readSealed, seal, UNSEALED } from "./seal.js";
 import {
   nonFiniteNumbers,
@@ -17,7 +16,7 @@ import {
 import type { SessionSnapshot } from "../../training/session.js";
 import { MICRO_BATCH, microBatchOf, PREFIX, snapshotWeights, type Origin } from "../../training/snapshot.js";
 import { VERSION } from "../../version.js";
-import { shown } from "../../format_value.js";
+import { formatValue } from "../../format_value.js";
 
 const FORMAT = "checkpoint";
 const BEST = "best.";
@@ -146,7 +145,7 @@ export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
   const rows = microBatchOf(record);
   if (rows !== undefined && !isMicroBatch(rows, config))
     throw broken(
-      `its micro-batch is ${shown(record.choices[MICRO_BATCH])}; expected a divisor of batch_size (${config.batch_size})`,
+      `its micro-batch is ${formatValue(record.choices[MICRO_BATCH])}; expected a divisor of batch_size (${config.batch_size})`,
     );
   const isBest = ([name]: readonly [string, unknown]): boolean => name.startsWith(BEST);
   const run: SessionSnapshot = {
@@ -188,8 +187,8 @@ function requireConsistent({ seed, step, train }: RunRecord, claimed: number, al
 function parameter(all: ReadonlyMap<string, HostTensor>, name: string, shape: Shape): HostTensor {
   const value = all.get(name);
   if (value?.dtype === "f32" && value.shape.join() === shape.join()) return value;
-  const got = value ? `is ${value.dtype} ${shown(value.shape)}` : "is missing";
-  throw new FileFormatError(FORMAT, `${got}; expected f32 ${shown(shape)}`, { tensor: name });
+  const got = value ? `is ${value.dtype} ${formatValue(value.shape)}` : "is missing";
+  throw new FileFormatError(FORMAT, `${got}; expected f32 ${formatValue(shape)}`, { tensor: name });
 }
 
 function runRecord(value: unknown): RunRecord {
@@ -197,7 +196,7 @@ function runRecord(value: unknown): RunRecord {
     record(value);
   const look = best === null ? null : record(best);
   if (ended !== null && ended !== "target" && ended !== "plan" && ended !== "patience")
-    throw new Error(`ended is ${shown(ended)}`);
+    throw new Error(`ended is ${formatValue(ended)}`);
   return {
     train: trainConfig(record(train)),
     seed: natural(seed, "seed"),
@@ -232,12 +231,12 @@ function parsed(json: string): unknown {
 
 function record(value: unknown): Record<string, unknown> {
   if (typeof value !== "object" || value === null || Array.isArray(value))
-    throw new Error(`got ${shown(value)}; expected an object`);
+    throw new Error(`got ${formatValue(value)}; expected an object`);
   return value as Record<string, unknown>;
 }
 
 function text(value: unknown): string {
-  if (typeof value !== "string") throw new Error(`got ${shown(value)}; expected a string`);
+  if (typeof value !== "string") throw new Error(`got ${formatValue(value)}; expected a string`);
   return value;
 }
 
@@ -252,13 +251,13 @@ function strings(value: unknown): string[] {
 
 function natural(value: unknown, what: string): number {
   if (!Number.isSafeInteger(value) || (value as number) < 0)
-    throw broken(`its ${what} is ${shown(value)}; expected an integer of at least 0`);
+    throw broken(`its ${what} is ${formatValue(value)}; expected an integer of at least 0`);
   return value as number;
 }
 
 function fraction(value: unknown, what: string): number {
   if (typeof value !== "number" || !(value >= 0 && value <= 1))
-    throw broken(`its ${what} is ${shown(value)}; expected a number from 0 to 1`);
+    throw broken(`its ${what} is ${formatValue(value)}; expected a number from 0 to 1`);
   return value;
 }
 

@@ -13,7 +13,7 @@ import {
   SAVE_ANEW,
   type TorchDict,
 } from "../tensors/torch.js";
-import { shown, shownNames, shownText } from "../../format_value.js";
+import { formatValue, formatNames, formatText } from "../../format_value.js";
 
 /** What official names begin with if a compiled model in its loss head was saved; `evaluate.py` accepts it for all. */
 export const OFFICIAL_PREFIX = "_orig_mod.model.";
@@ -72,7 +72,7 @@ function owners(names: Iterable<string>): { of: Map<string, Map<string, string>>
     if (before !== undefined)
       throw new FileFormatError(
         "checkpoint",
-        `it holds ${found.short} twice, as ${shownText(before)} and as ${shownText(name)}; expected one of them`,
+        `it holds ${found.short} twice, as ${formatText(before)} and as ${formatText(name)}; expected one of them`,
       );
     group.set(found.short, name);
   }
@@ -128,7 +128,7 @@ function chooseGroups(groups: readonly Group[]): { raw: Group | null; average: G
   if (own.length > 1)
     throw new FileFormatError(
       "checkpoint",
-      `it holds the weights of several models, named ${shownNames(own.map(({ owner }) => owner))}; expected those of one: save one state dict alone`,
+      `it holds the weights of several models, named ${formatNames(own.map(({ owner }) => owner))}; expected those of one: save one state dict alone`,
     );
   return { raw: own[0]!, average };
 }
@@ -157,7 +157,7 @@ function found(file: TensorDicts): FoundWeights {
     throw new FileFormatError(
       "checkpoint",
       unread
-        ? `its ${shownText(unread[0])} is ${unread[1]}; expected a tensor; ${SAVE_ANEW}`
+        ? `its ${formatText(unread[0])} is ${unread[1]}; expected a tensor; ${SAVE_ANEW}`
         : foreignModel(file.dicts),
     );
   }
@@ -207,9 +207,9 @@ function foreignModel(dicts: readonly TorchDict[]): string {
   const family = FAMILIES.find(([pattern]) => names.some((name) => pattern.test(name)))?.[1];
   const kinds = new Set(names.map((name) => name.slice(0, 200).replace(/\d+/g, "N")));
   const others = names.some((name) => officialName(name))
-    ? `it has no tensor ${SIGN}, also not behind wrappers such as ${shown(OFFICIAL_PREFIX)}`
+    ? `it has no tensor ${SIGN}, also not behind wrappers such as ${formatValue(OFFICIAL_PREFIX)}`
     : `its ${names.length} tensors are those of ${family ?? "another model"}`;
-  return `${others}; they are named ${shownNames(kinds, 4)}; expected a state dict of the Hierarchical Reasoning Model`;
+  return `${others}; they are named ${formatNames(kinds, 4)}; expected a state dict of the Hierarchical Reasoning Model`;
 }
 
 /** A file's tensors as they are named in it, for whoever converts it. */

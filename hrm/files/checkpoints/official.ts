@@ -31,7 +31,7 @@ import {
   TOKEN_EMBEDDING,
   type StateDict,
 } from "../../model/parameters.js";
-import { shown, shownNames } from "../../format_value.js";
+import { formatValue, formatNames } from "../../format_value.js";
 import { gridOf } from "../../model/task_fields.js";
 import { taskOfShape } from "../../puzzles/tasks/registry.js";
 
@@ -106,7 +106,7 @@ export function inferConfig(state: Shapes, given: Partial<HrmConfig> = {}): Infe
     if (!found || found.length !== 2)
       throw new FileFormatError(
         "checkpoint",
-        found ? `got shape ${shown(found)}; expected two sizes` : "is missing",
+        found ? `got shape ${formatValue(found)}; expected two sizes` : "is missing",
         {
           tensor: name,
         },
@@ -176,7 +176,7 @@ export function inferConfig(state: Shapes, given: Partial<HrmConfig> = {}): Infe
     if (got?.join() !== spec.shape.join()) {
       throw new FileFormatError(
         "checkpoint",
-        `${got ? `has shape ${shown(got)}` : "is missing"}; expected ${shown(spec.shape)}, as the other weights imply`,
+        `${got ? `has shape ${formatValue(got)}` : "is missing"}; expected ${formatValue(spec.shape)}, as the other weights imply`,
         { tensor: spec.name },
       );
     }
@@ -319,7 +319,7 @@ function averagedState(config: HrmConfig, raw: StateDict, average: NamedTensors)
     if (tensor.shape.join() !== shape.join())
       throw new FileFormatError(
         "checkpoint",
-        `its moving average has shape ${shown(tensor.shape)}; expected ${shown(shape)}, as the weights have`,
+        `its moving average has shape ${formatValue(tensor.shape)}; expected ${formatValue(shape)}, as the weights have`,
         { tensor: name },
       );
     state.set(name, hostTensor(widenToF32(tensor, name), shape));
@@ -332,12 +332,12 @@ function notesOf({ raw, average, unused, behind }: FoundWeights, config: HrmConf
   const notes: string[] = [];
   const specs = parameterSpecs(config);
   const parameters = new Set(specs.map(({ name }) => name));
-  if (behind !== null) notes.push(`the weights are those behind ${shown(`${behind}.`)}`);
+  if (behind !== null) notes.push(`the weights are those behind ${formatValue(`${behind}.`)}`);
   if (!raw) notes.push("the file holds the moving average (EMA) of weights alone, which is used");
   const without = specs.filter(({ name, update }) => update !== "fixed" && average && !average.has(name));
   if (raw && without.length > 0)
     notes.push(
-      `the moving average lacks ${shownNames(without.map((s) => s.name))}: the raw ones are used there`,
+      `the moving average lacks ${formatNames(without.map((s) => s.name))}: the raw ones are used there`,
     );
   const both = [...(raw ?? []), ...(average ?? [])];
   const rounded = both.filter(([name, { dtype }]) => dtype === "F64" && parameters.has(name)).length;
@@ -346,7 +346,7 @@ function notesOf({ raw, average, unused, behind }: FoundWeights, config: HrmConf
     ...unused,
     ...both.flatMap(([name, { dtype }]) => (parameters.has(name) ? [] : [`${name} (${dtype})`])),
   ]);
-  if (aside.size > 0) notes.push(`not used: ${shownNames(aside)}`);
+  if (aside.size > 0) notes.push(`not used: ${formatNames(aside)}`);
   return notes;
 }
 

@@ -1,5 +1,5 @@
 /** Which columns of a table, or keys of an object, hold puzzles and answers. */
-import { shown } from "../../format_value.js";
+import { formatValue } from "../../format_value.js";
 
 /** What `--columns` says: a name, or the number of a column counted from 1. */
 export interface ColumnChoice {
@@ -119,7 +119,7 @@ export function chooseColumns(
       const index = at >= 0 ? at : number;
       if (index < 0 || index >= first.length)
         throw fail(
-          `no column ${shown(given)} for the ${what}; expected a number from 1 to ${first.length}${header ? `, or one of ${shown(first.join(", "))}` : ""}`,
+          `no column ${formatValue(given)} for the ${what}; expected a number from 1 to ${first.length}${header ? `, or one of ${formatValue(first.join(", "))}` : ""}`,
         );
       return index;
     };
@@ -136,12 +136,12 @@ export function chooseColumns(
   if (boards.length === 0 || (named && header)) {
     if (named && header)
       throw fail(
-        `the header ${shown(first.join(","))} names answers but no questions; name the column with --columns question=NAME_OR_NUMBER`,
+        `the header ${formatValue(first.join(","))} names answers but no questions; name the column with --columns question=NAME_OR_NUMBER`,
       );
     // Nothing looks like a puzzle: where the official files have them, so that the error names what is there.
     if (first.length < 2)
       throw fail(
-        `got 1 field (${shown(first.join(","))}); expected source,question,answer,rating, a header that names question and answer, or a puzzle a line`,
+        `got 1 field (${formatValue(first.join(","))}); expected source,question,answer,rating, a header that names question and answer, or a puzzle a line`,
       );
     return {
       question: first.length > 2 ? 1 : 0,
@@ -157,6 +157,6 @@ export function chooseColumns(
   const usual = !header && question === (row.length > 2 ? 1 : 0) && answer === question + 1;
   const note = usual
     ? null
-    : `column ${question + 1} is taken for the puzzle${answer === null ? "" : ` and column ${answer + 1} for its answer`}${header ? `; the header ${shown(first.join(","))} does not name them` : ""}`;
+    : `column ${question + 1} is taken for the puzzle${answer === null ? "" : ` and column ${answer + 1} for its answer`}${header ? `; the header ${formatValue(first.join(","))} does not name them` : ""}`;
   return { question, answer, header, note };
 }

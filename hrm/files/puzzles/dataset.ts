@@ -6,7 +6,7 @@ import { IGNORE_LABEL, type PuzzleGroups, type PuzzleSet } from "../../puzzles/p
 import { FileFormatError } from "../file_format_error.js";
 import { pointerProblem } from "../unsupported_formats.js";
 import { readNpy, shapeText, writeNpy, type NpyIntegers } from "./npy.js";
-import { shown } from "../../format_value.js";
+import { formatValue } from "../../format_value.js";
 
 const FORMAT = "dataset";
 
@@ -139,7 +139,7 @@ function parseMetadata(bytes: Uint8Array, file: string): DatasetMetadata {
   const require = (field: string, holds: (value: unknown) => boolean, expected: string): void => {
     if (!Object.hasOwn(fields, field)) missing.push(field);
     else if (!holds(fields[field]))
-      problems.push(`${field} is ${shown(fields[field])}; expected ${expected}`);
+      problems.push(`${field} is ${formatValue(fields[field])}; expected ${expected}`);
   };
   const natural = (value: unknown): boolean => Number.isInteger(value) && Number(value) >= 0;
   const positive = (value: unknown): boolean => natural(value) && Number(value) > 0;
@@ -156,7 +156,7 @@ function parseMetadata(bytes: Uint8Array, file: string): DatasetMetadata {
     v.every((name) => typeof name === "string" && /^[\w][\w .-]*$/.test(name)), "a list of different names");
   if (missing.length > 0) {
     const other = Object.keys(fields).slice(0, 20).join(", ");
-    problems.unshift(`${missing.join(", ")} missing; the file has ${shown(other)}`);
+    problems.unshift(`${missing.join(", ")} missing; the file has ${formatValue(other)}`);
   }
   if (problems.length > 0) throw new FileFormatError(FORMAT, problems.join("; "), { file });
   return fields as unknown as DatasetMetadata;

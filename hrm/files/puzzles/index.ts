@@ -7,7 +7,7 @@ import type { Task } from "../../puzzles/tasks/task.js";
 import type { ColumnChoice } from "./columns.js";
 import { readDataset } from "./dataset.js";
 import { FileFormatError, type FileFormatPlace } from "../file_format_error.js";
-import { foreignProblem, textStart } from "../unsupported_formats.js";
+import { unsupportedProblem, textStart } from "../unsupported_formats.js";
 import { readPuzzleJsonl } from "./jsonl.js";
 import { isNpz, readPuzzleNpz } from "./npz.js";
 import { readPuzzleText } from "./puzzle_text.js";
@@ -81,7 +81,7 @@ async function loadFile(source: FileSource, options: LoadOptions): Promise<Puzzl
     const data: PuzzleData = { format: "npz", name, ...readPuzzleNpz(bytes, name, options) };
     return byRules(data, options.task, (row) => ({ place: puzzleAt(row), file: { file: name } }));
   }
-  const foreign = foreignProblem(bytes);
+  const foreign = unsupportedProblem(bytes);
   if (foreign !== null) throw new FileFormatError("puzzles", foreign, { file: name });
   const json = !/\.csv$/i.test(path) && /^(\{|\[\s*(["[{\]\d]|$))/.test(textStart(bytes, 256));
   if (json || /\.(jsonl|ndjson)$/i.test(path)) return loadJsonl(bytes, name, options);

@@ -13,9 +13,9 @@ import type { Task } from "../../puzzles/tasks/task.js";
 import { FileFormatError } from "../file_format_error.js";
 import { namedColumns, type ColumnChoice } from "./columns.js";
 import { jsonObjects, refuseArc } from "./json_objects.js";
-import { createTable, type PuzzleTable } from "./puzzle_table.js";
-import { puzzlesOfText, type TextOptions, type TextRow } from "./puzzle_text.js";
-import { shown } from "../../format_value.js";
+import { createTable, type PuzzleTable, type TextRow } from "./puzzle_table.js";
+import { puzzlesOfText, type TextOptions } from "./puzzle_text.js";
+import { formatValue } from "../../format_value.js";
 
 const FORMAT = "jsonl";
 const LARGEST_TOKEN = 65535;
@@ -89,7 +89,9 @@ export function readPuzzleJsonl(
     const identifier = object["identifier"] ?? 0;
     const identifiers = task?.numPuzzleIdentifiers ?? header.numPuzzleIdentifiers ?? LARGEST_TOKEN + 1;
     if (typeof identifier !== "number" || !isTokenBelow(identifier, identifiers))
-      throw fail(`identifier is ${shown(identifier)}; expected an integer from 0 to ${identifiers - 1}`);
+      throw fail(
+        `identifier is ${formatValue(identifier)}; expected an integer from 0 to ${identifiers - 1}`,
+      );
     largestIdentifier = Math.max(largestIdentifier, identifier);
     for (const cells of [input.cells, label.cells])
       for (const token of cells) largest = Math.max(largest, token);
@@ -109,7 +111,7 @@ export function readPuzzleJsonl(
       numPuzzleIdentifiers: header.numPuzzleIdentifiers ?? largestIdentifier + 1,
     });
   const notes =
-    ignored.size === 0 ? [] : [`the keys ${shown([...ignored].join(", "))} of ${file} are not used`];
+    ignored.size === 0 ? [] : [`the keys ${formatValue([...ignored].join(", "))} of ${file} are not used`];
   return { task: found, set: table.finish(), lines, answered: true, notes };
 }
 
@@ -133,13 +135,13 @@ function keysOf(object: Record<string, unknown>, choice: ColumnChoice | undefine
   const chosen = (given: string | undefined, what: string, at: number): string | undefined => {
     if (given === undefined) return names[at];
     if (Object.hasOwn(object, given)) return given;
-    throw fail(`no key ${shown(given)} for the ${what}; got ${shown(names.join(", "))}`);
+    throw fail(`no key ${formatValue(given)} for the ${what}; got ${formatValue(names.join(", "))}`);
   };
   const question = chosen(choice?.question, "question", found.question);
   const answer = chosen(choice?.answer, "answer", found.answer);
   if (question === undefined)
     throw fail(
-      `got the keys ${shown(names.join(", "))}; expected a puzzle with input and label (grids of tokens) or question and answer (texts), or vocabSize and numPuzzleIdentifiers in the first line; --columns question=KEY,answer=KEY names others`,
+      `got the keys ${formatValue(names.join(", "))}; expected a puzzle with input and label (grids of tokens) or question and answer (texts), or vocabSize and numPuzzleIdentifiers in the first line; --columns question=KEY,answer=KEY names others`,
     );
   const value = object[question];
   const digits = Array.isArray(value) && !TOKEN_KEYS.includes(question.toLowerCase()) && isDigits(value);
@@ -188,9 +190,9 @@ function readTexts(
       const label = object[answer] ?? null;
       const answered = label === null ? null : textOf(label);
       if (text === null)
-        throw fail(`${question} is ${shown(object[question])}; expected a text, one character a cell`);
+        throw fail(`${question} is ${formatValue(object[question])}; expected a text, one character a cell`);
       if (label !== null && answered === null)
-        throw fail(`${answer} is ${shown(label)}; expected a text, one character a cell`);
+        throw fail(`${answer} is ${formatValue(label)}; expected a text, one character a cell`);
       lines.push(line);
       yield { line, question: text, answer: answered };
     }
@@ -226,7 +228,7 @@ function parsedHeader(
         `got the key ${JSON.stringify(key.slice(0, 40))}; expected a puzzle with input and label, or vocabSize and numPuzzleIdentifiers`,
       );
     if (typeof value !== "number" || value < 1 || !isTokenBelow(value, LARGEST_TOKEN + 2))
-      throw fail(`${key} is ${shown(value)}; expected an integer from 1 to ${LARGEST_TOKEN + 1}`);
+      throw fail(`${key} is ${formatValue(value)}; expected an integer from 1 to ${LARGEST_TOKEN + 1}`);
   }
   return object;
 }
@@ -242,7 +244,7 @@ function parsedGrid(
   fail: Fail,
 ): { rows: number; columns: number; cells: Int32Array } {
   if (!Array.isArray(value) || value.length === 0)
-    throw fail(`${what} is ${shown(value)}; expected a list of rows of tokens`);
+    throw fail(`${what} is ${formatValue(value)}; expected a list of rows of tokens`);
   const rows = (value.every(Array.isArray) ? value : [value]) as unknown[][];
   const columns = rows[0]!.length;
   if (columns === 0) throw fail(`${what} has an empty row`);
@@ -259,7 +261,7 @@ function parsedGrid(
       else if (typeof token === "number" && isTokenBelow(token, vocabSize)) cells[r * columns + c] = token;
       else
         throw fail(
-          `${what} row ${r + 1}, column ${c + 1} is ${shown(token)}; ` +
+          `${what} row ${r + 1}, column ${c + 1} is ${formatValue(token)}; ` +
             `expected an integer from 0 to ${vocabSize - 1}${nulls ? " or null" : ""}`,
         );
     });

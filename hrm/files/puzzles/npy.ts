@@ -4,7 +4,7 @@
  */
 import { FileFormatError } from "../file_format_error.js";
 import { pointerProblem } from "../unsupported_formats.js";
-import { shown } from "../../format_value.js";
+import { formatValue } from "../../format_value.js";
 
 const FORMAT = "npy";
 const MAGIC = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59];
@@ -52,7 +52,10 @@ export function readNpy(bytes: Uint8Array, file = "the file"): NpyIntegers {
   const { descr, fortranOrder, shape } = header;
   const kind = /^([<>|=])?([iubf])([1248])$/.exec(descr);
   if (!kind || (kind[2] === "b" && kind[3] !== "1") || (kind[2] === "f" && Number(kind[3]) < 4))
-    throw fail(`dtype ${shown(descr)}; expected integers of 1, 2, 4 or 8 bytes, or floats of 4 or 8`, start);
+    throw fail(
+      `dtype ${formatValue(descr)}; expected integers of 1, 2, 4 or 8 bytes, or floats of 4 or 8`,
+      start,
+    );
   const itemSize = Number(kind[3]);
   const count = shape.reduce((a, b) => a * b, 1);
   const body = start + headerLength;
@@ -167,26 +170,27 @@ function parseHeader(text: string): Header | string {
   for (let at = 0; at < inside.length; at = pair.lastIndex) {
     pair.lastIndex = at;
     const match = pair.exec(inside);
-    if (!match) return `cannot read ${shown(inside.slice(at, at + 40))}`;
+    if (!match) return `cannot read ${formatValue(inside.slice(at, at + 40))}`;
     const [, , key, value] = match;
-    if (found.has(key!)) return `${shown(key)} twice`;
-    if (found.size === 3) return `more keys than descr, fortran_order and shape: ${shown(key)}`;
+    if (found.has(key!)) return `${formatValue(key)} twice`;
+    if (found.size === 3) return `more keys than descr, fortran_order and shape: ${formatValue(key)}`;
     found.set(key!, value!);
   }
   const [descr, order, shape] = [found.get("descr"), found.get("fortran_order"), found.get("shape")];
   if (found.size !== 3 || !descr || !order || !shape)
-    return `keys ${shown([...found.keys()].join(", ") || "none")}; expected descr, fortran_order and shape`;
+    return `keys ${formatValue([...found.keys()].join(", ") || "none")}; expected descr, fortran_order and shape`;
   if (!/^['"]/.test(descr)) return "descr is not a string";
   if (order !== "True" && order !== "False") return "fortran_order is neither True nor False";
-  if (!shape.startsWith("(")) return `shape ${shown(shape)} is not a tuple of integers`;
+  if (!shape.startsWith("(")) return `shape ${formatValue(shape)} is not a tuple of integers`;
   const items = shape.slice(1, -1).split(",");
   // A comma may stand behind the last.
   if (items.at(-1)!.trim() === "") items.pop();
   if (items.length > MOST_DIMENSIONS)
     return `a shape of ${items.length} dimensions; expected at most ${MOST_DIMENSIONS}`;
   const digits = items.map((item) => item.trim().replace(/L$/, ""));
-  if (!digits.every((item) => /^\d+$/.test(item))) return `shape ${shown(shape)} is not a tuple of integers`;
+  if (!digits.every((item) => /^\d+$/.test(item)))
+    return `shape ${formatValue(shape)} is not a tuple of integers`;
   const numbers = digits.map(Number);
-  if (!numbers.every(Number.isSafeInteger)) return `shape ${shown(shape)} is too large`;
+  if (!numbers.every(Number.isSafeInteger)) return `shape ${formatValue(shape)} is too large`;
   return { descr: descr.slice(1, -1), fortranOrder: order === "True", shape: numbers };
 }

@@ -3,7 +3,7 @@ import { gridTask } from "../../puzzles/tasks/grid.js";
 import { taskOfShape } from "../../puzzles/tasks/registry.js";
 import type { Task } from "../../puzzles/tasks/task.js";
 import type { PuzzleSet } from "../../puzzles/puzzle_set.js";
-import { shown } from "../../format_value.js";
+import { formatValue } from "../../format_value.js";
 import { namedColumns, type ColumnChoice } from "./columns.js";
 import { FileFormatError } from "../file_format_error.js";
 import { readNpy, shapeText } from "./npy.js";
@@ -36,7 +36,7 @@ export function readPuzzleNpz(
   const entries = readZip(bytes);
   const names = [...entries.keys()].map((name) => name.replace(/\.npy$/, ""));
   const found = namedColumns(names);
-  const listed = shown(names.join(", "));
+  const listed = formatValue(names.join(", "));
   const question = columns?.question ?? names[found.question];
   const answer = columns?.answer ?? names[found.answer];
   if (question === undefined || answer === undefined)
@@ -45,7 +45,7 @@ export function readPuzzleNpz(
     );
   const read = (name: string): { shape: readonly number[]; values: Int32Array } => {
     const entry = entries.get(`${name}.npy`);
-    if (!entry) throw fail(`no array ${shown(name)}; got ${listed}`);
+    if (!entry) throw fail(`no array ${formatValue(name)}; got ${listed}`);
     return readNpy(entry.read(), `${file}/${name}.npy`);
   };
   const [inputs, labels] = [read(question), read(answer)];

@@ -6,7 +6,7 @@ import { FileFormatError } from "../file_format_error.js";
 import { boardLength } from "./columns.js";
 import { isComment } from "./delimited.js";
 import { textLines } from "./text_lines.js";
-import type { TextRow } from "./puzzle_text.js";
+import type { TextRow } from "./puzzle_table.js";
 
 /** Sides of the boards that a row of cells may belong to. */
 const SIDES = [4, 6, 9, 12, 16];

@@ -1,6 +1,15 @@
 /** Puzzles that are read one after another into arrays that grow: no object is kept for a puzzle. */
 import type { PuzzleSet } from "../../puzzles/puzzle_set.js";
 
+/** One puzzle as a file has it. */
+export interface TextRow {
+  /** The line on which it begins, from 1. */
+  readonly line: number;
+  readonly question: string;
+  /** Null for a puzzle that is to be solved. */
+  readonly answer: string | null;
+}
+
 /** A set under way. */
 export interface PuzzleTable {
   readonly count: number;

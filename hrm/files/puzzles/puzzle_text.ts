@@ -1,6 +1,6 @@
 /** Puzzles of text files, one character a cell: tables (CSV and its kin), lists and boards, with answers or without. */
 import { IGNORE_LABEL, type PuzzleSet } from "../../puzzles/puzzle_set.js";
-import { shown } from "../../format_value.js";
+import { formatValue } from "../../format_value.js";
 import { MAZE_SIDES } from "../../puzzles/tasks/maze.js";
 import { findTask } from "../../puzzles/tasks/registry.js";
 import { PuzzleError, type Task } from "../../puzzles/tasks/task.js";
@@ -8,17 +8,8 @@ import { boardLength, chooseColumns, namesColumns, type ColumnChoice } from "./c
 import { fieldRows, isComment, namedSeparator, SEPARATORS } from "./delimited.js";
 import { FileFormatError } from "../file_format_error.js";
 import { listKindOf, listRows, type ListKind } from "./puzzle_list.js";
-import { createTable } from "./puzzle_table.js";
+import { createTable, type TextRow } from "./puzzle_table.js";
 import { textLines } from "./text_lines.js";
-
-/** One puzzle as a file has it. */
-export interface TextRow {
-  /** The line on which it begins, from 1. */
-  readonly line: number;
-  readonly question: string;
-  /** Null for a puzzle that is to be solved. */
-  readonly answer: string | null;
-}
 
 export interface TextOptions {
   /** The task that the puzzles must be of; default: the one that the first puzzle is of. */
@@ -243,7 +234,7 @@ function decoded(
 function spreadsheetProblem(text: string, { length, name }: Task): string | null {
   const advice = "; write the file anew with these columns as text (in a spreadsheet: import them as text)";
   if (/^[+-]?\d([.,]\d+)?E\+?\d+$/i.test(text.trim()))
-    return `${name}: got ${shown(text.trim())}: a spreadsheet took the puzzle for a number and rounded it, so its digits are lost${advice}`;
+    return `${name}: got ${formatValue(text.trim())}: a spreadsheet took the puzzle for a number and rounded it, so its digits are lost${advice}`;
   if (/^[0-9]+$/.test(text) && text.length < length && text.length > length / 2 && length - text.length < 20)
     return `${name}: got ${text.length} characters; expected ${length}: a spreadsheet took the puzzle for a number and dropped its leading zeros${advice}`;
   return null;
@@ -268,7 +259,7 @@ export function taskOfQuestion(
     format,
     spreadsheet !== null && (sudoku || /E/i.test(question))
       ? spreadsheet
-      : `the first question, ${shown(question.slice(0, 40))} of ${question.length} characters, is of no known task; ` +
+      : `the first question, ${formatValue(question.slice(0, 40))} of ${question.length} characters, is of no known task; ` +
           `expected 16, 36, 81, 144 or 256 digits and dots (Sudoku), or the "#", " ", "S" and "G" of an n x n maze, n from ${MAZE_SIDES.min} to ${MAZE_SIDES.max}, spaces at its ends included. ` +
           "If the first line is a header, it has to name question and answer",
     { file, line },

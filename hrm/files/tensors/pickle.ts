@@ -7,7 +7,7 @@
  * Work and memory stay bounded: every value is paid for from a budget before it is made, with what its longest name or
  * container costs; nothing is copied that is not paid for again.
  */
-import { shown, shownText } from "../../format_value.js";
+import { formatValue, formatText } from "../../format_value.js";
 import { FileFormatError } from "../file_format_error.js";
 
 /** What a pickle may hold once read. */
@@ -153,7 +153,7 @@ export function readPickle(
   const decimal = (text: string): PickleValue => {
     if (!/^[+-]?\d{1,16}$/.test(text)) {
       if (/^[+-]?\d+$/.test(text)) return opaque("int");
-      throw refuse(`${shown(text)} is no integer`);
+      throw refuse(`${formatValue(text)} is no integer`);
     }
     return integer(Number(text));
   };
@@ -214,12 +214,12 @@ export function readPickle(
     if (!isGlobal(target)) throw refuse("it calls something that is no name");
     const made = globals.get(target.name);
     if (!made) return void stack.push(opaque(target.name));
-    if (!isTuple(args)) throw refuse(`it calls ${shown(target.name)} without a tuple of arguments`);
+    if (!isTuple(args)) throw refuse(`it calls ${formatValue(target.name)} without a tuple of arguments`);
     try {
       stack.push(made(args.items, pay));
     } catch (cause) {
       if (cause instanceof FileFormatError) throw cause;
-      throw refuse(`${shown(target.name)}: ${(cause as Error).message}`, cause);
+      throw refuse(`${formatValue(target.name)}: ${(cause as Error).message}`, cause);
     }
   };
   const memoize = (key: number): void => {
@@ -484,8 +484,8 @@ export function entriesOf(value: PickleValue | undefined): ReadonlyMap<PickleVal
 /** What a value is, in a word or two for a message. */
 export function kindOfValue(value: PickleValue | undefined): string {
   if (value === null || value === undefined) return "None";
-  if (isOpaque(value)) return `an object of ${shownText(value.name.replace(" ", "."))}`;
-  if (isGlobal(value)) return `the name ${shownText(value.name.replace(" ", "."))}`;
+  if (isOpaque(value)) return `an object of ${formatText(value.name.replace(" ", "."))}`;
+  if (isGlobal(value)) return `the name ${formatText(value.name.replace(" ", "."))}`;
   if (Array.isArray(value)) return "a list";
   if (value instanceof Uint8Array) return "bytes";
   if (isObject(value)) return "an object";

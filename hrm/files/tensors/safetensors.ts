@@ -11,7 +11,7 @@
  */
 import { UsageError } from "../../../engine/errors.js";
 import { FileFormatError, type FileFormatPlace } from "../file_format_error.js";
-import { shown, shownText } from "../../format_value.js";
+import { formatValue, formatText } from "../../format_value.js";
 
 /** Bytes of an element. */
 export const DTYPE_BYTES = {
@@ -93,13 +93,13 @@ export function writeSafetensors(
     const expected = elements(shape) * DTYPE_BYTES[dtype];
     if (data.byteLength !== expected) {
       throw new UsageError(
-        `writeSafetensors: got ${data.byteLength} bytes for ${shown(name)}; ` +
+        `writeSafetensors: got ${data.byteLength} bytes for ${formatValue(name)}; ` +
           `expected ${expected} for ${dtype} [${shape.join(", ")}].`,
       );
     }
     if (names.has(name)) {
       throw new UsageError(
-        `writeSafetensors: got the name ${shown(name)} twice or reserved; expected distinct names.`,
+        `writeSafetensors: got the name ${formatValue(name)} twice or reserved; expected distinct names.`,
       );
     }
     names.add(name);
@@ -168,13 +168,13 @@ function readHeader(bytes: Uint8Array): { json: Record<string, unknown>; end: nu
     json = JSON.parse(text) as Record<string, unknown>;
   } catch (cause) {
     throw problem(
-      `the header is not JSON: ${shownText((cause as Error).message, 120)}`,
+      `the header is not JSON: ${formatText((cause as Error).message, 120)}`,
       { offset: 8 },
       { cause },
     );
   }
   const twice = duplicateKey(text);
-  if (twice !== undefined) throw problem(`the header has the key ${shown(twice)} twice`, { offset: 8 });
+  if (twice !== undefined) throw problem(`the header has the key ${formatValue(twice)} twice`, { offset: 8 });
   return { json, end };
 }
 
@@ -210,17 +210,20 @@ function readEntry(name: string, entry: unknown, dataLength: number, dataStart: 
   if (!isRecord(entry)) throw problem("got no object with dtype, shape and data_offsets", { tensor: name });
   const { dtype, shape, data_offsets: offsets } = entry;
   if (typeof dtype !== "string" || !Object.hasOwn(DTYPE_BYTES, dtype)) {
-    throw problem(`got dtype ${shown(dtype)}; expected one of ${Object.keys(DTYPE_BYTES).join(", ")}`, {
+    throw problem(`got dtype ${formatValue(dtype)}; expected one of ${Object.keys(DTYPE_BYTES).join(", ")}`, {
       tensor: name,
     });
   }
   if (!isSizes(shape) || shape.length > MOST_DIMENSIONS || !Number.isSafeInteger(elements(shape) * 8)) {
-    throw problem(`got shape ${shown(shape)}; expected at most ${MOST_DIMENSIONS} non-negative integers`, {
-      tensor: name,
-    });
+    throw problem(
+      `got shape ${formatValue(shape)}; expected at most ${MOST_DIMENSIONS} non-negative integers`,
+      {
+        tensor: name,
+      },
+    );
   }
   if (!isSizes(offsets) || offsets.length !== 2) {
-    throw problem(`got data_offsets ${shown(offsets)}; expected [begin, end]`, { tensor: name });
+    throw problem(`got data_offsets ${formatValue(offsets)}; expected [begin, end]`, { tensor: name });
   }
   const [begin, end] = offsets as [number, number];
   if (begin > end || end > dataLength) {
@@ -231,7 +234,7 @@ function readEntry(name: string, entry: unknown, dataLength: number, dataStart: 
   }
   const size = elements(shape) * DTYPE_BYTES[dtype as SafetensorsDtype];
   if (end - begin !== size) {
-    throw problem(`got ${end - begin} bytes; expected ${size} for ${dtype} ${shown(shape)}`, {
+    throw problem(`got ${end - begin} bytes; expected ${size} for ${dtype} ${formatValue(shape)}`, {
       tensor: name,
       offset: dataStart + begin,
     });
@@ -260,10 +263,11 @@ function requireSeamless(ranges: readonly TensorRange[], dataLength: number, dat
 function readMetadata(json: Record<string, unknown>): Record<string, string> {
   if (!Object.hasOwn(json, METADATA)) return {};
   const metadata = json[METADATA];
-  if (!isRecord(metadata)) throw problem(`got ${METADATA} ${shown(metadata)}; expected an object of strings`);
+  if (!isRecord(metadata))
+    throw problem(`got ${METADATA} ${formatValue(metadata)}; expected an object of strings`);
   for (const [key, value] of Object.entries(metadata)) {
     if (typeof value !== "string")
-      throw problem(`got ${METADATA}.${shownText(key)} = ${shown(value)}; expected a string`);
+      throw problem(`got ${METADATA}.${formatText(key)} = ${formatValue(value)}; expected a string`);
   }
   return metadata as Record<string, string>;
 }

@@ -4,7 +4,7 @@
  * nothing (pickle.ts), so a file from a stranger can be opened.
  */
 import { UsageError } from "../../../engine/errors.js";
-import { shown, shownNames } from "../../format_value.js";
+import { formatValue, formatNames } from "../../format_value.js";
 import { FileFormatError, type FileFormatPlace } from "../file_format_error.js";
 import {
   entriesOf,
@@ -212,7 +212,7 @@ export function requireDict({ keys, what }: TorchFile, found: TorchDict | undefi
   if (found) return found;
   throw problem(
     what === "a dict"
-      ? `its dict has no tensors; it has the keys ${shownNames(keys)}; expected a state dict; ${SAVE_ANEW}`
+      ? `its dict has no tensors; it has the keys ${formatNames(keys)}; expected a state dict; ${SAVE_ANEW}`
       : `it holds ${what}, no dict of tensors; expected a state dict; ${SAVE_ANEW}`,
   );
 }
@@ -250,7 +250,7 @@ function storageOf(id: PickleValue): PickleValue {
   const [kind, type, key, , count] = isTuple(id) ? id.items : [];
   if (kind !== "storage" || !isGlobal(type) || typeof key !== "string" || key.length > 100)
     throw new Error('expected ("storage", class, key, location, elements)');
-  if (!/Storage$/.test(type.name)) throw new Error(`${shown(type.name)} is no storage class`);
+  if (!/Storage$/.test(type.name)) throw new Error(`${formatValue(type.name)} is no storage class`);
   return { kind: "object", value: new Storage(key, type.name, size(count, "number of elements")) };
 }
 
@@ -313,9 +313,12 @@ function tensorReader(
     const width = DTYPE_BYTES[dtype];
     const count = elements(tensor.shape);
     if ((left -= count * width) < 0)
-      throw problem(`its shape ${shown(tensor.shape)} asks for far more memory than the file has bytes`, {
-        tensor: name,
-      });
+      throw problem(
+        `its shape ${formatValue(tensor.shape)} asks for far more memory than the file has bytes`,
+        {
+          tensor: name,
+        },
+      );
     const data = storages(tensor, name);
     if (!isContiguous(tensor)) return tensorOf(dtype, tensor.shape, gather(tensor, data, width));
     const from = tensor.offset * width;
@@ -332,7 +335,7 @@ function storageReader(
   return ({ storage, dtype }, tensor) => {
     const name = `${prefix}data/${storage.key}`;
     const entry = entries.get(name);
-    if (!entry) throw problem(`its storage ${shown(storage.key)} is not in the archive`, { tensor });
+    if (!entry) throw problem(`its storage ${formatValue(storage.key)} is not in the archive`, { tensor });
     const expected = storage.count * storageWidth(storage);
     if (entry.size !== expected) {
       throw problem(
@@ -362,19 +365,21 @@ const storageWidth = ({ type }: Storage): number => {
 function requireLittleEndian(entry: ZipEntry | undefined): void {
   const order = entry && entry.size < 64 ? new TextDecoder().decode(entry.read()).trim() : "little";
   if (order !== "little")
-    throw problem(`its byte order is ${shown(order)}; expected "little": save it on a little-endian machine`);
+    throw problem(
+      `its byte order is ${formatValue(order)}; expected "little": save it on a little-endian machine`,
+    );
 }
 
 function requireInside(name: string, { storage, dtype, offset, shape, stride }: TensorView): void {
   const place = { tensor: name };
   if (shape.length !== stride.length)
     throw problem(`its shape has ${shape.length} sizes, its stride ${stride.length}`, place);
-  if (!Number.isSafeInteger(elements(shape) * 8)) throw problem(`its shape is ${shown(shape)}`, place);
+  if (!Number.isSafeInteger(elements(shape) * 8)) throw problem(`its shape is ${formatValue(shape)}`, place);
   const held = Math.floor((storage.count * storageWidth(storage)) / DTYPE_BYTES[dtype!]);
   const last = shape.reduce((sum, n, k) => sum + (n - 1) * stride[k]!, offset);
   if (shape.includes(0) ? offset > held : !(last < held)) {
     throw problem(
-      `its shape ${shown(shape)} with stride ${shown(stride)} from element ${offset} reaches past its storage of ${held} elements`,
+      `its shape ${formatValue(shape)} with stride ${formatValue(stride)} from element ${offset} reaches past its storage of ${held} elements`,
       place,
     );
   }
@@ -430,11 +435,11 @@ export function writeTorch(
     const count = elements(shape);
     if (storage === undefined)
       throw new UsageError(
-        `writeTorch: got ${dtype} for ${shown(name)}; expected ${[...STORAGE_OF.keys()].join(", ")}.`,
+        `writeTorch: got ${dtype} for ${formatValue(name)}; expected ${[...STORAGE_OF.keys()].join(", ")}.`,
       );
     if (data.byteLength !== count * DTYPE_BYTES[dtype])
       throw new UsageError(
-        `writeTorch: got ${data.byteLength} bytes for ${shown(name)}; expected ${count * DTYPE_BYTES[dtype]} for ${dtype} [${shape.join(", ")}].`,
+        `writeTorch: got ${data.byteLength} bytes for ${formatValue(name)}; expected ${count * DTYPE_BYTES[dtype]} for ${dtype} [${shape.join(", ")}].`,
       );
     return {
       name,

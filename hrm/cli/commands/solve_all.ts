@@ -7,8 +7,9 @@ import type { PuzzleSet } from "../../puzzles/puzzle_set.js";
 import type { Task } from "../../puzzles/tasks/task.js";
 import { ArgumentError } from "../options/arguments.js";
 import { readPuzzles, type PuzzleFile } from "../inputs/puzzle_files.js";
-import { openAnnounced, printJson, say, show } from "../shared.js";
-import { writeFileSafely } from "../runs/folder.js";
+import { openAnnounced } from "../runs/open_device.js";
+import { printJson, say, show } from "../output/console.js";
+import { writeFileSafely } from "../disk/output.js";
 
 /** Milliseconds between two lines of progress. */
 const PROGRESS_EVERY = 3000;

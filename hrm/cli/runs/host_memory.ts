@@ -2,7 +2,7 @@
 import { totalmem } from "node:os";
 import { LimitError } from "../../../engine/index.js";
 import type { MemoryNeeds } from "../../training/memory_estimate.js";
-import { formatGB } from "../shared.js";
+import { formatGB } from "../output/console.js";
 
 /** Bytes that this process may have: the machine's, or a container's. */
 function hostMemory(): number {

@@ -6,7 +6,7 @@ import { trainingKernels } from "../../training/memory_estimate.js";
 import type { Preset } from "../../training/presets.js";
 import type { PuzzleSplits } from "../../puzzles/puzzle_set.js";
 import { VERSION } from "../../version.js";
-import { say } from "../shared.js";
+import { say } from "../output/console.js";
 
 /** A run whose kernels are to be chosen. */
 export interface RunToTune {
