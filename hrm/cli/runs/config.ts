@@ -173,7 +173,8 @@ function checked(given: Readonly<Record<string, unknown>>): RunConfig {
     train: trainConfig(fields["train"] as Partial<TrainConfig>),
   };
   const { microBatch, memoryBudget, data, test, model } = run;
-  if (test !== null && data === null) throw new Error(`test: got ${formatValue(test)} without data; expected both`);
+  if (test !== null && data === null)
+    throw new Error(`test: got ${formatValue(test)} without data; expected both`);
   if (microBatch !== null && memoryBudget !== null)
     throw new Error(
       "got a microBatch and a memoryBudget; expected one of them, as a budget chooses the micro-batch",

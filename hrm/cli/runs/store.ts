@@ -1,6 +1,11 @@
 /** Checkpoints of a running session: the newest few, and the best. */
 import { join } from "node:path";
-import { decodeCheckpoint, encodeCheckpoint, runCheckpoint, type Checkpoint } from "../../files/checkpoints/checkpoint.js";
+import {
+  decodeCheckpoint,
+  encodeCheckpoint,
+  runCheckpoint,
+  type Checkpoint,
+} from "../../files/checkpoints/checkpoint.js";
 import { nonFiniteState } from "../../training/diagnosis.js";
 import type { BestLook, Session, SessionSnapshot } from "../../training/session.js";
 import { snapshotWeights } from "../../training/snapshot.js";
