@@ -19,7 +19,7 @@ import { adapterOptions, jsonOption, memoryBudgetOption, requirePreset } from ".
 import { formatGB, GB, printJson, show } from "../output/console.js";
 import { openAnnounced } from "../runs/open_device.js";
 
-const options: Readonly<Record<string, Option>> = {
+const options = {
   preset: { type: "string", help: "what to train", placeholder: "name", default: "sudoku-extreme-1k" },
   batch: { type: "int", min: 1, help: "puzzles in a batch", defaultText: "the preset's" },
   puzzles: { type: "int", min: 1, max: 10_000_000, help: "puzzles of the training set", default: 1000 },
@@ -40,9 +40,9 @@ const options: Readonly<Record<string, Option>> = {
   config: { type: "string", help: "JSON file with config fields", placeholder: "file" },
   json: jsonOption,
   ...fieldOptions,
-};
+} as const satisfies Record<string, Option>;
 
-const command: Command = {
+const command: Command<typeof options> = {
   name: "hrm plan",
   summary:
     "Says what memory training needs with each micro-batch, by compiling it for a device that only counts, and which is the largest that fits.",
@@ -61,15 +61,15 @@ export async function planCommand(argv: readonly string[]): Promise<number> {
     process.stdout.write(parsed.text);
     return 0;
   }
-  const values = parsed.values as Readonly<Record<string, string | number | boolean | undefined>>;
-  const preset = await configure(requirePreset(values["preset"] as string), values);
+  const { values } = parsed;
+  const preset = await configure(requirePreset(values.preset), values);
   const { model: config, train, task } = preset;
-  const data = emptyPuzzles(values["puzzles"] as number, config.seq_len);
-  const budget = ((values["memory-budget"] as number | undefined) ?? Infinity) * GB;
+  const data = emptyPuzzles(values.puzzles, config.seq_len);
+  const budget = (values["memory-budget"] ?? Infinity) * GB;
   const { traits, multiplying, close } = await plannedDevice(
-    values["adapter"] as string | undefined,
-    values["limits"] as string,
-    values["precision"] === "mixed",
+    values.adapter,
+    values.limits,
+    values.precision === "mixed",
   );
   const rows: Row[] = [];
   let chosen: number | null = null;
@@ -101,7 +101,7 @@ export async function planCommand(argv: readonly string[]): Promise<number> {
   } finally {
     close();
   }
-  const json = values["json"] as boolean;
+  const json = values.json;
   const paramCount = countParameters(config);
   const { maxBufferSize, maxStorageBufferBindingSize } = traits.limits;
   show(

@@ -24,8 +24,8 @@ import {
   type TrialLine,
 } from "../search/log.js";
 import { flopsLeft, planSearch, stateOf, type SearchPlan } from "../search/trials.js";
-import type { Ranking } from "../search/ranking.js";
-import { differingFields, explainRanking, searchTable, type TableRow } from "../search/table.js";
+import { finalRows, jsonRow, rungReport, rungTexts, tableOf } from "../search/report.js";
+import { explainRanking } from "../search/table.js";
 import { runTrial, trialFolder } from "../search/trial.js";
 import { adapterOptions, jsonOption } from "../options/common.js";
 import { invocation, printJson, say, show } from "../output/console.js";
@@ -213,16 +213,6 @@ function announce(plan: SearchPlan): void {
   );
 }
 
-/** What each rung is, in words: its steps, which differ between options if it is given in TFLOP. */
-function rungTexts({ sweep, options: planned }: SearchPlan): string[] {
-  return sweep.rungs.map((rung, i) => {
-    if ("steps" in rung) return `step ${rung.steps}`;
-    const steps = planned.map((option) => option.steps[i]!);
-    const [low, high] = [Math.min(...steps), Math.max(...steps)];
-    return `${rung.tflop} TFLOP: step ${low === high ? low : `${low} to ${high}`}`;
-  });
-}
-
 const tflopText = (flops: number): string => `${(flops / 1e12).toPrecision(3)} TFLOP`;
 
 interface Search extends Prepared {
@@ -356,63 +346,4 @@ async function nextTrial(
   } finally {
     progress.end();
   }
-}
-
-/** The options of a rung as lines of a table. */
-function rowsOf(
-  { options: planned }: SearchPlan,
-  { standings }: Ranking,
-  rung: number,
-  lines: readonly TrialLine[],
-): TableRow[] {
-  return standings.map((standing) => {
-    const { option } = standing;
-    const { fields, flops, steps } = planned[option]!;
-    // Of an option that diverged, where its first trial got to.
-    const line = lines.find((one) => one.option === option && one.rung === rung);
-    const step = standing.diverged ? line!.step : steps[rung]!;
-    return { standing, fields, step, tflop: (step * flops) / 1e12 };
-  });
-}
-
-/** Every option at the last rung that it reached, the best first. */
-function finalRows(plan: SearchPlan, rankings: readonly Ranking[], lines: readonly TrialLine[]): TableRow[] {
-  const rows: TableRow[] = [];
-  for (let rung = rankings.length - 1; rung >= 0; rung--)
-    for (const row of rowsOf(plan, rankings[rung]!, rung, lines))
-      if (!rows.some(({ standing }) => standing.option === row.standing.option))
-        // Marks compare options of one rung.
-        rows.push(
-          rung === rankings.length - 1 ? row : { ...row, standing: { ...row.standing, likeBest: false } },
-        );
-  return rows;
-}
-
-function tableOf({ sweep, options: planned }: SearchPlan, rows: readonly TableRow[]): string {
-  const { seeds, measure } = sweep;
-  return searchTable(rows, { columns: differingFields(planned.map(({ fields }) => fields)), seeds, measure });
-}
-
-function rungReport(plan: SearchPlan, rankings: readonly Ranking[], lines: readonly TrialLine[]): string[] {
-  const rung = rankings.length - 1;
-  const ranking = rankings[rung]!;
-  const kept = ranking.standings.filter((standing) => standing.kept).map(({ option }) => option);
-  return [
-    `\nrung ${rung + 1} of ${plan.sweep.rungs.length} (${rungTexts(plan)[rung]}):`,
-    tableOf(plan, rowsOf(plan, ranking, rung, lines)),
-    ...explainRanking(ranking, plan.sweep),
-    `${kept.length} of ${ranking.standings.length} options go on: ${kept.join(", ")}\n`,
-  ];
-}
-
-function jsonRow({ standing, fields, step, tflop }: TableRow, { seeds }: Sweep): object {
-  const { option, exact, cells, deviation, diverged, likeBest, trials } = standing;
-  return {
-    ...{ option, fields, step, tflop, diverged, exact, cells, deviation, likeBest },
-    bySeed: seeds.map((seed) => {
-      const trial = trials.find((one) => one.seed === seed)!;
-      const { count, exact: right, cellAccuracy, divergedAt } = trial;
-      return { seed, count, exact: right, cellAccuracy, divergedAt };
-    }),
-  };
 }

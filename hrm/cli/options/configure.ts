@@ -11,7 +11,7 @@ import {
   type TrainConfig,
 } from "../../model/config.js";
 import type { Preset } from "../../training/presets.js";
-import { ArgumentError, nearestName, type Option } from "./arguments.js";
+import { ArgumentError, nearestName, type Option, type Values } from "./arguments.js";
 import { readJsonObject } from "../inputs/json_file.js";
 import { formatValue, formatNames, formatText } from "../../format_value.js";
 import { isOfficial, looksLikeJson, officialFields, parseYaml } from "../inputs/official_config.js";
@@ -23,18 +23,14 @@ type Renamed = "batch_size" | "total_steps" | "lr" | TaskField;
 type Field = Exclude<keyof HrmConfig | keyof TrainConfig, Renamed>;
 
 const defaultText = "the preset's";
-const integer = (help: string): Option => ({ type: "int", help, defaultText });
-const number = (help: string): Option => ({ type: "float", help, defaultText });
-const flag = (help: string): Option => ({ type: "bool", help, defaultText });
-const choice = (help: string, ...choices: string[]): Option => ({
-  type: "choice",
-  help,
-  choices,
-  defaultText,
-});
+const integer = (help: string) => ({ type: "int", help, defaultText }) as const;
+const number = (help: string) => ({ type: "float", help, defaultText }) as const;
+const flag = (help: string) => ({ type: "bool", help, defaultText }) as const;
+const choice = <const C extends string>(help: string, ...choices: readonly C[]) =>
+  ({ type: "choice", help, choices, defaultText }) as const;
 
 /** Options for configuration fields, under their config names. */
-export const fieldOptions: Readonly<Record<string, Option>> = {
+export const fieldOptions = {
   arch: choice(
     "networks: hrm, trm (one network for both levels), trm_singlez (one latent)",
     "hrm",
@@ -85,7 +81,7 @@ export const fieldOptions: Readonly<Record<string, Option>> = {
   ema_warmup: flag("raise the average's decay from 2/11 at the first step; no for TRM's constant decay"),
   staggered_starts: flag("rows of the first batch start at different segments, so that batches mix depths"),
   augment: flag("train on random symmetric images of the puzzles"),
-} satisfies Record<Field, Option>;
+} as const satisfies Record<Field, Option>;
 
 /** Options whose name is shorter than their field's. */
 const RENAMED = [
@@ -94,18 +90,27 @@ const RENAMED = [
   ["steps", "total_steps"],
 ] as const;
 
+/** Values of the options that change a preset. Every command has `config` and the fields; the others belong to `hrm train`. */
+export type ConfigureValues = Partial<Values<typeof fieldOptions>> & {
+  /** A JSON or YAML file with fields. */
+  readonly config?: string | undefined;
+  readonly batch?: number | undefined;
+  readonly lr?: number | undefined;
+  readonly steps?: number | undefined;
+  readonly "stop-at"?: number | undefined;
+  readonly "eval-every"?: number | undefined;
+  readonly "eval-limit"?: number | undefined;
+};
+
 /**
- * The preset with everything that the config file and the options change; options win.
- * @throws ArgumentError naming the option or the file, with the field or line
+ * Returns the preset with the fields that the config file and the options change; an option wins over the file.
+ * @throws ArgumentError that names the option or the file, with the field or line
  */
-export async function configure(
-  preset: Preset,
-  values: Readonly<Record<string, string | number | boolean | undefined>>,
-): Promise<Preset> {
-  const file = values["config"] as string | undefined;
+export async function configure(preset: Preset, values: ConfigureValues): Promise<Preset> {
+  const file = values.config;
   const fromFile = file === undefined ? {} : await readConfigFile(file);
   const fromOptions: Record<string, unknown> = {};
-  for (const field of Object.keys(fieldOptions))
+  for (const field of Object.keys(fieldOptions) as (keyof typeof fieldOptions)[])
     if (values[field] !== undefined) fromOptions[field] = values[field];
   for (const [option, field] of RENAMED)
     if (values[option] !== undefined) fromOptions[field] = values[option];
@@ -119,9 +124,9 @@ export async function configure(
   const changed = withFields(preset, given, spelling);
   return {
     ...changed,
-    stopAt: (values["stop-at"] as number | undefined) ?? preset.stopAt,
-    evalEvery: (values["eval-every"] as number | undefined) ?? preset.evalEvery,
-    evalLimit: (values["eval-limit"] as number | undefined) ?? preset.evalLimit,
+    stopAt: values["stop-at"] ?? preset.stopAt,
+    evalEvery: values["eval-every"] ?? preset.evalEvery,
+    evalLimit: values["eval-limit"] ?? preset.evalLimit,
   };
 }
 

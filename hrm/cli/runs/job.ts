@@ -1,0 +1,173 @@
+/** What `hrm train` is asked to do: a new run, or one that continues. */
+import { microBatchCount } from "../../training/micro_batches.js";
+import type { Preset } from "../../training/presets.js";
+import type { SessionSnapshot } from "../../training/session.js";
+import { splitsOf, withFiles } from "../inputs/puzzle_files.js";
+import { ArgumentError } from "../options/arguments.js";
+import { requirePreset } from "../options/common.js";
+import { configure, type ConfigureValues } from "../options/configure.js";
+import { GB } from "../output/console.js";
+import { RUN_CONFIG_FILE, type Precision, type RunConfig, type Validation } from "./config.js";
+import { lastState } from "./last_state.js";
+
+/** A run that is allowed, with its puzzles, before it has a device. */
+export interface TrainingJob {
+  readonly preset: Preset;
+  readonly run: Omit<RunConfig, "adapter">;
+  /** Folder of a run that continues; null for a new run. */
+  readonly folder: string | null;
+  /** Last saved state of a run that continues; null for a new run, and if the run has no checkpoint yet. */
+  readonly resume: SessionSnapshot | null;
+  /** Step after which training stops cleanly; Infinity if no step was given. */
+  readonly stopAfter: number;
+  /** Seconds that choosing kernels may take; undefined for the tuner's default. */
+  readonly tuningSeconds?: number | undefined;
+}
+
+/** Options of a new run, as the parser returns them. */
+export interface TrainValues extends ConfigureValues {
+  readonly preset: string | undefined;
+  readonly data: string | undefined;
+  readonly test: string | undefined;
+  readonly columns: string | undefined;
+  readonly task: string | undefined;
+  readonly validation: Validation | undefined;
+  readonly seed: number | undefined;
+  readonly "stop-after": number | undefined;
+  readonly patience: number | undefined;
+  readonly "micro-batch": number | undefined;
+  /** GB. */
+  readonly "memory-budget": number | undefined;
+  readonly autotune: boolean | undefined;
+  readonly "autotune-seconds": number | undefined;
+  readonly precision: Precision | undefined;
+  readonly keep: number | undefined;
+}
+
+/** The job of a new run. @throws ArgumentError that names the option at fault */
+export async function newJob(values: TrainValues): Promise<TrainingJob> {
+  requireConsistent(values);
+  const preset = await configure(await presetOn(values), values);
+  if (preset.train.augment && preset.task.symmetry === null)
+    throw new ArgumentError(
+      `--augment: got true; expected --no-augment, as ${preset.task.name} has no symmetries.`,
+    );
+  const { stopAt, evalEvery, evalLimit, model, train } = preset;
+  const { "micro-batch": microBatch = null, "memory-budget": budget } = values;
+  if (microBatch !== null) microBatchCount(model, microBatch);
+  const run = {
+    preset: preset.name,
+    seed: values.seed ?? 0,
+    ...{ stopAt, evalEvery, evalLimit },
+    patience: values.patience ?? null,
+    keep: values.keep ?? 3,
+    microBatch,
+    memoryBudget: budget === undefined ? null : Math.floor(budget * GB),
+    autotune: values.autotune ?? false,
+    precision: values.precision ?? "f32",
+    data: values.data ?? null,
+    test: values.test ?? null,
+    task: values.task ?? null,
+    columns: values.columns ?? null,
+    validation: values.validation ?? null,
+    ...{ model, train },
+  };
+  return {
+    preset: withSplits(preset, run.seed),
+    run,
+    folder: null,
+    resume: null,
+    stopAfter: stopAfterOf(values["stop-after"], 0),
+    tuningSeconds: values["autotune-seconds"],
+  };
+}
+
+/** @throws ArgumentError if an option needs another that is missing, or excludes one that was given */
+function requireConsistent(values: TrainValues): void {
+  const { data, test, task, columns, validation, autotune } = values;
+  if (test !== undefined && data === undefined)
+    throw new ArgumentError(`--test: got "${test}" without --data; expected the puzzles to train on, too.`);
+  for (const [option, value] of Object.entries({ task, columns, validation }))
+    if (value !== undefined && data === undefined)
+      throw new ArgumentError(
+        `--${option}: got ${value} without --data; expected the puzzles that it is about, as a preset's own are known.`,
+      );
+  const { "micro-batch": microBatch, "memory-budget": budget, "autotune-seconds": seconds } = values;
+  if (microBatch !== undefined && budget !== undefined)
+    throw new ArgumentError(
+      `--memory-budget: got ${budget} with --micro-batch ${microBatch}; expected one of them, as a budget chooses the micro-batch.`,
+    );
+  if (seconds !== undefined && autotune !== true)
+    throw new ArgumentError(
+      `--autotune-seconds: got ${seconds} without --autotune; expected both, or neither.`,
+    );
+}
+
+/** The named preset, on the files that were named if any were. @throws ArgumentError */
+async function presetOn({ preset: name = "sudoku4", data, ...files }: TrainValues): Promise<Preset> {
+  const named = requirePreset(name);
+  if (data === undefined) return named;
+  const { test, task, validation, columns } = files;
+  return withFiles(named, { data, test, task, validation, columns });
+}
+
+/** The preset with its splits made now: bad puzzles are found before the run gets a folder. @throws ArgumentError */
+function withSplits(preset: Preset, seed: number): Preset {
+  const splits = splitsOf(preset, seed);
+  return { ...preset, splits: () => splits };
+}
+
+/** Options that may come with --resume; the run's folder keeps all others. */
+const WITH_RESUME = ["resume", "stop-after", "adapter", "json"];
+
+/** @throws ArgumentError if an option came with --resume that the run's folder keeps */
+export function requireResumeAlone(values: object): void {
+  for (const [name, value] of Object.entries(values)) {
+    if (value === undefined || WITH_RESUME.includes(name)) continue;
+    throw new ArgumentError(
+      `--${name}: got ${JSON.stringify(value)} with --resume; expected only ${WITH_RESUME.map((o) => `--${o}`).join(", ")}, as the run goes on with its own plan.`,
+    );
+  }
+}
+
+/** The job of a run that continues from its folder. @throws ArgumentError */
+export async function resumedJob(
+  folder: string,
+  run: RunConfig,
+  stopAfter: number | undefined,
+): Promise<TrainingJob> {
+  const { stopAt, evalEvery, evalLimit, model, train } = run;
+  const named = requirePreset(run.preset);
+  const base = run.data === null ? named : await withFilesOf(run, folder, run.data);
+  const preset = withSplits({ ...base, stopAt, evalEvery, evalLimit, model, train }, run.seed);
+  const resume = await lastState(folder);
+  return { preset, run, folder, resume, stopAfter: stopAfterOf(stopAfter, resume?.step ?? 0) };
+}
+
+/** The run's preset on its files. @throws ArgumentError that says where their names come from */
+async function withFilesOf(run: RunConfig, folder: string, data: string): Promise<Preset> {
+  try {
+    const { test, task, columns, validation } = run;
+    return await withFiles(requirePreset(run.preset), {
+      data,
+      test: test ?? undefined,
+      task: task ?? undefined,
+      columns: columns ?? undefined,
+      validation: validation ?? undefined,
+    });
+  } catch (error) {
+    if (!(error instanceof ArgumentError)) throw error;
+    throw new ArgumentError(
+      `--resume "${folder}": ${error.message} Its ${RUN_CONFIG_FILE} names these puzzles; relative paths start where the run was started, so resume it there.`,
+    );
+  }
+}
+
+/** @throws ArgumentError if the run is past `stopAfter` already */
+function stopAfterOf(stopAfter: number | undefined, step: number): number {
+  if (stopAfter !== undefined && stopAfter <= step)
+    throw new ArgumentError(
+      `--stop-after: got ${stopAfter}; the run is at step ${step} already, so expected more than that.`,
+    );
+  return stopAfter ?? Infinity;
+}
