@@ -1,34 +1,6 @@
 /** When the model would stop on each puzzle of a set, and whether its answer is right then (paper, fig. 5). */
-import {
-  add,
-  assign,
-  bitAnd,
-  cast,
-  compile,
-  constant,
-  concat,
-  div,
-  equal,
-  greaterEqual,
-  hostTensor,
-  mul,
-  position,
-  remainder,
-  reshape,
-  sum,
-  variable,
-  where,
-  type Device,
-} from "../../engine/index.js";
 import { owning } from "../../engine/ownership.js";
-import { createQueue } from "../../engine/queue.js";
-import { createCarry, destroyCarry, resetCarry } from "../model/act.js";
-import { inferenceSegments, type HrmConfig } from "../model/config.js";
-import { consecutiveBatch, destroyPuzzles, uploadPuzzles } from "../puzzles/sampling.js";
-import type { Weights } from "../model/parameters.js";
-import type { PuzzleSet } from "../puzzles/puzzle_set.js";
-import { evaluationSegment } from "../training/step.js";
-import { modelOf } from "../training/trainer.js";
+import { createEvaluator, type BatchAnswers, type EvaluatorOptions } from "../training/evaluation.js";
 
 /** What the model thinks of each puzzle after each segment. */
 export interface Census {
@@ -44,92 +16,76 @@ export interface Census {
 
 /** Looks at a puzzle set; compiled once, run often. */
 export interface Censor {
-  /** The first `limit` puzzles (default all), from one read-back for each batch. */
+  /** The first `limit` puzzles (default all), from two read-backs for each batch. */
   take(limit?: number): Promise<Census>;
   destroy(): void;
 }
 
-export interface CensusOptions {
-  readonly device: Device;
-  readonly config: HrmConfig;
-  readonly weights: Weights;
-  readonly data: PuzzleSet;
-  /** Segments that every puzzle runs, also beyond those that the model was trained for; default those of inference. */
-  readonly segments?: number;
-}
+/** `segments` is how many every puzzle runs, also beyond those that the model was trained for; default those of inference. */
+export type CensusOptions = Omit<EvaluatorOptions, "onAnswers">;
 
 /** Compiles a census. `config.batch_size` may differ from training. */
 export function createCensus(options: CensusOptions): Promise<Censor> {
-  return owning(() => censusOf(options));
+  return owning(async () => {
+    let batches: BatchAnswers[] = [];
+    const evaluator = await createEvaluator({ ...options, onAnswers: (batch) => batches.push(batch) });
+    return {
+      async take(limit?: number) {
+        batches = [];
+        await evaluator.run(limit);
+        return censusOf(batches);
+      },
+      destroy: () => evaluator.destroy(),
+    };
+  });
 }
 
-async function censusOf({
-  device,
-  config,
-  weights,
-  data,
-  segments = inferenceSegments(config),
-}: CensusOptions): Promise<Censor> {
-  const { batch_size: B } = config;
-  const puzzles = uploadPuzzles(device, data, "census");
-  const carry = createCarry(device, config);
-  const width = 3 * B;
-  const record = variable(device, { shape: [segments, width], dtype: "f32" }, "census.record");
-  /** Segments done so far; a batch takes `segments` of them. */
-  const cursor = variable(device, hostTensor(Int32Array.of(0), [1]), "census.cursor");
-  const limit = constant(Int32Array.of(data.count), [1]);
-  const model = modelOf(config, weights);
-  const program = await compile(
-    device,
-    {},
-    () => {
-      const first = mul(div(cursor, segments), B);
-      const batch = consecutiveBatch(puzzles, first, limit, config);
-      const { start, segment, predictions } = evaluationSegment(model, carry, batch, segments);
-      const labelled = greaterEqual(start.labels, 0);
-      const wrong = sum(bitAnd(labelled, equal(equal(predictions, start.labels), 0)), { axes: [1] });
-      const right = cast(equal(wrong, 0), "f32");
-      const row = concat([segment.qHalt, segment.qContinue, right], 0);
-      const here = equal(div(position([segments, width]), width), remainder(cursor, segments));
-      assign(record, where(here, reshape(row, [1, width]), record));
-      assign(cursor, add(cursor, 1));
-      return {};
-    },
-    { name: "census" },
-  );
-  const inTurn = createQueue();
-  return {
-    take: (limit = data.count) =>
-      inTurn(async () => {
-        const count = Math.min(limit, data.count);
-        const result = {
-          puzzles: count,
-          segments,
-          qHalt: new Float32Array(count * segments),
-          qContinue: new Float32Array(count * segments),
-          right: new Uint8Array(count * segments),
-        };
-        resetCarry(carry);
-        cursor.write(Int32Array.of(0));
-        for (let first = 0; first < count; first += B) {
-          await program.run({}, segments);
-          const values = (await record.read()) as Float32Array;
-          for (let row = 0; row < Math.min(B, count - first); row++)
-            for (let s = 0; s < segments; s++) {
-              const at = (first + row) * segments + s;
-              result.qHalt[at] = values[s * width + row]!;
-              result.qContinue[at] = values[s * width + B + row]!;
-              result.right[at] = values[s * width + 2 * B + row]!;
-            }
-        }
-        return result;
-      }),
-    destroy() {
-      program.destroy();
-      destroyCarry(carry);
-      destroyPuzzles(puzzles);
-      record.destroy();
-      cursor.destroy();
-    },
+/** The batches of a run as one census. */
+export function censusOf(batches: readonly BatchAnswers[]): Census {
+  const puzzles = batches.reduce((sum, batch) => sum + batch.puzzles, 0);
+  const segments = batches[0]?.segments ?? 0;
+  const census = {
+    ...{ puzzles, segments },
+    qHalt: new Float32Array(puzzles * segments),
+    qContinue: new Float32Array(puzzles * segments),
+    right: new Uint8Array(puzzles * segments),
   };
+  for (const { first, qHalt, qContinue, right } of batches) {
+    census.qHalt.set(qHalt, first * segments);
+    census.qContinue.set(qContinue, first * segments);
+    census.right.set(right, first * segments);
+  }
+  return census;
+}
+
+/** What a rule of halting costs and gives over a census. */
+export interface Halting {
+  /** Puzzles whose answer is right where they stop. */
+  readonly exact: number;
+  /** Mean segments until they stop. */
+  readonly meanSegments: number;
+}
+
+/** The segment, from 1, after which each puzzle first believes its answer right (q_halt > 0); `segments` if it never does. */
+export function firstHalts({ puzzles, segments, qHalt }: Census): Int32Array {
+  return Int32Array.from({ length: puzzles }, (_, puzzle) => {
+    for (let s = 0; s < segments; s++) if (qHalt[puzzle * segments + s]! > 0) return s + 1;
+    return segments;
+  });
+}
+
+/** What stopping at the first q_halt > 0 gives. */
+export function earlyHalting(census: Census): Halting {
+  const halts = firstHalts(census);
+  return {
+    exact: halts.reduce((sum, halt, puzzle) => sum + census.right[puzzle * census.segments + halt - 1]!, 0),
+    meanSegments: halts.reduce((sum, halt) => sum + halt, 0) / census.puzzles,
+  };
+}
+
+/** Puzzles that are right after each segment [segments]. */
+export function rightAfter({ puzzles, segments, right }: Census): Int32Array {
+  const counts = new Int32Array(segments);
+  for (let at = 0; at < puzzles * segments; at++) counts[at % segments]! += right[at]!;
+  return counts;
 }

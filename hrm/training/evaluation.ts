@@ -3,6 +3,7 @@ import {
   add,
   assign,
   bitAnd,
+  cast,
   compile,
   concat,
   div,
@@ -12,9 +13,12 @@ import {
   i32,
   mul,
   notEqual,
+  position,
+  remainder,
   reshape,
   sum,
   variable,
+  where,
   zeros,
   type Device,
   type Program,
@@ -71,8 +75,24 @@ export interface EvaluatorOptions {
   readonly data: PuzzleSet;
   /** Segments that each puzzle runs; default `inference_segments`, else `halt_max_steps`. */
   readonly segments?: number;
-  /** Takes the answers of each batch, [puzzles, S], the first being that of puzzle `first`; a run then waits for each batch. */
-  readonly onAnswers?: (first: number, answers: Int32Array) => void;
+  /** Takes the answers of each batch; a run then waits for each batch. */
+  readonly onAnswers?: (answers: BatchAnswers) => void;
+}
+
+/** What the model answers on consecutive puzzles of the set, and what it thinks of its answers. */
+export interface BatchAnswers {
+  /** Row of the first of these puzzles in the set. */
+  readonly first: number;
+  readonly puzzles: number;
+  readonly segments: number;
+  /** Answers after the last segment: tokens [puzzles, S]. */
+  readonly tokens: Int32Array;
+  /** Logits after each segment [puzzles, segments]; above 0 the model believes its answer right. */
+  readonly qHalt: Float32Array;
+  /** [puzzles, segments] */
+  readonly qContinue: Float32Array;
+  /** 1 if every labelled cell is right after this segment [puzzles, segments]. */
+  readonly right: Uint8Array;
 }
 
 /** Compiles the evaluation of these weights on this set. `config.batch_size` may differ from training. */
@@ -96,6 +116,9 @@ async function evaluatorOf({
   /** Segments done so far; a batch takes `segments` of them. */
   const cursor = variable(device, hostTensor(Int32Array.of(0), [1]), "evaluation.cursor");
   const limitVariable = variable(device, hostTensor(Int32Array.of(data.count), [1]), "evaluation.limit");
+  /** q values and whether the answer is right, of each row after each segment of a batch. */
+  const shape = [segments, 3 * config.batch_size] as const;
+  const record = onAnswers ? variable(device, { shape, dtype: "f32" }, "evaluation.record") : null;
   const model = modelOf(config, weights);
   const program = await compile(
     device,
@@ -120,8 +143,16 @@ async function evaluatorOf({
       const lost = bitAnd(labelled, greaterEqual(nonFiniteLogits(segment), 1));
       const counts = [blank, right, lost].map((which) => reshape(sum(which), [1]));
       assign(blanks, add(blanks, concat(counts, 0)));
+      if (record) {
+        const wrong = sum(bitAnd(greaterEqual(start.labels, 0), notEqual(predictions, start.labels)), {
+          axes: [1],
+        });
+        const row = concat([segment.qHalt, segment.qContinue, cast(equal(wrong, 0), "f32")], 0);
+        const here = equal(div(position(shape), shape[1]), remainder(cursor, segments));
+        assign(record, where(here, reshape(row, [1, shape[1]]), record));
+      }
       assign(cursor, add(cursor, 1));
-      return onAnswers ? { predictions } : {};
+      return record ? { predictions } : {};
     },
     { name: "evaluation" },
   );
@@ -135,10 +166,15 @@ async function evaluatorOf({
     limitVariable.write(Int32Array.of(count));
     for (let first = 0; first < count; first += config.batch_size) {
       await program.run({}, segments);
-      if (!onAnswers) continue;
-      const batch = (await program.read("predictions")) as Int32Array;
-      const rows = Math.min(config.batch_size, count - first);
-      onAnswers(first, batch.subarray(0, rows * config.seq_len));
+      if (!onAnswers || !record) continue;
+      const tokens = (await program.read("predictions")) as Int32Array;
+      const values = (await record.read()) as Float32Array;
+      const puzzles = Math.min(config.batch_size, count - first);
+      onAnswers({
+        ...{ first, puzzles, segments },
+        tokens: tokens.subarray(0, puzzles * config.seq_len),
+        ...byPuzzle(values, { puzzles, segments, batch: config.batch_size }),
+      });
     }
     const sums = metricRow(await totals.read());
     const [blankCells, blanksRight, lostRows] = await blanks.read();
@@ -162,7 +198,23 @@ async function evaluatorOf({
       destroyCarry(carry);
       destroyPuzzles(puzzles);
       for (const v of [totals, blanks, cursor, limitVariable]) v.destroy();
+      record?.destroy();
     },
+  };
+}
+
+/** The columns of a record [segments, 3 batch] as arrays [puzzles, segments]. */
+function byPuzzle(
+  record: Float32Array,
+  { puzzles, segments, batch }: { puzzles: number; segments: number; batch: number },
+): Pick<BatchAnswers, "qHalt" | "qContinue" | "right"> {
+  const column = (part: number) => (_: unknown, at: number) =>
+    record[(at % segments) * 3 * batch + part * batch + Math.floor(at / segments)]!;
+  const length = puzzles * segments;
+  return {
+    qHalt: Float32Array.from({ length }, column(0)),
+    qContinue: Float32Array.from({ length }, column(1)),
+    right: Uint8Array.from({ length }, column(2)),
   };
 }
 

@@ -22,7 +22,8 @@ const TRAIN_FIELDS = [
 const EVAL_FIELDS = [
   ...["count", "exactAccuracy", "cellAccuracy", "blankAccuracy", "majorityBlankAccuracy"],
   ...["qHaltAccuracy", "meanSteps", "nonFinite"],
-  ...["rulesObeyed", "rulesObeyedUnlikeLabel", "severalAnswers", "severalAnswersCountedOf", "adapter"],
+  ...["rulesObeyed", "rulesObeyedUnlikeLabel", "severalAnswers", "severalAnswersCountedOf"],
+  ...["exactAfterSegment", "earlyHalting", "byDifficulty", "adapter"],
 ];
 
 const PUZZLE = "1..4.....2.3....";
@@ -306,6 +307,40 @@ describe("the command line", () => {
       const scores = json(await run(folder, "eval", "--checkpoint", report["checkpoint"] as string, ...args));
       assert.equal(scores["count"], 10);
       assert.equal(scores["meanSteps"], 3);
+      assert.lengthOf(scores["exactAfterSegment"] as number[], 3);
+      assert.equal((scores["exactAfterSegment"] as number[])[2], scores["exactAccuracy"]);
+    });
+
+    it("writes every answer to a file, and replaces a file only if asked to", async () => {
+      const args = ["eval", "--checkpoint", report["checkpoint"] as string, "--data", "fewer.csv", "--json"];
+      const file = join(folder, "answers.jsonl");
+      const scores = json(await run(folder, ...args, "--predictions", "answers.jsonl"));
+      const text = await readFile(file, "utf8");
+      const lines = text
+        .trimEnd()
+        .split("\n")
+        .map((line) => JSON.parse(line) as { exact: boolean; obeys_rules: boolean; segments: number });
+      assert.lengthOf(lines, 24);
+      const exact = lines.filter((line) => line.exact).length;
+      assert.equal(exact / 24, scores["exactAccuracy"]);
+      assert.equal(lines.filter((line) => line.obeys_rules).length, scores["rulesObeyed"]);
+      const bands = scores["byDifficulty"] as { measure: string; puzzles: number; exact: number }[];
+      const givens = bands.filter(({ measure }) => measure === "givens");
+      assert.equal(
+        givens.reduce((sum, band) => sum + band.puzzles, 0),
+        24,
+      );
+      assert.equal(
+        givens.reduce((sum, band) => sum + band.exact, 0),
+        exact,
+      );
+      const again = await run(folder, ...args, "--predictions", "answers.jsonl");
+      assert.equal(again.code, 2);
+      assert.include(again.stderr, "--predictions: answers.jsonl exists; give another name, or --overwrite.");
+      const other = await run(folder, ...args, "--predictions", "answers.txt");
+      assert.equal(other.code, 2);
+      assert.include(other.stderr, "expected a name that ends in .csv or .jsonl");
+      assert.equal(await readFile(file, "utf8"), text);
     });
 
     it("scores the first puzzles of a file as it would a file of these alone, their majority included", async () => {

@@ -1,6 +1,6 @@
 /** `hrm eval`: scores of a checkpoint on the test puzzles of its task. */
 import type { Checkpoint } from "../../files/checkpoints/checkpoint.js";
-import { createEvaluator } from "../../training/evaluation.js";
+import { createEvaluator, type BatchAnswers } from "../../training/evaluation.js";
 import { findPreset } from "../../training/presets.js";
 import { majorityOfBlanks, takePuzzles, type PuzzleSet } from "../../puzzles/puzzle_set.js";
 import { formatText } from "../../format_value.js";
@@ -12,7 +12,10 @@ import {
   type ObeyingAnswers,
   type SeveralAnswers,
 } from "../../puzzles/answers.js";
+import { difficultyBands } from "../../puzzles/difficulty.js";
+import { censusOf, earlyHalting, rightAfter } from "../../thinking/census.js";
 import type { Task } from "../../puzzles/tasks/task.js";
+import { fileExists } from "../disk/file_exists.js";
 import { ArgumentError, parseArguments, type Command } from "../options/arguments.js";
 import { onGridOf } from "../inputs/other_grid.js";
 import { checkpointOptions, loadCheckpoint, taskOf, uploadWeights } from "../inputs/checkpoint_file.js";
@@ -28,8 +31,11 @@ import {
   type PuzzleFile,
 } from "../inputs/puzzle_files.js";
 import { adapterOptions, jsonOption } from "../options/common.js";
+import { writeFileSafely } from "../disk/output.js";
 import { openAnnounced } from "../runs/open_device.js";
 import { printJson, say, show } from "../output/console.js";
+import { encodePredictions, predictionLines } from "../output/predictions.js";
+import { bandScores, bandTable, haltingLine, segmentLine } from "../output/score_tables.js";
 
 const options = {
   ...checkpointOptions,
@@ -55,6 +61,13 @@ const options = {
     help: "seed of the split; another than the run's may test on puzzles it was trained on",
     defaultText: "the training run's",
   },
+  predictions: {
+    type: "string",
+    help: "file for every answer, with q_halt, the segment at which the model would stop, and the rule check: .csv or .jsonl",
+    placeholder: "file",
+    defaultText: "no file",
+  },
+  overwrite: { type: "bool", default: false, help: "replace the file of --predictions if it exists" },
   ...adapterOptions,
   json: jsonOption,
 } as const;
@@ -77,6 +90,7 @@ export async function evalCommand(argv: readonly string[]): Promise<number> {
   }
   const { values } = parsed;
   const puzzles = puzzleFile(values);
+  const format = await predictionsFormat(values);
   const { checkpoint: trained, description } = await loadCheckpoint({ ...values, puzzles });
   if (values["any-size"] && !puzzles)
     throw new ArgumentError("--any-size: got no --data; expected the puzzles of another size.");
@@ -98,18 +112,19 @@ export async function evalCommand(argv: readonly string[]): Promise<number> {
     say(`weights   ${description}`);
     say(`data      ${origin}`);
     const rules = hasRules(task) ? { obeying: 0, differing: 0 } : null;
+    const batches: BatchAnswers[] = [];
     const evaluator = await createEvaluator({
       device,
       config: { ...checkpoint.config, batch_size: Math.min(BATCH, count) },
       weights: uploadWeights(device, checkpoint, values.weights),
       data,
-      ...(rules && {
-        onAnswers: (first, answers) => {
-          const { obeying, differing } = countObeying(data, task, first, answers);
-          rules.obeying += obeying;
-          rules.differing += differing;
-        },
-      }),
+      onAnswers: (batch) => {
+        batches.push(batch);
+        if (!rules) return;
+        const { obeying, differing } = countObeying(data, task, batch.first, batch.tokens);
+        rules.obeying += obeying;
+        rules.differing += differing;
+      },
       ...(values.segments !== undefined && { segments: values.segments }),
     });
     const scores = await evaluator.run();
@@ -125,6 +140,18 @@ export async function evalCommand(argv: readonly string[]): Promise<number> {
     const answers = countSeveralAnswers(data, task);
     if (rules) show(describeRules(task, data.count, rules, answers), values);
     else say(`rules     none are known for ${task.name}: answers are compared with labels alone`);
+    const census = censusOf(batches);
+    const bands = bandScores(census, difficultyBands(data, task));
+    show(segmentLine(census), values);
+    show(haltingLine(census), values);
+    if (bands.length > 0) show(bandTable(bands), values);
+    else say(`bands     no measure of difficulty is known for ${task.name}`);
+    if (values.predictions !== undefined) {
+      const tokens = Int32Array.from(batches.flatMap((batch) => [...batch.tokens]));
+      const lines = predictionLines(data, task, census, tokens);
+      await writeFileSafely(values.predictions, encodePredictions(lines, format));
+      say(`wrote     ${values.predictions} (${lines.length} answers)`);
+    }
     if (values.json) {
       const { exactAccuracy, cellAccuracy, blankAccuracy, qHaltAccuracy, meanSteps } = scores;
       printJson({
@@ -140,6 +167,9 @@ export async function evalCommand(argv: readonly string[]): Promise<number> {
         rulesObeyedUnlikeLabel: rules?.differing ?? null,
         severalAnswers: answers?.several ?? null,
         severalAnswersCountedOf: answers?.counted ?? null,
+        exactAfterSegment: Array.from(rightAfter(census), (exact) => exact / scores.count),
+        earlyHalting: earlyHalting(census),
+        byDifficulty: bands,
         adapter: device.adapter.name,
       });
     }
@@ -147,6 +177,28 @@ export async function evalCommand(argv: readonly string[]): Promise<number> {
   } finally {
     device.destroy();
   }
+}
+
+/** The format of the predictions by the name of their file. @throws ArgumentError */
+async function predictionsFormat({
+  predictions,
+  overwrite,
+}: {
+  readonly predictions: string | undefined;
+  readonly overwrite: boolean;
+}): Promise<"csv" | "jsonl"> {
+  if (predictions === undefined) {
+    if (overwrite) throw new ArgumentError("--overwrite: got no --predictions; expected a file to replace.");
+    return "csv";
+  }
+  const ending = /\.(csv|jsonl)$/i.exec(predictions)?.[1]?.toLowerCase();
+  if (ending !== "csv" && ending !== "jsonl")
+    throw new ArgumentError(
+      `--predictions: got ${formatText(predictions, 200)}; expected a name that ends in .csv or .jsonl.`,
+    );
+  if (!overwrite && (await fileExists(predictions)))
+    throw new ArgumentError(`--predictions: ${predictions} exists; give another name, or --overwrite.`);
+  return ending;
 }
 
 /** Puzzles of any size, with the checkpoint on their grid. @throws ArgumentError */

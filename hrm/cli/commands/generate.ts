@@ -1,5 +1,4 @@
 /** `hrm generate`: puzzles with exactly one answer, written as CSV, JSON lines or an official data set folder. */
-import { stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { UsageError } from "../../../engine/errors.js";
 import { writePuzzleCsv } from "../../files/puzzles/csv.js";
@@ -17,6 +16,7 @@ import {
 import type { Task } from "../../puzzles/tasks/task.js";
 import { ArgumentError, parseArguments, type Command } from "../options/arguments.js";
 import { makeFolder } from "../disk/make_folder.js";
+import { fileExists } from "../disk/file_exists.js";
 import { OutputError, writeFileSafely } from "../disk/output.js";
 import { jsonOption } from "../options/common.js";
 import { printJson, say } from "../output/console.js";
@@ -86,7 +86,7 @@ export async function generateCommand(argv: readonly string[]): Promise<number> 
   const task = requireGenerated(values.task);
   const format = values.format ?? (/\.(jsonl|ndjson)$/i.test(values.out) ? "jsonl" : "csv");
   const target = format === "official" ? join(values.out, "train", "dataset.json") : values.out;
-  if (!values.overwrite && (await exists(target)))
+  if (!values.overwrite && (await fileExists(target)))
     throw new ArgumentError(`--out: ${target} exists; give another name, or --overwrite.`);
 
   const started = performance.now();
@@ -193,11 +193,4 @@ function encoded(
       .map(([name, bytes]): [string, Uint8Array] => [join(out, "train", name), bytes]),
     [join(out, "identifiers.json"), JSON.stringify(["<blank>"])],
   ];
-}
-
-async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
 }
