@@ -7,7 +7,7 @@ import { asTensor } from "./trace.js";
 /**
  * d loss / d x for each x (tensors of the trace, or variables as they stand at this point).
  * `loss` has one element. An x that the loss does not depend on gets zeros.
- * @throws ShapeError, DtypeError where the loss is not one f32 element or an x is not f32; UsageError where the path crosses an operation without a gradient rule
+ * @throws ShapeError, DtypeError if the loss is not one f32 element or an x is not f32; UsageError if the path crosses an operation without a gradient rule
  */
 export function grad(loss: Tensor, wrt: TensorLike): Tensor;
 export function grad<const T extends readonly TensorLike[]>(loss: Tensor, wrt: T): { [K in keyof T]: Tensor };

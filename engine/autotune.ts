@@ -1,6 +1,6 @@
 /**
  * Measured kernel choice: times the variants of the matrix products that programs need, on the device that will run
- * them, and keeps what wins. `device.choose(report.choices)` then lets programs take them.
+ * them, and keeps the fastest. `device.choose(report.choices)` then lets programs take them.
  */
 import { KernelError, type Kernel, type KernelChoices } from "../kernels/core/kernel.js";
 import { matmul, matmulName, matmulSpec, matmulVariants, type MatmulSpec } from "../kernels/matmul/choose.js";
@@ -11,58 +11,59 @@ import type { TypedArray } from "./tensor.js";
 import { createStopwatch, type Encode, type Reading, type Stopwatch } from "./stopwatch.js";
 
 export interface AutotuneOptions {
-  /** What measuring may take, in seconds; it ends with the first variant that is done after that. Default 10. */
+  /** Time for measuring, in seconds. Measuring ends with the first variant that is finished after that time. Default 10. */
   readonly seconds?: number;
   /** A variant must be faster than the default by this fraction of its time. Default 0.05. */
   readonly margin?: number;
-  /** Choices of an earlier report for this device and version; what they name is not measured again. */
+  /** Choices of an earlier report for this device and version. The kernels that they name are not measured again. */
   readonly known?: KernelChoices;
   /** The stopwatch that measures; by default one on the device. `autotune` destroys it at the end. */
   readonly stopwatch?: Stopwatch;
 }
 
-/** A variant that was looked at. */
+/** A variant that was tried. */
 export interface MeasuredVariant {
   readonly variant: string;
-  /** Median of a run in milliseconds; null where it was not timed to the end. */
+  /** Median time of a run in milliseconds; null if the variant was not timed to the end. */
   readonly ms: number | null;
-  /** Why it was not: `slower` than others in a first pass, a `wrong result`, or the device's refusal. */
+  /** The reason if it was not timed: `slower` than others in a first pass, a `wrong result`, or the device's refusal. */
   readonly refused?: string;
 }
 
-/** A product with the variants that were looked at, the default first. */
+/** A matrix product with the variants that were tried, the default first. */
 export interface MeasuredProduct {
   /** The kernel's name without its variant. */
   readonly kernel: string;
   readonly chosen: string;
-  /** Time of the default over that of the chosen variant; 1 where the default stays. */
+  /** Time of the default divided by the time of the chosen variant; 1 if the default stays. */
   readonly gain: number;
   readonly variants: readonly MeasuredVariant[];
 }
 
 export interface AutotuneReport {
-  /** For every product that was measured or known, the default's name where nothing is faster. */
+  /** A variant for every product that was measured or known: the default if no other is faster. */
   readonly choices: KernelChoices;
   readonly measured: readonly MeasuredProduct[];
-  /** Products for which no time was left; they keep their default. */
+  /** Products that the time did not suffice for; they keep their default. */
   readonly unmeasured: readonly string[];
   readonly seconds: number;
 }
 
 /** How long one timed pass should last: far above the 0.1 ms to which browsers and Dawn round timestamps. */
 const PASS_MS = 10;
-/** Dispatches that a timed pass holds at most. */
+/** The most dispatches in a timed pass. */
 const MOST_REPEATS = 1000;
 /** Timed passes of each variant. */
 const ROUNDS = 5;
-/** Variants that are timed in turns with the default: those with the fastest first pass. */
+/** How many variants are timed interleaved with the default: those with the fastest first pass. */
 const FINALISTS = 3;
 
 /**
- * Measures the matrix products among the kernels (`program.plan.dispatches`; one that comes often counts as often),
- * those with most work first. Inputs are fresh, every variant must agree with the default before it is timed, and what
- * looks fastest must win a second time, in turns with the default. Time that one product leaves goes to the next.
- * @throws GpuError, DeviceLostError where the device fails; nothing is chosen then
+ * Measures the matrix products among the kernels (`program.plan.dispatches`; a kernel that occurs often counts as often).
+ * The products with most work come first. Inputs are fresh. Every variant must agree with the default before it is timed,
+ * and the variant that looks fastest must win a second time, interleaved with the default. Time that one product leaves
+ * goes to the next.
+ * @throws GpuError, DeviceLostError if the device fails; nothing is chosen then
  */
 export async function autotune(
   device: Device,
@@ -112,7 +113,7 @@ interface Candidate {
   readonly readings: Reading[];
 }
 
-/** Measures the variants of one product; null where the time ends before two were timed. */
+/** Measures the variants of one product; null if the time ends before two were timed. */
 async function measure(
   device: Device,
   stopwatch: Stopwatch,
@@ -160,8 +161,8 @@ async function measure(
     let gain = medianOf(byDefault) / medianOf(fastest);
     const wins = () => gain >= 1 / (1 - margin);
     if (fastest !== byDefault && wins()) {
-      // The best of many looks better than it is: what counts is a second comparison, pass by pass, as other work on
-      // the machine slows down neighbours alike.
+      // The best of many looks better than it is. A second comparison decides, pass by pass, because other work on the
+      // machine slows down neighbouring passes alike.
       for (const candidate of [byDefault, fastest]) candidate.readings.length = 0;
       await inTurns([byDefault, fastest], pass);
       gain = median(byDefault.readings.map((r, i) => timeOf(r) / timeOf(fastest.readings[i]!)));
@@ -185,7 +186,7 @@ async function repeatsFor(stopwatch: Stopwatch, encode: Encode): Promise<number>
     const { gpu, wall } = await stopwatch.time((pass) => {
       for (let i = 0; i < repeats; i++) encode(pass);
     });
-    // Too short for the clock: by the wall's, which overestimates.
+    // Too short for the GPU's clock: the wall clock overestimates.
     const ms = gpu || wall;
     const wanted = Math.min(MOST_REPEATS, Math.max(1, Math.ceil((repeats * PASS_MS) / ms)));
     if (wanted < 2 * repeats) return wanted;
@@ -193,12 +194,12 @@ async function repeatsFor(stopwatch: Stopwatch, encode: Encode): Promise<number>
   }
 }
 
-/** Fresh numbers between -1 and 1 for what is read, and poison for c; two in a word where they are in f16. */
+/** Fresh numbers between -1 and 1 for the operands, and poison for c; two numbers in a word for f16. */
 function operandsOf(spec: MeasuredSpec): Record<string, TypedArray> {
   const { M, N, K, batch, splits, halves } = spec;
   const random = (name: string, n: number): TypedArray =>
     halves.includes(name)
-      ? // Signs and fractions of any kind, the exponent of numbers from a half on.
+      ? // Random signs and fractions, with the exponent of numbers from a half on.
         Uint32Array.from(
           { length: Math.ceil(n / 2) },
           () => ((2 ** 32 * Math.random()) & 0x83ff83ff) | 0x38003800,
@@ -224,7 +225,7 @@ async function resultOf(launched: Launch): Promise<Float32Array> {
     : Float32Array.from({ length: 2 * c.length }, (_, i) => f16(c[i >> 1]! >>> (16 * (i % 2))));
 }
 
-/** The number that the lower 16 bits are in f16. */
+/** The f16 number in the lower 16 bits. */
 function f16(bits: number): number {
   const [exponent, fraction] = [(bits >> 10) & 31, bits & 1023];
   const size =
@@ -238,7 +239,7 @@ function f16(bits: number): number {
   return bits & 0x8000 ? -size : size;
 }
 
-/** The variant over the same data, or why it is none: it must write every element, and what the default does. */
+/** The variant over the same data, or why it was rejected: it must write every element, and agree with the default. */
 async function checked(
   device: Device,
   launched: Launch,
@@ -260,7 +261,7 @@ async function checked(
   try {
     encode = await launched.variant(make(variant));
   } catch (error) {
-    // Limits, or a compiler that gives up: no reason to give up the others.
+    // The variant exceeds a limit, or the compiler gives up. The other variants may still work.
     if (error instanceof KernelError || error instanceof GpuError) return error.message;
     throw error;
   }
@@ -271,15 +272,15 @@ async function checked(
   pass.end();
   await device.submit(encoder);
   const c = await resultOf(launched);
-  // Two sums of K products below 1 each, a quarter of that on average; their roundings grow with the root of K.
+  // Both results are sums of K products below 1 (a quarter on average); rounding errors grow with the root of K.
   const allowed = 2 ** -24 * (8 + 8 * Math.sqrt(K)) * (2 + K / 4);
-  // Rounded to another neighbour where c is f16.
+  // If c is f16, the two may round to different neighbours.
   const last = halves.includes("c") ? 2 ** -10 : 0;
   const agrees = expected.every((value, i) => Math.abs(c[i]! - value) <= allowed + last * Math.abs(value));
   return agrees ? encode : "wrong result";
 }
 
-/** Times candidates in turns, there and back (A B, B A, ...), so that drift hits all alike. */
+/** Times candidates interleaved, there and back (A B, B A, ...), so that drift hits all alike. */
 async function inTurns(
   candidates: readonly Candidate[],
   pass: (c: Candidate) => Promise<void>,
@@ -288,10 +289,10 @@ async function inTurns(
     for (const candidate of round % 2 === 0 ? candidates : [...candidates].reverse()) await pass(candidate);
 }
 
-/** Milliseconds of a pass: by the GPU's clock, where it has one that did not run backwards. */
+/** Milliseconds of a pass: by the GPU's clock, unless there is none or it ran backwards. */
 const timeOf = ({ gpu, wall }: Reading): number => gpu || wall;
 
-/** Of a candidate's passes, in milliseconds. */
+/** Median time of a candidate's passes, in milliseconds. */
 const medianOf = ({ readings }: Candidate): number => median(readings.map(timeOf));
 
 function median(values: readonly number[]): number {
@@ -301,8 +302,8 @@ function median(values: readonly number[]): number {
 }
 
 /**
- * Under what choices are kept: everything that a device says of itself, and the version of this package, whose variants
- * may change. Stores are in `hrm-webgpu/node` (a file) and `hrm-webgpu/browser` (IndexedDB).
+ * The key under which choices are kept: everything that a device says of itself, and the version of this package, because
+ * its variants may change. Stores are in `hrm-webgpu/node` (a file) and `hrm-webgpu/browser` (IndexedDB).
  */
 export function choicesKey({ gpu }: Device, version: string): string {
   const { vendor, architecture, device, description } = gpu.adapterInfo;

@@ -1,4 +1,4 @@
-/** WebGPU's error scopes, opened and closed in pairs whatever happens in between. */
+/** WebGPU's error scopes, opened and closed in pairs, even if the calls between throw. */
 
 /** The result of a call, and the first error that its error scopes caught. */
 export interface Captured<T> {
@@ -26,7 +26,7 @@ export function captureErrors<T>(
     };
   } finally {
     for (const _ of filters) closing.push(gpu.popErrorScope());
-    // The exception says more than what the scopes caught before it.
+    // The exception says more than the errors that the scopes caught before it.
     if (failed) for (const scope of closing) scope.catch(() => undefined);
   }
 }

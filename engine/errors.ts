@@ -28,7 +28,7 @@ export class DtypeError extends EngineError {
   }
 }
 
-/** A bad argument or an operation out of place: assigning outside a trace, an unknown input name. */
+/** A bad argument, or a call at the wrong time: assigning outside a trace, an unknown input name. */
 export class UsageError extends EngineError {
   override readonly name = "UsageError";
   constructor(message: string) {
@@ -36,7 +36,7 @@ export class UsageError extends EngineError {
   }
 }
 
-/** Something larger than the device allows. Thrown while compiling. */
+/** A buffer, binding or dispatch is larger than the device allows. Thrown while compiling. */
 export class LimitError extends EngineError {
   override readonly name = "LimitError";
   constructor(message: string, options?: ErrorOptions) {

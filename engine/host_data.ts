@@ -1,4 +1,4 @@
-/** Numbers that the host gives: which arrays are taken, and the checks that all of them pass. */
+/** Arrays from the host: which types are accepted, and the checks that every array passes. */
 import type { Dtype, StorageType } from "../kernels/core/kernel.js";
 import { ShapeError, UsageError } from "./errors.js";
 
@@ -14,7 +14,7 @@ export interface TensorSpec {
 
 const ARRAYS = { f32: Float32Array, i32: Int32Array, u32: Uint32Array } as const;
 
-/** The type's name, such as `Float32Array`. It is right also for arrays of another window, for which `instanceof` fails. */
+/** The type's name, such as `Float32Array`. It also works for arrays of another window, for which `instanceof` fails. */
 const kindOf = (value: unknown): string => Object.prototype.toString.call(value).slice(8, -1);
 
 /** A value for a message, in a few words: `Uint8Array(4)`, `Array(3)`, `null`, `string`. */
@@ -80,20 +80,18 @@ export function requireData(where: string, data: TypedArray, spec: TensorSpec): 
   }
 }
 
-/** The same numbers in memory that WebGPU accepts: a copy if theirs is shared between threads or can be resized. */
+/** The same numbers in memory that WebGPU accepts: a copy if their memory is shared between threads or can be resized. */
 export function uploadable(data: TypedArray): GPUAllowSharedBufferSource {
   const buffer: ArrayBufferLike & { readonly resizable?: boolean } = data.buffer;
   const copied = kindOf(buffer) === "SharedArrayBuffer" || buffer.resizable === true;
   return (copied ? data.slice() : data) as GPUAllowSharedBufferSource;
 }
 
-/** Numbers of a list as f32. @throws UsageError for what is no number, and numbers too large for f32 */
+/** A list of numbers as f32. @throws UsageError for elements that are not numbers, or too large for f32 */
 export function f32From(values: readonly number[], where: string): Float32Array {
   values.forEach((value, i) => {
     if (typeof value !== "number" || (Number.isFinite(value) && !Number.isFinite(Math.fround(value))))
-      throw new UsageError(
-        `${where}: element ${i} is ${described(value)}; expected a number that f32 holds.`,
-      );
+      throw new UsageError(`${where}: element ${i} is ${described(value)}; expected a number that fits f32.`);
   });
   return Float32Array.from(values);
 }

@@ -8,7 +8,7 @@ import { hostTensor, type HostTensor } from "./variable.js";
 /** Zeros. */
 export const zeros = (shape: Shape): HostTensor => hostTensor(new Float32Array(sizeOf(shape)), shape);
 
-/** One value everywhere, NaN and infinities included. @throws UsageError if f32 does not hold a finite value */
+/** The same value in every element; NaN and infinities are allowed. @throws UsageError if a finite value does not fit f32 */
 export const full = (shape: Shape, value: number): HostTensor =>
   hostTensor(new Float32Array(sizeOf(shape)).fill(f32From([value], "full")[0]!), shape);
 
@@ -17,7 +17,7 @@ const TRUNCATED_STD = 0.8796256610342398;
 
 /**
  * Normal values of standard deviation `std`, truncated at two (widened) standard deviations: as JAX does, the
- * width is corrected so that the truncated values have the deviation asked for (PyTorch's own does not).
+ * width is corrected so that the truncated values have the requested deviation (PyTorch's initializer does not do so).
  * @param seed u32; @param stream tells apart tensors of one seed
  * @throws UsageError if `std` is negative, or too large for f32
  */

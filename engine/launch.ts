@@ -1,4 +1,4 @@
-/** A kernel with its buffers, ready to be dispatched again and again. */
+/** A kernel with its buffers, ready to be dispatched repeatedly. */
 import { STORAGE_USAGE, type Device } from "./device.js";
 import { dtypeOf, typedArray, type TypedArray } from "./host_data.js";
 import { Scope } from "./ownership.js";
@@ -9,7 +9,7 @@ export interface Launch {
   readonly kernel: Kernel;
   /** Encodes one dispatch. */
   readonly encode: Encode;
-  /** Pipeline creation and the first run, in ms by the wall clock; near the warm time where the pipeline was cached. */
+  /** Pipeline creation and the first run, in ms by the wall clock; close to the warm time if the pipeline was cached. */
   readonly coldMs: number;
   /** Encodes one dispatch of another kernel with the same bindings, over the same data. */
   variant(kernel: Kernel): Promise<Encode>;
@@ -45,7 +45,7 @@ async function launchIn(
     const data = buffers[name];
     if (!data)
       throw new RangeError(
-        `${kernel.name}: no data for the binding "${name}"; the case gives ${Object.keys(buffers).join(", ")}.`,
+        `${kernel.name}: no data for the binding "${name}"; the case has data for ${Object.keys(buffers).join(", ")}.`,
       );
     dtypeOf(data, `${kernel.name}: binding ${name}`);
     const buffer = device.createBuffer(data.byteLength, STORAGE_USAGE, name);

@@ -1,11 +1,11 @@
-/** Ownership of what lives on the GPU: whoever makes several things frees those made so far if a later step fails. */
+/** Ownership of GPU objects: code that makes several of them frees the ones made so far if a later step fails. */
 
-/** Something that is freed by hand. `destroy` may be called again. */
+/** An object that is freed by hand. `destroy` may be called twice. */
 export interface Owned {
   destroy(): void;
 }
 
-/** Things that are freed together. */
+/** Objects that are freed together. */
 export class Scope {
   readonly #owned: Owned[] = [];
 
@@ -20,7 +20,7 @@ export class Scope {
     for (const thing of this.#owned.splice(0).reverse()) thing.destroy();
   }
 
-  /** Leaves everything to another scope, or to nobody. */
+  /** Hands everything to another scope; null keeps the objects alive without a scope. */
   leaveTo(other: Scope | null): void {
     for (const thing of this.#owned.splice(0)) other?.own(thing);
   }
@@ -29,16 +29,16 @@ export class Scope {
 /** The scope of the innermost body of {@link owning} that is running right now. */
 let current: Scope | null = null;
 
-/** Tells the scope around, if there is one, of something new. */
+/** Adds a new object to the innermost scope, if there is one. */
 export function announce(thing: Owned): void {
   current?.own(thing);
 }
 
 /**
- * Runs a body that makes things on the GPU, and frees them if it throws or rejects. Variables that are made before its
- * first `await` are known to the scope; what is made later must be given to `scope.own`, and so must programs and
- * whatever else has a `destroy`. After success the scope is empty: the things are those of the caller, and of the body
- * of `owning` around it, if both are synchronous.
+ * Runs a body that makes GPU objects, and frees them if the body throws or rejects. The scope knows the variables that are
+ * made before the body's first `await`. Give everything else to `scope.own`: later variables, programs, and any other
+ * object with a `destroy`. After success the scope is empty: the objects belong to the caller, and to an enclosing
+ * `owning` if both bodies are synchronous.
  */
 export function owning<T>(body: (scope: Scope) => T): T {
   const [scope, outer] = [new Scope(), current];

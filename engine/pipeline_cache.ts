@@ -1,14 +1,14 @@
-/** Compute pipelines by their WGSL text: as many as fit the budget, the least recently used are dropped first. */
+/** A bounded cache of compute pipelines by their WGSL text. It drops the least recently used first. */
 export class PipelineCache {
   readonly #entries = new Map<string, Promise<GPUComputePipeline>>();
 
-  /** @param most pipelines that are kept; programs keep theirs, in the cache or not */
+  /** @param most the largest number of pipelines in the cache; a program keeps its own pipelines in any case */
   constructor(readonly most: number) {}
 
-  /** The pipeline of this text, made by `create` if it is not there; one that fails is forgotten. */
+  /** The pipeline of this text, made by `create` if it is not cached. A pipeline that fails to compile is not cached. */
   get(code: string, create: () => Promise<GPUComputePipeline>): Promise<GPUComputePipeline> {
     const entry = this.#entries.get(code) ?? this.#made(code, create);
-    // A map lists its keys in the order of insertion: the first is the one that was not asked for longest.
+    // A map lists its keys in the order of insertion, so that the first key is the least recently used.
     this.#entries.delete(code);
     this.#entries.set(code, entry);
     for (const oldest of this.#entries.keys()) {

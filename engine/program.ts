@@ -13,7 +13,7 @@ export interface BoundDispatch {
   readonly kernel: Kernel;
   readonly label: string;
   readonly pipeline: GPUComputePipeline;
-  /** One, or one for each part of a variable that it binds. */
+  /** One bind group, or one for each part of a variable that the dispatch binds. */
   readonly bindGroups: readonly GPUBindGroup[];
 }
 
@@ -35,9 +35,9 @@ export interface ProgramParts {
   readonly dispatches: readonly BoundDispatch[];
   readonly inputs: ReadonlyMap<string, GPUBuffer>;
   readonly outputs: ReadonlyMap<string, GPUBuffer>;
-  /** Variables that it reads or writes. */
+  /** Variables that the program reads or writes. */
   readonly variables: readonly Variable[];
-  /** Buffers to free with it. */
+  /** Buffers to free with the program. */
   readonly owned: readonly GPUBuffer[];
 }
 
@@ -51,12 +51,12 @@ export interface ProgramParts {
  */
 export class Program {
   #destroyed = false;
-  /** Inputs that have a value. */
+  /** Inputs that got a value. */
   readonly #given = new Set<string>();
   #ran = false;
-  /** Calls of `run` and `read` that are not through. */
+  /** Calls of `run` and `read` that are not finished. */
   #pending = 0;
-  /** The last run began while another call was not through: whose outputs are there is anyone's guess. */
+  /** The last run began before another call was finished, so that the outputs may belong to either caller. */
   #contested = false;
 
   /** @internal */
@@ -68,9 +68,9 @@ export class Program {
   ) {}
 
   /**
-   * Submits `times` runs before it returns, in the order of the calls, see {@link runSequence}. The promise waits for
-   * none of them, unless the device's bound of submissions in flight is reached: await it in loops. Inputs keep their
-   * value from the run before if no new one is given.
+   * Submits `times` runs before it returns, in the order of the calls, see {@link runSequence}. The promise does not wait
+   * for the runs, unless the device's bound of submissions in flight is reached: await it in loops. An input without a new
+   * value keeps the value of the run before.
    * @throws UsageError (nothing was submitted), also for an input that never had a value; GpuError or DeviceLostError
    * for what the device reported since
    */
@@ -124,9 +124,8 @@ export class Program {
   }
 
   /**
-   * Encodes the dispatches from `first` up to `end` into a pass of the caller's, for profilers that place
-   * timestamps of their own. The caller submits, and keeps the order of `plan.dispatches`. `part` is that of variables
-   * with parts.
+   * Encodes the dispatches from `first` up to `end` into the caller's pass, for profilers that place timestamps of their
+   * own. The caller submits, and keeps the order of `plan.dispatches`. `part` is the part to use of variables with parts.
    */
   encode(pass: GPUComputePassEncoder, first = 0, end = this.parts.dispatches.length, part = 0): void {
     const { dispatches } = this.parts;
@@ -143,7 +142,7 @@ export class Program {
     }
   }
 
-  /** The dispatches in stretches of at most `most` work (operations and bytes of their kernels), or of one dispatch. */
+  /** Splits the dispatches into stretches of at most `most` work (operations and bytes); a longer dispatch stands alone. */
   stretches(most: number): { first: number; end: number; work: number }[] {
     const found: { first: number; end: number; work: number }[] = [];
     this.parts.dispatches.forEach(({ kernel }, i) => {
@@ -159,8 +158,8 @@ export class Program {
 
   /**
    * The value of an output after the last run.
-   * @throws UsageError before the first run, and if the last run began while another `run` or `read` of this program
-   * was not through: its outputs may then be another caller's
+   * @throws UsageError before the first run, and if the last run began before another `run` or `read` of this
+   * program was finished: the outputs may then be another caller's
    */
   read(output: string): Promise<TypedArray> {
     return this.#track(this.#read(output));
@@ -170,7 +169,7 @@ export class Program {
     this.#requireAlive("read");
     if (!this.parts.outputs.has(output)) {
       throw new UsageError(
-        `${this.name}.read: no output "${output}"; this program gives ${[...this.parts.outputs.keys()].join(", ") || "none"}.`,
+        `${this.name}.read: no output "${output}"; this program has ${[...this.parts.outputs.keys()].join(", ") || "none"}.`,
       );
     }
     if (!this.#ran) throw new UsageError(`${this.name}.read: the program never ran; call run() first.`);
@@ -190,7 +189,7 @@ export class Program {
     );
   }
 
-  /** Counts a call as pending until its promise settles: before its caller goes on, as nobody awaits it earlier. */
+  /** Counts a call as pending until its promise settles, which is before its caller goes on. */
   #track<T>(call: Promise<T>): Promise<T> {
     this.#pending++;
     const through = (): void => void this.#pending--;
@@ -280,9 +279,9 @@ export class Program {
 }
 
 /**
- * Submits programs one after the other in one command buffer and one compute pass (in several, where that would keep a
- * slow device busy for longer than its `maxSubmissionMs`), each so many times in a row; run k in the row uses part k of
- * variables with parts. All of that `rounds` times. The promise is that of {@link Program.run}.
+ * Submits programs one after the other, each `times` times in a row, and the whole sequence `rounds` times. Run k of a
+ * program uses part k of variables with parts. There is one command buffer with one compute pass, or several if that would
+ * keep a slow device busy for longer than its `maxSubmissionMs`. The promise behaves as that of {@link Program.run}.
  */
 export async function runSequence(
   turns: readonly (readonly [program: Program, times: number])[],
@@ -317,7 +316,7 @@ export async function runSequence(
       device.stats.dispatches += times * program.plan.dispatches.length;
     }
   submit();
-  // All are submitted by now, in the order of the calls; only the wait is left.
+  // All runs are submitted by now, in the order of the calls. Only the wait is left.
   await Promise.all(submissions);
 }
 

@@ -1,4 +1,4 @@
-/** Jobs that share something on the device, and so must not overlap. */
+/** Jobs that share state on the device and therefore must not overlap. */
 
 /** Runs jobs one after the other, in the order of the calls; a job that fails does not stop those after it. */
 export function createQueue(): <T>(job: () => Promise<T>) => Promise<T> {

@@ -1,4 +1,4 @@
-/** Running one kernel by hand: what kernel tests are made of. */
+/** Running one kernel by hand, as kernel tests do. */
 import type { Binding, Kernel } from "../kernels/core/kernel.js";
 import { STORAGE_USAGE, type Device } from "./device.js";
 import { UsageError } from "./errors.js";
@@ -6,8 +6,8 @@ import { dtypeOf, typedArray, type TypedArray } from "./host_data.js";
 import { Scope } from "./ownership.js";
 
 /**
- * Runs a kernel once on host data. `buffers` has an array per binding name; `read_write` bindings come
- * back after the run, so fill pure outputs with poison to prove that every element is written.
+ * Runs a kernel once on host data. `buffers` has an array per binding name. The result has the `read_write` bindings after
+ * the run. Fill pure outputs with poison to prove that every element is written.
  */
 export async function runKernel(
   device: Device,

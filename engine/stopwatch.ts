@@ -1,11 +1,11 @@
-/** Timing passes on a drained queue: by timestamp queries where the device has them, by the wall clock beside it. */
+/** Times passes on a drained queue: by timestamp queries if the device has them, and by the wall clock. */
 import type { Device } from "./device.js";
 
 /** One timed submission, in milliseconds. */
 export interface Reading {
   /**
-   * Between the pass's two timestamps, which browsers and Dawn round to 65 or 100 us: 0 for what is shorter. Null
-   * without timestamp queries, or where they ran backwards.
+   * Between the pass's two timestamps, which browsers and Dawn round to 65 or 100 us, so that a shorter pass takes 0. Null
+   * without timestamp queries, or if they ran backwards.
    */
   readonly gpu: number | null;
   /** From before submission until the queue was empty. */
@@ -18,12 +18,12 @@ export interface Stopwatch {
   readonly timestamps: boolean;
   /** Encodes one pass and runs it alone. */
   time(encode: Encode): Promise<Reading>;
-  /** Encodes every part into a pass of its own, runs them in one submission, and times each; null where unknown. */
+  /** Encodes every part into a pass of its own, runs all in one submission, and times each; null if unknown. */
   timeEach(parts: readonly Encode[]): Promise<{ each: (number | null)[]; wall: number }>;
   destroy(): void;
 }
 
-/** Queries that a set may hold by the specification. */
+/** The specification's limit of queries in a set. */
 const MAX_QUERIES = 4096;
 /** GPUBufferUsage.QUERY_RESOLVE | COPY_SRC; Node has no global for the names. */
 const RESOLVE_USAGE = 0x200 | 4;

@@ -35,7 +35,7 @@ export interface LowerContext<A> {
   readonly inputs: readonly TensorSpec[];
   readonly outputs: readonly TensorSpec[];
   readonly capabilities: Capabilities;
-  /** A tensor to add to the output as it is written, bound as one more input; for operations that offer it. */
+  /** True if a tensor is added to the output as it is written. It is bound as one more input. For operations that offer this. */
   readonly residual?: boolean;
   /** Bindings that are stored in f16, for kernels that are made for that. */
   readonly halves: readonly string[];
@@ -45,7 +45,7 @@ export interface GradientContext<A> {
   readonly attributes: A;
   readonly inputs: readonly Tensor[];
   readonly outputs: readonly Tensor[];
-  /** Gradient of each output; null where nothing depends on it. */
+  /** Gradient of each output; null if nothing depends on that output. */
   readonly gradients: readonly (Tensor | null)[];
 }
 
@@ -61,13 +61,13 @@ export interface Operation<A = unknown> {
   readonly elementwise?: ElementwiseName;
   /** The output is the first input's storage under another shape. */
   readonly view?: true;
-  /** The output is all inputs in one buffer, each from this element on: computed there where that can be, else copied. */
+  /** The output is all inputs in one buffer, each from this element on. Inputs are computed in place if possible, otherwise copied. */
   readonly packs?: (attributes: A) => readonly number[];
-  /** Its kernels can add a tensor of the output's shape as they write it. */
+  /** Its kernels can add a tensor of the output's shape as they write the output. */
   readonly addsResidual?: true;
-  /** Its dispatches; a kernel alone binds all inputs, then all outputs. */
+  /** Its dispatches. If it returns a single kernel, that binds all inputs, then all outputs. */
   lower?(context: LowerContext<A>): Lowering | Kernel;
-  /** Gradient of each input; null where there is none. Absent: not differentiable. */
+  /** Gradient of each input; null for inputs without one. An operation without this rule is not differentiable. */
   gradient?(context: GradientContext<A>): readonly (Tensor | null)[];
 }
 
@@ -141,7 +141,7 @@ export function makeNode<A>(
   return node;
 }
 
-/** The output of an operation that has one. */
+/** The output of an operation with a single output. */
 export function makeTensor<A>(
   operation: Operation<A>,
   inputs: readonly Tensor[],
@@ -157,7 +157,7 @@ export interface LiteralAttributes {
   readonly value: number;
 }
 
-/** A number in the shader's text; takes no storage. */
+/** A number in the shader's text. It takes no storage. */
 export const literalOperation: Operation<LiteralAttributes> = { name: "literal", source: true };
 
 /** Attributes of {@link constantOperation}. */
@@ -190,14 +190,14 @@ export function constant(data: TypedArray | readonly number[], shape?: Shape): T
   return makeTensor(constantOperation, [], { data: array.slice() }, spec.shape, dtype);
 }
 
-/** The numbers that a dtype holds, in words. */
+/** Which numbers fit a dtype, and how errors describe them. */
 const RANGES: Record<Dtype, readonly [fits: (value: number) => boolean, expected: string]> = {
   f32: [(v) => Number.isFinite(Math.fround(v)), "a finite f32 (constant() carries NaN and infinities)"],
   i32: [(v) => v === (v | 0), "an integer from -2147483648 to 2147483647"],
   u32: [(v) => v === v >>> 0, "an integer from 0 to 4294967295"],
 };
 
-/** A scalar literal of the given dtype. @throws UsageError where the dtype does not hold the value */
+/** A scalar literal of the given dtype. @throws UsageError if the value does not fit the dtype */
 export function scalar(value: number, dtype: Dtype = "f32"): Tensor {
   const [fits, expected] = RANGES[dtype];
   if (!fits(value)) throw new UsageError(`number for ${dtype}: got ${value}; expected ${expected}.`);

@@ -4,7 +4,7 @@ import { described } from "./host_data.js";
 import { requireDtype, requireShape, scalar, Tensor, type Dtype, type TensorLike } from "./tensor.js";
 import { Variable } from "./variable.js";
 
-/** What one run of the traced function does besides computing its outputs. */
+/** The effects of the traced function besides its outputs. */
 export interface Trace {
   /** The last tensor assigned to each variable. */
   readonly assigned: Map<Variable, Tensor>;
@@ -30,7 +30,7 @@ export function asTensor(value: TensorLike, literalDtype: Dtype = "f32"): Tensor
   if (value instanceof Variable) {
     if (value.pack && current?.assigned.has(value.pack))
       throw new UsageError(
-        `${value.name}: read after its pack ${value.pack.name} was assigned; read before.`,
+        `${value.name}: it is read after its pack ${value.pack.name} was assigned; read it before.`,
       );
     return current?.assigned.get(value) ?? value.tensor;
   }
@@ -41,14 +41,16 @@ export function asTensor(value: TensorLike, literalDtype: Dtype = "f32"): Tensor
 /**
  * From here on in the trace, and after the run on the GPU, `variable` holds `value`. Reads traced
  * earlier keep the old value.
- * @throws UsageError outside a trace; ShapeError, DtypeError where the value does not fit.
+ * @throws UsageError outside a trace; ShapeError, DtypeError if the value does not fit.
  */
 export function assign(variable: Variable, value: TensorLike): void {
   if (!current) {
     throw new UsageError(`assign(${variable.name}): call it inside compile(), or use variable.write(data).`);
   }
   if (variable.pack)
-    throw new UsageError(`assign(${variable.name}): part of ${variable.pack.name}; assign that whole.`);
+    throw new UsageError(
+      `assign(${variable.name}): the variable is part of ${variable.pack.name}; assign to the whole pack.`,
+    );
   const tensor = asTensor(value, variable.dtype);
   const where = `assign(${variable.name})`;
   requireDtype(where, tensor, variable.dtype);

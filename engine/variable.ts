@@ -29,8 +29,9 @@ export interface HostTensor extends TensorSpec {
 }
 
 /**
- * Makes a variable from host data; zeros from a bare spec. With `parts` its rows are cut into so many equal ones, each
- * in a buffer of its own: a program sees one part, and its k-th run in a row sees part k (see {@link runSequence}).
+ * Makes a variable from host data, or filled with zeros from a bare spec. With `parts` its rows are cut into that many
+ * equal parts, each in a buffer of its own. A program sees one part: its k-th run in a row sees part k
+ * (see {@link runSequence}).
  */
 export function variable(
   device: Device,
@@ -43,16 +44,16 @@ export function variable(
 
 /** A named buffer that lives until `destroy()`. Programs read it and `assign` to it. */
 export class Variable implements TensorSpec {
-  /** Shape that programs see: of one part. */
+  /** Shape that programs see: the shape of one part. */
   readonly shape: Shape;
   readonly dtype: Dtype;
-  /** Shape and dtype of all parts together, as `write` takes and `read` gives them. */
+  /** Shape and dtype of all parts together, as `write` takes and `read` returns them. */
   readonly whole: TensorSpec;
-  /** One for each part. */
+  /** One buffer for each part. */
   readonly buffers: readonly GPUBuffer[];
   /** The leaf that stands for the value at the start of a program. */
   readonly tensor: Tensor;
-  /** Of a pack: the variables in it. */
+  /** The variables in it, if it is a pack. */
   members: readonly Variable[] = [];
   #destroyed = false;
 
@@ -61,9 +62,9 @@ export class Variable implements TensorSpec {
     initial: HostTensor | TensorSpec,
     readonly name: string,
     parts: number,
-    /** The variable, of one dimension, whose buffer this one is in, among others; null for one by itself. */
+    /** The pack whose buffer holds this variable; null if the variable has a buffer of its own. */
     readonly pack: Variable | null = null,
-    /** Its first element there. */
+    /** Its first element in that buffer. */
     readonly first = 0,
   ) {
     checkSpec(initial, `variable ${name}`);
@@ -114,7 +115,7 @@ export class Variable implements TensorSpec {
     return whole;
   }
 
-  /** Frees the storage, that of a pack with its last member; programs that use the variable must not run any more. */
+  /** Frees the storage; the storage of a pack goes with its last member. Programs that use the variable must not run any more. */
   destroy(): void {
     if (this.#destroyed) return;
     this.#destroyed = true;

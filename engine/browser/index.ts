@@ -2,13 +2,13 @@
 import type { KernelChoices } from "../../kernels/core/kernel.js";
 import { EngineError } from "../errors.js";
 
-/** The browser keeps nothing: private windows and full disks. */
+/** The browser does not store the choices, as in private windows and on full disks. */
 export class StoreError extends EngineError {
   override readonly name = "StoreError";
   constructor(cause: unknown) {
     super(
       "choices",
-      `IndexedDB does not keep the measured choices of kernels: ${String(cause)}. Go on without; they are measured again next time.`,
+      `IndexedDB did not store the measured choices of kernels: ${String(cause)}. You can go on; they are measured again next time.`,
       { cause },
     );
   }
@@ -48,21 +48,21 @@ async function withStore<T>(
 }
 
 /**
- * The choices kept under a key (`choicesKey` of `hrm-webgpu/engine/autotune`); none where there are none.
+ * The choices kept under a key (`choicesKey` of `hrm-webgpu/engine/autotune`); empty if there are none.
  * @throws StoreError
  */
 export async function readChoices(key: string): Promise<KernelChoices> {
   return withStore("readonly", async (store) => kept(await result(store.get(key))));
 }
 
-/** Keeps choices under a key, besides those that are there. @throws StoreError */
+/** Adds choices to those stored under a key. @throws StoreError */
 export async function writeChoices(key: string, choices: KernelChoices): Promise<void> {
   await withStore("readwrite", async (store) => {
     await result(store.put({ ...kept(await result(store.get(key))), ...choices }, key));
   });
 }
 
-/** What else may be there belongs to nobody: it is replaced. */
+/** The choices in a stored entry. Malformed entries are overwritten. */
 function kept(value: unknown): KernelChoices {
   const entries = typeof value === "object" && value !== null ? Object.entries(value) : [];
   return Object.fromEntries(entries.filter((e): e is [string, string] => typeof e[1] === "string"));

@@ -3,8 +3,8 @@ import type { Node, Shape, Tensor } from "../tensor.js";
 import { sameShape, sizeOf } from "../tensor.js";
 
 /**
- * Nodes that run as one: a single operation, one with the addition of a residual after it, or elementwise
- * operations over one shape and what broadcasts to it.
+ * Nodes that run as one kernel: a single operation, an operation with the addition of a residual after it, or elementwise
+ * operations over one shape with small operations that broadcast to it.
  */
 export interface Unit {
   /** In topological order. */
@@ -37,13 +37,13 @@ export function reachableNodes(tensors: readonly Tensor[]): Node[] {
   return [...seen].sort((a, b) => a.id - b.id);
 }
 
-/** Elements for each of which a value that broadcasts to them is rather computed again than dispatched once. */
+/** Up to this many elements, a value that broadcasts to them is computed again for each instead of in its own dispatch. */
 const FEW_ELEMENTS = 4096;
 
 /**
  * Groups nodes into units and orders them so that every unit comes after what it reads.
  * @param nodes reachable nodes in topological order
- * @param kept roots that must be written to memory whoever reads them
+ * @param kept roots that must be written to memory even if no unit reads them
  * @param maxBuffers storage buffers that one kernel may bind
  */
 export function fuse(nodes: readonly Node[], kept: ReadonlySet<Tensor>, maxBuffers: number): Unit[] {
@@ -71,7 +71,7 @@ export function fuse(nodes: readonly Node[], kept: ReadonlySet<Tensor>, maxBuffe
       for (const member of group) {
         for (const input of member.inputs) {
           const producer = rootOf(input).node;
-          // A group can only need the target through a member younger than the target's oldest node.
+          // A group can need the target only through a member younger than the target's oldest node.
           if (target.has(producer)) return true;
           if (producer.id > oldest) stack.push(producer);
         }
@@ -95,7 +95,7 @@ export function fuse(nodes: readonly Node[], kept: ReadonlySet<Tensor>, maxBuffe
     return inputs.size + outputsOf(group, consumers, kept).length;
   };
 
-  /** True if nobody but `into` needs the group, as it stands, and no member depends on where in its own shape an element is. */
+  /** True if only `into` reads the group, and no member depends on an element's position in its own shape. */
   const repeatable = (group: ReadonlySet<Node>, into: ReadonlySet<Node>): boolean =>
     [...group].every(
       (n) =>
@@ -128,9 +128,9 @@ export function fuse(nodes: readonly Node[], kept: ReadonlySet<Tensor>, maxBuffe
   for (const node of computed) {
     if (groupOf.get(node)!.size > 1) continue;
     const { producer, residual } = residualOf(node) ?? {};
-    // Nobody else may want the sum without the residual. No cycle: the only way out of the producer leads here.
+    // No other node may read the sum without the residual. There is no cycle: the producer has no other reader.
     if (!producer || groupOf.get(producer)!.size > 1 || consumers.get(producer)!.length > 1) continue;
-    // A sum that a variable gathers is added in place; an epilogue would write it beside the variable, to be copied.
+    // A sum that accumulates in a variable is added in place; an epilogue would write it elsewhere and need a copy.
     if (kept.has(node.outputs[0]!) && rootOf(residual!).node.operation.name === "variable") continue;
     if (producer.outputs.some((t) => kept.has(t)) || producer.inputs.length + 2 > maxBuffers) continue;
     const merged = new Set([producer, node]);
@@ -139,7 +139,7 @@ export function fuse(nodes: readonly Node[], kept: ReadonlySet<Tensor>, maxBuffe
   return ordered(computed, groupOf);
 }
 
-/** Where `node` adds a tensor of the same size to what an operation with that epilogue computes: both of them. */
+/** The producer and the residual, if `node` adds a tensor of the same size to a result whose operation can add it. */
 export function residualOf(node: Node): { producer: Node; residual: Tensor } | null {
   const [a, b] = node.inputs;
   if (node.operation.elementwise !== "add" || !a || !b || !sameShape(a.shape, b.shape)) return null;
@@ -188,7 +188,7 @@ function ordered(computed: readonly Node[], groupOf: ReadonlyMap<Node, Set<Node>
   return units;
 }
 
-/** Shape that an elementwise unit runs over; what broadcasts to it comes before. */
+/** Shape that an elementwise unit runs over. Members that broadcast to it come first. */
 export function unitShape(unit: Unit): Shape {
   return unit.nodes.at(-1)!.outputs[0]!.shape;
 }

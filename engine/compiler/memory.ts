@@ -1,7 +1,7 @@
 /**
  * The memory plan: intermediates share slots by lifetime. A slot is a whole GPU buffer that holds one
- * intermediate at a time, so two values that live at once never share a buffer; that alone rules out the
- * bindings that WebGPU forbids (one buffer read and written by one dispatch), also through disjoint ranges.
+ * intermediate at a time, so that two values that live at once never share a buffer. This also rules out
+ * the bindings that WebGPU forbids (one dispatch that reads and writes one buffer, even in disjoint ranges).
  */
 import type { PlannedDispatch, Storage } from "./lower.js";
 
@@ -25,7 +25,7 @@ export function planMemory(dispatches: readonly PlannedDispatch[]): MemoryPlan {
   const slotOf = new Map<number, number>();
   const intervals = lifetimes(dispatches).sort((a, b) => b.bytes - a.bytes || a.first - b.first);
   for (const interval of intervals) {
-    // Sorted by size, every slot so far is large enough: take the one that fits tightest in time.
+    // Intermediates are sorted by size, so that every slot is large enough. Take the slot that fits most tightly in time.
     let best = -1;
     let bestGap = Infinity;
     slots.forEach((slot, i) => {

@@ -12,14 +12,14 @@ export class CacheError extends EngineError {
   }
 }
 
-/** Why a folder is passed over. */
+/** The reason why a folder is skipped. */
 class UnusableFolder extends Error {}
 
 /**
  * A folder that only this user reads and writes (mode 0700): below `$XDG_CACHE_HOME`, `~/.cache`, or in the temporary
- * folder. Shared libraries are loaded from this folder, so a folder or link of another user is passed over. A folder of
+ * folder. Shared libraries are loaded from this folder, so that a folder or link of another user is skipped. A folder of
  * this user that others could write to is closed and emptied first.
- * @throws CacheError if none of the folders can be used: why not, and what to do
+ * @throws CacheError if no folder can be used, with the reasons and what to do
  */
 export async function cacheFolder(): Promise<string> {
   const user = process.getuid?.() ?? 0;
@@ -48,7 +48,7 @@ export async function cacheFolder(): Promise<string> {
 /** Makes a folder that belongs to this user and is closed to others. */
 async function makePrivate(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  // Windows has no such owners; its profile folders are closed to other users.
+  // Windows has no numeric owners; its profile folders are closed to other users.
   if (process.getuid) {
     const user = process.getuid();
     const link = await lstat(folder);
@@ -60,7 +60,7 @@ async function makePrivate(folder: string): Promise<void> {
       if (owner !== user)
         throw new UnusableFolder(`${what} of the user with id ${owner}; this user has the id ${user}`);
     if ((mode & 0o077) !== 0) await chmod(folder, 0o700);
-    // Others may have put files there that look like ours, checksums included.
+    // Other users may have put files there that look like ours, including their checksums.
     if ((mode & 0o022) !== 0)
       for (const name of await readdir(folder)) await rm(join(folder, name), { recursive: true });
   }

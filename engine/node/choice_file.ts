@@ -11,8 +11,8 @@ async function fileOf(key: string): Promise<string> {
 }
 
 /**
- * The choices kept under a key (`choicesKey` of `hrm-webgpu/engine/autotune`), none where there is no file; `warning`
- * says why a file was not used.
+ * The choices kept under a key (`choicesKey` of `hrm-webgpu/engine/autotune`); empty if there is no file. `warning` says
+ * why a file was not used.
  */
 export async function readChoices(key: string): Promise<{ choices: KernelChoices; warning: string | null }> {
   let file = "";
@@ -35,9 +35,9 @@ function isChoices(value: unknown): value is KernelChoices {
 }
 
 /**
- * Keeps choices under a key, besides those that are there. The file is replaced in one step: who reads meanwhile sees
- * the old or the new one.
- * @throws Error where no folder can be written to
+ * Adds choices to those stored under a key. The file is replaced in one step: another process that reads it sees the old
+ * file or the new one.
+ * @throws Error if no folder can be written to
  */
 export async function writeChoices(key: string, choices: KernelChoices): Promise<string> {
   const file = await fileOf(key);

@@ -1,4 +1,4 @@
-/** Dawn for Node: loads the optional package `webgpu`, and a Vulkan loader and driver where Linux needs them. */
+/** Dawn for Node: loads the optional package `webgpu`, and on Linux a Vulkan loader and driver if they are needed. */
 import { readdirSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
@@ -19,7 +19,7 @@ async function loadDawn(): Promise<CreateGpu> {
   if (createGpu) return createGpu;
   try {
     const { create } = await import("webgpu");
-    // Two callers may have been waiting for it.
+    // Two callers may have been waiting for the package.
     if (!createGpu) throttleDawnPolling();
     createGpu = create;
     return createGpu;
@@ -51,21 +51,21 @@ function isLoaded(path: string): boolean {
   }
 }
 
-/** Loads a shared library into this process; says why it does not load, or null. */
+/** Loads a shared library into this process. Returns the reason if it does not load, else null. */
 function loadLibrary(path: string, flags = FOR_ALL): string | null {
   try {
     process.dlopen({ exports: {} }, path, flags);
     return null;
   } catch (error) {
     const { message } = error as Error;
-    // Node looks for an addon in the library and finds none. By then the library is loaded. Without /proc, Node's words decide.
+    // Node looks for an addon in the library, finds none and throws, but by then the library is loaded. Without /proc, Node's message decides.
     return isLoaded(path) || message.includes("did not self-register") ? null : message;
   }
 }
 
 const problems = new Set<string>();
 
-/** Why drivers that are there could not be used, found by {@link requestAdapter} so far. */
+/** Reasons why installed drivers could not be used, as {@link requestAdapter} found them so far. */
 export function driverProblems(): string[] {
   return [...problems];
 }
@@ -87,7 +87,7 @@ async function loadVulkan(): Promise<boolean> {
 /** Environment variables by which a user names drivers to the Vulkan loader. */
 const DRIVER_VARIABLES = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES", "VK_ADD_DRIVER_FILES"];
 
-/** True where the system, or the user through the environment, names a Vulkan driver. */
+/** True if the system, or the user through the environment, names a Vulkan driver. */
 function systemNamesDriver(): boolean {
   if (DRIVER_VARIABLES.some((name) => process.env[name])) return true;
   const data = process.env["XDG_DATA_DIRS"]?.split(delimiter) ?? ["/usr/local/share", "/usr/share"];
@@ -101,8 +101,8 @@ function systemNamesDriver(): boolean {
 }
 
 /**
- * The software driver and loader from the npm package `@sparticuz/chromium`; null if that is not installed, or cannot be
- * unpacked (a GPU of the system is used all the same).
+ * The software driver and loader from the npm package `@sparticuz/chromium`. Null if the package is not installed or
+ * cannot be unpacked; a GPU of the system is used in any case.
  */
 async function npmDriverFolder(): Promise<string | null> {
   if (!linux || process.arch !== "x64") return null;
@@ -117,12 +117,12 @@ async function npmDriverFolder(): Promise<string | null> {
   }
 }
 
-/** GPU objects by driver and flags. Kept for good: Dawn crashes where one is collected before its device. */
+/** GPU objects by driver and flags. They are never released: Dawn crashes if one is collected before its device. */
 const gpus = new Map<string, GPU>();
 
 /**
- * Asks drivers of this source for an adapter; null where there is no such driver or it has none to offer.
- * @param flags as Dawn's `create` takes them
+ * Asks the drivers of this source for an adapter; null if there is no such driver or it offers no adapter.
+ * @param flags flags for Dawn's `create`
  */
 export async function requestAdapter(
   source: DriverSource,
@@ -139,7 +139,7 @@ export async function requestAdapter(
   if (source === "npm") {
     const folder = await npmDriverFolder();
     if (!folder || !(await loadVulkan())) return null;
-    // Loaded first, since the Vulkan loader is silent about a driver that does not load.
+    // The driver is loaded here first, because the Vulkan loader does not report a driver that fails to load.
     const reason = loadLibrary(join(folder, "libvk_swiftshader.so"), KEEP_LOADED);
     if (reason !== null) {
       problems.add(`the software driver of @sparticuz/chromium does not load: ${reason}`);
@@ -148,14 +148,14 @@ export async function requestAdapter(
     return withDrivers(join(folder, "vk_swiftshader_icd.json"), () => gpu().requestAdapter(options));
   }
   if (linux) {
-    // Dawn and the loader complain on the terminal about what is missing, so look first
+    // Dawn and the loader print warnings about missing drivers to the terminal, so look first
     if (!systemNamesDriver()) return null;
     if (!(await loadVulkan())) return null;
   }
   return gpu().requestAdapter(options);
 }
 
-/** Runs `body` while the Vulkan loader, which looks when adapters are first asked for, sees exactly these drivers. */
+/** Runs `body` while the Vulkan loader sees exactly these drivers. The loader looks for drivers at the first request. */
 async function withDrivers<T>(files: string, body: () => Promise<T>): Promise<T> {
   const before = DRIVER_VARIABLES.map((name) => [name, process.env[name]] as const);
   for (const name of DRIVER_VARIABLES) delete process.env[name];

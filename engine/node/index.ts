@@ -1,4 +1,4 @@
-/** WebGPU in Node through Dawn: a real GPU where there is one, else a software adapter from the system or from npm. */
+/** WebGPU in Node through Dawn: a real GPU if there is one, else a software adapter from the system or from npm. */
 import {
   adapterTitle,
   isSoftwareAdapter,
@@ -21,11 +21,11 @@ export interface AdapterListing {
   readonly vendor: string;
   readonly architecture: string;
   readonly software: boolean;
-  /** Where its driver comes from. */
+  /** The source of its driver. */
   readonly source: DriverSource;
   readonly features: readonly string[];
   readonly limits: Readonly<Record<string, number>>;
-  /** True for the one that `openNodeDevice()` takes by itself. */
+  /** True for the adapter that `openNodeDevice()` takes by default. */
   readonly chosen: boolean;
   readonly why: string;
 }
@@ -37,9 +37,9 @@ export interface NodeDeviceOptions extends Pick<
   /** `gpu`, `software`, an index of {@link listAdapters}, or part of an adapter's name. */
   readonly adapter?: string;
   /**
-   * False turns off the bounds checks that Dawn adds to shaders: about a third faster on software adapters. It also
-   * offers experimental features, and f16 on NVIDIA GPUs, which Dawn holds back. Only for shaders you trust; default
-   * true.
+   * False turns off the bounds checks that Dawn adds to shaders, which makes software adapters about a third faster. It
+   * also enables experimental features, and f16 on NVIDIA GPUs, which Dawn withholds otherwise. Use it only for shaders
+   * that you trust. Default true.
    */
   readonly robustness?: boolean;
 }
@@ -72,7 +72,7 @@ async function findAdapters({ robustness = true }: NodeDeviceOptions): Promise<F
   await add("system", { powerPreference: "high-performance" });
   await add("system", { forceFallbackAdapter: true });
   await add("npm", {});
-  // A real GPU first; then software adapters in the order found.
+  // Real GPUs come first, then software adapters in the order found.
   return found.sort((a, b) => Number(a.software) - Number(b.software));
 }
 
@@ -88,7 +88,7 @@ function choose(found: readonly Found[], wanted: string | undefined): Found | un
   );
 }
 
-/** Every adapter found, the one that would be used first. */
+/** Every adapter found. The adapter that is used by default comes first. */
 export async function listAdapters(options: NodeDeviceOptions = {}): Promise<AdapterListing[]> {
   const found = await findAdapters(options);
   return found.map((f, index) => ({
@@ -101,7 +101,7 @@ export async function listAdapters(options: NodeDeviceOptions = {}): Promise<Ada
     features: [...f.adapter.features].sort(),
     limits: Object.fromEntries(LISTED_LIMITS.map((limit) => [limit, f.adapter.limits[limit]])),
     chosen: index === 0,
-    why: f.software ? "computes on the CPU; used where there is no GPU" : "a GPU with a working driver",
+    why: f.software ? "computes on the CPU; used if there is no GPU" : "a GPU with a working driver",
   }));
 }
 
@@ -115,8 +115,8 @@ const LISTED_LIMITS = [
 ] as const;
 
 /**
- * Opens the best adapter there is, or the one asked for. Call `device.destroy()` so that the process can end.
- * @throws AdapterError naming what was found
+ * Opens the best adapter, or the requested one. Call `device.destroy()` so that the process can end.
+ * @throws AdapterError that names the adapters found
  */
 export async function openNodeDevice(options: NodeDeviceOptions = {}): Promise<Device> {
   const found = await findAdapters(options);

@@ -1,4 +1,4 @@
-/** Unpacks brotli-packed files of an npm package into a per-user cache, verified by checksum, safely beside other processes. */
+/** Unpacks brotli-packed files of an npm package into a per-user cache. Checksums verify them; several processes may do so at once. */
 import { createHash } from "node:crypto";
 import { createReadStream, createWriteStream } from "node:fs";
 import { chmod, lstat, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
@@ -14,7 +14,7 @@ export interface PackageFolder {
   readonly version: string;
 }
 
-/** Finds an installed package from this module's place, then from the working directory; null where it is not. */
+/** Finds an installed package from this module's place, then from the working directory; null if it is not installed. */
 export async function findPackage(name: string): Promise<PackageFolder | null> {
   for (const from of [import.meta.url, join(process.cwd(), "anywhere.js")]) {
     let folder: string;
@@ -33,7 +33,7 @@ export async function findPackage(name: string): Promise<PackageFolder | null> {
   return null;
 }
 
-/** Regular files of a tar archive (ustar names; what these packages need). */
+/** Regular files of a tar archive. It reads only ustar names, which suffices for these packages. */
 function* tarFiles(tar: Buffer): Generator<{ path: string; mode: number; data: Buffer }> {
   const text = (at: number, length: number): string =>
     tar
@@ -46,7 +46,7 @@ function* tarFiles(tar: Buffer): Generator<{ path: string; mode: number; data: B
     const prefix = text(at + 257, 5) === "ustar" && text(at + 345, 155);
     const path = prefix ? `${prefix}/${text(at, 100)}` : text(at, 100);
     if (type === "" || type === "0") {
-      if (at + 512 + size > tar.length) throw new CacheError(`an archive ends inside of ${path}`);
+      if (at + 512 + size > tar.length) throw new CacheError(`an archive ends inside ${path}`);
       yield {
         path,
         mode: parseInt(text(at + 100, 8), 8) || 0o644,
@@ -57,7 +57,7 @@ function* tarFiles(tar: Buffer): Generator<{ path: string; mode: number; data: B
   }
 }
 
-/** The file beside the unpacked ones that says what they are. */
+/** The file that records the unpacked files beside it. */
 const MANIFEST = "unpacked.json";
 
 /** The record of an unpacking: the package's files that it read, and the size and SHA-256 of each file it wrote, by path. */
@@ -72,7 +72,7 @@ async function sha256(path: string): Promise<string> {
   return hash.digest("hex");
 }
 
-/** Files whose checksum this process has verified, as they were then. */
+/** Files whose checksum this process has verified, with their state at that time. */
 const verified = new Map<string, string>();
 
 /** True if the folder holds what `packed` was unpacked to, byte for byte. */
@@ -91,7 +91,7 @@ async function isWhole(folder: string, packed: readonly string[]): Promise<boole
     }
     return true;
   } catch {
-    // A file is missing or unreadable, or the manifest is not one.
+    // A file is missing or unreadable, or the manifest is malformed.
     return false;
   }
 }
@@ -124,7 +124,7 @@ async function unpack(source: PackageFolder, packed: readonly string[], folder: 
   await writeFile(join(folder, MANIFEST), JSON.stringify({ packed, files } satisfies Manifest));
 }
 
-/** A folder that is being filled is younger than this; an older one was left by a process that was killed. */
+/** A folder that is being filled is younger than this. An older one was left by a process that was killed. */
 const STALE_MS = 3_600_000;
 
 async function removeStale(cache: string): Promise<void> {
@@ -138,10 +138,10 @@ async function removeStale(cache: string): Promise<void> {
 
 const PARTIAL = ".partial-";
 
-/** How often a damaged folder is moved away before its place is free: other processes may put theirs there. */
+/** How often a damaged folder is moved away. Other processes may put their folder in its place meanwhile. */
 const ATTEMPTS = 10;
 
-/** Moves a filled folder to its place, for a damaged one that may be there. */
+/** Moves a filled folder to its place, and replaces a damaged folder there. */
 async function moveInto(target: string, partial: string, packed: readonly string[]): Promise<void> {
   const damaged = `${partial}-damaged`;
   for (let attempt = 1; ; attempt++) {
@@ -162,8 +162,8 @@ async function moveInto(target: string, partial: string, packed: readonly string
 
 /**
  * Unpacks `files` (`*.tar.br` archives, or single `*.br` files, which become executable) of a package into
- * `<cache>/<name>-<version>`, and returns that folder. What is there already is used if every file still has its size
- * and SHA-256, else replaced. Processes that unpack at the same time each fill a folder of their own and rename it; the
+ * `<cache>/<name>-<version>`, and returns that folder. An existing folder is used if every file still has its size and
+ * SHA-256, else it is replaced. Processes that unpack at the same time each fill a folder of their own and rename it; the
  * first to finish wins.
  * @throws CacheError if the package is damaged, or the cache cannot be written to
  */

@@ -1,6 +1,6 @@
 /**
- * Elementwise operations with NumPy broadcasting; the compiler fuses chains of them into one kernel. What they make of
- * NaN, infinities and values outside their domain is in docs/numerics.md.
+ * Elementwise operations with NumPy broadcasting. The compiler fuses chains of them into one kernel. docs/numerics.md says
+ * what they return for NaN, infinities and values outside their domain.
  */
 import type { ElementwiseName } from "../../kernels/elementwise.js";
 import { DtypeError, ShapeError, UsageError } from "../errors.js";
@@ -35,7 +35,7 @@ function operation(name: ElementwiseName, gradient?: Gradient): Operation<null> 
   };
 }
 
-/** All of dy for the second argument where `second` is 1, else for the first: also at a tie, and beside a NaN. */
+/** Gives dy to the second argument if `second` is 1, else to the first argument: also at a tie and for a NaN. */
 const chosen = (second: Tensor, dy: Tensor): readonly Tensor[] => [
   where(second, 0, dy),
   where(second, dy, 0),
@@ -61,7 +61,7 @@ const OPERATIONS = {
   sigmoid: operation("sigmoid", (_, dy, y) => [mul(dy, mul(y, sub(1, y)))]),
   silu: operation("silu", ([a], dy) => [make("siluGradient", [a!, dy], "f32")]),
   siluGradient: operation("siluGradient"),
-  // sigmoid(x) - t is exactly zero where t was computed as sigmoid(x): optimizers that normalise need that.
+  // sigmoid(x) - t must be exactly zero if t was computed as sigmoid(x): optimizers that normalise need that.
   bceWithLogits: operation("bceWithLogits", ([x, t], dy) => [
     mul(dy, sub(sigmoid(x!), t!)),
     neg(mul(dy, x!)),
@@ -128,7 +128,7 @@ function same(name: ElementwiseName, ...values: TensorLike[]): Tensor {
   return make(name, tensors, tensors[0]!.dtype);
 }
 
-/** Does what {@link same} does, and refuses to divide integers by the number 0, which no shader compiles. */
+/** As {@link same}, but refuses to divide integers by the number 0, which does not compile in a shader. */
 function quotient(name: ElementwiseName, a: TensorLike, b: TensorLike): Tensor {
   const result = same(name, a, b);
   const { operation, attributes } = result.node.inputs[1]!.node;
@@ -167,7 +167,7 @@ function integers(name: ElementwiseName, ...values: TensorLike[]): Tensor {
   return result;
 }
 
-/** A copy; the compiler may make it disappear. */
+/** A copy. The compiler may remove it. */
 export const identity = (a: TensorLike): Tensor => same("identity", a);
 /** a + b */
 export const add = (a: TensorLike, b: TensorLike): Tensor => same("add", a, b);
@@ -175,33 +175,33 @@ export const add = (a: TensorLike, b: TensorLike): Tensor => same("add", a, b);
 export const sub = (a: TensorLike, b: TensorLike): Tensor => same("sub", a, b);
 /** a b, elementwise */
 export const mul = (a: TensorLike, b: TensorLike): Tensor => same("mul", a, b);
-/** a / b. f32 by 0 gives an infinity, and 0 / 0 NaN; integers truncate, and by 0 give a. */
+/** a / b. For f32, a / 0 is infinite and 0 / 0 is NaN. Integers truncate, and a / 0 is a. */
 export const div = (a: TensorLike, b: TensorLike): Tensor => quotient("div", a, b);
-/** a - b trunc(a / b). f32 by 0 gives NaN; integers by 0 give 0. */
+/** a - b trunc(a / b). For b = 0 it is NaN for f32, and 0 for integers. */
 export const remainder = (a: TensorLike, b: TensorLike): Tensor => quotient("remainder", a, b);
-/** The larger of a and b; NaN if either is. The gradient goes to b where a < b, else to a (also at a tie). */
+/** The larger of a and b; NaN if either is NaN. The gradient goes to b if a < b, else to a (also at a tie). */
 export const max = (a: TensorLike, b: TensorLike): Tensor => same("max", a, b);
-/** The smaller of a and b; NaN if either is. The gradient goes to b where b < a, else to a (also at a tie). */
+/** The smaller of a and b; NaN if either is NaN. The gradient goes to b if b < a, else to a (also at a tie). */
 export const min = (a: TensorLike, b: TensorLike): Tensor => same("min", a, b);
 /** -a */
 export const neg = (a: TensorLike): Tensor => signed("neg", a);
 /** |a| */
 export const abs = (a: TensorLike): Tensor => same("abs", a);
-/** -1, 0 or 1; NaN of NaN */
+/** -1, 0 or 1; NaN for NaN */
 export const sign = (a: TensorLike): Tensor => signed("sign", a);
 /** The largest integer not above a. */
 export const floor = (a: TensorLike): Tensor => float("floor", a);
 /** e^a; infinite above 88.73 */
 export const exp = (a: TensorLike): Tensor => float("exp", a);
-/** The natural logarithm; -Infinity of 0, and NaN of numbers below. */
+/** The natural logarithm; -Infinity for 0, NaN for numbers below 0. */
 export const log = (a: TensorLike): Tensor => float("log", a);
-/** The square root; NaN of numbers below 0. */
+/** The square root; NaN for numbers below 0. */
 export const sqrt = (a: TensorLike): Tensor => float("sqrt", a);
-/** 1 / sqrt(a); infinite for 0, and NaN of numbers below. */
+/** 1 / sqrt(a); infinite for 0, NaN for numbers below 0. */
 export const inverseSqrt = (a: TensorLike): Tensor => float("inverseSqrt", a);
 /** 1 / (1 + e^-a), without overflow */
 export const sigmoid = (a: TensorLike): Tensor => float("sigmoid", a);
-/** a sigmoid(a); NaN of -Infinity, as 0 times infinity is */
+/** a sigmoid(a); NaN for -Infinity, because that is 0 times infinity */
 export const silu = (a: TensorLike): Tensor => float("silu", a);
 /** a a */
 export const square = (a: TensorLike): Tensor => mul(a, a);
@@ -209,17 +209,17 @@ export const square = (a: TensorLike): Tensor => mul(a, a);
 export const scale = (a: TensorLike, factor: number): Tensor => mul(a, factor);
 /** Binary cross entropy of logits x against targets t in [0, 1], elementwise; d/dx = sigmoid(x) - t. */
 export const bceWithLogits = (x: TensorLike, t: TensorLike): Tensor => float("bceWithLogits", x, t);
-/** 1 where a < b, else 0 (i32), as beside a NaN */
+/** 1 if a < b, else 0 (i32); 0 if either is NaN */
 export const less = (a: TensorLike, b: TensorLike): Tensor => compare("less", a, b);
-/** 1 where a <= b, else 0 (i32), as beside a NaN */
+/** 1 if a <= b, else 0 (i32); 0 if either is NaN */
 export const lessEqual = (a: TensorLike, b: TensorLike): Tensor => compare("lessEqual", a, b);
-/** 1 where a > b, else 0 (i32), as beside a NaN */
+/** 1 if a > b, else 0 (i32); 0 if either is NaN */
 export const greater = (a: TensorLike, b: TensorLike): Tensor => less(b, a);
-/** 1 where a >= b, else 0 (i32), as beside a NaN */
+/** 1 if a >= b, else 0 (i32); 0 if either is NaN */
 export const greaterEqual = (a: TensorLike, b: TensorLike): Tensor => lessEqual(b, a);
-/** 1 where a = b, else 0 (i32); NaN equals nothing, itself included */
+/** 1 if a = b, else 0 (i32); NaN equals nothing, not even itself */
 export const equal = (a: TensorLike, b: TensorLike): Tensor => compare("equal", a, b);
-/** 1 where a and b differ, else 0 (i32); NaN differs from everything, itself included */
+/** 1 if a and b differ, else 0 (i32); NaN differs from everything, even from itself */
 export const notEqual = (a: TensorLike, b: TensorLike): Tensor => compare("notEqual", a, b);
 /** Bitwise and; logical on 0/1 */
 export const bitAnd = (a: TensorLike, b: TensorLike): Tensor => integers("bitAnd", a, b);
@@ -236,7 +236,7 @@ export function shiftRight(a: TensorLike, n: number): Tensor {
   return make("shiftRight", [tensor, asTensor(n, "u32")], "u32");
 }
 
-/** a where the condition (i32) is not 0, else b */
+/** a if the condition (i32) is not 0, else b */
 export function where(condition: TensorLike, a: TensorLike, b: TensorLike): Tensor {
   const c = asTensor(condition);
   requireDtype("where", c, "i32");
@@ -245,8 +245,8 @@ export function where(condition: TensorLike, a: TensorLike, b: TensorLike): Tens
 }
 
 /**
- * Converts between f32 (towards zero), i32 and u32. Of an f32 beyond an integer dtype it gives about the nearest end of
- * the range, and of NaN 0. Between integers the bits stay.
+ * Converts between f32 (towards zero), i32 and u32. An f32 beyond the range of the integer dtype becomes about the nearest
+ * end of the range, and NaN becomes 0. Between integer dtypes the bits stay.
  */
 export function cast(a: TensorLike, dtype: Dtype): Tensor {
   const tensor = asTensor(a);
@@ -256,7 +256,7 @@ export function cast(a: TensorLike, dtype: Dtype): Tensor {
 /** The 32 bits of a, as u32. */
 export const bits = (a: TensorLike): Tensor => make("bits", [asTensor(a)], "u32");
 
-/** Bits of an f32 but its sign, and the part of them that is set in infinities and NaN alone. */
+/** All bits of an f32 except its sign, and the exponent's bits, which are all set only in infinities and NaN. */
 const [MAGNITUDE, EXPONENT] = [0x7fffffff, 0x7f800000];
 const bitsOfF32 = (name: string, a: TensorLike): Tensor => {
   const tensor = asTensor(a);
@@ -264,10 +264,10 @@ const bitsOfF32 = (name: string, a: TensorLike): Tensor => {
   return bits(tensor);
 };
 
-/** 1 where a (f32) is NaN, else 0 (i32). Tests bits, as shaders may assume that there is no NaN. */
+/** 1 if a (f32) is NaN, else 0 (i32). It tests bits, because shaders may assume that there is no NaN. */
 export const isNaN = (a: TensorLike): Tensor => less(EXPONENT, bitAnd(bitsOfF32("isNaN", a), MAGNITUDE));
 
-/** 1 where a (f32) is neither NaN nor an infinity, else 0 (i32). Tests bits, as {@link isNaN} does. */
+/** 1 if a (f32) is neither NaN nor an infinity, else 0 (i32). It tests bits, as {@link isNaN} does. */
 export const isFinite = (a: TensorLike): Tensor =>
   notEqual(bitAnd(bitsOfF32("isFinite", a), EXPONENT), EXPONENT);
 

@@ -40,7 +40,7 @@ const scatterAddOperation: Operation<null> = {
 };
 
 /**
- * Rows of `table` [V, ...] at `indices` [...] (i32); an index outside 0..V-1 gives a row of zeros.
+ * Rows of `table` [V, ...] at `indices` [...] (i32); an index outside 0..V-1 yields a row of zeros.
  * @returns [...indices, ...row]
  */
 export function takeRows(table: TensorLike, indices: TensorLike): Tensor {

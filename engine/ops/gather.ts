@@ -23,8 +23,9 @@ const takePackedOperation: Operation<{ elements: number; bits: PackedBits }> = {
 };
 
 /**
- * Elements at `indices` [...] (i32) of `table` (u32 [ceil(elements bits / 32)]), which packs signed integers of 8 or 16
- * bits (the first in the lowest bits of a word), or holds 32-bit ones; an index outside 0..elements-1 gives 0. i32 [...].
+ * Elements at `indices` [...] (i32) of `table` (u32 [ceil(elements bits / 32)]). The table packs signed integers of 8 or 16
+ * bits, the first in the lowest bits of a word, or holds 32-bit integers. An index outside 0..elements-1 yields 0.
+ * @returns i32 [...]
  */
 export function takePacked(
   table: TensorLike,

@@ -54,7 +54,7 @@ const transposeOperation: Operation<{ permutation: readonly number[] }> = {
   },
 };
 
-/** Dimensions in another order; default reverses the last two. */
+/** Reorders the dimensions. By default it swaps the last two. */
 export function transpose(x: TensorLike, permutation?: readonly number[]): Tensor {
   const input = asTensor(x);
   const rank = input.shape.length;

@@ -95,7 +95,7 @@ function product(
   );
 }
 
-/** Which operand is used transposed, and what is added to each row. */
+/** Which operand is transposed, and the bias that is added to each row. */
 export interface MatmulOptions {
   readonly transposeA?: boolean;
   readonly transposeB?: boolean;
@@ -104,7 +104,7 @@ export interface MatmulOptions {
 }
 
 /**
- * a [..., M, K] times b [K, N] or [..., K, N] gives [..., M, N], in f32. `transposeA` takes a as [..., K, M],
+ * a [..., M, K] times b [K, N] or [..., K, N] is [..., M, N], in f32. `transposeA` takes a as [..., K, M],
  * `transposeB` takes b as [N, K]. A two-dimensional b serves every batch.
  * @throws ShapeError, DtypeError
  */
@@ -121,7 +121,7 @@ export function matmul(a: TensorLike, b: TensorLike, options: MatmulOptions = {}
   }
   const lead = x.shape.slice(0, -2);
   const unbatched = y.shape.length === 2 && lead.length > 0;
-  // Rows of a batch are rows of one tall matrix, but not so its columns.
+  // The rows of a batch are the rows of one tall matrix. This does not hold for its columns.
   if (unbatched && transposeA) return matmul(transpose(x), y, { ...options, transposeA: false });
   const layout: Layout = transposeA ? "tn" : transposeB ? "nt" : "nn";
   const left = unbatched ? reshape(x, [-1, x.shape.at(-1)!]) : x;

@@ -86,7 +86,7 @@ const swigluGradient: Operation<null> = {
   },
 };
 
-/** silu(gate) up, where gateUp [..., 2 I] is gate and up side by side; gives [..., I]. */
+/** silu(gate) up, where gateUp [..., 2 I] holds gate and up side by side. @returns [..., I] */
 export function swiglu(gateUp: TensorLike): Tensor {
   const input = asTensor(gateUp);
   requireDtype("swiglu", input, "f32");
@@ -104,7 +104,7 @@ interface AttentionAttributes {
   readonly causal: boolean;
 }
 
-/** A dispatch that turns packed qkv by rope, or back. */
+/** A dispatch that rotates packed qkv by rope, or back. */
 const turning = (
   { attributes, capabilities }: Pick<LowerContext<AttentionAttributes>, "attributes" | "capabilities">,
   inverse: boolean,
@@ -115,7 +115,7 @@ const turning = (
   bind: [from!, ...tables, to],
 });
 
-/** Inputs: qkv, and with rope its tables of cosines and sines. Kernels that do not turn by themselves read a turned copy. */
+/** Inputs: qkv, and with rope the tables of cosines and sines. Kernels that do not rotate by themselves read a rotated copy. */
 const attentionOperation: Operation<AttentionAttributes> = {
   name: "attention",
   lower(context) {
@@ -142,7 +142,7 @@ const attentionOperation: Operation<AttentionAttributes> = {
   },
 };
 
-/** Inputs: qkv, o, log-sum-exp, d_o, and with rope its tables. */
+/** Inputs: qkv, o, log-sum-exp, d_o, and with rope the tables. */
 const attentionGradient: Operation<AttentionAttributes> = {
   name: "attentionGradient",
   lower(context) {
@@ -161,7 +161,7 @@ const attentionGradient: Operation<AttentionAttributes> = {
       const bind = [{ input: 0 }, ...others, { output: 0 }, ...tables];
       return { temporaries: [deltaBytes], dispatches: [first, { kernel, bind }] };
     }
-    // Turning once more costs less than a turned copy kept from the forward pass on.
+    // Rotating once more costs less than keeping a rotated copy from the forward pass on.
     return {
       temporaries: [deltaBytes, bytes, bytes],
       dispatches: [
@@ -206,8 +206,9 @@ function tablesOf({ cos, sin }: RopeTensors, length: number, headDim: number): r
 
 /**
  * Scaled dot-product attention (Vaswani et al. 2017, eq. 1) of packed qkv [B, S, 3 H D] (q, k, v thirds, heads
- * inside); gives [B, S, H D]. Scale 1 / sqrt(D). No S x S matrix is stored, forward or backward. With `rope`, of
- * `rope(qkv, cos, sin)`, which GPUs with subgroups compute on the way.
+ * inside). Scale 1 / sqrt(D). No S x S matrix is stored, forward or backward. With `rope` it is the attention of
+ * `rope(qkv, cos, sin)`, which GPUs with subgroups compute in the same kernel.
+ * @returns [B, S, H D]
  */
 export function attention(
   qkv: TensorLike,

@@ -11,7 +11,7 @@ const sumSquaresOperation: Operation<SumSquaresSpec> = {
   lower: ({ attributes, capabilities }) => sumSquares(attributes, capabilities),
 };
 
-/** Sum of the squares of every element of the tensors (f32), scalar; has no gradient. */
+/** Sum of the squares of all elements of the tensors (f32). A scalar; it has no gradient. */
 export function sumOfSquares(values: readonly TensorLike[]): Tensor {
   const inputs = values.map((v) => asTensor(v));
   for (const x of inputs) requireDtype("sumOfSquares", x, "f32");

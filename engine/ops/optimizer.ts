@@ -21,18 +21,18 @@ import type { Variable } from "../variable.js";
 import { pack } from "./pack.js";
 import { reshape } from "./view.js";
 
-/** The state of one parameter under an Adam-like optimizer; all of the parameter's shape. */
+/** The state of one parameter under an Adam-like optimizer. Every variable has the parameter's shape. */
 export interface AdamState {
   readonly parameter: Variable;
   /** Running mean of the gradient. */
   readonly expAvg: Variable;
   /** Running mean of the squared gradient. */
   readonly expAvgSq: Variable;
-  /** Exponential moving average of the parameter, where one is kept. */
+  /** Exponential moving average of the parameter, if one is kept. */
   readonly ema?: Variable | undefined;
 }
 
-/** What stays the same over a run. */
+/** Constants of a run. */
 export interface AdamOptions {
   readonly beta1: number;
   readonly beta2: number;
@@ -93,7 +93,7 @@ function adam(
       const moved = together.some((one) => one?.state[role]?.first !== one?.state.parameter.first);
       if (!first || packs.size > 1 || first.size !== whole.size || moved)
         throw new UsageError(
-          `adam: got ${role}s of ${whole.name} that do not lie in one pack as the parameters do; expected all of them, made by packedVariables in the same order.`,
+          `adam: got ${role}s of ${whole.name} that do not lie in one pack as the parameters do; expected ${role}s made by packedVariables in the same order.`,
         );
       return first;
     });
@@ -112,8 +112,8 @@ function adam(
  *
  *   p -= lr wd p;  m, v as in Adam;  p -= lr / (1 - beta1^t) atan2(m, sqrt(v) / sqrt(1 - beta2^t))
  *
- * One dispatch for each pack of parameters ({@link packedVariables}), whose other variables are packed likewise.
- * @param gradients one for each state
+ * There is one dispatch for each pack of parameters ({@link packedVariables}); moments and averages are packed likewise.
+ * @param gradients one gradient for each state
  * @param hyper f32 [4]: lr, 1 / (1 - beta1^t), 1 / sqrt(1 - beta2^t), EMA decay
  */
 export function adamAtan2Step(
@@ -128,7 +128,7 @@ export function adamAtan2Step(
   );
 }
 
-/** One step of AdamW (Loshchilov & Hutter 2019) with decoupled decay lr wd; else as {@link adamAtan2Step}. */
+/** One step of AdamW (Loshchilov & Hutter 2019) with decoupled decay lr wd; otherwise as {@link adamAtan2Step}. */
 export function adamWStep(
   states: readonly AdamState[],
   gradients: readonly TensorLike[],

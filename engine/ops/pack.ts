@@ -5,21 +5,21 @@ import { makeTensor, requireDtype, sizeOf, type Operation, type Tensor, type Ten
 import { asTensor } from "../trace.js";
 import { Variable, variable, type HostTensor, type VariableAttributes } from "../variable.js";
 
-/** Elements that each begins at a multiple of: 256 bytes, as bindings must, also where they are stored in f16. */
+/** Each member begins at a multiple of this many elements: 256 bytes, as bindings require, even if stored in f16. */
 const ALIGNMENT = 128;
-/** Elements of a pack: what every WebGPU device binds (128 MiB). */
+/** The most elements of a pack: every WebGPU device can bind this much (128 MiB). */
 const MOST = 2 ** 25;
 
 /** Tensors that share a buffer, one after the other. */
 export interface PackLayout<T> {
   readonly members: readonly T[];
-  /** Each one's first element. */
+  /** The first element of each member. */
   readonly firsts: readonly number[];
-  /** Elements in all; what lies between the members is of no meaning. */
+  /** All elements, including the unused gaps between members. */
   readonly size: number;
 }
 
-/** Packs of neighbours, as few as can be bound. One that is too large for that is alone. */
+/** Groups neighbours into as few packs as bindings allow. A member that is too large for a pack stands alone. */
 export function packLayouts<T>(all: readonly T[], sizeOf: (one: T) => number): PackLayout<T>[] {
   const layouts: { members: T[]; firsts: number[]; size: number }[] = [];
   for (const one of all) {
@@ -44,8 +44,8 @@ export interface Pack extends PackLayout<Tensor> {
 }
 
 /**
- * Tensors (f32) side by side, in as few tensors of one dimension as devices can bind. The same tensors give the same
- * packs, and the members of variables' packs those packs.
+ * Tensors (f32) side by side, in as few one-dimensional tensors as devices can bind. The same tensors yield the same packs,
+ * and the members of a variables' pack yield that pack.
  */
 export function pack(tensors: readonly Tensor[]): Pack[] {
   return packLayouts(tensors, ({ shape }) => sizeOf(shape)).map((layout) => {
@@ -68,7 +68,7 @@ export function pack(tensors: readonly Tensor[]): Pack[] {
 
 /**
  * Makes f32 variables that share a buffer (or several, as bindings have a limit), so that one dispatch can update them
- * all: see {@link Variable.pack}. They are read one by one, and assigned to as a pack only.
+ * all: see {@link Variable.pack}. They are read one by one, but assigned to only as a pack.
  */
 export function packedVariables(
   device: Device,

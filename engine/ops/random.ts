@@ -1,4 +1,4 @@
-/** Counter-based random numbers: a pure function of (key, stream, position), so any run can be replayed. */
+/** Counter-based random numbers: a pure function of (key, stream, position), so that any run can be replayed. */
 import {
   randomPermutations as randomPermutationsKernel,
   shuffledIndex as shuffledIndexKernel,
@@ -27,7 +27,7 @@ const randomBitsOperation: Operation<{ stream: number }> = {
 
 /**
  * Uniform 32-bit words (Threefry-2x32, Salmon et al. 2011). `key` is u32[2], usually a seed and a step counter
- * that the program increments; `stream` tells apart the draws of one step.
+ * that the program increments; `stream` distinguishes the draws of one step.
  */
 export function randomBits(key: TensorLike, shape: Shape, stream: number): Tensor {
   return makeTensor(randomBitsOperation, [keyOf("randomBits", key)], { stream }, shape, "u32");
@@ -54,8 +54,8 @@ const randomPermutationsOperation: Operation<{ stream: number }> = {
 };
 
 /**
- * Uniformly random permutations of 0..n-1, one a row, i32 [rows, n]; from `key` and `stream` as in
- * {@link randomBits}.
+ * Uniformly random permutations of 0..n-1, one per row; `key` and `stream` as in {@link randomBits}.
+ * @returns i32 [rows, n]
  */
 export function randomPermutations(
   key: TensorLike,
@@ -81,7 +81,7 @@ const shuffledIndexOperation: Operation<{ size: number; stream: number }> = {
 /**
  * Sampling without replacement from `size` items, i32 in the shape of `draws` (u32): draws number k size to
  * (k + 1) size - 1 take every item once, in an order of their own for each k. The order is a function of key[0]
- * and `stream`, so that the number of the next draw is all there is to remember.
+ * and `stream`, so that the number of the next draw is the whole state.
  */
 export function shuffledIndex(key: TensorLike, draws: TensorLike, size: number, stream: number): Tensor {
   const d = asTensor(draws);

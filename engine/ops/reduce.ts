@@ -55,7 +55,7 @@ function reduceAxes(kind: "sum" | "max", x: Tensor, first: number, end: number):
   return makeTensor(OPERATIONS[kind], [x], { kind, outer, size, inner }, shape, x.dtype);
 }
 
-/** Which axes a reduction runs over, and whether they stay as 1s. */
+/** Which axes a reduction runs over, and whether they stay as dimensions of size 1. */
 export interface ReduceOptions {
   /** Axes (negative counts from the end); default all. */
   readonly axes?: readonly number[];
@@ -93,7 +93,7 @@ function reduce(kind: "sum" | "max", value: TensorLike, { axes, keepDims = false
 /** Sum over axes. x f32 or i32; an f32 sum beyond 3.4e38 is infinite. */
 export const sum = (x: TensorLike, options: ReduceOptions = {}): Tensor => reduce("sum", x, options);
 
-/** Largest element over axes; NaN if an element is. x f32 or i32; has no gradient. */
+/** Largest element over axes; NaN if an element is NaN. x f32 or i32. It has no gradient. */
 export const maxOver = (x: TensorLike, options: ReduceOptions = {}): Tensor => reduce("max", x, options);
 
 /** Mean over axes. x f32. */

@@ -38,7 +38,7 @@ const stopGradientOperation: Operation<null> = {
   gradient: () => [null],
 };
 
-/** The same value, through which no gradient flows. */
+/** The same value; no gradient flows through it. */
 export function stopGradient(x: TensorLike): Tensor {
   const tensor = asTensor(x);
   return makeTensor(stopGradientOperation, [tensor], null, tensor.shape, tensor.dtype);
