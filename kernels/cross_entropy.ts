@@ -5,7 +5,7 @@
  *   stablemax  p_j = s(x_j) / sum s(x),  s(x) = x + 1 for x >= 0, 1 / (1 - x) for x < 0   (Prieto et al. 2025, eq. 5-6)
  *   loss = log(sum) - log(s_y);   d x_j = dLoss (s'(x_j) / sum - [j = y] s'(x_j) / s_y),  s' = 1 or 1 / (1 - x)^2
  *
- * A row belongs to one thread: rows are many and classes few in the models this serves.
+ * A row belongs to one thread, because the models here have many rows and few classes.
  */
 import {
   KernelError,
@@ -20,7 +20,7 @@ export interface CrossEntropySpec {
   readonly rows: number;
   readonly classes: number;
   readonly kind: "stablemax" | "softmax";
-  /** Rows with this label, or with one outside 0..classes-1, have loss 0 and gradient 0. */
+  /** Rows with this label, or with a label outside 0..classes-1, have loss 0 and gradient 0. */
   readonly ignoreLabel: number;
 }
 
@@ -72,7 +72,7 @@ export function crossEntropyBackward(spec: CrossEntropySpec, capabilities: Capab
       "let hit = select(0.0, 1.0, i32(j) == label);",
       kind === "softmax"
         ? "d_logits[base + j] = scale * (exp(x - top) / total - hit);"
-        : // s' = q^2 and s = q below zero; 1 and 1/q above. No quotient of numbers that may have underflowed.
+        : // s' = q^2 and s = q below zero; 1 and 1/q above. This divides no numbers that may have underflowed.
           lines(
             "let q = 1.0 / (1.0 + abs(x));",
             "d_logits[base + j] = scale * select(q * (q / total - hit), 1.0 / total - hit * q, x >= 0.0);",

@@ -1,6 +1,6 @@
 /**
- * Elementwise kernels generated from straight-line programs: one thread computes 4 neighbouring results
- * (or 1, where shapes do not divide), whatever number of operations was fused into the kernel.
+ * Elementwise kernels generated from straight-line programs. One thread computes 4 neighbouring results (or 1 if shapes
+ * do not divide by 4), however many operations were fused into the kernel.
  *
  * Inputs broadcast as in NumPy. An output may share the binding of an input of its own shape (in place).
  */
@@ -67,7 +67,7 @@ export type ElementwiseName = keyof typeof FORMULAS;
 
 /**
  * Formulas that replace those above if the first operand is f32. WGSL lets a driver assume that there is no NaN and no
- * infinity, and what max, log, exp, sign, comparisons and conversions make of them differs, so these test bits.
+ * infinity, and drivers differ in what max, log, exp, sign, comparisons and conversions make of them. These formulas test bits.
  */
 const F32_FORMULAS: Partial<typeof FORMULAS> = {
   max: (a, b) => `or_nan(max(${a}, ${b}), is_nan(${a}) | is_nan(${b}))`,
@@ -93,7 +93,7 @@ const FUNCTIONS: Readonly<Record<string, string>> = {
     "return is_nan(x) | (bitcast<U>(x) > U(0x80000000u));",
     "}",
   ),
-  // A number below 2^-126, which log would take for 0, is its bits times 2^-149.
+  // log would flush a number below 2^-126 to 0. Such a number is its bits times 2^-149.
   whole_log: lines(
     "fn whole_log(x: F) -> F {",
     "let u = bitcast<U>(x);",
@@ -104,18 +104,18 @@ const FUNCTIONS: Readonly<Record<string, string>> = {
     "return or_nan(bitcast<F>(all), has_no_root(x));",
     "}",
   ),
-  // exp of a negative number only: never overflows.
+  // exp takes only negative numbers here, so that it never overflows.
   sigmoid: lines(
     "fn sigmoid(x: F) -> F {",
     "let e = exp(-abs(x));",
     "let y = select(e, F(1.0), x >= F(0.0)) / (1.0 + e);",
-    // Zero below -104 anyway. A compiler that sees y - target would else round y and the difference at once.
+    // The result is zero below -104 anyway. A compiler that sees y - target would otherwise round y and the difference in one step.
     "return or_nan(select(y, F(0.0), x < F(-104.0)), is_nan(x));",
     "}",
   ),
 };
 
-/** The functions that `text` calls, directly or not. */
+/** The functions that `text` calls, directly or through other functions. */
 function functionsFor(text: string, width: 1 | 4): string {
   let called = "";
   for (const [name, code] of Object.entries(FUNCTIONS).reverse())
@@ -123,7 +123,7 @@ function functionsFor(text: string, width: 1 | 4): string {
   return ofWidth(called, width);
 }
 
-/** What a statement reads: a bound input, an earlier statement's value, or a number. */
+/** The operand of a statement: a bound input, an earlier statement's value, or a number. */
 export type Operand =
   | { readonly input: number }
   | { readonly value: number }
@@ -214,11 +214,11 @@ export function elementwise(spec: ElementwiseSpec, capabilities: Capabilities): 
         : `${typeName(operand.dtype, width)}(${literal(operand.literal, operand.dtype)})`;
   const values = statements.map(({ operation, operands, dtype }, i) => {
     const first = operands[0] ? dtypeOf(operands[0]) : "i32";
-    // A conversion loses a NaN only where it makes an integer.
+    // A conversion loses a NaN only if it makes an integer.
     const byBits = first === "f32" && !(operation === "cast" && dtype === "f32");
     const formula: (...operands: string[]) => string =
       (byBits && F32_FORMULAS[operation]) || FORMULAS[operation];
-    // WGSL refuses expressions of constants alone whose value is not finite; names are no constants.
+    // WGSL refuses a constant expression whose value is not finite. A named variable makes the expression not constant.
     const named = operands.every((operand) => "literal" in operand);
     const names = operands.map((operand, k) => (named ? `c${i}_${k}` : text(operand)));
     return lines(
@@ -249,7 +249,7 @@ export function elementwise(spec: ElementwiseSpec, capabilities: Capabilities): 
   };
 }
 
-/** Throws unless every input that an output overwrites has that output's shape and dtype, and one such output. */
+/** Throws unless every overwritten input has the shape and dtype of its output, and only one output overwrites it. */
 function requireInPlace(name: string, { shape, inputs, statements, outputs }: ElementwiseSpec): void {
   const seen = new Set<number>();
   for (const { value, inPlace } of outputs) {
@@ -270,7 +270,7 @@ function requireInPlace(name: string, { shape, inputs, statements, outputs }: El
 }
 
 interface Access {
-  /** How four neighbouring results read it: one 4-vector load, one splat scalar, or not at all. */
+  /** How four neighbouring results read the input: as one 4-vector, as one splat scalar, or one by one (none). */
   readonly vector: "load" | "splat" | "none";
   /** WGSL index into the binding, from `index` (the thread's result or 4 results). */
   index(width: 1 | 4): string;
@@ -286,7 +286,7 @@ function accessOf(name: string, from: readonly number[], to: readonly number[]):
       `a shape that broadcasts to [${to.join(", ")}]`,
     );
   }
-  // Dimensions (size, stride), outermost first, merged where one stride serves both.
+  // Dimensions (size, stride), outermost first. Neighbouring dimensions are merged if one stride serves both.
   const dims: { size: number; stride: number }[] = [];
   let stride = 1;
   for (let k = to.length - 1; k >= 0; k--) {
@@ -306,7 +306,7 @@ function accessOf(name: string, from: readonly number[], to: readonly number[]):
   return {
     vector,
     index(width) {
-      // Divide out dimensions from the innermost; the innermost counts in units of `width`.
+      // Divide out dimensions from the innermost on. The innermost counts in units of `width`.
       const terms: string[] = [];
       let below = 1;
       [...dims].reverse().forEach((dim, k) => {

@@ -1,12 +1,12 @@
 /**
  * Rows of a table by index, and its transpose for the gradient:
  *
- *   gather:       y[n] = table[indices[n]]                       (zeros where the index is out of range)
+ *   gather:       y[n] = table[indices[n]]                       (zeros if the index is out of range)
  *   scatter-add:  d_table[v] = sum of dy[n] over n with indices[n] = v
  *
- * WGSL has no float atomics, and their order would vary. A thread makes elements of d_table by looking through all
- * indices, and adds in ascending n; small tables on GPUs, which would keep few threads busy, have 64 threads look for
- * an element, each through every 64th index, whose sums meet in a tree. Either order is fixed by the shape.
+ * WGSL has no float atomics, and their order would vary. A thread makes elements of d_table by searching all indices, and
+ * adds in ascending n. A small table would keep few threads of a GPU busy: there 64 threads share an element. Each
+ * searches every 64th index, and a tree adds their sums. The shape fixes the order in both cases.
  */
 import {
   requireBindable,
@@ -40,7 +40,7 @@ export interface GatherSpec extends EmbeddingSpec {
   readonly dtype: Dtype;
 }
 
-/** Bindings: table [V, D], indices i32 [N], y [N, D]. An index outside [0, V) gives a row of zeros. */
+/** Bindings: table [V, D], indices i32 [N], y [N, D]. An index outside [0, V) yields a row of zeros. */
 export function gatherRows(spec: GatherSpec, capabilities: Capabilities): Kernel {
   const { rows, size, tableRows, dtype } = spec;
   const name = `gather_rows_${dtype}_${rows}x${size}_of_${tableRows}`;
@@ -61,17 +61,17 @@ export function gatherRows(spec: GatherSpec, capabilities: Capabilities): Kernel
     "y[index] = value;",
   );
   const code = shader({ bindings, workgroupSize, body });
-  // A lookup reads no more of the table than it returns.
+  // A lookup reads only the part of the table that it returns.
   const bytes = 4 * (rows + rows * size + Math.min(rows, tableRows) * size);
   return { name, code, bindings: bindingsOf(bindings), workgroups, flops: 0, bytes };
 }
 
-/** Where {@link scatterAddRows} shares an element among threads: as many, for so many neighbouring vectors a workgroup. */
+/** If {@link scatterAddRows} shares an element among threads: threads per element, and vectors per workgroup. */
 const SHARERS = 64;
 const COLUMNS = 4;
-/** Rows that one of the sharers looks at before it adds any, so that it waits for memory once. */
+/** Rows that a sharing thread loads before it adds them, so that it waits for memory once. */
 const AHEAD = 8;
-/** Vectors of a table that give a GPU enough threads of their own. */
+/** A table with this many vectors has enough threads for a GPU without sharing. */
 const MANY_VECTORS = 131072;
 
 /** Bindings: dy [N, D], indices i32 [N], d_table [V, D]. Indices outside [0, V) add to nothing. */

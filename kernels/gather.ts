@@ -7,11 +7,11 @@ export interface GatherPackedSpec {
   readonly count: number;
   /** Elements of the table: T. */
   readonly elements: number;
-  /** Bits of an element, two's complement; the first one is in the lowest bits of its word. */
+  /** Bits of an element in two's complement. The first element is in the lowest bits of its word. */
   readonly bits: 8 | 16 | 32;
 }
 
-/** Bindings: table u32 [ceil(T bits / 32)], indices i32 [N], y i32 [N]. An index outside [0, T) gives 0. */
+/** Bindings: table u32 [ceil(T bits / 32)], indices i32 [N], y i32 [N]. An index outside [0, T) yields 0. */
 export function gatherPacked(spec: GatherPackedSpec, capabilities: Capabilities): Kernel {
   const { count, elements, bits } = spec;
   const name = `gather_packed_${count}_of_${elements}x${bits}bit`;

@@ -14,7 +14,7 @@ const WORKGROUP = 64;
 export interface StridedCopySpec {
   /** Shape of the output. */
   readonly shape: readonly number[];
-  /** Elements between neighbours of each output dimension in the source; 0 repeats. */
+  /** For each output dimension, the distance of neighbours in the source, in elements; 0 repeats an element. */
   readonly strides: readonly number[];
   readonly offset: number;
   readonly sourceElements: number;
@@ -27,7 +27,7 @@ const product = (values: readonly number[]): number => values.reduce((a, b) => a
 const named = (name: string, sizes: readonly number[]): Record<string, number> =>
   Object.fromEntries(sizes.map((n, i) => [`${name} ${i}`, n]));
 
-/** WGSL terms that take a linear `index` over `shape` apart: one digit a dimension. */
+/** WGSL terms that split a linear `index` over `shape` into one digit per dimension. */
 function digits(shape: readonly number[], index: string): string[] {
   return shape.map((n, k) => {
     const below = product(shape.slice(k + 1));
@@ -58,7 +58,7 @@ export function stridedCopy(spec: StridedCopySpec, capabilities: Capabilities): 
       `strides that stay inside the ${sourceElements} source elements`,
     );
   }
-  // Dimensions that one stride serves become one; a contiguous innermost run moves in 4-vectors.
+  // Dimensions that one stride serves become one dimension. A contiguous innermost run moves in 4-vectors.
   const dims: { n: number; stride: number }[] = [];
   shape.forEach((n, k) => {
     if (n === 1) return;
@@ -67,13 +67,13 @@ export function stridedCopy(spec: StridedCopySpec, capabilities: Capabilities): 
     if (outer && outer.stride === n * stride) dims[dims.length - 1] = { n: outer.n * n, stride };
     else dims.push({ n, stride });
   });
-  // Repeats are read once.
+  // A repeated element is read once.
   const bytes = 4 * (size + product(shape.filter((_, k) => strides[k] !== 0)));
   const copy: Copy = { name, dims, offset, dtype, bytes };
   return transposesBlocks(copy) ? blockTranspose(copy, capabilities) : flatCopy(copy, capabilities);
 }
 
-/** A strided copy whose dimensions cannot be merged any more. */
+/** A strided copy whose dimensions cannot be merged further. */
 interface Copy {
   readonly name: string;
   readonly dims: readonly { readonly n: number; readonly stride: number }[];
@@ -82,7 +82,7 @@ interface Copy {
   readonly bytes: number;
 }
 
-/** One element a thread, or four where both sides lie in runs. */
+/** One element per thread, or four if both sides are contiguous. */
 function flatCopy({ name, dims, offset, dtype, bytes }: Copy, capabilities: Capabilities): Kernel {
   const last = dims.at(-1);
   const vector =
@@ -109,7 +109,7 @@ function flatCopy({ name, dims, offset, dtype, bytes }: Copy, capabilities: Capa
   );
 }
 
-/** Whether the source runs along another dimension than the output, both in whole 4-vectors. */
+/** True if source and output are contiguous along different dimensions, both in whole 4-vectors. */
 function transposesBlocks({ dims, offset }: Copy): boolean {
   const across = dims.findIndex((d) => d.stride === 1);
   return (
@@ -121,13 +121,13 @@ function transposesBlocks({ dims, offset }: Copy): boolean {
   );
 }
 
-/** A block of 4 x 4 a thread: four vectors along the source's run become four along the output's. */
+/** A block of 4 x 4 per thread: four vectors along the source's contiguous dimension become four along the output's. */
 function blockTranspose({ name, dims, offset, dtype, bytes }: Copy, capabilities: Capabilities): Kernel {
   const along = dims.length - 1;
   const across = dims.findIndex((d) => d.stride === 1);
   const counts = dims.map((d, k) => (k === across || k === along ? d.n / 4 : d.n));
   const below = (k: number): number => product(dims.slice(k + 1).map((d) => d.n));
-  // Positions of a block's first element in vectors: a digit of a blocked dimension stands for four elements.
+  // Positions of a block's first element, in vectors. A digit of a blocked dimension stands for four elements.
   const steps = (k: number): number => (k === across || k === along ? 4 : 1);
   const positions = digits(counts, "index");
   const from = positions.map((digit, k) => `${digit} * ${(dims[k]!.stride * steps(k)) / 4}u`);
@@ -158,12 +158,12 @@ export interface PadSpec {
   readonly shape: readonly number[];
   /** Shape of the block. */
   readonly source: readonly number[];
-  /** Where the block lies in the output. */
+  /** Position of the block in the output. */
   readonly start: readonly number[];
   readonly dtype: Dtype;
 }
 
-/** Zeros but for the block at `start`: the gradient of a slice. Bindings: x, y. */
+/** Zeros outside the block at `start`: the gradient of a slice. Bindings: x, y. */
 export function pad(spec: PadSpec, capabilities: Capabilities): Kernel {
   const { shape, source, start, dtype } = spec;
   const size = product(shape);
@@ -204,7 +204,7 @@ export function pad(spec: PadSpec, capabilities: Capabilities): Kernel {
 
 export interface ConcatSpec {
   readonly outer: number;
-  /** Size of each input along the axis; at most one fewer than the device binds storage buffers, 7 everywhere. */
+  /** Size of each input along the axis. There can be one input fewer than the device binds storage buffers: 7 on every device. */
   readonly sizes: readonly number[];
   readonly inner: number;
   readonly dtype: Dtype;

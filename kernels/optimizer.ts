@@ -1,6 +1,6 @@
 /**
  * Optimizer steps, each in place on one parameter. Numbers that change from step to step come from the
- * buffer `hyper`; those of the run are constants of the kernel.
+ * buffer `hyper`; numbers that stay the same are constants of the kernel.
  *
  *   m = m + (g - m)(1 - beta1),  v = v + (g^2 - v)(1 - beta2),  p = p (1 - lr wd)        (decoupled decay)
  *   Adam-atan2:  p -= lr hyper[1] atan2(m, sqrt(v) hyper[2])     (Everett et al. 2024; first correction outside)
@@ -125,7 +125,7 @@ function adam(
 /**
  * atan2(y, x) for x >= 0 to about 2 ULP, odd in y, with atan2(0, 0) = 0: WGSL's own may be 4096 ULP off and
  * is indeterminate at 0. One division brings the angle below pi/8 (directly, or as its distance from pi/4);
- * the polynomial is that of Cephes' atanf.
+ * the polynomial comes from Cephes' atanf.
  */
 const ATAN2_RIGHT = (type: string): string =>
   lines(

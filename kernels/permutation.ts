@@ -1,5 +1,6 @@
 /**
- * Random permutations from counter-based random numbers: of few items whole, and of many items one place at a time.
+ * Random permutations from counter-based random numbers: a whole permutation of few items, or single places of a permutation
+ * of many items.
  */
 import {
   KernelError,
@@ -17,9 +18,9 @@ const ROUNDS = 8;
 export interface RandomPermutationsSpec {
   /** Number of permutations: R. */
   readonly rows: number;
-  /** Items of each: n; one thread shuffles them. */
+  /** Items of each permutation: n. One thread shuffles them. */
   readonly items: number;
-  /** Names the use of the draws (u32). */
+  /** Distinguishes uses of the same key (u32). */
   readonly stream: number;
 }
 
@@ -54,7 +55,7 @@ export function randomPermutations(spec: RandomPermutationsSpec, capabilities: C
   return { name, code, bindings: bindingsOf(bindings), workgroups, flops: 0, bytes: 4 * (rows * items + 2) };
 }
 
-/** On the host, what {@link randomPermutations} computes. */
+/** Computes {@link randomPermutations} on the host. */
 export function randomPermutationsReference(
   { rows, items, stream }: RandomPermutationsSpec,
   key: readonly [number, number],
@@ -87,10 +88,10 @@ function halfBits(size: number): number {
 
 /**
  * Bindings: key u32 [2] = (seed, any), draws u32 [N], y i32 [N]. Draw d is place d mod size of permutation number
- * floor(d / size), which is drawn for itself: consecutive draws run through all items, then through all of them in
- * another order. A place is encrypted by a Feistel network under the permutation's key, as often as it takes to be
- * below `size` again (cycle walking; Black & Rogaway 2002, "Ciphers with arbitrary finite domains"), so nothing but the
- * number of the draw needs to be kept.
+ * floor(d / size). Every permutation is drawn independently: consecutive draws run through all items, then again through
+ * all items in another order. A place is encrypted by a Feistel network under the permutation's key, as often as it takes to be
+ * below `size` again (cycle walking; Black & Rogaway 2002, "Ciphers with arbitrary finite domains"), so that the
+ * number of the draw is the whole state.
  */
 export function shuffledIndex(spec: ShuffledIndexSpec, capabilities: Capabilities): Kernel {
   const { count, size, stream } = spec;
@@ -141,7 +142,7 @@ export function shuffledIndex(spec: ShuffledIndexSpec, capabilities: Capabilitie
   return { name, code, bindings: bindingsOf(bindings), workgroups, flops: 0, bytes: 4 * (2 * count + 2) };
 }
 
-/** On the host, what {@link shuffledIndex} computes. */
+/** Computes {@link shuffledIndex} on the host. */
 export function shuffledIndexReference(
   { size, stream }: ShuffledIndexSpec,
   seed: number,

@@ -1,7 +1,7 @@
 /**
  * Counter-based random numbers: Threefry-2x32 with 20 rounds (Salmon, Moraes, Dror & Shaw 2011, "Parallel random
  * numbers: as easy as 1, 2, 3"). A draw is a pure function of (seed, stream, step, position), so that the host
- * can repeat any of them, and replaying a step repeats its draws.
+ * can repeat any draw, and replaying a step repeats its draws.
  */
 import {
   KernelError,
@@ -22,7 +22,7 @@ import {
 
 const ROTATIONS = [13, 15, 26, 6, 17, 29, 16, 24] as const;
 const ROUNDS = 20;
-/** Makes the third key word from the first two. */
+/** Constant that turns the first two key words into the third. */
 const PARITY = 0x1bd11bda;
 
 /** WGSL of one block: `fn threefry2x32(key: vec2u, counter: vec2u) -> vec2u`. */
@@ -47,7 +47,7 @@ export const THREEFRY = lines(
 export interface RandomSpec {
   /** 32-bit words to draw. */
   readonly count: number;
-  /** Names the use of the draws (u32): two streams share no draw. */
+  /** Distinguishes uses of the same key (u32): two streams share no draw. */
   readonly stream: number;
 }
 
@@ -99,7 +99,7 @@ export function threefry2x32(
   return [x >>> 0, y >>> 0];
 }
 
-/** On the host, the bits that {@link randomBits} draws with key = (seed, step). */
+/** Computes the bits of {@link randomBits} on the host, with key = (seed, step). */
 export function randomBitsReference(
   { count, stream }: RandomSpec,
   key: readonly [number, number],

@@ -1,9 +1,9 @@
 /**
  * Sum, maximum or minimum along the middle axis: y[o, i] = op over s of x[o, s, i].
  *
- * A thread makes an output from 4 running values (element s goes to value s mod 4). Few long outputs take a
- * workgroup each, whose 256 running values meet in a tree. Either order is fixed by the shape. A NaN among
- * the elements makes any of the three NaN.
+ * A thread makes an output from 4 running values (element s goes to value s mod 4). If outputs are few and long, each takes
+ * a workgroup, and a tree combines its 256 running values. The shape fixes the order in both cases. A NaN among the elements
+ * makes the sum, the maximum or the minimum NaN.
  */
 import {
   KernelError,
@@ -27,7 +27,7 @@ import {
 
 export interface ReduceSpec {
   readonly outer: number;
-  /** Elements that become one. */
+  /** Elements that are reduced to one. */
   readonly size: number;
   readonly inner: number;
   readonly op: "sum" | "max" | "min";
@@ -64,20 +64,20 @@ interface Variant extends Pick<Kernel, "code" | "workgroups"> {
 
 type Combine = (a: string, b: string) => string;
 
-/** How two running values become one. */
+/** Combines two running values. */
 function combination({ op, dtype }: ReduceSpec): Combine {
   if (op === "sum") return (a, b) => `${a} + ${b}`;
   const name = dtype === "f32" ? `propagating_${op}` : op;
   return (a, b) => `${name}(${a}, ${b})`;
 }
 
-/** The four elements of a vector as one. */
+/** Combines the four elements of a vector. */
 function across(op: ReduceSpec["op"], combine: Combine, v: string): string {
   if (op === "sum") return `(${v}.x + ${v}.y) + (${v}.z + ${v}.w)`;
   return `${combine(combine(v, `${v}.zwxy`), combine(`${v}.yxwz`, `${v}.wzyx`))}.x`;
 }
 
-/** Functions that `combination` calls. A maximum of f32 is NaN if an element is, which WGSL's own may drop. */
+/** Functions that `combination` calls. The maximum of f32 is NaN if an element is NaN; WGSL's `max` may drop the NaN. */
 function functionsOf({ op, dtype }: ReduceSpec, width: 1 | 4): string {
   if (op === "sum" || dtype !== "f32") return "";
   const propagating = `fn propagating_${op}(a: F, b: F) -> F {
@@ -86,7 +86,7 @@ function functionsOf({ op, dtype }: ReduceSpec, width: 1 | 4): string {
   return ofWidth(lines(Object.values(NAN_FUNCTIONS), propagating), width);
 }
 
-/** Where a running value starts; repeating the first element changes no maximum and no minimum. */
+/** The first value of a running value. Repeating the first element does not change a maximum or minimum. */
 function start(op: ReduceSpec["op"], type: string, first: string): string {
   return op === "sum" ? `${type}()` : first;
 }
@@ -101,7 +101,7 @@ function shaderBindings(dtype: "f32" | "i32", x: 1 | 4, y: 1 | 4): ShaderBinding
 function perThread(name: string, spec: ReduceSpec, capabilities: Capabilities): Variant {
   const { outer, size, inner, op, dtype } = spec;
   const combine = combination(spec);
-  // 4 neighbours along inner to a thread, or one output whose 4 running values are a vector along size.
+  // A thread has 4 neighbours along inner, or one output whose 4 running values are a vector along size.
   const along = inner === 1 && size % 4 === 0;
   const width = along || inner % 4 === 0 ? 4 : 1;
   const columns = along ? 1 : inner / width;

@@ -2,9 +2,9 @@
  * RMSNorm without a gain, optionally with the residual add in front (a post-norm block):
  *
  *   s = x (+ residual),  r = 1 / sqrt(mean(s^2) + eps),  y = s r          (Zhang & Sennrich 2019, eq. 4)
- *   ds = r (dy - y mean(dy y))          exact also with eps, so that backward needs only y and r
+ *   ds = r (dy - y mean(dy y))          is exact even with eps, so that backward needs only y and r
  *
- * Rows are normalised one by one; a software adapter gives a row to a thread, a GPU a row to a workgroup.
+ * Rows are normalised independently. A software adapter has one thread per row, a GPU one workgroup per row.
  */
 import {
   KernelError,
@@ -29,7 +29,7 @@ export interface RmsNormSpec {
   /** Elements of a row. */
   readonly size: number;
   readonly eps: number;
-  /** Add a second tensor to `x` before normalising. */
+  /** Adds a second tensor to `x` before normalising. */
   readonly residual?: boolean;
 }
 
@@ -106,7 +106,7 @@ interface RowKernelParts {
   readonly accumulate: string;
   /** Turns `total` into what `write` needs. */
   readonly finish: string;
-  /** Runs once a row, after `finish`. */
+  /** Runs once per row, after `finish`. */
   readonly once: string;
   /** Writes element `i` of the row. */
   readonly write: string;
@@ -115,7 +115,7 @@ interface RowKernelParts {
   readonly capabilities: Capabilities;
 }
 
-/** Reduce a row to one number, then write the row: a row a thread, or a row a workgroup. */
+/** Reduces a row to one number, then writes the row. A row has one thread, or one workgroup. */
 function rowKernel(parts: RowKernelParts): Kernel {
   const { rows, vectors, bindings, accumulate, finish, once, write, flops, bytes, capabilities } = parts;
   const perThread = capabilities.software || vectors < 16;

@@ -3,7 +3,7 @@
  *
  *   y = x cos + rotate_half(x) sin,   rotate_half([x1, x2]) = [-x2, x1]
  *
- * cos and sin are tables [S, D], built on the CPU: WGSL's own sin and cos may be off by 2^-11.
+ * cos and sin are tables [S, D], built on the CPU: WGSL's sin and cos may be off by 2^-11.
  */
 import {
   KernelError,
@@ -19,7 +19,7 @@ export interface RopeSpec {
   readonly length: number;
   readonly heads: number;
   readonly headDim: number;
-  /** The transpose of the rotation: the gradient. */
+  /** Applies the transpose of the rotation, which is its gradient. */
   readonly inverse: boolean;
 }
 
@@ -31,7 +31,7 @@ export function rope(spec: RopeSpec, capabilities: Capabilities): Kernel {
   const name = `rope${inverse ? "_inverse" : ""}_b${batch}_s${length}_h${heads}_d${headDim}`;
   requirePositive(name, { batch, length, heads, headDim });
   if (headDim % 2 !== 0)
-    throw new KernelError(name, `head size ${headDim}`, "an even head size, since halves rotate");
+    throw new KernelError(name, `head size ${headDim}`, "an even head size, because its halves are rotated");
   const size = batch * length * 3 * heads * headDim;
   requireBindable(name, { x: size }, capabilities);
   const half = headDim / 2;
@@ -41,7 +41,7 @@ export function rope(spec: RopeSpec, capabilities: Capabilities): Kernel {
     { name: "sin_table", access: "read", dtype: "f32" },
     { name: "y", access: "read_write", dtype: "f32" },
   ];
-  // A thread turns one pair (d, d + D/2).
+  // A thread rotates one pair (d, d + D/2).
   const { workgroups, prologue } = linearThreads(name, size / 2, WORKGROUP, capabilities);
   const body = lines(
     prologue,
@@ -74,18 +74,18 @@ export function rope(spec: RopeSpec, capabilities: Capabilities): Kernel {
   };
 }
 
-/** Which tables to make; pair i turns by t frequency theta^(-2i/D) at position t. */
+/** Parameters of the tables. Pair i is rotated by t frequency theta^(-2i/D) at position t. */
 export interface RopeTablesSpec {
   readonly length: number;
   readonly headDim: number;
   readonly theta: number;
-  /** Angle from one position to the next of the first pair; default 1, as in the paper. */
+  /** Angle of the first pair from one position to the next. Default 1, as in the paper. */
   readonly frequency?: number;
 }
 
 /**
  * Tables [S, D] of cos and sin with angles rounded to f32, as PyTorch computes them.
- * @throws KernelError unless theta and frequency are positive numbers that f32 holds
+ * @throws KernelError unless theta and frequency are positive numbers that fit f32
  */
 export function ropeTables({ length, headDim, theta, frequency: first = 1 }: RopeTablesSpec): {
   cos: Float32Array;

@@ -1,4 +1,4 @@
-/** The squares of several tensors, summed up as far as one dispatch can without workgroup memory, in a fixed order. */
+/** Partial sums of the squares of several tensors, in a fixed order: as far as one dispatch can sum without workgroup memory. */
 import {
   KernelError,
   requireBindable,
@@ -11,11 +11,11 @@ import { bindingsOf, linearThreads, lines, shader, type ShaderBinding } from "./
 export interface SumSquaresSpec {
   /** Elements of x. */
   readonly size: number;
-  /** The elements of each tensor in x; where they begin is a multiple of 4. */
+  /** The range of each tensor in x. `first` is a multiple of 4. */
   readonly ranges: readonly { readonly first: number; readonly count: number }[];
 }
 
-/** Threads that share a tensor; each sums every so many'th of its 4-vectors. */
+/** Number of threads that share a tensor. With n threads, each sums every n-th 4-vector. */
 const sharers = (count: number): number => Math.min(2048, Math.ceil(count / 64));
 
 /** Elements of {@link sumSquares}' output. */
@@ -24,8 +24,8 @@ export function partialSums({ ranges }: Pick<SumSquaresSpec, "ranges">): number 
 }
 
 /**
- * Partial sums of the squares of several tensors in one buffer, for the norm of them all in one dispatch: what is left is
- * to sum the output. Bindings: x [size], y [partialSums].
+ * Partial sums of the squares of several tensors in one buffer, so that one dispatch serves the norm over all of them. The
+ * caller sums the output. Bindings: x [size], y [partialSums].
  */
 export function sumSquares(spec: SumSquaresSpec, capabilities: Capabilities): Kernel {
   const { size, ranges } = spec;

@@ -52,7 +52,7 @@ function kernel(
     "let at = index / HALF * 2u * HALF + index % HALF;",
     "let gate = gate_up[at];",
     "let up = gate_up[at + HALF];",
-    // exp of a negative number only: never overflows.
+    // exp takes only negative numbers here, so that it never overflows.
     "let e = exp(-abs(gate));",
     `let s = select(e, ${one}, gate >= ${typeName("f32", width)}(0.0)) / (1.0 + e);`,
     stores,

@@ -1,12 +1,12 @@
 /**
- * Attention made for adapters that run shaders on the CPU four lanes at a time: a thread owns a few neighbouring positions
- * of a head, and the four threads of a subgroup load keys and values (of backward's second pass: queries and output
- * gradients) between them and broadcast them, so that each load serves all positions of the subgroup. Two or four of them
- * are taken in a trip of the loop, so that a sum is stored once for as many products. The formulas and their sources are in
- * portable.ts; sums are added up in the same order, but where forward rescales them after two keys instead of four.
+ * Attention made for adapters that run shaders on the CPU, four lanes at a time. A thread owns a few neighbouring positions
+ * of a head. The four threads of a subgroup share the loads of keys and values (in the second pass of backward: of queries
+ * and output gradients) and broadcast them, so that each load serves all positions of the subgroup. A trip of the loop takes
+ * two or four loaded vectors, so that a sum is stored once for as many products. The formulas and their sources are in
+ * portable.ts. Sums have the same order, except that forward may rescale them after two keys instead of four.
  *
- * A subgroup fills its workgroup, and control flow is uniform: positions past the end compute along as the last one and are
- * not stored.
+ * A subgroup fills its workgroup, and control flow is uniform: threads past the end compute the last position again and do
+ * not store it.
  */
 import { backwardWork, forwardWork, nameOf, type AttentionSpec } from "./spec.js";
 import type { Capabilities, Kernel } from "../core/kernel.js";
@@ -22,10 +22,10 @@ import {
 
 /** Threads of a subgroup. */
 const LANES = 4;
-/** Numbers of head vectors that a thread owns at most: beyond, kernels take seconds to compile. */
+/** The most numbers of head vectors that a thread owns. With more, kernels take seconds to compile. */
 const OWNED_NUMBERS = 128;
 
-/** As `attention`. */
+/** The variant of `attention`, with the same bindings. */
 export function attentionShared(spec: AttentionSpec, capabilities: Capabilities): Kernel {
   const layout = layoutOf(spec, 16);
   const { headDim, owned, trip } = layout;
@@ -58,7 +58,7 @@ export function attentionShared(spec: AttentionSpec, capabilities: Capabilities)
           // The keys of a trip share one rescaling of the online softmax.
           `let new_top${r} = ${of(trip, (t) => `max(s${r}_${t}, `)}top${r}${")".repeat(trip)};`,
           `let old${r} = exp(top${r} - new_top${r});`,
-          // Of keys past the end: exp(-1e30) = 0.
+          // Keys past the end get the score -1e30, and exp(-1e30) = 0.
           repeat(trip, (t) => `let p${r}_${t} = exp(s${r}_${t} - new_top${r});`),
           `total${r} = total${r} * old${r}${of(trip, (t) => ` + p${r}_${t}`)};`,
           `top${r} = new_top${r};`,
@@ -79,7 +79,7 @@ export function attentionShared(spec: AttentionSpec, capabilities: Capabilities)
   });
 }
 
-/** As `attentionBackward`. */
+/** The variant of `attentionBackward`, with the same bindings. */
 export function attentionBackwardShared(spec: AttentionSpec, capabilities: Capabilities): Kernel {
   const layout = layoutOf(spec, 4);
   const { length, headDim, owned, trip, causal = false } = layout;
@@ -172,15 +172,15 @@ interface Layout extends AttentionSpec {
   readonly owned: number;
   /** 4-vectors of a head vector. */
   readonly vectors: number;
-  /** Positions that a trip of the loop takes: fewer of wide heads, whose code would not stay in the cache. */
+  /** Positions per trip of the loop. Wide heads have fewer, because their code would not stay in the cache. */
   readonly trip: number;
 }
 
-/** Trips take two positions of heads wider than `most` numbers, else four; lanes must be able to divide their vectors. */
+/** A trip takes two positions of heads wider than `most` numbers, else four. Lanes must be able to divide their vectors. */
 function layoutOf(spec: AttentionSpec, most: number): Layout {
   const { length, headDim } = spec;
   const vectors = headDim / 4;
-  /** Loading a trip's vectors takes as long as the work of two owned positions. */
+  /** Loading a trip's vectors takes as long as the work on two owned positions. */
   const cost = (owned: number): number => (2 + owned) * Math.ceil(length / (LANES * owned));
   const owned = [1, 2, 3, 4]
     .filter((n) => n * headDim <= OWNED_NUMBERS)
@@ -192,20 +192,20 @@ function layoutOf(spec: AttentionSpec, most: number): Layout {
 const of = (count: number, text: (t: number) => string): string =>
   Array.from({ length: count }, (_, t) => text(t)).join("");
 
-/** Trips over the keys; no thread of a causal subgroup sees those behind its last position. */
+/** Loop over the keys. A causal subgroup skips the keys behind its last position. */
 const loopOverKeys = ({ length, owned, trip, causal }: Layout): string =>
   `for (var j = 0u; j < ${causal ? `min(base + ${owned * LANES}u, ${length}u)` : `${length}u`}; j += ${trip}u) {`;
 
-/** Loads a head vector of the thread's own into `${name}0`, ...; `source` is an indexing expression without its end. */
+/** Loads one of the thread's own head vectors into `${name}0`, ...; `source` is an indexing expression without its end. */
 const ownedVector = ({ vectors }: Layout, name: string, source: string): string =>
   repeat(vectors, (d) => `let ${name}${d} = ${source} + ${d}u];`);
 
-/** Sums that start at zero: one variable a number. */
+/** Sums that start at zero, one variable per number. */
 const sums = (headDim: number, name: string): string => repeat(headDim, (e) => `var ${name}${e} = 0.0;`);
 
 /**
- * Loads the head vectors of the trip's positions, from j on, into `${name}${t}_${d}`: each thread its share of them, which
- * it broadcasts. `source` names `position`, of which there are no more than the head has.
+ * Loads the head vectors of the trip's positions, from j on, into `${name}${t}_${d}`. Each thread loads a share of them and
+ * broadcasts it. `source` uses `position`, which is clamped to the head's positions.
  */
 function sharedVectors({ vectors, length, trip }: Layout, name: string, source: string): string {
   return lines(
@@ -223,7 +223,7 @@ function sharedVectors({ vectors, length, trip }: Layout, name: string, source: 
   );
 }
 
-/** Loads what there is one number a position of, of the trip's positions, into `${name}_${t}`. */
+/** Loads the numbers of the trip's positions, one per position, into `${name}_${t}`. */
 function sharedNumbers({ length, trip }: Layout, name: string): string {
   return lines(
     `let ${name}_share = ${name}[head + min(j + lane, ${length - 1}u)];`,
@@ -243,7 +243,7 @@ function chain(trip: number, shared: string, e: number, weight: string, sum: str
   return total;
 }
 
-/** `value` of position j + t, or `instead` where there is none, or the owned position r as query (else as key) is not to see it. */
+/** `value` for position j + t; `instead` if there is no such position, or if the owned position r (as query or key) must not see it. */
 function seen(
   { length, trip, causal = false }: Layout,
   r: number,
@@ -265,7 +265,7 @@ const storeVector = ({ vectors }: Layout, target: string, name: string, scaled =
     return `${target} + ${d}u] = vec4f(${numbers})${scaled};`;
   });
 
-/** Stores of owned position r, left out where it is past the end. */
+/** Stores of owned position r, guarded if it may be past the end. */
 const ownedStore = ({ length, owned }: Layout, r: number, stores: readonly string[]): string =>
   length % (LANES * owned) === 0
     ? lines(stores)
@@ -280,7 +280,7 @@ interface Parts {
   readonly work: Pick<Kernel, "flops" | "bytes">;
 }
 
-/** A workgroup of one subgroup per `owned` positions for each of its lanes. */
+/** A kernel whose workgroups have one subgroup. Each lane owns `owned` positions. */
 function sharedKernel(family: string, capabilities: Capabilities, parts: Parts): Kernel {
   const { batch, length, heads, headDim, owned, vectors } = parts.layout;
   const name = `${nameOf(family, parts.layout)}_shared_x${owned}`;

@@ -1,10 +1,10 @@
 /**
- * Attention's gradient on subgroup matrices, in two passes: a workgroup has a block of queries, or of keys and their values,
- * as matrices in registers, and all the others pass by in workgroup memory. Scores and slopes go through `exchange` to the
- * threads that own their rows, which put probabilities and score gradients back, rounded to f16, as operands of the gradients'
- * products. How matrices and threads share the work is told in matrices_forward.ts.
+ * The gradient of attention on subgroup matrices, in two passes. A workgroup holds a block of queries, or of keys with their
+ * values, as matrices in registers. All other positions pass through workgroup memory. Scores and slopes (d_o v) go through
+ * `exchange` to the threads that own their rows. These threads put probabilities and score gradients back, rounded to f16, as
+ * operands of the next products. matrices_forward.ts explains how matrices and threads share the work.
  *
- * Gradients of outputs are multiplied by `GRADIENT_SCALE` as they are rounded, and those of qkv divided by it.
+ * Gradients of outputs are multiplied by `GRADIENT_SCALE` as they are rounded, and gradients of qkv are divided by it.
  */
 import { backwardWork, nameOf, requireAttention, type AttentionSpec } from "./spec.js";
 import {
@@ -27,14 +27,14 @@ import type { Capabilities, Kernel } from "../core/kernel.js";
 import { GRADIENT_SCALE, type SubgroupMatrices } from "../matmul/subgroup_matrices.js";
 import { bindingsOf, linearDispatch, lines, literal, repeat, shader } from "../core/wgsl.js";
 
-/** Both operands of scores and slopes are staged; `keys` of the tile are the positions that pass by at a time. */
+/** Bytes of workgroup memory. Both operands of scores and slopes are staged; the tile's `keys` positions pass at a time. */
 function memoryOf(
   { headDim }: AttentionSpec,
   matrices: SubgroupMatrices,
   { subgroups, keys, buffers }: AttentionTile,
 ) {
   const rows = subgroups * matrices.M;
-  /** Counted in 4-vectors. */
+  /** In 4-vectors. */
   const stride = (headDim + PADDING) / 4;
   const strideP = (keys + PADDING) / 4;
   const operand = Math.max(rows, keys) * stride;
@@ -44,7 +44,7 @@ function memoryOf(
   return { rows, stride, strideP, operand, staged, exchanged, bytes };
 }
 
-/** As `attentionTiles`; none where rope turns elements that do not lie in whole chunks of columns. */
+/** As `attentionTiles`. Empty if rope rotates elements that do not lie in whole chunks of columns. */
 export function attentionBackwardTiles(
   spec: AttentionSpec,
   capabilities: Capabilities,
@@ -53,12 +53,12 @@ export function attentionBackwardTiles(
   if (spec.rope && spec.headDim % (2 * sharing(matrices).columns)) return [];
   return tilesOf(spec, capabilities, matrices, (tile) => ({
     bytes: memoryOf(spec, matrices, tile).bytes,
-    // What a CPU compiles slowly.
+    // A CPU compiles these tiles slowly.
     numbers: capabilities.software ? tile.keys : 0,
   }));
 }
 
-/** As `attentionBackward`. Bindings: qkv, d_o, lse, delta, d_qkv; with rope also cos_table and sin_table. */
+/** The variant of `attentionBackward`. Bindings: qkv, d_o, lse, delta, d_qkv; with rope also cos_table and sin_table. */
 export function attentionBackwardMatrices(
   spec: AttentionSpec,
   capabilities: Capabilities,
@@ -90,7 +90,7 @@ export function attentionBackwardMatrices(
   const result = `subgroup_matrix_result<f32, ${N}, ${M}>`;
   const wide = columns / N;
   const chunks = headDim / columns;
-  /** Where in `tile` score gradients begin, and probabilities. */
+  /** Offsets of score gradients and probabilities in `tile`. */
   const [slopes, probabilities] = [2 * operand, 2 * operand + rows * strideP];
 
   const lefts = (prefix: string, from: number, size: number, rowStride: number): string =>
@@ -99,7 +99,7 @@ export function attentionBackwardMatrices(
       (k) =>
         `let ${prefix}${k} = subgroupMatrixLoad<${left}, row_major>(&tile, first_row * ${rowStride}u + ${from + (k * K) / 4}u, ${rowStride}u);`,
     );
-  /** Adds product with operand `from`, whose vectors are columns, or rows, of the right matrix. */
+  /** Adds the product with operand `from`, whose vectors are columns, or rows, of the right matrix. */
   const multiply = (
     to: string,
     prefix: string,
@@ -110,7 +110,7 @@ export function attentionBackwardMatrices(
       (k) =>
         `${to} = subgroupMatrixMultiplyAccumulate(${prefix}${k}, subgroupMatrixLoad<${right}, ${transposed ? "col" : "row"}_major>(&tile, ${from(k)}u, ${stride}u), ${to});`,
     );
-  /** Products of owned vectors with those that pass by, `columns` of them at a time. */
+  /** Products of owned vectors with the passing vectors, `columns` of them at a time. */
   const pairs = (chunk: number): string =>
     repeat(2, (which) =>
       repeat(wide, (n) => {
@@ -123,7 +123,7 @@ export function attentionBackwardMatrices(
         );
       }),
     );
-  /** `${prefix}${chunk}_${n}` += rows at `scores` of tile, times the vectors of an operand that passed by. */
+  /** `${prefix}${chunk}_${n}` += the rows of `tile` at `scores`, times the passing vectors of an operand. */
   const accumulate = (prefix: string, scores: number, which: 0 | 1): string =>
     lines(
       lefts(`${prefix}_left`, scores, passing, strideP),
@@ -139,7 +139,7 @@ export function attentionBackwardMatrices(
     );
   const inside = (r: number, text: string): string =>
     length % rows === 0 ? text : lines(`if (i${r} < ${length}u) {`, text, "}");
-  /** Sums to their rows of a third of d_qkv, turned back. */
+  /** Stores sums to their rows of a third of d_qkv, rotated back. */
   const store = (prefix: string, third: number): string => {
     const turn = rope && third < 2;
     const factor = `${literal(1 / GRADIENT_SCALE)}${third === 0 ? " * SCALE" : ""}`;
@@ -204,7 +204,7 @@ export function attentionBackwardMatrices(
         buffers === 1 && "workgroupBarrier();",
       ),
     );
-    /** Of queries that pass by: those past the end get the probability 0. */
+    /** Stages numbers of the passing queries. Queries past the end get the probability 0. */
     const stageRows = repeat(Math.ceil(passing / 4 / threads), (p) => {
       const at = (q: number): string => `head + min(base + item * 4u + ${q}u, ${length - 1}u)`;
       const four = (text: (q: number) => string): string => `vec4f(${[0, 1, 2, 3].map(text).join(", ")})`;

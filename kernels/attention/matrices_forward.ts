@@ -1,11 +1,11 @@
 /**
- * Attention on subgroup matrices: queries, keys, values and probabilities are rounded to f16 as they are staged in
- * workgroup memory; scores, their softmax and all sums are f32. The formulas are in portable.ts. With rope, queries and
- * keys are turned in f32 as in rope.ts before they are rounded.
+ * Attention on subgroup matrices. Queries, keys, values and probabilities are rounded to f16 as they are staged in workgroup
+ * memory; scores, softmax and all sums are f32. The formulas are in portable.ts. With rope, queries and keys are rotated in
+ * f32 as in rope.ts before they are rounded.
  *
- * A workgroup has a block of the queries of one (batch, head), M to a subgroup. The language does not tell where a thread
- * finds the elements of a matrix: results go through workgroup memory, `exchange`, a few columns at a time, to the threads that
- * own their rows. Positions past the end compute along as zeros and are not stored, so that control flow is uniform.
+ * A workgroup has a block of the queries of one (batch, head), with M queries per subgroup. WGSL does not tell which thread
+ * holds which elements of a matrix. Results therefore go through workgroup memory (`exchange`), a few columns at a time, to
+ * the threads that own their rows. Positions past the end are zeros and are not stored, so that control flow is uniform.
  */
 import { forwardWork, nameOf, requireAttention, rows as positions, type AttentionSpec } from "./spec.js";
 import { KernelError, type Capabilities, type Kernel } from "../core/kernel.js";
@@ -26,13 +26,13 @@ export interface AttentionTile {
   readonly subgroups: number;
   /** Keys that are staged at a time. */
   readonly keys: number;
-  /** 2 where results of the next columns may be stored while those before are read, which saves barriers; else 1. */
+  /** 2 if results of the next columns may be stored while the previous ones are read, which saves barriers; else 1. */
   readonly buffers: 1 | 2;
 }
 
-/** Elements between the ends of staged rows, which spread rows over the banks of the memory. */
+/** Elements between staged rows. They spread rows over the banks of the memory. */
 export const PADDING = 8;
-/** Numbers of scores and sums of values that a thread keeps in registers. */
+/** The most numbers (scores, and sums of values) that a thread keeps in registers. */
 const MOST_NUMBERS = 96;
 
 /** How a subgroup's threads share the rows of a matrix, and how many columns go through `exchange` at a time. */
@@ -48,7 +48,7 @@ export function sharing({ M, N, subgroupSize }: SubgroupMatrices) {
   };
 }
 
-/** Text for results on their way through slots of `exchange`, of `size` 4-vectors each, to the threads that own their rows. */
+/** Text that moves results to the threads that own their rows, through slots of `exchange` with `size` 4-vectors each. */
 export function exchanging(matrices: SubgroupMatrices, size: number) {
   const { threadsPerRow, rowsPerThread, columns, quads } = sharing(matrices);
   return {
@@ -58,14 +58,14 @@ export function exchanging(matrices: SubgroupMatrices, size: number) {
     /** 4-vector u of the thread's row r. */
     ownQuad: (slot: number, r: number, u: number): string =>
       `exchange[own_corner + ${slot * size + (r * columns) / 4 + u * threadsPerRow}u]`,
-    /** Its place in the row, where the slot has the columns of a chunk. */
+    /** Position of that 4-vector in the row, if the slot has the columns of a chunk. */
     quadAt: (chunk: number, u: number): string => `part + ${(chunk * columns) / 4 + u * threadsPerRow}u`,
     eachOwn: (text: (r: number) => string): string => repeat(rowsPerThread, text),
     eachQuad: (text: (u: number) => string): string => repeat(quads, text),
   };
 }
 
-/** Bytes of workgroup memory: of `tile`, where queries, keys and probabilities take turns beside values, and `exchange`. */
+/** Bytes of workgroup memory: of `exchange`, and of `tile`, which holds values and, one after the other, queries, keys and probabilities. */
 function memoryOf(
   { headDim }: AttentionSpec,
   matrices: SubgroupMatrices,
@@ -73,7 +73,7 @@ function memoryOf(
 ) {
   const { columns } = sharing(matrices);
   const rows = subgroups * matrices.M;
-  /** Counted in 4-vectors. */
+  /** In 4-vectors. */
   const stride = (headDim + PADDING) / 4;
   const strideP = (keys + PADDING) / 4;
   const values = Math.max(rows * stride, keys * stride, rows * strideP);
@@ -85,7 +85,7 @@ function memoryOf(
   };
 }
 
-/** Tiles that the device allows, the fastest first; none where matrices do not divide head vectors. */
+/** Tiles that the device allows, the fastest first. Empty if matrices do not divide head vectors. */
 export function attentionTiles(
   spec: AttentionSpec,
   capabilities: Capabilities,
@@ -100,8 +100,8 @@ export function attentionTiles(
 }
 
 /**
- * Tiles by what `measure` says of them: bytes of workgroup memory, and numbers that a thread keeps in registers. Each count
- * of subgroups comes with the most keys that fit.
+ * Tiles that fit. `measure` says how many bytes of workgroup memory a tile takes, and how many numbers a thread keeps in
+ * registers. Each count of subgroups comes with the most keys that fit.
  */
 export function tilesOf(
   { length, headDim }: AttentionSpec,
@@ -115,7 +115,7 @@ export function tilesOf(
   if (headDim % K || headDim % columns) return [];
   const unit = Math.max(columns, K);
   const found: { tile: AttentionTile; cost: number }[] = [];
-  // Every subgroup and every key makes text that a CPU takes long to compile.
+  // Each subgroup and each key adds text, which a CPU takes long to compile.
   const subgroupsMost = Math.min(
     software ? 1 : 8,
     Math.floor(maxComputeInvocationsPerWorkgroup / subgroupSize),
@@ -129,19 +129,19 @@ export function tilesOf(
         .find((tile) => measure(tile).bytes <= maxComputeWorkgroupStorageSize);
       if (fitting && (measure(fitting).numbers <= numbersMost || keys === unit)) {
         // A workgroup has a processor to itself and mostly waits: a tile of keys takes about as long for many subgroups as
-        // for few. Puts 20 tiles of lengths 82 and 900 in the order that an H100 does, but for one pair.
+        // for few. This estimate orders 20 tiles of lengths 82 and 900 as an H100 does, except for one pair.
         const blocks = Math.ceil(length / (subgroups * M));
         found.push({ tile: fitting, cost: blocks * tiles * (25 + keys) * (1 + 2 / subgroups) });
         break;
       }
-      // Tiles of one size as far as whole units allow.
+      // Tiles have equal sizes as far as whole units allow.
       const more = Math.ceil(length / (keys - unit));
       keys = Math.min(keys - unit, unit * Math.ceil(length / more / unit));
     }
   return found.sort((a, b) => a.cost - b.cost).map(({ tile }) => tile);
 }
 
-/** As `attention`. Bindings: qkv, o, lse; with rope also cos_table and sin_table. */
+/** The variant of `attention`. Bindings: qkv, o, lse; with rope also cos_table and sin_table. */
 export function attentionMatrices(
   spec: AttentionSpec,
   capabilities: Capabilities,
@@ -172,7 +172,7 @@ export function attentionMatrices(
   const wide = columns / N;
   const { storeColumns, ownQuad, eachOwn, eachQuad, quadAt } = exchanging(matrices, exchanged);
 
-  /** Columns of a product by way of `exchange`: `parts(n)` multiplies into matrix n, `use(r, u, quad)` takes the results. */
+  /** Computes columns of a product through `exchange`: `parts(n)` multiplies into matrix n, `use(r, u, quad)` takes the results. */
   const exchange = (
     chunk: number,
     prefix: string,
@@ -218,7 +218,7 @@ export function attentionMatrices(
       { length: keyChunks * quads },
       (_, i) => `${prefix}${r}_${Math.floor(i / quads)}_${i % quads}`,
     ).reduce(join);
-  /** The same of all threads that share a row. */
+  /** Combines a variable over all threads that share a row. */
   const shared = (variable: string, join: (a: string, b: string) => string): string =>
     repeat(
       Math.log2(threadsPerRow),
@@ -237,7 +237,7 @@ export function attentionMatrices(
       repeat(keyChunks, (c) =>
         eachQuad((u) =>
           lines(
-            // Of keys past the end: exp(-1e30) = 0.
+            // Keys past the end get the score -1e30, and exp(-1e30) = 0.
             `let p${r}_${c}_${u} = exp(score${r}_${c}_${u} - new_top${r});`,
             `tile[(own + ${r}u) * ${strideP}u + ${quadAt(c, u)}] = vec4<f16>(p${r}_${c}_${u});`,
           ),
@@ -295,7 +295,7 @@ export function attentionMatrices(
         several && repeat(valueChunks, (c) => eachQuad((u) => `var sum${r}_${c}_${u} = vec4f();`)),
       ),
     ),
-    // Keys are on their way while queries, whose place they take, are staged.
+    // Keys are loaded while queries are staged. Keys then take the place of the queries.
     !several && key.load("0u"),
     query.load(firstQuery),
     query.store(0),
@@ -313,7 +313,7 @@ export function attentionMatrices(
     key.store(0),
     "workgroupBarrier();",
     scores,
-    // All have read the keys by the last barrier, so that probabilities may take their place.
+    // All threads have read the keys by the last barrier, so that probabilities may take their place.
     softmax,
     "workgroupBarrier();",
     sums,
@@ -360,7 +360,7 @@ export const DIRECTIVES = lines(
   "enable f16;",
   "enable subgroups;",
   "enable chromium_experimental_subgroup_matrix;",
-  // Subgroups lie along the workgroup one after the other, which the language does not promise: see the self-check.
+  // Subgroups are assumed to lie one after the other along the workgroup. WGSL does not promise this; the self-check tests it.
   "diagnostic(off, chromium.subgroup_matrix_uniformity);",
 );
 
@@ -371,7 +371,7 @@ export const constants = ({ heads, headDim }: AttentionSpec): string =>
     `const SCALE = ${literal(1 / Math.sqrt(headDim))};`,
   );
 
-/** Where the head's vectors and the thread's rows lie, `blocks` workgroups to a head and `passes` to a block. */
+/** Positions of the head's vectors and the thread's rows, with `blocks` workgroups per head and `passes` per block. */
 export function places(
   { length, heads, headDim }: AttentionSpec,
   matrices: SubgroupMatrices,
@@ -396,7 +396,7 @@ export function places(
   );
 }
 
-/** What is stored in f16, of so many head vectors a position, moves half as many bytes. */
+/** The work if some tensors are stored in f16: their head vectors move half as many bytes. */
 export const workInHalves = (
   spec: AttentionSpec,
   work: Pick<Kernel, "flops" | "bytes">,
@@ -409,7 +409,7 @@ export const workInHalves = (
   ),
 });
 
-/** `_qkv16_o16` where both are stored in f16. */
+/** Part of the name: `_qkv16_o16` if both are stored in f16. */
 export const halvesOf = (bindings: readonly ShaderBinding[]): string =>
   bindings.map(({ name, dtype }) => (dtype === "f16" ? `_${name}16` : "")).join("");
 
@@ -435,9 +435,9 @@ export type Staged = ReturnType<typeof stagedVectors>;
 export type Source = "q" | "k" | "v" | "d_o";
 
 /**
- * Loads `count` head vectors to variables of all threads, queries and keys turned where rope says so, and stores them rounded
- * in `tile`. Neighbouring lanes read neighbouring addresses; a thread has what is turned together. Queries are multiplied by the
- * scale of scores, gradients by {@link GRADIENT_SCALE}; vectors past the end are zeros.
+ * Loads `count` head vectors to variables of all threads, and stores them rounded in `tile`. With rope, queries and keys are
+ * rotated. Neighbouring lanes read neighbouring addresses, and a thread holds both halves of a rotated pair. Queries are
+ * multiplied by the scale of scores, gradients by {@link GRADIENT_SCALE}. Vectors past the end are zeros.
  */
 export function stagedVectors(
   { length, headDim, rope = false }: AttentionSpec,

@@ -6,10 +6,10 @@
  *   p_ij = exp(q_i k_j / sqrt(D) - lse_i),  o_i = sum_j p_ij v_j,  delta_i = o_i d_o_i
  *   ds_ij = p_ij (d_o_i v_j - delta_i) / sqrt(D);  d_q_i = sum_j ds_ij k_j;  d_k_i = sum_j ds_ji q_j;  d_v_i = sum_j p_ji d_o_j
  *
- * Queries, keys and values are packed: qkv [B, S, 3, H, D]. A thread owns one position of one head, or several
- * neighbouring ones on a software adapter, where each load then serves all of them. GPUs with subgroups take the variants of
- * quads.ts, or in mixed precision those of matrices_forward.ts; CPUs of four lanes that of
- * four_lanes.ts.
+ * Queries, keys and values are packed: qkv [B, S, 3, H, D]. A thread owns one position of one head. On a software adapter it
+ * owns several neighbouring positions, so that each load serves all of them. GPUs with subgroups take the variants of
+ * quads.ts, or in mixed precision those of matrices_forward.ts and matrices_backward.ts. Software adapters with four lanes
+ * take the variant of four_lanes.ts.
  */
 import {
   backwardWork,
@@ -48,7 +48,7 @@ export function attention(spec: AttentionSpec, capabilities: Capabilities): Kern
   const { length, causal = false } = spec;
   const layout = layoutOf(spec, capabilities, FORWARD_ELEMENTS);
   const { owned, vectors, type } = layout;
-  // Four keys share one rescaling of the online softmax; one key or value at a time is all that lanes hold of them.
+  // Four keys share one rescaling of the online softmax. A lane holds only one key or value at a time.
   const each = (body: string): string =>
     lines("for (var t = 0u; t < count; t++) {", "let other = first + (j + t) * ROW;", body, "}");
   return positionKernel("attention", spec, capabilities, {
@@ -68,7 +68,7 @@ export function attention(spec: AttentionSpec, capabilities: Capabilities): Kern
           `var total${r} = 0.0;`,
         ),
       ),
-      // A causal query skips the keys behind its own position.
+      // A causal query skips the keys behind its position.
       `let end = ${causal ? `i${owned - 1} + 1u` : `${length}u`};`,
       "for (var j = 0u; j < end; j += 4u) {",
       `let count = ${!causal && length % 4 === 0 ? "4u" : "min(4u, end - j)"};`,
@@ -86,7 +86,7 @@ export function attention(spec: AttentionSpec, capabilities: Capabilities): Kern
         lines(
           `let new_top${r} = max(top${r}, max(max(s${r}.x, s${r}.y), max(s${r}.z, s${r}.w)));`,
           `let old${r} = exp(top${r} - new_top${r});`,
-          // Of keys past the end: exp(-1e30) = 0.
+          // Keys past the end get the score -1e30, and exp(-1e30) = 0.
           `let p${r} = exp(s${r} - new_top${r});`,
           `total${r} = total${r} * old${r} + p${r}.x + p${r}.y + p${r}.z + p${r}.w;`,
           `top${r} = new_top${r};`,
@@ -230,7 +230,7 @@ function requireTurns(spec: AttentionSpec, capabilities: Capabilities): void {
       nameOf("attention", spec),
       `rope with head size ${spec.headDim}`,
       "a GPU with subgroups of four, and heads divisible by 32",
-      "Turn queries and keys by the rope kernel first.",
+      "Rotate queries and keys by the rope kernel first.",
     );
 }
 
@@ -245,8 +245,8 @@ interface Layout {
 }
 
 /**
- * Elements of head vectors that a SIMD group of a software adapter owns at most; beyond, kernels compile slowly and
- * spill. Groups of eight lanes compile backward for many times as long as those of four.
+ * The most elements of head vectors that a SIMD group of a software adapter owns. With more, kernels compile slowly and
+ * spill registers. Groups of eight lanes take many times as long to compile backward as groups of four.
  */
 const FORWARD_ELEMENTS = 512;
 const backwardElements = ({ subgroups }: Capabilities): number => ((subgroups?.max ?? 4) > 4 ? 128 : 512);
@@ -273,7 +273,7 @@ const sumOf = (count: number, term: (i: number) => string): string =>
 const product = ({ vectors, width }: Layout, a: string, b: string): string =>
   sumOf(vectors, (d) => (width === 4 ? `dot(${a}${d}, ${b}${d})` : `${a}${d} * ${b}${d}`));
 
-/** Stores of owned position r, left out where the last thread of a head reaches past the end. */
+/** Stores of owned position r, guarded if the last thread of a head reaches past the end. */
 const guardedStore = (
   { owned }: Layout,
   r: number,
@@ -284,14 +284,14 @@ const guardedStore = (
 
 interface Parts {
   readonly layout: Layout;
-  /** Name, access, and whether it holds head vectors (else one number a position). */
+  /** Name, access, and true if the buffer holds head vectors (false: one number per position). */
   readonly buffers: readonly (readonly [string, "read" | "read_write", boolean])[];
   /** May use, for each owned position r: `i${r}`, `at${r}` (in qkv), `out${r}` (in o), `index${r}` (in lse). */
   readonly body: string;
   readonly work: Pick<Kernel, "flops" | "bytes">;
 }
 
-/** A thread per `owned` positions of a (batch, head), with the offsets that the bodies above use. */
+/** A kernel with one thread per `owned` positions of a (batch, head), and the offsets that the bodies above use. */
 function positionKernel(
   family: string,
   spec: AttentionSpec,

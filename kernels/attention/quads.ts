@@ -1,14 +1,14 @@
 /**
- * Attention made for GPUs: the four lanes of a quad share a head vector, and keys and values (of backward's second
- * pass: queries and output gradients) are staged in workgroup memory, so that each load from there serves all the
- * positions that a quad owns. The formulas and their sources are in portable.ts; queries are
- * scaled when they are loaded, in every pass, so that backward finds the scores of forward to the bit. With rope, queries
- * and keys are turned as in rope.ts when they are loaded.
+ * Attention made for GPUs. The four lanes of a quad share a head vector. Keys and values (in the second pass of backward:
+ * queries and output gradients) are staged in workgroup memory, so that each load from there serves all positions that a
+ * quad owns. The formulas and their sources are in portable.ts. Every pass scales queries when it loads them, so that
+ * backward reproduces the scores of forward to the bit. With rope, queries and keys are rotated as in rope.ts when they are
+ * loaded.
  *
- * Lane `part` of a quad holds the 4-vectors part, part + 4, ... of a head vector. Quads are taken to be four neighbours
- * by local index, as in all workgroups of one dimension on the implementations of WebGPU that there are; forward gives
- * NaN where they are not, and backward with it. Positions past the end compute along as the last one and are not stored,
- * so that control flow is uniform.
+ * Lane `part` of a quad holds the 4-vectors part, part + 4, ... of a head vector. The kernel assumes that a quad is four
+ * neighbours by local index, as in one-dimensional workgroups of all current implementations of WebGPU. If the assumption
+ * fails, forward returns NaN, and so does backward. Threads past the end compute the last position again and do not store
+ * it, so that control flow is uniform.
  */
 import { backwardWork, deltaWork, forwardWork, nameOf, rows, type AttentionSpec } from "./spec.js";
 import type { Capabilities, Kernel } from "../core/kernel.js";
@@ -22,11 +22,11 @@ import {
   type ShaderBinding,
 } from "../core/wgsl.js";
 
-/** Numbers of head vectors that a thread keeps in registers: of q and o forward, of k, v and their gradients backward. */
+/** The most numbers of head vectors in a thread's registers: of q and o in forward, of k, v and their gradients in backward. */
 const FORWARD_NUMBERS = 96;
 const BACKWARD_NUMBERS = 128;
 
-/** As `attention`; a quad owns `most` positions or fewer. */
+/** The variant of `attention`. A quad owns at most `most` positions. */
 export function attentionQuads(
   spec: AttentionSpec,
   capabilities: Capabilities,
@@ -47,7 +47,7 @@ export function attentionQuads(
     sum: "vec4f",
     work: forwardWork(spec),
     body: lines(
-      // Lanes in another order would add up parts of different positions: NaN instead, which training stops at and names.
+      // Lanes in another order would add up parts of different positions. The result is NaN then, which stops training with a message.
       "let stray = bitcast<f32>(select(0u, 0x7fc00000u, quadBroadcast(lane, 0u) + part != lane));",
       ownedPositions(layout, spec),
       repeat(owned, (r) =>
@@ -60,7 +60,7 @@ export function attentionQuads(
       ),
       `for (var base = 0u; base < ${endOf(spec, layout)}; base += ${tile}u) {`,
       staged(layout, spec, ["qkv[first + position * ROW + HEADS", "qkv[first + position * ROW + 2u * HEADS"]),
-      // Four keys share one rescaling of the online softmax; tiles are whole fours.
+      // Four keys share one rescaling of the online softmax, so that the tile is a multiple of four.
       "for (var j = 0u; j < count; j += 4u) {",
       repeat(4, (t) =>
         lines(
@@ -101,7 +101,7 @@ export function attentionQuads(
   });
 }
 
-/** As `attentionDelta`: a quad reads a position of a head whole. */
+/** The variant of `attentionDelta`. A quad reads one position of a head. */
 export function attentionDeltaQuads(spec: AttentionSpec, capabilities: Capabilities): Kernel {
   const { heads, length, headDim } = spec;
   const name = `${nameOf("attention_delta", spec)}_quads`;
@@ -137,7 +137,7 @@ export function attentionDeltaQuads(spec: AttentionSpec, capabilities: Capabilit
   return { name, code, bindings: bindingsOf(bindings), workgroups, ...deltaWork(spec) };
 }
 
-/** As `attentionBackward`: even workgroups take their positions as queries, odd ones as keys and values. */
+/** The variant of `attentionBackward`. Even workgroups take their positions as queries, odd workgroups as keys and values. */
 export function attentionBackwardQuads(
   spec: AttentionSpec,
   capabilities: Capabilities,
@@ -149,7 +149,7 @@ export function attentionBackwardQuads(
   const { owned, vectors, tile, positions } = layout;
   const [query, key] = ["qkv[first + position * ROW", "qkv[first + position * ROW + HEADS"];
   const [value, slope] = ["qkv[first + position * ROW + 2u * HEADS", "d_o[first_out + position * HEADS"];
-  /** Probability and score gradient, but for the scale, of each owned position and staged position j. */
+  /** Probability and unscaled score gradient of each owned position and staged position j. */
   const pair = (r: number, lse: string, delta: string, seen: string): string =>
     lines(
       `let sums${r} = quad_sum(vec2f(${product(layout, `a${r}_`, "x_")}, ${product(layout, `b${r}_`, "y_")}));`,
@@ -199,7 +199,7 @@ export function attentionBackwardQuads(
         accumulator(layout, `d_v${r}_`),
       ),
     ),
-    // Queries before the block do not see its keys where causal.
+    // In causal attention, queries before the block do not see its keys.
     `for (var base = ${causal ? `block * ${positions}u / ${tile}u * ${tile}u` : "0u"}; base < ${length}u; base += ${tile}u) {`,
     staged(
       layout,
@@ -253,10 +253,10 @@ export function attentionBackwardQuads(
 interface Layout {
   /** 4-vectors of a head vector in each lane of a quad. */
   readonly vectors: number;
-  /** Positions to a quad, as far apart as the workgroup has quads. */
+  /** Positions per quad, as far apart as the workgroup has quads. */
   readonly owned: number;
   readonly threads: number;
-  /** Positions to a workgroup, which are of one head: a block. */
+  /** Positions per workgroup: a block, which belongs to one head. */
   readonly positions: number;
   /** Blocks of a head. */
   readonly blocks: number;
@@ -269,7 +269,7 @@ const STAGED_BYTES = 16384;
 
 /** The layout with the fewest instructions: threads past the end cost as much as others. */
 function layoutOf({ length, headDim }: AttentionSpec, most: number): Layout {
-  // Two vectors and two numbers of each staged position; tiles of one size as far as whole fours allow.
+  // A staged position has two vectors and two numbers. Tiles have equal sizes as far as multiples of four allow.
   const room = Math.floor(STAGED_BYTES / (8 * headDim + 8));
   const tiles = Math.ceil(length / (4 * Math.floor(room / 4)));
   const tile = 4 * Math.ceil(length / tiles / 4);
@@ -278,14 +278,14 @@ function layoutOf({ length, headDim }: AttentionSpec, most: number): Layout {
     for (const threads of [128, 96, 64, 32]) {
       const positions = (owned * threads) / 4;
       const blocks = Math.ceil(length / positions);
-      // A thread's products, sums over the quad and exponentials for a staged position; its loads; staging.
+      // The terms are: a thread's products, sums over the quad and exponentials for a staged position; its loads; staging.
       const cost = blocks * (threads * (owned * (headDim / 2 + 16) + headDim / 2) + 3 * headDim);
       found.push({ vectors: headDim / 16, owned, threads, positions, blocks, tile, cost });
     }
   return found.reduce((best, other) => (other.cost < best.cost ? other : best));
 }
 
-/** Positions i of the quad, c clamped, with their offsets in qkv and o. */
+/** The quad's positions `i`, clamped as `c`, with their offsets in qkv and o. */
 const ownedPositions = (
   { owned, threads, positions, vectors }: Layout,
   { length, rope }: AttentionSpec,
@@ -300,11 +300,11 @@ const ownedPositions = (
     ),
   );
 
-/** Where the keys end that a block's queries see. */
+/** End of the keys that a block's queries see. */
 const endOf = ({ length, causal }: AttentionSpec, { positions }: Layout): string =>
   causal ? `min((block + 1u) * ${positions}u, ${length}u)` : `${length}u`;
 
-/** The lane's share of a vector in a buffer: `from` is the buffer, an opening bracket and the place. */
+/** The lane's share of a vector in a buffer: `from` is the buffer, an opening bracket and the position. */
 const ownedVector = (
   { vectors }: Layout,
   name: string,
@@ -320,7 +320,7 @@ const ownedVector = (
     return `let ${name}${v} = ${value}${scaled};`;
   });
 
-/** Stores a gradient, turned back. */
+/** Stores a gradient, rotated back with rope. */
 const storedGradient = (
   { vectors }: Layout,
   name: string,
@@ -349,8 +349,8 @@ const addProduct = ({ vectors }: Layout, sum: string, factor: string, vector: st
   repeat(vectors, (v) => `${sum}${v} = fma(vec4f(${factor}), ${vector}${v}, ${sum}${v});`);
 
 /**
- * Stages the vectors of `count` positions from `base` on; `sources` as in {@link ownedVector}, of a `position`. The
- * first are queries, `scaled`, or keys.
+ * Stages the vectors of `count` positions from `base` on. `sources` are as `from` in {@link ownedVector}, for a `position`.
+ * The first source is queries, multiplied by `scaled`, or keys.
  */
 function staged(
   { vectors, threads, tile }: Layout,
@@ -391,7 +391,7 @@ const storedIfInside = (
   stores: string | string[],
 ): string => (length % positions === 0 ? lines(stores) : lines(`if (i${r} < ${length}u) {`, stores, "}"));
 
-/** Functions that dot products are made of; lanes of a quad get the same sum to the bit. */
+/** Functions for dot products. All lanes of a quad get the same sum to the bit. */
 const sums = (type: "f32" | "vec2f" | "vec4f"): string =>
   lines(
     "fn dot_add(a: vec4f, b: vec4f, sum: f32) -> f32 {",
@@ -405,18 +405,18 @@ const sums = (type: "f32" | "vec2f" | "vec4f"): string =>
 
 interface Parts {
   readonly layout: Layout;
-  /** Workgroups to a block. */
+  /** Workgroups per block. */
   readonly passes?: number;
   /** Name, access and width. */
   readonly buffers: readonly (readonly [string, "read" | "read_write", 1 | 4])[];
   readonly declarations?: string;
-  /** What is summed over quads at a time. */
+  /** Type of the values that are summed over a quad at a time. */
   readonly sum: "vec2f" | "vec4f";
   readonly body: string;
   readonly work: Pick<Kernel, "flops" | "bytes">;
 }
 
-/** A workgroup, or one for each pass, per block of a (batch, head), with the offsets that the bodies above use. */
+/** A kernel with one workgroup (or one per pass) for each block of a (batch, head), and the offsets that the bodies above use. */
 function quadKernel(family: string, spec: AttentionSpec, capabilities: Capabilities, parts: Parts): Kernel {
   const { batch, length, heads, headDim } = spec;
   const { layout, passes = 1 } = parts;

@@ -1,4 +1,4 @@
-/** What an attention is, and how much work it is: the part that all of its variants share. */
+/** The spec of attention and its amount of work, which all variants share. */
 import { requireBindable, requirePositive, type Capabilities } from "../core/kernel.js";
 
 export interface AttentionSpec {
@@ -7,9 +7,9 @@ export interface AttentionSpec {
   readonly length: number;
   readonly heads: number;
   readonly headDim: number;
-  /** Position i sees positions up to i only. */
+  /** True if position i sees only the positions up to i. */
   readonly causal?: boolean;
-  /** Queries and keys are turned as rope.ts does as they are read, and their gradients back as they are written. */
+  /** True if queries and keys are rotated as in rope.ts when they are read, and their gradients are rotated back when they are written. */
   readonly rope?: boolean;
   /**
    * Those of qkv and o that the engine stores in f16. Kernels that are made for that bind them so; for all others the engine
@@ -18,7 +18,7 @@ export interface AttentionSpec {
   readonly halves?: readonly string[];
 }
 
-/** Refuses specs that cannot become a kernel, before any text is unrolled from them. */
+/** Refuses specs that cannot become a kernel, before any text is made of them. */
 export function requireAttention(spec: AttentionSpec, capabilities: Capabilities): void {
   const { batch, length, heads, headDim } = spec;
   const name = `attention_b${batch}_s${length}_h${heads}_d${headDim}`;
@@ -29,7 +29,7 @@ export function requireAttention(spec: AttentionSpec, capabilities: Capabilities
 /** Positions of all heads. */
 export const rows = ({ batch, heads, length }: AttentionSpec): number => batch * heads * length;
 
-/** Pairs of a query and a key that it sees. */
+/** Pairs of a query and a key that the query sees. */
 const pairs = (spec: AttentionSpec): number =>
   (rows(spec) * (spec.causal ? spec.length + 1 : 2 * spec.length)) / 2;
 
@@ -38,13 +38,13 @@ interface Work {
   readonly bytes: number;
 }
 
-/** Two vectors of every position turned, and the tables. */
+/** Work of rotating two vectors of every position, and elements of the tables. */
 const turns = (spec: AttentionSpec): { flops: number; elements: number } =>
   spec.rope
     ? { flops: 6 * rows(spec) * spec.headDim, elements: 2 * spec.length * spec.headDim }
     : { flops: 0, elements: 0 };
 
-/** qkv to o and the log-sum-exp: scores, and the values' sums. */
+/** Work of forward, from qkv to o and the log-sum-exp: scores, and sums of values. */
 export const forwardWork = (spec: AttentionSpec): Work => ({
   flops: 4 * pairs(spec) * spec.headDim + turns(spec).flops,
   bytes: 4 * (4 * rows(spec) * spec.headDim + rows(spec) + turns(spec).elements),
@@ -55,7 +55,7 @@ export const deltaWork = (spec: AttentionSpec): Work => ({
   bytes: 4 * rows(spec) * (2 * spec.headDim + 1),
 });
 
-/** Scores, slopes and three gradients: five products of D multiply-adds a pair. */
+/** Work of backward: scores, slopes (d_o v) and three gradients, which are five products of D multiply-adds per pair. */
 export const backwardWork = (spec: AttentionSpec): Work => ({
   flops: 10 * pairs(spec) * spec.headDim + 2 * turns(spec).flops,
   bytes: 4 * (7 * rows(spec) * spec.headDim + 2 * rows(spec) + turns(spec).elements),
@@ -68,18 +68,18 @@ export const nameOf = (
 ): string =>
   `${family}${causal ? "_causal" : ""}${rope ? "_rope" : ""}_b${batch}_s${length}_h${heads}_d${headDim}`;
 
-/** True where the quads of subgroups can share head vectors: `quads.ts`. */
+/** True if the quads of subgroups can share head vectors: `quads.ts`. */
 export function quadsApply({ headDim }: AttentionSpec, { software, subgroups, gpu }: Capabilities): boolean {
   const quads = !software && gpu !== undefined && subgroups !== null && subgroups.min >= 4;
   return quads && headDim % 16 === 0 && headDim <= 256;
 }
 
-/** True where they can also turn queries and keys: both halves of a head vector lie in the same lanes. */
+/** True if quads can also rotate queries and keys: both halves of a head vector lie in the same lanes. */
 export function quadsTurn(spec: AttentionSpec, capabilities: Capabilities): boolean {
   return quadsApply(spec, capabilities) && spec.headDim % 32 === 0;
 }
 
-/** True where the four lanes of a subgroup on a CPU can share keys and values: `four_lanes.ts`. */
+/** True if the four lanes of a subgroup on a CPU can share keys and values: `four_lanes.ts`. */
 export function sharedApplies({ headDim }: AttentionSpec, { cpu, subgroups }: Capabilities): boolean {
   return (
     cpu !== undefined && subgroups?.min === 4 && subgroups.max === 4 && headDim % 4 === 0 && headDim <= 128

@@ -1,5 +1,5 @@
 /**
- * What a kernel is: a value. Every family in this folder is a pure function
+ * A kernel is a value. Every family in this folder is a pure function
  * `family(spec, capabilities) -> Kernel`; nothing here knows of a GPU object.
  */
 import type { AttentionSpec } from "../attention/spec.js";
@@ -9,7 +9,7 @@ import type { MatmulSpec, NamedVariant, Product } from "../matmul/shared.js";
 /** Element types of storage buffers. Booleans are `i32` 0 or 1. */
 export type Dtype = "f32" | "i32" | "u32";
 
-/** How a buffer holds numbers: as their dtype, or f32 rounded to f16. */
+/** How a buffer stores numbers: in their dtype, or f32 rounded to f16. */
 export type StorageType = Dtype | "f16";
 
 /** One storage-buffer binding; its index is its place in `Kernel.bindings` (all in group 0). */
@@ -19,9 +19,9 @@ export interface Binding {
   readonly dtype: StorageType;
 }
 
-/** A compiled-in-text compute kernel with static shapes. */
+/** A compute kernel with static shapes, which are constants of its text. */
 export interface Kernel {
-  /** Stable and readable; names family, variant and shape: `matmul_nt_256x96x32_r8x8`. */
+  /** A stable, readable name of family, variant and shape: `matmul_nt_256x96x32_r8x8`. */
   readonly name: string;
   /** The whole WGSL module; its entry point is `main`. */
   readonly code: string;
@@ -32,7 +32,7 @@ export interface Kernel {
   readonly flops: number;
   /** Fewest bytes that the work moves: each input read once, each output written once. */
   readonly bytes: number;
-  /** Where `Capabilities.choices` decided the variant: its entry. */
+  /** The entry of `Capabilities.choices` that decided the variant, if there was one. */
   readonly choice?: readonly [key: string, variant: string];
 }
 
@@ -42,16 +42,16 @@ export interface Kernel {
  */
 export type KernelChoices = Readonly<Record<string, string>>;
 
-/** How products, and attention, are computed where their operands are rounded. */
+/** How matmul and attention are computed from rounded operands. */
 export interface MixedPrecision {
-  /** What to, and on what: `f16 16x16x16`. */
+  /** Type of the operands and size of the matrices: `f16 16x16x16`. */
   readonly name: string;
-  /** Takes the place of matmul's own variants; empty for a product that stays f32. */
+  /** Variants that replace matmul's own; empty for a matmul that stays f32. */
   readonly variants: (product: Product) => readonly NamedVariant[];
-  /** Take the place of attention's quads on GPUs; null for what stays f32. */
+  /** Kernels that replace attention by quads on GPUs; null for attention that stays f32. */
   readonly attention?: MixedAttention;
   readonly attentionBackward?: MixedAttention;
-  /** A product of gates and values with SwiGLU after it; null where they cannot be one. */
+  /** A matmul of gates and values with SwiGLU in its epilogue; null if no kernel can do both. */
   readonly gated?: (spec: GatedSpec, capabilities: Capabilities) => Kernel | null;
 }
 
@@ -59,13 +59,13 @@ export type MixedAttention = (spec: AttentionSpec, capabilities: Capabilities) =
 
 /** Variants for GPUs. See kernels/gpu. */
 export interface GpuKernels {
-  /** Of a matrix product, the default first. */
+  /** Variants of a matmul, the default first. */
   readonly matmul: (product: Product) => readonly NamedVariant[];
-  /** Shares into which k of a product is split; 1 for none. */
+  /** Number of shares into which k of a matmul is split; 1 if it is not split. */
   readonly matmulSplits: (spec: MatmulSpec) => number;
   /** Adds the shares up, with bias and residual. */
   readonly matmulSum: (spec: MatmulSpec, capabilities: Capabilities) => Kernel;
-  /** Where `quadsApply` (attention/spec.ts) says so. */
+  /** Attention by quads, for specs that `quadsApply` (attention/spec.ts) accepts. */
   readonly attention: (spec: AttentionSpec, capabilities: Capabilities) => Kernel;
   readonly attentionDelta: (spec: AttentionSpec, capabilities: Capabilities) => Kernel;
   readonly attentionBackward: (spec: AttentionSpec, capabilities: Capabilities) => Kernel;
@@ -81,21 +81,21 @@ export interface Capabilities {
   readonly maxComputeWorkgroupStorageSize: number;
   readonly maxStorageBufferBindingSize: number;
   readonly maxStorageBuffersPerShaderStage: number;
-  /** Subgroup size range where the device has the `subgroups` feature, else null. */
+  /** Range of subgroup sizes if the device has the `subgroups` feature, else null. */
   readonly subgroups: { readonly min: number; readonly max: number } | null;
   readonly shaderF16: boolean;
   /**
-   * True on adapters that run shaders on the CPU. Barriers and workgroup memory are slow there and
-   * threads are few: families choose one-thread-does-a-row variants.
+   * True on adapters that run shaders on the CPU. They have few threads, and slow barriers and workgroup memory. Families
+   * choose variants with one thread per row.
    */
   readonly software: boolean;
-  /** Present on GPUs, for which they are loaded as a device is opened; else families make do with what they have. */
+  /** Variants for GPUs. `openDevice` loads them for GPUs only; without them families use their portable variants. */
   readonly gpu?: GpuKernels;
-  /** Present on software adapters, likewise. */
+  /** Variants for software adapters, loaded for these only. */
   readonly cpu?: CpuKernels;
-  /** Products in mixed precision instead of f32, where the device was told to. */
+  /** Mixed precision instead of f32, if the device was told to use it. */
   readonly mixedPrecision?: MixedPrecision;
-  /** Variants to take instead of those that families choose by themselves. */
+  /** Variants that replace the families' own choices. */
   readonly choices?: KernelChoices;
 }
 

@@ -8,12 +8,12 @@ import {
   type StorageType,
 } from "./kernel.js";
 
-/** A binding as the shader sees it: `width` 4 makes it an array of 4-vectors, 8 of f16 packed in words by eights. */
+/** A binding as the shader sees it. `width` 4 makes it an array of 4-vectors; 8 makes it f16 numbers, eight in four words. */
 export interface ShaderBinding extends Binding {
   readonly width?: 1 | 4 | 8;
 }
 
-/** WGSL name of a scalar or 4-vector of this dtype: `f32`, `vec4<f32>`; of 8 numbers in f16 the four words. */
+/** WGSL name of a scalar or 4-vector of this dtype, such as `f32` or `vec4<f32>`. Eight f16 numbers are four words. */
 export function typeName(dtype: StorageType, width: 1 | 4 | 8 = 1): string {
   return width === 1 ? dtype : `vec4<${width === 4 ? dtype : "u32"}>`;
 }
@@ -28,7 +28,7 @@ export function repeat(count: number, line: (i: number) => string): string {
   return Array.from({ length: count }, (_, i) => line(i)).join("\n");
 }
 
-/** Puts back the indentation that generated text lost: two spaces a brace level. */
+/** Restores the indentation of generated text: two spaces per brace level. */
 function indented(code: string): string {
   let depth = 0;
   return code
@@ -46,7 +46,7 @@ function indented(code: string): string {
 export interface ShaderParts {
   readonly bindings: readonly ShaderBinding[];
   readonly workgroupSize: number | readonly [number, number];
-  /** Module-scope text: constants, functions, workgroup variables, `enable` directives excluded. */
+  /** Module-scope text: constants, functions, workgroup variables; without `enable` directives. */
   readonly declarations?: string;
   /** Directives that must come first, such as `enable subgroups;`. */
   readonly directives?: string;
@@ -84,13 +84,13 @@ export function shader(parts: ShaderParts): string {
 /** A one-dimensional run of workgroups folded under the per-dimension limit. */
 export interface LinearDispatch {
   readonly workgroups: readonly [number, number, number];
-  /** WGSL expression (u32) for the linear workgroup index; may reach past `count` when folded. */
+  /** WGSL expression (u32) for the linear workgroup index. If the dispatch is folded, it may exceed `count`. */
   readonly group: string;
 }
 
 /**
- * Dispatches `count` workgroups. Guard with `if (group >= count) { return; }` in the shader, since a
- * folded dispatch rounds up.
+ * Dispatches `count` workgroups. Guard with `if (group >= count) { return; }` in the shader, because a folded dispatch
+ * rounds up.
  */
 export function linearDispatch(name: string, count: number, capabilities: Capabilities): LinearDispatch {
   const limit = capabilities.maxComputeWorkgroupsPerDimension;
@@ -105,7 +105,7 @@ export function linearDispatch(name: string, count: number, capabilities: Capabi
   );
 }
 
-/** Dispatches one thread per item, `workgroupSize` threads a group; `index` is the thread's item, guarded. */
+/** Dispatches one thread per item, in workgroups of `workgroupSize`. The prologue defines `index`, the thread's item, and returns past the end. */
 export function linearThreads(
   name: string,
   items: number,
@@ -124,7 +124,7 @@ export function linearThreads(
 
 /**
  * A WGSL literal of the number: an f32 with enough digits to come back unchanged, or an integer of the dtype.
- * @throws KernelError for NaN, infinities and what the dtype cannot hold.
+ * @throws KernelError for NaN, infinities and numbers that do not fit the dtype.
  */
 export function literal(value: number, dtype: Dtype = "f32"): string {
   if (dtype === "f32") {
@@ -135,13 +135,13 @@ export function literal(value: number, dtype: Dtype = "f32"): string {
     return value < 0 ? `f32(${text})` : /[.e]/.test(text) ? `${text}f` : `${text}.0f`;
   }
   if (value !== (dtype === "i32" ? value | 0 : value >>> 0))
-    throw new KernelError("literal", String(value), `an integer that ${dtype} holds`);
+    throw new KernelError("literal", String(value), `an integer that fits ${dtype}`);
   return dtype === "u32" ? `${value}u` : value < 0 ? `i32(${value})` : `${value}i`;
 }
 
 /**
  * Functions over f32 numbers or 4-vectors of them (type `F`, with `U` of u32 and `B` of bool in the same width) that tell
- * NaN by its bits, since WGSL lets compilers assume that there is none.
+ * NaN by its bits, because WGSL lets compilers assume that there is no NaN.
  */
 export const NAN_FUNCTIONS = {
   is_nan: lines("fn is_nan(x: F) -> B {", "return (bitcast<U>(x) & U(0x7fffffffu)) > U(0x7f800000u);", "}"),
@@ -160,13 +160,13 @@ export function ofWidth(functions: string, width: 1 | 4): string {
     .replace(/\bB\b/g, width === 4 ? "vec4<bool>" : "bool");
 }
 
-/** True if f32 holds the number as a positive one that no adapter flushes to 0. */
+/** True if the number is positive in f32 and no adapter flushes it to 0. */
 export function isPositiveF32(value: number): boolean {
   const rounded = Math.fround(value);
   return rounded >= 2 ** -126 && rounded < Infinity;
 }
 
-/** Drops the shader-only fields, leaving what `Kernel.bindings` promises. */
+/** Drops the shader-only fields and leaves those of `Kernel.bindings`. */
 export function bindingsOf(bindings: readonly ShaderBinding[]): readonly Binding[] {
   return bindings.map(({ name, access, dtype }) => ({ name, access, dtype }));
 }

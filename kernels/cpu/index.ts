@@ -1,4 +1,4 @@
-/** Kernels made for adapters that run shaders on the CPU, in a module of their own: GPUs never load it. */
+/** Kernels made for adapters that run shaders on the CPU, in a module of their own, which GPUs never load. */
 import type { CpuKernels } from "../core/kernel.js";
 import { attentionBackwardShared, attentionShared } from "../attention/four_lanes.js";
 

@@ -1,4 +1,4 @@
-/** Kernels made for GPUs, in a module of their own: devices that compute on the CPU never load it. */
+/** Kernels made for GPUs, in a module of their own, which devices that compute on the CPU never load. */
 import type { GpuKernels } from "../core/kernel.js";
 import { attentionBackwardQuads, attentionDeltaQuads, attentionQuads } from "../attention/quads.js";
 import { matmulSplits, matmulSum } from "../matmul/split.js";

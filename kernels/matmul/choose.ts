@@ -5,10 +5,10 @@
  *   nt: c = a b^T    a [M, K], b [N, K]        (Y = X W^T)
  *   tn: c = a^T b    a [K, M], b [K, N]        (dW = dY^T X)
  *
- * A bias [N] and a residual [M, N] may be added as c is written. Every element of c, or of each share of k, sums over k
- * in ascending order by one thread, in every variant in f32. A software adapter, which pays for memory accesses and barriers, keeps a
- * tile of c in the variables of each thread (`registers.ts`, variants `r8x8`, `r32x16_4N`); a GPU stages tiles
- * of a and b in workgroup memory (`tiles.ts`, variants `t64x64x8_r4x4`).
+ * A bias [N] and a residual [M, N] may be added as c is written. In every f32 variant one thread sums an element of c (or
+ * of each share of k) over k in ascending order. A software adapter pays for memory accesses and barriers: each thread keeps
+ * a tile of c in its variables (`registers.ts`, variants `r8x8`, `r32x16_4N`). A GPU stages tiles of a and b in workgroup
+ * memory (`tiles.ts`, variants `t64x64x8_r4x4`).
  */
 import {
   KernelError,
@@ -31,7 +31,7 @@ import { bindingsOf } from "../core/wgsl.js";
 export { matmulName, type MatmulLayout, type MatmulSpec } from "./shared.js";
 
 /**
- * Bindings: a, b, (bias [N]), (residual [batch, M, N]), c [batch, M, N]; all f32, or f16 where `halves` says so.
+ * Bindings: a, b, (bias [N]), (residual [batch, M, N]), c [batch, M, N]. All are f32, except those that `halves` names.
  * @throws KernelError for sizes that are not positive integers or exceed what the device can bind or dispatch, and
  * for a chosen variant that {@link matmulVariants} does not list.
  */
@@ -40,7 +40,11 @@ export function matmul(spec: MatmulSpec, capabilities: Capabilities): Kernel {
   const { name, M, N, K, batch, splits, bias, residual } = product;
   requirePositive(name, { M, N, K, batch, splits });
   if (splits > 1 && (batch > 1 || bias || residual || Math.ceil(K / shareOf(product)) !== splits))
-    throw new KernelError(name, `${splits} splits`, "one a share, no batch, bias or residual");
+    throw new KernelError(
+      name,
+      `${splits} splits`,
+      "splits that all get a share of k, and no batch, bias or residual",
+    );
   const results = batch * M * N;
   const sizes = { a: batch * M * K, b: batch * K * N, bias: N, residual: results, c: splits * results };
   requireBindable(name, sizes, capabilities);
@@ -52,7 +56,7 @@ export function matmul(spec: MatmulSpec, capabilities: Capabilities): Kernel {
       name,
       `the variant ${wanted}`,
       `one of ${variants.map((v) => v.name).join(", ")}`,
-      "Measure again: choices hold for one device and version.",
+      "Measure again: choices are valid for one device and version.",
     );
   const { bindings, code, workgroups } = variant.build();
   return {
@@ -70,8 +74,8 @@ export function matmul(spec: MatmulSpec, capabilities: Capabilities): Kernel {
 }
 
 /**
- * Names of the variants that a device can choose among for this product: the default first, then the more promising
- * before the less.
+ * Names of the variants that a device can choose from for this matmul: the default first, then from the most to the least
+ * promising.
  */
 export function matmulVariants(spec: MatmulSpec, capabilities: Capabilities): string[] {
   return variantsOf(productOf(spec, capabilities)).map((v) => v.name);
@@ -92,7 +96,7 @@ export function matmulSpec(name: string): Required<Omit<MatmulSpec, "gradient">>
   };
 }
 
-/** Candidates of the kind that an adapter is made for, and of the other kind. */
+/** How many candidates come from the kind made for this adapter, and from the other kind. */
 const CANDIDATES = { own: 10, other: 2 };
 
 function variantsOf(product: Product): readonly NamedVariant[] {

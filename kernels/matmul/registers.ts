@@ -1,7 +1,7 @@
 /**
- * Matmul made for software adapters: a rows x columns tile of c in the variables of each thread, no workgroup memory, no
- * barrier. Where subgroups have one size, the threads of a subgroup lie side by side along N, and the rows of a that
- * they all need are loaded once between them and broadcast.
+ * Matmul made for software adapters. Each thread has a rows x columns tile of c in its variables; there is no workgroup
+ * memory and no barrier. If all subgroups have the same size, the threads of a subgroup lie side by side along N. They all
+ * need the same rows of a: each thread loads a part of them and broadcasts it.
  */
 import {
   addends,
@@ -18,13 +18,13 @@ import { linearDispatch, lines, repeat, shader } from "../core/wgsl.js";
 export interface RegisterTile {
   readonly rows: number;
   readonly columns: number;
-  /** Steps along k in a trip of the loop: products that are added to each sum before it is stored. */
+  /** Steps along k in a trip of the loop: how many products are added to a sum before it is stored. */
   readonly depth: number;
-  /** Threads of a subgroup that lie side by side along N; 1 where threads are on their own. */
+  /** Threads of a subgroup that lie side by side along N; 1 if threads do not share loads. */
   readonly lanes: number;
 }
 
-/** `r16x8_4N`; the depth only where it is not the width of vectors along k. */
+/** `r16x8_4N`. The depth is named only if it differs from the width of vectors along k. */
 export function registerTileName({ K }: Product, { rows, columns, depth, lanes }: RegisterTile): string {
   return `r${rows}x${columns}${depth === widthOf(K) ? "" : `x${depth}`}${lanes > 1 ? `_${lanes}N` : ""}`;
 }
@@ -41,7 +41,7 @@ export function registers(product: Product, { rows, columns, depth, lanes }: Reg
   const exactM = M % rows === 0;
   const exactN = N % tileN === 0;
   const tilesC = tilesM * tilesN * batch;
-  // A subgroup fills its workgroup, so that the guard is uniform; else a workgroup is a handful of tiles.
+  // A subgroup fills its workgroup, so that the guard is uniform. Without lanes a workgroup has a handful of tiles.
   const workgroupSize = lanes > 1 ? lanes : tilesC < 64 ? 4 : 16;
   const groups = lanes > 1 ? tilesC : Math.ceil(tilesC / workgroupSize);
   const { workgroups, group } = linearDispatch(product.name, groups, capabilities);
@@ -79,7 +79,7 @@ export function registers(product: Product, { rows, columns, depth, lanes }: Reg
     const row = repeat(columns / widthC, (j) => {
       const at = `c_row + ${i * (N / widthC) + j}u`;
       const value = `c[${at}] = ${result(i, j)}${addends(product, at, `${inVectors("n", widthC)} + ${j}u`)};`;
-      // The first column of a tile is inside c, but for the tiles of a subgroup's last lanes.
+      // The first column of a tile is inside c, except in the tiles of a subgroup's last lanes.
       return guarded(`n + ${j * widthC}u < ${N}u`, !exactN && (j > 0 || lanes > 1), value);
     });
     return guarded(`m + ${i}u < ${M}u`, !exactM && i > 0, row);
@@ -115,7 +115,7 @@ export function registers(product: Product, { rows, columns, depth, lanes }: Reg
 }
 
 interface OperandTile {
-  /** The tile is rows contiguous along K; else columns contiguous along M or N. */
+  /** True if the tile has rows that are contiguous along K; false if it has columns contiguous along M or N. */
   readonly alongK: boolean;
   /** Rows or columns of the tile. */
   readonly count: number;
@@ -124,11 +124,11 @@ interface OperandTile {
   readonly first: string;
   /** Rows or columns of the matrix. */
   readonly size: number;
-  /** True where tiles never reach past `size`. */
+  /** True if tiles never reach past `size`. */
   readonly exact: boolean;
   readonly K: number;
   readonly depth: number;
-  /** Threads that need the same tile and load it between them; 1 where each has its own. */
+  /** Threads that need the same tile and share its loads; 1 if each thread has a tile of its own. */
   readonly lanes: number;
 }
 
@@ -137,20 +137,20 @@ interface OperandText {
   readonly starts: string;
   /** The loads of a trip. */
   readonly loads: string;
-  /** The loaded scalar of row or column `i` at the trip's k number `q`. */
+  /** The loaded scalar of row or column `i` at step `q` of the trip. */
   scalar(i: number, q: number): string;
 }
 
 /** WGSL that loads a tile of an operand for `depth` values of k. */
 function operand(name: "a" | "b", tile: OperandTile): OperandText {
   const { alongK, count, width, first, size, exact, K, depth, lanes } = tile;
-  /** A load is an item: a vector of a row's k, or a vector of columns at one k; so many to a row or vector. */
+  /** Loads per row or column vector. A load is a vector along a row's k, or a vector of columns at one k. */
   const each = alongK ? depth / width : depth;
   const items = (alongK ? count : count / width) * each;
   const item = (t: number) => `${name}${t % each}_${Math.floor(t / each)}`;
   const address = (t: string) => {
     const position = alongK || width === 1 ? `${first} + ${t} / ${each}u` : `${first} / 4u + ${t} / ${each}u`;
-    // Clamped loads feed elements that are never stored.
+    // Clamped loads feed only elements that are not stored.
     const clamped = exact ? `(${position})` : `min(${position}, ${(alongK ? size : size / width) - 1}u)`;
     const [across, along] = alongK ? [K / width, 1] : [1, size / width];
     return `batch * ${(size * K) / width}u + ${clamped} * ${across}u + ${t} % ${each}u * ${along}u`;
@@ -180,24 +180,24 @@ function operand(name: "a" | "b", tile: OperandTile): OperandText {
   };
 }
 
-/** What a software adapter pays for: relative costs of a loaded scalar, a broadcast one, a multiply-add, and a sum kept from trip to trip. */
+/** Relative costs on a software adapter: of a loaded scalar, a broadcast scalar, a multiply-add, and a sum kept between trips. */
 interface Costs {
   readonly load: number;
   readonly broadcast: number;
   readonly multiplyAdd: number;
   readonly keep: number;
   /**
-   * What compiling costs for each sum of a SIMD group, in trips of the loop on one core, spread over the runs that a
-   * kernel has in training: compiling takes longer for an instruction, too, the more sums there are.
+   * Cost of compiling per sum of a SIMD group, in trips of the loop on one core, spread over the runs of a kernel in
+   * training. With more sums, each instruction also takes longer to compile.
    */
   readonly compile: number;
-  /** Sums that a SIMD group of so many lanes has at most; and multiply-adds to a trip. Beyond, compiling takes too long. */
+  /** The most sums of a SIMD group with this many lanes, and the most multiply-adds per trip. More take too long to compile. */
   readonly mostSums: number;
   readonly mostUnrolled: number;
 }
 /**
- * SwiftShader, of four lanes: instructions as its compiler emits them for four lanes at once. It keeps variables on the
- * stack, loads lane by lane, and masks every store (docs/performance.md, "What bounds matmul on SwiftShader").
+ * SwiftShader, which has four lanes: instructions that its compiler emits for four lanes at once. It keeps variables on
+ * the stack, loads lane by lane, and masks every store (docs/lab/matmul.md, "SwiftShader: what bounds matmul").
  */
 const FOUR_LANES: Costs = {
   load: 100,
@@ -208,7 +208,7 @@ const FOUR_LANES: Costs = {
   mostSums: 4 * 512,
   mostUnrolled: 4 * 2048,
 };
-/** lavapipe, of eight lanes or four, whose compiler keeps sums in registers while there are any. */
+/** lavapipe, which has eight or four lanes. Its compiler keeps sums in registers as long as registers suffice. */
 const OTHERS: Costs = {
   load: 8,
   broadcast: 1.2,
@@ -218,11 +218,11 @@ const OTHERS: Costs = {
   mostSums: 512,
   mostUnrolled: 4 * 512,
 };
-/** SIMD groups that run at a time: one a core. */
+/** SIMD groups that run at a time: one per core. */
 const GROUPS_AT_A_TIME = 2;
 const SIDES = [32, 16, 8, 4, 2, 1];
 
-/** Tiles that this product and device allow, those first that cost least over all of c. */
+/** Tiles that this product and device allow, the cheapest over all of c first. */
 export function registerTiles({ layout, M, N, K, batch, capabilities }: Product): RegisterTile[] {
   const minRows = layout === "tn" ? widthOf(M) : 1;
   const minColumns = widthOf(N);
@@ -232,7 +232,7 @@ export function registerTiles({ layout, M, N, K, batch, capabilities }: Product)
   const vectors = widthOf(K) === 4 && widthOf(N) === 4 && (layout !== "tn" || widthOf(M) === 4);
   const found: (RegisterTile & { cost: number })[] = [];
   for (const lanes of size > 1 && vectors ? [1, size] : [1]) {
-    // Threads on their own share a SIMD group of 4 with their neighbours; large tiles gain them nothing.
+    // Threads without shared loads still share a SIMD group of 4 with their neighbours. Large tiles do not help them.
     const simd = Math.max(4, lanes);
     const most = lanes > 1 ? costs : OTHERS;
     const depths = lanes > 1 && costs.keep > 0 && K % 8 === 0 ? [4, 8] : [widthOf(K)];

@@ -9,18 +9,18 @@ export interface MatmulSpec {
   readonly M: number;
   readonly N: number;
   readonly K: number;
-  /** Independent products; a, b and c then have this leading dimension. Default 1. */
+  /** Number of independent products; a, b and c then have this leading dimension. Default 1. */
   readonly batch?: number;
-  /** Add bias [N] to every row of c. */
+  /** Adds bias [N] to every row of c. */
   readonly bias?: boolean;
-  /** Add a tensor of c's shape. */
+  /** Adds a tensor of c's shape. */
   readonly residual?: boolean;
   /**
-   * Shares of k that are summed apart, for products of few elements and long sums (split-K): c then has this leading
-   * dimension, and {@link matmulSum} adds the shares up. Not with a batch, a bias or a residual. Default 1.
+   * Number of shares of k that are summed separately (split-K), for results of few elements and long sums. c then has this
+   * leading dimension, and {@link matmulSum} adds the shares. Not allowed with a batch, a bias or a residual. Default 1.
    */
   readonly splits?: number;
-  /** The operand that is a gradient: variants that round their operands to f16 scale it. Default none. */
+  /** The operand that is a gradient, or null (the default). Variants that round their operands to f16 scale it. */
   readonly gradient?: "a" | "b" | null;
   /**
    * Those of a, b, c and residual that the engine stores in f16. Variants that are made for that bind them so; for all
@@ -29,7 +29,7 @@ export interface MatmulSpec {
   readonly halves?: readonly string[];
 }
 
-/** A checked spec, as the variants take it. */
+/** A checked spec with its defaults, for the variants. */
 export interface Product extends Required<MatmulSpec> {
   readonly name: string;
   readonly capabilities: Capabilities;
@@ -45,7 +45,7 @@ export function matmulName(spec: MatmulSpec): string {
   return parts.filter(Boolean).join("_");
 }
 
-/** The spec with its defaults, as variants take it. */
+/** Checks a spec and fills in its defaults. */
 export function productOf(spec: MatmulSpec, capabilities: Capabilities): Product {
   return {
     batch: 1,
@@ -60,31 +60,31 @@ export function productOf(spec: MatmulSpec, capabilities: Capabilities): Product
   };
 }
 
-/** What a variant decides. */
+/** The part of a kernel that differs between variants. */
 export interface Variant extends Pick<Kernel, "code" | "workgroups"> {
   readonly bindings: readonly ShaderBinding[];
 }
 
-/** A variant by the name that choices give it. */
+/** A variant with the name that choices use. */
 export interface NamedVariant {
   readonly name: string;
   readonly build: () => Variant;
 }
 
-/** Workgroups of large tiles below which smaller tiles fill a GPU better. */
+/** With fewer workgroups than this, smaller tiles fill a GPU better. */
 export const ENOUGH_WORKGROUPS = 120;
 
-/** Steps along k that every tile is a divisor of; shares of k are multiples of it. */
+/** A multiple of every tile's depth along k. Shares of k are multiples of it. */
 const SHARE = 64;
 
-/** Steps along k in each share but the last, which may be shorter. */
+/** Steps along k in each share. The last share may be shorter. */
 export function shareOf({ K, splits }: Pick<Required<MatmulSpec>, "K" | "splits">): number {
   return splits === 1 ? K : Math.ceil(K / splits / SHARE) * SHARE;
 }
 
 /**
- * How a workgroup finds its tile of c, and with it: `n0`, `m0`, `c_slice` (which [M, N] of c), `ab_slice` (which [M, K]
- * of a and [K, N] of b), where k begins (`k0`) and ends (`k_end`).
+ * WGSL that finds a workgroup's tile of c. It defines `n0`, `m0`, `c_slice` (which [M, N] of c), `ab_slice` (which [M, K]
+ * of a and [K, N] of b), and the range of k from `k0` to `k_end`.
  */
 export function tilePlace(
   product: Product,
@@ -111,7 +111,7 @@ export function tilePlace(
   };
 }
 
-/** A statement under a condition, where one is needed. */
+/** A statement, under a condition if one is needed. */
 export const guarded = (condition: string, needed: boolean, statement: string): string =>
   needed ? `if (${condition}) { ${statement} }` : statement;
 
@@ -142,7 +142,7 @@ export function inVectors(n: string, width: 1 | 4): string {
   return width === 1 ? n : `${n} / 4u`;
 }
 
-/** What the epilogue adds to a sum that goes to `c[at]`, in column `n` (both counted in vectors). */
+/** The terms that the epilogue adds to a sum for `c[at]` in column `n` (both counted in vectors). */
 export function addends(
   { bias, residual }: Pick<Product, "bias" | "residual">,
   at: string,

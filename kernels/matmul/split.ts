@@ -1,21 +1,22 @@
-/** Products of few elements and long sums: into how many shares k is split, and the sum of the shares with the epilogue. */
+/** Split-K for results of few elements and long sums: the number of shares of k, and the kernel that sums them with the epilogue. */
 import { requireBindable, requirePositive, type Capabilities, type Kernel } from "../core/kernel.js";
 import { addends, ENOUGH_WORKGROUPS, productBindings, shareOf, widthOf, type MatmulSpec } from "./shared.js";
 import { bindingsOf, linearThreads, lines, repeat, shader } from "../core/wgsl.js";
 
 const WORKGROUP = 64;
-/** Steps along k below which a share costs more than it saves, and shares at most, as all of them are stored. */
+/** A share with fewer steps along k costs more than it saves. The number of shares is bounded because all are stored. */
 const LEAST_SHARE = 1024;
 const MOST_SPLITS = 32;
 
 /**
- * Shares of k into which the engine splits this product: 1 but where c has too few tiles to occupy a GPU and k is long.
+ * Number of shares of k into which the engine splits this product. It is 1 unless c has too few tiles to occupy a GPU and k
+ * is long.
  */
 export function matmulSplits({ M, N, K, batch = 1 }: MatmulSpec): number {
   if (batch > 1) return 1;
   const tiles = Math.ceil(M / 128) * Math.ceil(N / 128);
   const wanted = Math.min((2 * ENOUGH_WORKGROUPS) / tiles, K / LEAST_SHARE, MOST_SPLITS);
-  // Shares are rounded up, after which fewer may be enough.
+  // Shares are rounded up, so that fewer shares may suffice.
   return wanted < 2 ? 1 : Math.ceil(K / shareOf({ K, splits: Math.floor(wanted) }));
 }
 

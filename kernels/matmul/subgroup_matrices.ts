@@ -1,9 +1,9 @@
 /**
- * Matmul on subgroup matrices (tensor cores), the experimental WGSL extension: tiles of a and b are rounded to f16 as
- * they are staged in workgroup memory, products of it are summed in f32. Storage is f32, but for what `halves` names.
+ * Matmul on subgroup matrices (tensor cores), an experimental WGSL extension. Tiles of a and b are rounded to f16 as they
+ * are staged in workgroup memory, and their products are summed in f32. Storage is f32, except for bindings in `halves`.
  *
- * What is staged goes by chunks of 8 numbers, 16 bytes. Results that cannot go to c as whole matrices go through the same
- * memory, a strip of rows of each subgroup at a time.
+ * Data is staged in chunks of 8 numbers, 16 bytes. Results that cannot go to c as whole matrices go through the same memory,
+ * one strip of rows of each subgroup at a time.
  */
 import { inHalves } from "../core/f16_storage.js";
 import { KernelError, type Capabilities, type Kernel } from "../core/kernel.js";
@@ -32,7 +32,7 @@ export interface SubgroupMatrices {
   readonly subgroupSize: number;
 }
 
-/** What a workgroup computes, counted in subgroup matrices. */
+/** Tile of a workgroup, counted in subgroup matrices. */
 interface MatrixTile {
   /** Result matrices of a subgroup. */
   readonly rows: number;
@@ -44,7 +44,7 @@ interface MatrixTile {
   readonly depth: number;
 }
 
-/** By what was fastest on an NVIDIA H100, see docs/performance.md, for operands in f16; for others the second comes before the first. */
+/** Ordered by speed on an NVIDIA H100 for operands in f16 (docs/lab/matmul.md). For other operands the second tile comes before the first. */
 const TILES: readonly MatrixTile[] = [
   { rows: 4, columns: 4, subgroupRows: 2, subgroupColumns: 2, depth: 2 },
   { rows: 4, columns: 4, subgroupRows: 2, subgroupColumns: 4, depth: 2 },
@@ -52,19 +52,20 @@ const TILES: readonly MatrixTile[] = [
   { rows: 2, columns: 2, subgroupRows: 2, subgroupColumns: 2, depth: 4 },
   { rows: 1, columns: 1, subgroupRows: 2, subgroupColumns: 2, depth: 2 },
 ];
-/** Numbers of a chunk. */
+/** Numbers in a chunk. */
 const CHUNK = 8;
-/** Chunks between the ends of staged rows, an odd number of which spreads neighbouring rows over the banks of the memory. */
+/** Chunks between staged rows. An odd number spreads neighbouring rows over the banks of the memory. */
 const PADDING = 1;
 
 /**
- * Gradients of a mean over many tokens are small numbers, of which f16 keeps fewer digits below 2^-14 and none below
- * 2^-25: the operand that is a gradient is multiplied by this as it is rounded, the sum divided by it. Larger ones than
- * 65504 / 2^12 become infinite, and with them the result. A gradient that is stored in f16 is stored multiplied.
+ * Gradients of a mean over many tokens are small. f16 keeps fewer digits of numbers below 2^-14, and rounds numbers below
+ * 2^-25 to 0. The operand that is a gradient is therefore multiplied by this number as it is rounded, and the sum is divided
+ * by it. Gradients above 65504 / 2^12 become infinite, and so does the result. A gradient that is stored in f16 is stored
+ * multiplied.
  */
 export const GRADIENT_SCALE = 2 ** 12;
 
-/** Tiles that this device allows, the default first; none for products that are smaller than one matrix. */
+/** Tiles that this device allows, the default first; empty for products that are smaller than one matrix. */
 function matrixTiles(product: Product, matrices: SubgroupMatrices): MatrixTile[] {
   const { M, N, K, batch, splits, halves, capabilities } = product;
   if (M < matrices.M || N < matrices.N || K < matrices.K) return [];
@@ -79,7 +80,7 @@ function matrixTiles(product: Product, matrices: SubgroupMatrices): MatrixTile[]
     const { rows, columns } = layoutOf(product, matrices, tile);
     return Math.ceil(M / rows) * Math.ceil(N / columns) * batch * splits >= ENOUGH_WORKGROUPS;
   };
-  // Compiling a large tile for a CPU takes longer than it saves.
+  // On a CPU, compiling a large tile takes longer than the tile saves.
   const first = capabilities.software ? -1 : allowed.findIndex(enough);
   const preferred = allowed.at(first);
   return preferred ? [preferred, ...allowed.filter((tile) => tile !== preferred)] : [];
@@ -93,16 +94,16 @@ export function matrixVariants(product: Product, matrices: SubgroupMatrices): Na
   }));
 }
 
-/** silu(x W_gate^T) (x W_value^T), where the rows of W [2 inner, K] are those of W_gate and then of W_value. */
+/** silu(x W_gate^T) (x W_value^T). W [2 inner, K] has the rows of W_gate, then the rows of W_value. */
 export interface GatedSpec {
   readonly rows: number;
   readonly inner: number;
   readonly K: number;
-  /** Those of a (x), b (W) and c that are stored in f16. */
+  /** Which of the bindings a (x), b (W) and c are stored in f16. */
   readonly halves: readonly string[];
 }
 
-/** Bindings: a [rows, K], b [2 inner, K], c [rows, inner]; null where no tile holds gates and their values. */
+/** Bindings: a [rows, K], b [2 inner, K], c [rows, inner]. Null if no tile holds gates with their values. */
 export function gatedProduct(
   { rows, inner, K, halves }: GatedSpec,
   capabilities: Capabilities,
@@ -133,7 +134,7 @@ function matrixTileName(product: Product, matrices: SubgroupMatrices, tile: Matr
   return `m${rows}x${columns}x${depth}_${subgroups}_f16`;
 }
 
-/** Sizes of a tile; strides and what is staged are counted in chunks. */
+/** Sizes of a tile. Strides and staged sizes are counted in chunks. */
 function layoutOf(
   { layout, M, N, bias, residual, halves }: Product,
   matrices: SubgroupMatrices,
@@ -144,17 +145,17 @@ function layoutOf(
   const columns = tile.columns * tile.subgroupColumns * matrices.N;
   const depth = tile.depth * matrices.K;
   const subgroups = tile.subgroupRows * tile.subgroupColumns;
-  // Staged as it lies in memory: rows of k, or rows of m (or n).
+  // An operand is staged as it lies in memory: in rows of k, or in rows of m (or n).
   const alongKA = layout !== "tn";
   const alongKB = layout === "nt";
   const strideA = (alongKA ? depth : rows) / CHUNK + PADDING;
   const strideB = (alongKB ? depth : columns) / CHUNK + PADDING;
   const stagedA = strideA * (alongKA ? rows : depth);
   const stagedB = strideB * (alongKB ? columns : depth);
-  /** Whole tiles of f32 go to c as matrices; others, and what has a bias or is stored in f16, strip by strip. */
+  /** Whole tiles of f32 go to c as matrices. Other tiles, and results with a bias or in f16, go strip by strip. */
   const rounded = halves.includes("c") || (residual && halves.includes("residual"));
   const whole = M % rows === 0 && N % columns === 0 && N % 4 === 0 && !bias && !rounded && !gated;
-  /** A strip: the result matrices of a subgroup that lie side by side, in f32. */
+  /** Stride of a strip: the f32 result matrices of a subgroup that lie side by side. */
   const strideC = (tile.columns * matrices.N) / 4 + PADDING;
   const strip = matrices.M * strideC;
   return {
@@ -165,8 +166,8 @@ function layoutOf(
 }
 
 /**
- * @param gated rows of b are gates and as many values, and c is silu(gate) value: a tile takes a matrix of gates and one
- * of the values that belong to them in turn
+ * @param gated true if b has rows of gates and as many rows of values, and c is silu(gate) value. A tile then alternates
+ * between a matrix of gates and a matrix of their values.
  */
 function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile, gated = false): Variant {
   const { name, layout, M, N, K, splits, gradient, residual, halves, capabilities } = product;
@@ -182,7 +183,7 @@ function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile, g
     );
   const { count, prologue } = tilePlace(product, layoutOfTile);
   const { workgroups, group } = linearDispatch(name, count, capabilities);
-  /** Chunks of f16 are staged as they are. */
+  /** Chunks of f16 are staged without conversion. */
   const widthOfOperand = (matrix: "a" | "b", length: number) =>
     halves.includes(matrix) && length % CHUNK === 0 ? CHUNK : widthOf(length);
   const widthA = widthOfOperand("a", layout === "tn" ? M : K);
@@ -195,14 +196,14 @@ function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile, g
 
   const [tilesN, steps] = [Math.ceil(N / columns), K / depth];
   /**
-   * Neighbouring workgroups share rows of a: where they are many, each begins at another k, so that they do not all wait for
-   * the same part of it. Sums then begin there too.
+   * Neighbouring workgroups share rows of a. If there are many of them, each begins at another k, so that they do not all
+   * wait for the same part of a. Its sums then begin at that k too.
    */
   const rotated = tilesN >= 8 && splits === 1 && Number.isInteger(steps);
   const k = rotated ? "k_rotated" : "k0";
   const rotation = rotated && `let k_rotated = (k0 + first_k) % ${K}u;`;
 
-  /** A thread's share of a tile: chunk `next` of it, from memory to registers, then to the tile. */
+  /** Moves a thread's share of a tile: chunk `next` goes from memory to registers, then to the tile. */
   const share = (matrix: "a" | "b") => {
     const [alongK, size, extent, width, stride] =
       matrix === "a" ? [alongKA, M, rows, widthA, strideA] : [alongKB, N, columns, widthB, strideB];
@@ -215,9 +216,9 @@ function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile, g
     const at = `(ab_slice * ${outerLimit}u + outer) * ${innerLimit / width}u + inner${width > 1 ? ` / ${width}u` : ""}`;
     const raggedOuter = outerLimit % outerExtent !== 0;
     const raggedInner = innerLimit % length !== 0;
-    // Where threads are a whole number of rows, a thread's chunks lie below each other.
+    // If the threads cover a whole number of rows, a thread's chunks lie below each other.
     const below = threads % chunks === 0;
-    // Eight threads write at a time: rows 0 and 4 of a group of eight, then 1 and 5, share no bank where four are a row.
+    // Eight threads write at a time. With four threads to a row, rows 0 and 4 of eight, then 1 and 5, share no bank.
     const spread = below && chunks === 4 && (threads / chunks) % 8 === 0;
     const row = spread ? "(lane / 32u * 8u + lane / 4u % 2u * 4u + lane / 8u % 4u)" : `lane / ${chunks}u`;
     const each = (body: (next: string) => string) =>
@@ -239,7 +240,7 @@ function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile, g
         );
       });
     const inside = (offset: number): string => `inner${offset ? ` + ${offset}u` : ""} < ${innerLimit}u`;
-    /** Statements that load a chunk; `next` is one 4-vector of words, or two of f32. */
+    /** Statements that load a chunk into `next`: one 4-vector of words, or two 4-vectors of f32. */
     const loaded = (next: string): string =>
       width === CHUNK
         ? guarded(inside(0), raggedInner, `${next} = ${matrix}[${at}];`)
@@ -277,7 +278,7 @@ function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile, g
   const left = `subgroup_matrix_left<f16, ${matrices.K}, ${matrices.M}>`;
   const right = `subgroup_matrix_right<f16, ${matrices.N}, ${matrices.K}>`;
   const result = `subgroup_matrix_result<f32, ${matrices.N}, ${matrices.M}>`;
-  // Offsets and strides count the elements of the array, which are chunks, or of a strip 4-vectors.
+  // Offsets and strides count the array's elements: chunks, or 4-vectors for a strip.
   const offset = (alongK: boolean, stride: number, start: number, i: string, k: number) =>
     `${start}u + ` + (alongK ? `(${i}) * ${stride}u + ${k / CHUNK}u` : `${k * stride}u + (${i}) / ${CHUNK}u`);
   const eachResult = (text: (i: number, j: number) => string) =>
@@ -303,7 +304,7 @@ function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile, g
   const at = (i: number, j: number) => `corner + ${(i * matrices.M * N + j * matrices.N) / 4}u`;
   const storeMatrix = (i: number, j: number) =>
     `subgroupMatrixStore<row_major>(&c, ${at(i, j)}, ${unscaled ? `subgroupMatrixScalarMultiply(c${i}_${j}, ${literal(1 / GRADIENT_SCALE)})` : `c${i}_${j}`}, ${N / 4}u);`;
-  /** 4-vectors of a strip's row, of what goes to c. */
+  /** 4-vectors of a strip's row that go to c. */
   const quads = (tile.columns * matrices.N) / (gated ? 8 : 4);
   const storeStrip = (i: number) => {
     const at = `(c_slice * ${M}u + row) * ${(gated ? N / 2 : N) / widthC}u + ${inVectors("column", widthC)}`;
@@ -322,11 +323,11 @@ function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile, g
       gated
         ? [
             "let column = (n0 + first_column) / 2u + quad * 4u;",
-            // Gates and values lie beside each other, a matrix each.
+            // A matrix of gates and a matrix of values lie beside each other.
             `let gate_at = start + quad / ${matrices.N / 4}u * ${matrices.N / 2}u + quad % ${matrices.N / 4}u;`,
             "let gate = bitcast<vec4f>(tile[gate_at]);",
             `let value = bitcast<vec4f>(tile[gate_at + ${matrices.N / 4}u]);`,
-            // As in swiglu.ts.
+            // The formula is that of swiglu.ts.
             "let e = exp(-abs(gate));",
             "let sums = gate * (select(e, vec4f(1.0), gate >= vec4f()) / (1.0 + e)) * value;",
           ]
@@ -355,7 +356,7 @@ function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile, g
   const corner = whole
     ? `let corner = ((c_slice * ${M}u + m0 + first_row) * ${N}u + n0 + first_column) / 4u;`
     : `let corner = subgroup * ${strip}u;`;
-  // A residual is where the sums begin.
+  // The sums begin with the residual.
   const start = (i: number, j: number) =>
     whole && residual
       ? unscaled
@@ -394,7 +395,7 @@ function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile, g
       "enable f16;",
       "enable subgroups;",
       "enable chromium_experimental_subgroup_matrix;",
-      // Subgroups lie along the workgroup one after the other, which the language does not promise: see the self-check.
+      // Subgroups are assumed to lie one after the other along the workgroup. WGSL does not promise this; the self-check tests it.
       "diagnostic(off, chromium.subgroup_matrix_uniformity);",
     ),
     declarations: lines(

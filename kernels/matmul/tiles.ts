@@ -1,6 +1,6 @@
 /**
- * Matmul made for GPUs: tiles of a and b are staged in workgroup memory, a block of c to a thread. The next tiles are
- * on their way from memory while the present ones are multiplied.
+ * Matmul made for GPUs. Tiles of a and b are staged in workgroup memory, and each thread computes a block of c. The next
+ * tiles are loaded from memory while the present tiles are multiplied.
  */
 import {
   addends,
@@ -16,19 +16,19 @@ import {
 } from "./shared.js";
 import { linearDispatch, lines, repeat, shader } from "../core/wgsl.js";
 
-/** What a workgroup and each of its threads computes. */
+/** Tile of a workgroup, and of each of its threads. */
 interface WorkgroupTile {
-  /** Elements of c to a workgroup. */
+  /** Elements of c per workgroup. */
   readonly rows: number;
   readonly columns: number;
   /** Steps along k that are staged at a time, a multiple of 8. */
   readonly depth: number;
-  /** Elements of c to a thread: blocks of 4x4, as far apart as the tile has threads. */
+  /** Elements of c per thread: blocks of 4x4, as far apart as the tile has threads. */
   readonly threadRows: 4 | 8;
   readonly threadColumns: 4 | 8;
 }
 
-/** What was fastest on an NVIDIA H200, see docs/performance.md: where operands lie along k, and else. */
+/** The fastest tiles on an NVIDIA H200 (docs/lab/matmul.md), for operands that lie along k, and for others. */
 const LARGE = {
   alongK: [
     { rows: 128, columns: 256, depth: 8, threadRows: 8, threadColumns: 8 },
@@ -43,7 +43,7 @@ const LARGE = {
     { rows: 64, columns: 64, depth: 16, threadRows: 8, threadColumns: 8 },
   ],
 } satisfies Record<string, readonly WorkgroupTile[]>;
-/** Blocks of 4x4 a thread, whose sums every GPU keeps in registers. */
+/** Tiles with blocks of 4x4 per thread. Every GPU keeps these sums in registers. */
 const PORTABLE: readonly WorkgroupTile[] = [
   { rows: 64, columns: 64, depth: 16, threadRows: 4, threadColumns: 4 },
   { rows: 32, columns: 32, depth: 16, threadRows: 4, threadColumns: 4 },
@@ -53,8 +53,8 @@ const threadsOf = ({ rows, columns, threadRows, threadColumns }: WorkgroupTile):
   (rows / threadRows) * (columns / threadColumns);
 
 /**
- * Tiles that this device allows. The first is the default: the largest that leaves no processor idle, of the large ones
- * only on GPUs like the one they were measured on, whose subgroups are all of 32 and which have 48 KB of workgroup memory.
+ * Tiles that this device allows. The first is the default: the largest tile that leaves no processor idle. The LARGE tiles
+ * are used only on GPUs like the measured one: all subgroups have 32 threads, and there are 48 KB of workgroup memory.
  */
 function workgroupTiles({ layout, M, N, batch, splits, capabilities }: Product): WorkgroupTile[] {
   const {
@@ -76,7 +76,7 @@ function workgroupTiles({ layout, M, N, batch, splits, capabilities }: Product):
   return [first, ...allowed.filter((tile) => tile !== first)];
 }
 
-/** Variants of a product in tiles that this device allows, the default first. */
+/** Variants of a product with the tiles that this device allows, the default first. */
 export function tileVariants(product: Product): NamedVariant[] {
   return workgroupTiles(product).map((tile) => ({
     name: `t${tile.rows}x${tile.columns}x${tile.depth}_r${tile.threadRows}x${tile.threadColumns}`,
@@ -98,23 +98,23 @@ function tiles(product: Product, tile: WorkgroupTile): Variant {
   const widthA = widthOf(alongKA ? K : M);
   const widthB = widthOf(alongKB ? K : N);
   const widthC = widthOf(N);
-  /** Tiles are staged as 4 neighbours along M (or N), called a quad, for each k. */
+  /** A tile is staged in quads for each k. A quad has 4 neighbours along M (or N). */
   const quadsA = rows / 4;
   const quadsB = columns / 4;
   const stagedA = quadsA * depth;
   const staged = stagedA + quadsB * depth;
-  /** A thread moves blocks: a quad at four k. */
+  /** A thread moves blocks. A block is a quad at four k. */
   const blocksA = stagedA / 4;
   const blocks = staged / 4;
   const perThread = Math.ceil(blocks / threads);
   const components = "xyzw";
 
-  /** Where block `item` of a tile lies: neighbouring lanes read neighbouring addresses, and write to different banks. */
+  /** Position of block `item` of a tile. Neighbouring lanes read neighbouring addresses and write to different banks. */
   const place = (alongK: boolean, quads: number): string =>
     alongK
       ? lines(`let deep = item % 2u + item / ${2 * quads}u * 2u;`, `let quad = item / 2u % ${quads}u;`)
       : lines(`let deep = item / ${quads}u;`, `let quad = item % ${quads}u;`);
-  /** Loads block `item` of a matrix into four quads; zero outside the matrix. */
+  /** Loads block `item` of a matrix into four quads, with zeros outside the matrix. */
   const load = (matrix: "a" | "b", next: string) => {
     const [alongK, size, extent, width, first, quads] =
       matrix === "a"
@@ -122,7 +122,7 @@ function tiles(product: Product, tile: WorkgroupTile): Variant {
         : ([alongKB, N, columns, widthB, "n0", quadsB] as const);
     const k = { name: "k", limit: K, ragged: K % depth !== 0 };
     const i = { name: "i", limit: size, ragged: size % extent !== 0 };
-    // Lines of the matrix, and places along them.
+    // Lines of the matrix, and positions along them.
     const [outer, inner] = alongK ? [i, k] : [k, i];
     const rowsOfFour = (q: number): string => {
       const at = (place: string) =>
@@ -153,7 +153,7 @@ function tiles(product: Product, tile: WorkgroupTile): Variant {
       ),
     );
   };
-  /** Where block `item` of a matrix goes; quads of odd fours of k are swapped, which spreads them over the banks. */
+  /** Stores block `item` of a matrix. Quads of every second group of four k are swapped, which spreads them over the banks. */
   const stage = (matrix: "a" | "b", next: string) => {
     const [alongK, quads, offset] =
       matrix === "a" ? ([alongKA, quadsA, 0] as const) : ([alongKB, quadsB, stagedA] as const);
@@ -210,7 +210,7 @@ function tiles(product: Product, tile: WorkgroupTile): Variant {
     ),
     "}",
   );
-  // A subgroup of 32 covers a block of 4 x 8 threads, which reads fewest different quads.
+  // A subgroup of 32 covers a block of 4 x 8 threads, which reads the fewest different quads.
   const blocked = threadsN % 8 === 0 && threadsM % 4 === 0;
   const body = lines(
     prologue(group),
