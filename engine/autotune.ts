@@ -4,13 +4,14 @@
  */
 import { KernelError, type Kernel, type KernelChoices } from "../kernels/core/kernel.js";
 import { matmul, matmulName, matmulSpec, matmulVariants, type MatmulSpec } from "../kernels/matmul/choose.js";
+import type { Abortable } from "./abort.js";
 import type { Device } from "./device.js";
 import { GpuError } from "./errors.js";
 import { launch, type Launch } from "./launch.js";
 import type { TypedArray } from "./tensor.js";
 import { createStopwatch, type Encode, type Reading, type Stopwatch } from "./stopwatch.js";
 
-export interface AutotuneOptions {
+export interface AutotuneOptions extends Abortable {
   /** Time for measuring, in seconds. Measuring ends with the first variant that is finished after that time. Default 10. */
   readonly seconds?: number;
   /** A variant must be faster than the default by this fraction of its time. Default 0.05. */
@@ -63,12 +64,18 @@ const FINALISTS = 3;
  * The products with most work come first. Inputs are fresh. Every variant must agree with the default before it is timed,
  * and the variant that looks fastest must win a second time, interleaved with the default. Time that one product leaves
  * goes to the next.
- * @throws GpuError, DeviceLostError if the device fails; nothing is chosen then
+ * @throws GpuError, DeviceLostError if the device fails, and the reason of the signal if that fires; nothing is chosen then
  */
 export async function autotune(
   device: Device,
   kernels: Iterable<Kernel>,
-  { seconds = 10, margin = 0.05, known = {}, stopwatch = createStopwatch(device) }: AutotuneOptions = {},
+  {
+    seconds = 10,
+    margin = 0.05,
+    known = {},
+    stopwatch = createStopwatch(device),
+    signal,
+  }: AutotuneOptions = {},
 ): Promise<AutotuneReport> {
   const start = performance.now();
   const choices: Record<string, string> = {};
@@ -90,10 +97,13 @@ export async function autotune(
   try {
     let done = 0;
     for (const [name, flops] of products) {
+      signal?.throwIfAborted();
       done += flops;
       const end = start + 1000 * seconds * (done / total);
       const result =
-        performance.now() < end ? await measure(device, stopwatch, matmulSpec(name)!, { margin, end }) : null;
+        performance.now() < end
+          ? await measure(device, stopwatch, matmulSpec(name)!, { margin, end, signal })
+          : null;
       if (result) {
         measured.push(result);
         choices[name] = result.chosen;
@@ -118,7 +128,7 @@ async function measure(
   device: Device,
   stopwatch: Stopwatch,
   spec: MeasuredSpec,
-  { margin, end }: { readonly margin: number; readonly end: number },
+  { margin, end, signal }: { readonly margin: number; readonly end: number } & Abortable,
 ): Promise<MeasuredProduct | null> {
   const kernel = matmulName(spec);
   const names = matmulVariants(spec, device.capabilities);
@@ -130,6 +140,7 @@ async function measure(
     const expected = await resultOf(launched);
     const repeats = await repeatsFor(stopwatch, launched.encode);
     const pass = async ({ encode, readings }: Candidate): Promise<void> => {
+      signal?.throwIfAborted();
       const reading = await stopwatch.time((encoder) => {
         for (let i = 0; i < repeats; i++) encode(encoder);
       });

@@ -2,7 +2,7 @@
 import type { Capabilities, Kernel, KernelChoices, MixedPrecision } from "../kernels/core/kernel.js";
 import type { ChooseHalves } from "./compiler/lower.js";
 import { captureErrors } from "./error_scopes.js";
-import { AdapterError, DeviceLostError, GpuError, LimitError } from "./errors.js";
+import { AdapterError, codeOfGpuError, DeviceLostError, GpuError, LimitError } from "./errors.js";
 import { uploadable, type TypedArray } from "./host_data.js";
 import { PipelineCache } from "./pipeline_cache.js";
 
@@ -281,8 +281,8 @@ export class Device {
     });
   }
 
-  #report({ message }: GPUError): void {
-    this.#late ??= new GpuError(`The GPU reported: ${message}`);
+  #report(error: GPUError): void {
+    this.#late ??= new GpuError(codeOfGpuError(error), `The GPU reported: ${error.message}`);
   }
 
   /**
@@ -416,6 +416,7 @@ export class Device {
       } catch (cause) {
         throw await this.lossOr(
           new GpuError(
+            "validation",
             `Kernel ${kernel.name} for ${context} did not compile: ${String((cause as Error).message ?? cause)}`,
             { cause },
           ),
@@ -495,7 +496,13 @@ export class Device {
       } catch (cause) {
         await this.settle();
         throw await this.lossOr(
-          new GpuError(`Reading ${bytes} bytes of ${source.label} back failed: ${String(cause)}`, { cause }),
+          new GpuError(
+            "internal",
+            `Reading ${bytes} bytes of ${source.label} back failed: ${String(cause)}`,
+            {
+              cause,
+            },
+          ),
         );
       }
       const copy = staging.getMappedRange(0, size).slice(0, bytes);

@@ -1,16 +1,7 @@
 /** Typed errors: each says what was given, what was expected and what to do. */
+import { EngineError } from "../kernels/core/errors.js";
 
-/** Base of every error that the engine throws; `code` is stable across versions. */
-export class EngineError extends Error {
-  override readonly name: string = "EngineError";
-  constructor(
-    readonly code: string,
-    message: string,
-    options?: ErrorOptions,
-  ) {
-    super(message, options);
-  }
-}
+export { EngineError };
 
 /** Shapes that an operation cannot take. Thrown while tracing. */
 export class ShapeError extends EngineError {
@@ -52,12 +43,27 @@ export class AdapterError extends EngineError {
   }
 }
 
-/** The GPU reported an error (validation, out of memory, internal); rejects the next awaited call. */
+/** What went wrong on the GPU, as WebGPU tells errors apart. */
+export type GpuErrorCode = "out-of-memory" | "validation" | "internal";
+
+/** The GPU reported an error; rejects the next awaited call. `code` says of which kind. */
 export class GpuError extends EngineError {
   override readonly name = "GpuError";
-  constructor(message: string, options?: ErrorOptions) {
-    super("gpu", message, options);
+  constructor(
+    override readonly code: GpuErrorCode,
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(code, message, options);
   }
+}
+
+/** The kind of an error that WebGPU reported. */
+export function codeOfGpuError(error: GPUError): GpuErrorCode {
+  // The name, not the class: Node has no globals for the classes, and a host's device may come from another realm.
+  const { name } = error.constructor;
+  if (name === "GPUOutOfMemoryError") return "out-of-memory";
+  return name === "GPUInternalError" ? "internal" : "validation";
 }
 
 /** The device went away; open a new one and load the last checkpoint. */

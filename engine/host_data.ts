@@ -7,10 +7,13 @@ export type Shape = readonly number[];
 export type TypedArray = Float32Array | Int32Array | Uint32Array;
 
 /** Shape and element type of a tensor. */
-export interface TensorSpec {
-  readonly shape: Shape;
-  readonly dtype: Dtype;
+export interface TensorSpec<D extends Dtype = Dtype, S extends Shape = Shape> {
+  readonly shape: S;
+  readonly dtype: D;
 }
+
+/** The typed array that holds elements of a dtype on the host. */
+export type ArrayOf<D extends Dtype> = { f32: Float32Array; i32: Int32Array; u32: Uint32Array }[D];
 
 const ARRAYS = { f32: Float32Array, i32: Int32Array, u32: Uint32Array } as const;
 
@@ -50,7 +53,16 @@ export function sizeOf(shape: Shape): number {
 
 /** `f32[32, 64]` */
 export function formatSpec({ dtype, shape }: TensorSpec): string {
-  return `${dtype}[${shape.join(", ")}]`;
+  return `${dtype}${formatShape(shape)}`;
+}
+
+/** Dimensions that messages show at most: someone may have passed an array of data for a shape. */
+const MOST_DIMENSIONS = 8;
+
+/** `[32, 64]` */
+export function formatShape(shape: Shape): string {
+  const more = shape.length - MOST_DIMENSIONS;
+  return `[${shape.slice(0, MOST_DIMENSIONS).join(", ")}${more > 0 ? `, ... ${more} more` : ""}]`;
 }
 
 /** Throws ShapeError unless the shape is a list of positive integers. */
@@ -58,7 +70,7 @@ export function checkShape(shape: Shape, where: string): void {
   if (!Array.isArray(shape))
     throw new ShapeError(`${where}: got shape ${described(shape)}; expected a list.`);
   if (!shape.every((n) => Number.isInteger(n) && n > 0)) {
-    throw new ShapeError(`${where}: shape [${shape.join(", ")}] must consist of positive integers.`);
+    throw new ShapeError(`${where}: shape ${formatShape(shape)} must consist of positive integers.`);
   }
 }
 

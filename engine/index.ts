@@ -8,6 +8,7 @@ export {
   type KernelChoices,
   type MixedPrecision,
 } from "../kernels/core/kernel.js";
+export type { Abortable } from "./abort.js";
 export { grad } from "./autodiff.js";
 export {
   compile,
@@ -15,8 +16,11 @@ export {
   read,
   type CompileOptions,
   type InputSpecs,
+  type OutputsOf,
+  type OutputSpecs,
   type Plan,
   type ProgramBody,
+  type ProgramResult,
 } from "./compiler/compile.js";
 export {
   Device,
@@ -37,7 +41,13 @@ export { attention, crossEntropy, rmsNorm, rope, swiglu } from "./ops/nn.js";
 export { randomBits, randomInt, randomUniform } from "./ops/random.js";
 export { maxOver, mean, sum, sumTo, type ReduceOptions } from "./ops/reduce.js";
 export { reshape, stopGradient } from "./ops/view.js";
-export { Program, runSequence, type ExplainedDispatch } from "./program.js";
+export {
+  Program,
+  runSequence,
+  type ExplainedDispatch,
+  type InputValues,
+  type OutputValues,
+} from "./program.js";
 export {
   constant,
   f32,
@@ -46,7 +56,9 @@ export {
   scalar,
   sizeOf,
   Tensor,
+  typed,
   u32,
+  type ArrayOf,
   type Shape,
   type TensorLike,
   type TensorSpec,

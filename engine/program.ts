@@ -1,10 +1,11 @@
 /** A compiled program: a flat list of dispatches, replayed as one command buffer per call. */
 import type { Kernel } from "../kernels/core/kernel.js";
-import type { Plan } from "./compiler/compile.js";
+import { unlessAborted, type Abortable } from "./abort.js";
+import type { InputSpecs, OutputSpecs, Plan } from "./compiler/compile.js";
 import type { Storage } from "./compiler/lower.js";
 import type { Device } from "./device.js";
 import { UsageError } from "./errors.js";
-import { formatSpec, requireData, sizeOf, typedArray, type TypedArray } from "./host_data.js";
+import { formatSpec, requireData, sizeOf, typedArray, type ArrayOf, type TypedArray } from "./host_data.js";
 import { inputOperation, type InputAttributes, type Tensor } from "./tensor.js";
 import type { Variable } from "./variable.js";
 
@@ -30,6 +31,17 @@ export interface ExplainedDispatch {
   readonly buffers: readonly string[];
 }
 
+/** Arrays for the inputs of a program, by name. */
+export type InputValues<I extends InputSpecs> = keyof I extends never
+  ? Readonly<Record<string, never>>
+  : { readonly [K in keyof I]: ArrayOf<I[K]["dtype"]> };
+
+/** The same, whatever the program. */
+type AnyInputs = Readonly<Record<string, TypedArray>>;
+
+/** The values of a program's outputs, by name. */
+export type OutputValues<O extends OutputSpecs> = { -readonly [K in keyof O]: ArrayOf<O[K]["dtype"]> };
+
 /** What a program holds on its device. */
 export interface ProgramParts {
   readonly dispatches: readonly BoundDispatch[];
@@ -42,14 +54,15 @@ export interface ProgramParts {
 }
 
 /**
- * Replays a traced function. Create with {@link compile}; free with `destroy()`.
+ * Replays a traced function. Create with {@link compile}; free with `destroy()`. The types `I` and `O` are the specs of
+ * its inputs and outputs: a wrong name, or an array of another dtype, does not compile.
  *
  * A program has one set of inputs and outputs. `call` gives each caller the outputs of its own inputs, however many
  * callers there are. `run` and `read` are for one caller at a time: `read` gives the outputs of the last run, and is
  * refused if that run began while another `run` or `read` was pending. Callers that wait for something else between
  * `run` and `read` share the last outputs: use `call` there.
  */
-export class Program {
+export class Program<I extends InputSpecs = InputSpecs, O extends OutputSpecs = OutputSpecs> {
   #destroyed = false;
   /** Inputs that got a value. */
   readonly #given = new Set<string>();
@@ -63,7 +76,7 @@ export class Program {
   constructor(
     readonly device: Device,
     readonly name: string,
-    readonly plan: Plan,
+    readonly plan: Plan<I, O>,
     private readonly parts: ProgramParts,
   ) {}
 
@@ -74,33 +87,38 @@ export class Program {
    * @throws UsageError (nothing was submitted), also for an input that never had a value; GpuError or DeviceLostError
    * for what the device reported since
    */
-  run(inputs: Readonly<Record<string, TypedArray>> = {}, times = 1): Promise<void> {
-    return this.#track(this.#run(inputs, times));
+  run(inputs: Partial<InputValues<I>> = {}, times = 1): Promise<void> {
+    return this.#track(this.#run(inputs as AnyInputs, times));
   }
 
-  async #run(inputs: Readonly<Record<string, TypedArray>>, times: number): Promise<void> {
+  async #run(inputs: AnyInputs, times: number): Promise<void> {
     this.#check("run", inputs, times);
     await this.#submit(inputs, times);
   }
 
   /**
    * The outputs of one run with these inputs, all of which must be given. Calls may overlap: each submits its run
-   * and the copies of its outputs together.
+   * and the copies of its outputs together. If the signal fires, the promise rejects with its reason; what was submitted
+   * runs to its end.
    * @throws UsageError (nothing was submitted); GpuError or DeviceLostError for what the device reported since
    */
-  async call(inputs: Readonly<Record<string, TypedArray>> = {}): Promise<Record<string, TypedArray>> {
+  async call(
+    inputs: InputValues<I> = {} as InputValues<I>,
+    { signal }: Abortable = {},
+  ): Promise<OutputValues<O>> {
+    signal?.throwIfAborted();
     const missing = Object.keys(this.plan.inputs).filter((key) => !Object.hasOwn(inputs, key));
     if (missing.length > 0) throw this.#notGiven("call", missing);
-    this.#check("call", inputs, 1);
+    this.#check("call", inputs as AnyInputs, 1);
     // Everything is submitted before the first wait, so no other run comes between.
-    const submitted = this.#submit(inputs, 1);
+    const submitted = this.#submit(inputs as AnyInputs, 1);
     const copies = Object.keys(this.plan.outputs).map(async (key) => [key, await this.#copy(key)] as const);
-    const [entries] = await Promise.all([Promise.all(copies), submitted]);
-    return Object.fromEntries(entries);
+    const [entries] = await unlessAborted(Promise.all([Promise.all(copies), submitted]), signal);
+    return Object.fromEntries(entries) as OutputValues<O>;
   }
 
   /** @throws UsageError; GpuError or DeviceLostError for what the device reported */
-  #check(what: string, inputs: Readonly<Record<string, TypedArray>>, times: number): void {
+  #check(what: string, inputs: AnyInputs, times: number): void {
     this.#requireAlive(what);
     if (!Number.isInteger(times) || times < 1)
       throw new UsageError(`${this.name}.${what}: got times = ${times}; expected a positive integer.`);
@@ -115,12 +133,12 @@ export class Program {
     this.device.throwLateError();
   }
 
-  #submit(inputs: Readonly<Record<string, TypedArray>>, times: number): Promise<void> {
+  #submit(inputs: AnyInputs, times: number): Promise<void> {
     for (const [key, data] of Object.entries(inputs)) {
       this.device.writeBuffer(this.parts.inputs.get(key)!, data);
       this.#given.add(key);
     }
-    return runSequence([[this, times]]);
+    return runSequence([[this as unknown as Program, times]]);
   }
 
   /**
@@ -161,8 +179,8 @@ export class Program {
    * @throws UsageError before the first run, and if the last run began before another `run` or `read` of this
    * program was finished: the outputs may then be another caller's
    */
-  read(output: string): Promise<TypedArray> {
-    return this.#track(this.#read(output));
+  read<K extends keyof O & string>(output: K): Promise<ArrayOf<O[K]["dtype"]>> {
+    return this.#track(this.#read(output)) as Promise<ArrayOf<O[K]["dtype"]>>;
   }
 
   async #read(output: string): Promise<TypedArray> {

@@ -6,16 +6,18 @@ import {
   checkShape,
   dtypeOf,
   f32From,
+  formatShape,
   formatSpec,
   requireData,
   sizeOf,
+  type ArrayOf,
   type Shape,
   type TensorSpec,
   type TypedArray,
 } from "./host_data.js";
 import type { Variable } from "./variable.js";
 
-export type { Dtype, Shape, TensorSpec, TypedArray };
+export type { ArrayOf, Dtype, Shape, TensorSpec, TypedArray };
 export { checkShape, formatSpec, sizeOf };
 
 /** Where an operation's kernel reads or writes: an input, an output or a temporary of the node. */
@@ -81,14 +83,17 @@ export interface Node {
   readonly outputs: readonly Tensor[];
 }
 
-/** A symbolic, immutable tensor. Make one with an operation, {@link constant}, or a program's inputs. */
-export class Tensor implements TensorSpec {
+/**
+ * A symbolic, immutable tensor. Make one with an operation, {@link constant}, or a program's inputs. The types `D` and
+ * `S` tell dtype and shape as far as TypeScript knows them; {@link typed} gives them to any tensor.
+ */
+export class Tensor<D extends Dtype = Dtype, S extends Shape = Shape> implements TensorSpec<D, S> {
   /** @internal use operations */
   constructor(
     readonly node: Node,
     readonly index: number,
-    readonly shape: Shape,
-    readonly dtype: Dtype,
+    readonly shape: S,
+    readonly dtype: D,
   ) {}
 
   /** Number of elements. */
@@ -120,8 +125,22 @@ export function requireDtype(where: string, tensor: TensorSpec, dtype: Dtype): v
 /** Throws unless the tensor has this shape. */
 export function requireShape(where: string, tensor: TensorSpec, shape: Shape): void {
   if (!sameShape(tensor.shape, shape)) {
-    throw new ShapeError(`${where}: got ${formatSpec(tensor)}; expected shape [${shape.join(", ")}].`);
+    throw new ShapeError(`${where}: got ${formatSpec(tensor)}; expected shape ${formatShape(shape)}.`);
   }
+}
+
+/**
+ * The same tensor, checked to be of this dtype and shape, which its type then says: a program that returns it types its
+ * output by them.
+ * @throws DtypeError, ShapeError if the tensor is another
+ */
+export function typed<D extends Dtype, const S extends Shape>(
+  tensor: Tensor,
+  spec: TensorSpec<D, S>,
+): Tensor<D, S> {
+  requireDtype("typed", tensor, spec.dtype);
+  requireShape("typed", tensor, spec.shape);
+  return tensor as Tensor<D, S>;
 }
 
 let nextId = 0;
@@ -205,16 +224,16 @@ export function scalar(value: number, dtype: Dtype = "f32"): Tensor {
 }
 
 /** Spec of an f32 program input of this shape. */
-export function f32(...shape: number[]): TensorSpec {
+export function f32<const S extends Shape>(...shape: S): TensorSpec<"f32", S> {
   return { shape, dtype: "f32" };
 }
 
 /** Spec of an i32 program input of this shape. */
-export function i32(...shape: number[]): TensorSpec {
+export function i32<const S extends Shape>(...shape: S): TensorSpec<"i32", S> {
   return { shape, dtype: "i32" };
 }
 
 /** Spec of a u32 program input of this shape. */
-export function u32(...shape: number[]): TensorSpec {
+export function u32<const S extends Shape>(...shape: S): TensorSpec<"u32", S> {
   return { shape, dtype: "u32" };
 }

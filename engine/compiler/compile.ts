@@ -1,7 +1,8 @@
 /** From a traced function to a program on the device. */
+import { unlessAborted, type Abortable } from "../abort.js";
 import { bufferSize, STORAGE_USAGE, type Device } from "../device.js";
 import { captureErrors } from "../error_scopes.js";
-import { GpuError, LimitError, UsageError } from "../errors.js";
+import { codeOfGpuError, GpuError, LimitError, UsageError } from "../errors.js";
 import { checkSpec, typedArray, type TypedArray } from "../host_data.js";
 import { identity } from "../ops/elementwise.js";
 import { Program, type BoundDispatch } from "../program.js";
@@ -28,9 +29,9 @@ import { planMemory, type MemoryPlan } from "./memory.js";
 export type InputSpecs = Readonly<Record<string, TensorSpec>>;
 
 /** Everything known of a program before it touches the device. */
-export interface Plan {
-  readonly inputs: InputSpecs;
-  readonly outputs: Readonly<Record<string, TensorSpec>>;
+export interface Plan<I extends InputSpecs = InputSpecs, O extends OutputSpecs = OutputSpecs> {
+  readonly inputs: I;
+  readonly outputs: O;
   readonly dispatches: readonly PlannedDispatch[];
   readonly memory: MemoryPlan;
   /** Bytes of buffers that the program itself creates: intermediates, inputs, outputs, constants. */
@@ -42,16 +43,29 @@ export interface Plan {
   };
 }
 
-/** What `compile` and `plan` take besides the function. */
-export interface CompileOptions {
+/** Program outputs by name. */
+export type OutputSpecs = Readonly<Record<string, TensorSpec>>;
+
+/** What `compile` takes besides the function. */
+export interface CompileOptions extends Abortable {
   /** Shown in errors, labels and `explain()`. */
   readonly name?: string;
 }
 
-/** The function that a program is traced from: outputs by name, or nothing where it only assigns. */
-export type ProgramBody<I extends InputSpecs> = (inputs: {
+/** What a traced function returns: outputs by name, or nothing if it only assigns. */
+export type ProgramResult = Readonly<Record<string, TensorLike>> | void;
+
+/** The function that a program is traced from. */
+export type ProgramBody<I extends InputSpecs, R extends ProgramResult = ProgramResult> = (inputs: {
   [K in keyof I]: Tensor;
-}) => Readonly<Record<string, TensorLike>> | void;
+}) => R;
+
+/** The specs of a function's results, as far as their types tell them. */
+export type OutputsOf<R extends ProgramResult> = [R] extends [void]
+  ? Readonly<Record<never, never>>
+  : [R] extends [Readonly<Record<string, TensorLike>>]
+    ? { readonly [K in keyof R]: R[K] extends TensorSpec<infer D, infer S> ? TensorSpec<D, S> : TensorSpec }
+    : OutputSpecs;
 
 /**
  * Traces `body` once and plans its execution, without creating anything on the GPU.
@@ -130,14 +144,15 @@ function computed(tensor: Tensor): Tensor {
  * Compiles a function of tensors into a program: traced once, planned, its pipelines created in parallel,
  * then replayed by `run()`.
  * @throws ShapeError, DtypeError, UsageError, LimitError at once, not through the promise: mistakes in the function
- * @returns a promise that rejects with GpuError if the device refuses, DeviceLostError if it is gone
+ * @returns a promise that rejects with GpuError if the device refuses, DeviceLostError if it is gone, and with the reason
+ * of the signal if that fires
  */
-export function compile<I extends InputSpecs>(
+export function compile<const I extends InputSpecs, R extends ProgramResult>(
   device: Device,
   inputs: I,
-  body: ProgramBody<I>,
-  { name = "program" }: CompileOptions = {},
-): Promise<Program> {
+  body: ProgramBody<I, R>,
+  { name = "program", signal }: CompileOptions = {},
+): Promise<Program<I, OutputsOf<R>>> {
   const planned = plan(device, inputs, body);
   for (const used of variablesOf(planned)) {
     if (used.device !== device)
@@ -151,7 +166,7 @@ export function compile<I extends InputSpecs>(
     throw new LimitError(
       `${name}: needs a buffer of ${largest} bytes; this device allows ${maxBufferSize}. Use a smaller batch.`,
     );
-  return instantiate(device, planned, name);
+  return instantiate(device, planned, name, signal) as Promise<Program<I, OutputsOf<R>>>;
 }
 
 /** Variables that a plan reads or writes. */
@@ -161,7 +176,13 @@ function variablesOf(planned: Plan): Set<Variable> {
   );
 }
 
-async function instantiate(device: Device, planned: Plan, name: string): Promise<Program> {
+async function instantiate(
+  device: Device,
+  planned: Plan,
+  name: string,
+  signal?: AbortSignal,
+): Promise<Program> {
+  signal?.throwIfAborted();
   device.throwLateError();
   const created: GPUBuffer[] = [];
   const buffer = (bytes: number, label: string): GPUBuffer => {
@@ -175,14 +196,15 @@ async function instantiate(device: Device, planned: Plan, name: string): Promise
     );
     const { inputs, outputs, bound } = value;
     const pipelines = Promise.all(bound.map(({ kernel, label }) => device.pipeline(kernel, label)));
-    const [ready, error] = await Promise.all([pipelines, scope]);
-    if (error) throw new GpuError(`Compiling ${name}: ${error.message}`);
+    const [ready, error] = await unlessAborted(Promise.all([pipelines, scope]), signal);
+    if (error) throw new GpuError(codeOfGpuError(error), `Compiling ${name}: ${error.message}`);
     await device.settle();
     const dispatches = bound.map((d, i): BoundDispatch => ({ ...d, pipeline: ready[i]! }));
     const variables = [...variablesOf(planned)];
     return new Program(device, name, planned, { dispatches, inputs, outputs, variables, owned: created });
   } catch (error) {
     for (const b of created) device.destroyBuffer(b);
+    signal?.throwIfAborted();
     throw await device.lossOr(error);
   }
 }

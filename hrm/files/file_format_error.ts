@@ -33,7 +33,7 @@ export class FileFormatError extends EngineError {
       ...(tensor === undefined ? [] : [`tensor ${formatValue(tensor)}`]),
       ...(offset === undefined ? [] : [`byte ${offset}`]),
     ];
-    super("file-format", `${format}: ${problem}${places.length ? ` (${places.join(", ")})` : ""}`, options);
+    super("file", `${format}: ${problem}${places.length ? ` (${places.join(", ")})` : ""}`, options);
     this.offset = offset;
     this.tensor = tensor;
     this.file = file;

@@ -1,17 +1,18 @@
 /** The configuration, under the official names, checked before anything is built from it. */
 
+import { EngineError } from "../../engine/errors.js";
 import { charactersOf, type BlockedLines } from "./characters.js";
 import { formatValue } from "../format_value.js";
 
 /** A configuration that cannot be: which field, what was given, what was expected. */
-export class ConfigError extends Error {
+export class ConfigError extends EngineError {
   override readonly name = "ConfigError";
   constructor(
     readonly field: string,
     readonly got: unknown,
     readonly expected: string,
   ) {
-    super(`config.${field}: got ${formatValue(got)}; expected ${expected}.`);
+    super("config", `config.${field}: got ${formatValue(got)}; expected ${expected}.`);
   }
 }
 

@@ -24,6 +24,7 @@ import {
   type Program,
   type Tensor,
 } from "../../engine/index.js";
+import { unlessAborted, type Abortable } from "../../engine/abort.js";
 import { owning } from "../../engine/ownership.js";
 import { createQueue } from "../../engine/queue.js";
 import { createCarry, destroyCarry, resetCarry } from "../model/act.js";
@@ -62,13 +63,13 @@ export interface Evaluator {
   readonly program: Program;
   /**
    * Scores over the first `limit` puzzles (default all); submits everything, then reads the sums. Calls that overlap
-   * run one after the other.
+   * run one after the other. If the signal fires, the promise rejects with its reason.
    */
-  run(limit?: number): Promise<Scores>;
+  run(limit?: number, options?: Abortable): Promise<Scores>;
   destroy(): void;
 }
 
-export interface EvaluatorOptions {
+export interface EvaluatorOptions extends Abortable {
   readonly device: Device;
   readonly config: HrmConfig;
   readonly weights: Weights;
@@ -107,6 +108,7 @@ async function evaluatorOf({
   data,
   segments = inferenceSegments(config),
   onAnswers,
+  signal,
 }: EvaluatorOptions): Promise<Evaluator> {
   const puzzles = uploadPuzzles(device, data, "evaluation");
   const carry = createCarry(device, config);
@@ -154,10 +156,11 @@ async function evaluatorOf({
       assign(cursor, add(cursor, 1));
       return record ? { predictions } : {};
     },
-    { name: "evaluation" },
+    { name: "evaluation", signal },
   );
   const inTurn = createQueue();
-  const score = async (limit: number): Promise<Scores> => {
+  const score = async (limit: number, { signal }: Abortable): Promise<Scores> => {
+    signal?.throwIfAborted();
     const count = Math.min(limit, data.count);
     resetCarry(carry);
     totals.write(new Float32Array(METRICS.length));
@@ -165,9 +168,10 @@ async function evaluatorOf({
     cursor.write(Int32Array.of(0));
     limitVariable.write(Int32Array.of(count));
     for (let first = 0; first < count; first += config.batch_size) {
+      signal?.throwIfAborted();
       await program.run({}, segments);
       if (!onAnswers || !record) continue;
-      const tokens = (await program.read("predictions")) as Int32Array;
+      const tokens = (await (program as Program).read("predictions")) as Int32Array;
       const values = (await record.read()) as Float32Array;
       const puzzles = Math.min(config.batch_size, count - first);
       onAnswers({
@@ -192,7 +196,11 @@ async function evaluatorOf({
   };
   return {
     program,
-    run: (limit = data.count) => inTurn(() => score(limit)),
+    run: (limit = data.count, options = {}) =>
+      unlessAborted(
+        inTurn(() => score(limit, options)),
+        options.signal,
+      ),
     destroy() {
       program.destroy();
       destroyCarry(carry);
@@ -238,17 +246,29 @@ export interface SolvedSegment {
   readonly nonFinite: number;
 }
 
+/** How one puzzle is solved. */
+export interface SolveOptions extends Abortable {
+  /** The puzzle's identifier, whose embedding the model reads; default 0. */
+  readonly identifier?: number;
+  /** Segments at most; default `inference_segments`, else `halt_max_steps`. */
+  readonly segments?: number;
+  /** Ends after the first segment whose `qHalt` is above this number; default: never early. */
+  readonly haltAbove?: number;
+  /** Hears of each segment, counted from 0, before the next one begins. */
+  readonly onSegment?: (segment: SolvedSegment, index: number) => void;
+}
+
 /** Solves one puzzle at a time with the weights as they are when asked. */
 export interface Solver {
   /**
-   * The answer after each of `segments` segments. `inputs` are tokens [S]. Calls that overlap are answered one after
-   * the other, each with its own puzzle.
+   * The answer after each segment. `inputs` are tokens [S]. Calls that overlap are answered one after the other, each
+   * with its own puzzle. If the signal fires, the promise rejects with its reason, and the solver goes on with the next.
    */
-  solve(inputs: Int32Array, options?: { identifier?: number; segments?: number }): Promise<SolvedSegment[]>;
+  solve(inputs: Int32Array, options?: SolveOptions): Promise<SolvedSegment[]>;
   destroy(): void;
 }
 
-export interface SolverOptions {
+export interface SolverOptions extends Abortable {
   readonly device: Device;
   readonly config: HrmConfig;
   readonly weights: Weights;
@@ -259,7 +279,7 @@ export function createSolver(options: SolverOptions): Promise<Solver> {
   return owning(() => solverOf(options));
 }
 
-async function solverOf({ device, config: given, weights }: SolverOptions): Promise<Solver> {
+async function solverOf({ device, config: given, weights, signal }: SolverOptions): Promise<Solver> {
   const config = { ...given, batch_size: 1 };
   const carry = createCarry(device, config);
   const model = modelOf(config, weights);
@@ -275,32 +295,38 @@ async function solverOf({ device, config: given, weights }: SolverOptions): Prom
       const residuals = forwardResiduals(start, segment);
       return { prediction: predictions, qHalt, qContinue, residuals, nonFinite: nonFiniteLogits(segment) };
     },
-    { name: "solver" },
+    { name: "solver", signal },
   );
   const inTurn = createQueue();
   return {
-    solve(given, { identifier = 0, segments = inferenceSegments(config) } = {}) {
+    solve(given, options = {}) {
+      const { identifier = 0, segments = inferenceSegments(config), haltAbove = Infinity } = options;
+      const { onSegment, signal } = options;
       // The caller may change the array while others are answered.
       const inputs = given.slice();
-      return inTurn(async () => {
+      const answer = async (): Promise<SolvedSegment[]> => {
+        signal?.throwIfAborted();
         resetCarry(carry);
         const results: SolvedSegment[] = [];
         for (let i = 0; i < segments; i++) {
-          const outputs = await program.call({
-            inputs,
-            labels: new Int32Array(S),
-            identifiers: Int32Array.of(identifier),
-          });
-          results.push({
+          const outputs = await program.call(
+            { inputs, labels: new Int32Array(S), identifiers: Int32Array.of(identifier) },
+            { signal },
+          );
+          const result: SolvedSegment = {
             prediction: outputs["prediction"] as Int32Array,
             qHalt: outputs["qHalt"]![0]!,
             qContinue: outputs["qContinue"]![0]!,
             residuals: outputs["residuals"] as Float32Array,
             nonFinite: outputs["nonFinite"]![0]!,
-          });
+          };
+          results.push(result);
+          onSegment?.(result, i);
+          if (result.qHalt > haltAbove) break;
         }
         return results;
-      });
+      };
+      return unlessAborted(inTurn(answer), signal);
     },
     destroy() {
       program.destroy();

@@ -1,5 +1,6 @@
 /** A whole training run, event by event: whoever iterates decides the pace, and pauses by not asking for more. */
 import type { Device } from "../../engine/index.js";
+import type { Abortable } from "../../engine/abort.js";
 import { owning, Scope } from "../../engine/ownership.js";
 import { ConfigError } from "../model/config.js";
 import { createEvaluator, type Scores } from "./evaluation.js";
@@ -90,7 +91,8 @@ export interface Session {
   destroy(): void;
 }
 
-export interface SessionOptions {
+/** If the signal fires, `createSession` and whoever iterates over the events get its reason; `save()` still works then. */
+export interface SessionOptions extends Abortable {
   readonly device: Device;
   readonly preset: Preset;
   readonly seed: number;
@@ -125,6 +127,7 @@ async function sessionOf(
     patience = Infinity,
     microBatch = resume && microBatchOf(resume),
     stopAfter = Infinity,
+    signal,
   }: SessionOptions,
   scope: Scope,
 ): Promise<Session> {
@@ -147,6 +150,7 @@ async function sessionOf(
       symmetry: task.symmetry,
       seed,
       microBatch: rows,
+      signal,
       state: state ?? initialState(config, seed),
       ...(resume && { resume }),
     }),
@@ -154,7 +158,7 @@ async function sessionOf(
   const weights = trainer.memory.ema ?? trainer.memory.weights;
   // The rows of training again: their kernels are compiled already, which costs more than a larger batch would save.
   const evaluation = { device, config: { ...config, batch_size: rows ?? config.batch_size }, weights };
-  const validation = scope.own(await createEvaluator({ ...evaluation, data: splits.validation }));
+  const validation = scope.own(await createEvaluator({ ...evaluation, data: splits.validation, signal }));
   let validatedAt = resume?.validatedAt ?? 0;
   let looksSinceBest = resume?.looksSinceBest ?? 0;
   let best = resume?.best ?? null;
@@ -175,11 +179,11 @@ async function sessionOf(
   /** Looks at some validation puzzles; a look that reaches the target or may be the last is repeated on all of them. */
   const look = async (): Promise<{ scores: Scores; reached: boolean; isBest: boolean }> => {
     const { step } = trainer;
-    const some = await validation.run(evalLimit);
+    const some = await validation.run(evalLimit, { signal });
     // Looks are compared on the same puzzles.
     let better = !best || beats(some, best);
     const last = step >= train.total_steps || (!better && looksSinceBest + 1 >= patience);
-    const scores = some.exactAccuracy >= stopAt || last ? await validation.run() : some;
+    const scores = some.exactAccuracy >= stopAt || last ? await validation.run(undefined, { signal }) : some;
     // Only the whole set decides that the target is reached, and which weights a run without it keeps: the best
     // of many looks at a few puzzles is a lucky one.
     const reached = scores.exactAccuracy >= stopAt;
@@ -213,9 +217,10 @@ async function sessionOf(
           ? Math.min(STEPS_OF_FIRST_EVENT, stepsPerEvent)
           : stepsPerEvent - (trainer.step % stepsPerEvent);
       while (!ended && (due() || trainer.step < until)) {
+        signal?.throwIfAborted();
         if (!due()) {
           const untilLook = evalEvery - (trainer.step % evalEvery);
-          await trainer.run(Math.min(untilEvent(), untilLook, until - trainer.step));
+          await trainer.run(Math.min(untilEvent(), untilLook, until - trainer.step), { signal });
           const { step } = trainer;
           const metrics = await trainer.metrics();
           const training = summarize(metrics, config.batch_size);

@@ -28,6 +28,7 @@ import {
   type TensorSpec,
   type Variable,
 } from "../../engine/index.js";
+import type { Abortable } from "../../engine/abort.js";
 import { owning } from "../../engine/ownership.js";
 import { createQueue } from "../../engine/queue.js";
 import type { AdamState } from "../../engine/optimizers.js";
@@ -220,8 +221,11 @@ export interface Trainer {
   readonly variables: ReadonlyMap<string, Variable>;
   /** Steps submitted so far. */
   readonly step: number;
-  /** Submits steps, at most to the end of the plan; resolves before they have run. Returns how many. */
-  run(steps: number): Promise<number>;
+  /**
+   * Submits steps, at most to the end of the plan; resolves before they have run. Returns how many. If the signal fires,
+   * no more are submitted, and the promise rejects with its reason; those submitted count.
+   */
+  run(steps: number, options?: Abortable): Promise<number>;
   /**
    * Metrics of the steps since the last call, at most the newest 128; the only read-back of training. Calls that overlap
    * are answered one after the other, each with the steps since the one before.
@@ -234,7 +238,7 @@ export interface Trainer {
   destroy(): void;
 }
 
-export interface TrainerOptions {
+export interface TrainerOptions extends Abortable {
   readonly device: Device;
   readonly config: HrmConfig;
   readonly train: TrainConfig;
@@ -365,7 +369,7 @@ export async function createTrainer(options: TrainerOptions): Promise<Trainer> {
   try {
     if (resume) writeVariables(variables, resume.state);
     for (const { name, times, body } of planned.programs)
-      turns.push([await compile(device, {}, body, { name }), times]);
+      turns.push([await compile(device, {}, body, { name, signal: options.signal }), times]);
   } catch (error) {
     release();
     throw error;
@@ -386,12 +390,13 @@ export async function createTrainer(options: TrainerOptions): Promise<Trainer> {
     get step() {
       return submitted;
     },
-    async run(steps) {
+    async run(steps, { signal } = {}) {
       let done = 0;
       // Looks at the plan's end each time: calls may overlap.
       const left = (): number => Math.min(steps - done, train.total_steps - submitted);
       // One step first: a fast GPU that was waited for begins while the others are encoded.
       for (let most = 1; left() > 0; most = stepsPerSubmit) {
+        signal?.throwIfAborted();
         const rounds = Math.min(left(), most, memory.schedule.prepare(submitted + 1));
         submitted += rounds;
         done += rounds;

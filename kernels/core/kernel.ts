@@ -2,6 +2,7 @@
  * A kernel is a value. Every family in this folder is a pure function
  * `family(spec, capabilities) -> Kernel`; nothing here knows of a GPU object.
  */
+import { EngineError } from "./errors.js";
 import type { AttentionSpec } from "../attention/spec.js";
 import type { GatedSpec } from "../matmul/subgroup_matrices.js";
 import type { MatmulSpec, NamedVariant, Product } from "../matmul/shared.js";
@@ -115,7 +116,7 @@ export const baselineCapabilities: Capabilities = {
 export const BYTES_PER_ELEMENT = 4;
 
 /** A spec that cannot become a kernel: what was given, what was expected, what to do. */
-export class KernelError extends Error {
+export class KernelError extends EngineError {
   override readonly name = "KernelError";
   constructor(
     readonly kernel: string,
@@ -123,7 +124,7 @@ export class KernelError extends Error {
     readonly expected: string,
     readonly hint = "",
   ) {
-    super(`${kernel}: got ${got}; expected ${expected}.${hint ? ` ${hint}` : ""}`);
+    super("kernel", `${kernel}: got ${got}; expected ${expected}.${hint ? ` ${hint}` : ""}`);
   }
 }
 

@@ -112,11 +112,15 @@ describe("packs", () => {
     };
     for (const [name, { build, copies }] of Object.entries(cases)) {
       let members: Tensor[] = [];
-      const program = await compile(device, { a: f32(6, 4), b: f32(5, 4) }, ({ a, b }) => {
-        members = build(a, b);
-        const alone = Object.fromEntries(members.map((t, i) => [`m${i}`, scale(t, 1)]));
-        return { whole: scale(pack(members)[0]!.tensor, 1), ...alone };
-      });
+      const program = await compile(
+        device,
+        { a: f32(6, 4), b: f32(5, 4) },
+        ({ a, b }): Record<string, Tensor> => {
+          members = build(a, b);
+          const alone = Object.fromEntries(members.map((t, i) => [`m${i}`, scale(t, 1)]));
+          return { whole: scale(pack(members)[0]!.tensor, 1), ...alone };
+        },
+      );
       assertSound(program.plan);
       await program.run({ a: x, b: y });
       const found = membersOf((await program.read("whole")) as Float32Array, members);

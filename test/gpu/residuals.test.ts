@@ -32,7 +32,7 @@ describe("forward residuals", () => {
       const program = await compile(
         device,
         { inputs: i32(B, S), labels: i32(B, S), identifiers: i32(B) },
-        (batch) => {
+        (batch): Record<string, Tensor> => {
           const { start, segment } = evaluationSegment(modelOf(config, weights), carry, batch, 100);
           const { L, H } = segment.trace;
           return {

@@ -124,7 +124,7 @@ describe("training", () => {
       const seen = new Set<string>();
       for (let step = 0; step < 25; step++) {
         await recorder.run();
-        const names = ["inputs", "labels", "identifiers", "u", "randint"];
+        const names = ["inputs", "labels", "identifiers", "u", "randint"] as const;
         const values = await Promise.all(names.map((n) => recorder.read(n)));
         seen.add(values.map((v) => v.join()).join(";"));
         await trainer.run(1);

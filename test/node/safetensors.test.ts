@@ -202,7 +202,7 @@ describe("safetensors", () => {
       assert.instanceOf(error, FileFormatError);
       assert.equal(error.tensor, "b");
       assert.equal(error.offset, 8 + header.length + 4);
-      assert.equal(error.code, "file-format");
+      assert.equal(error.code, "file");
     }
   });
 

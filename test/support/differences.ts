@@ -79,7 +79,7 @@ export async function checkGradients(
     { name: "gradient" },
   );
   try {
-    const evaluate = async (inputs: Record<string, TypedArray>): Promise<Float64Array> => {
+    const evaluate = async (inputs: Record<string, Float32Array>): Promise<Float64Array> => {
       await forward.run(inputs);
       return Float64Array.from(await forward.read("y"), (y, j) => y * u[j]!);
     };

@@ -7,3 +7,13 @@ export async function rejection(promise: Promise<unknown>): Promise<Error> {
   }
   throw new Error("expected a rejection; the promise was fulfilled");
 }
+
+/** What a call throws; throws if the call returns. */
+export function thrown(body: () => unknown): Error {
+  try {
+    body();
+  } catch (error) {
+    return error as Error;
+  }
+  throw new Error("expected an exception; the call returned");
+}

@@ -1,8 +1,12 @@
 /** Inflate: decompresses raw DEFLATE data (RFC 1951) into a buffer of the size that is expected, never more. */
+import { EngineError } from "../../../engine/errors.js";
 
 /** Why data cannot be inflated. */
-export class InflateError extends Error {
+export class InflateError extends EngineError {
   override readonly name = "InflateError";
+  constructor(message: string) {
+    super("file", message);
+  }
 }
 
 /** Code lengths are sent in this order (RFC 1951, 3.2.7). */

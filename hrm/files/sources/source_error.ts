@@ -4,6 +4,6 @@ import { EngineError } from "../../../engine/errors.js";
 export class SourceError extends EngineError {
   override readonly name = "SourceError";
   constructor(message: string, options?: ErrorOptions) {
-    super("source", message, options);
+    super("file", message, options);
   }
 }
