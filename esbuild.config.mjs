@@ -31,6 +31,7 @@ export const libraryEntries = [
   "kernels/cpu/index",
   "kernels/gpu/index",
   "hrm/index",
+  "hrm/solve",
   "hrm/puzzles/index",
   "hrm/files/index",
   "hrm/files/checkpoints/checkpoint",

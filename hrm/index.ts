@@ -42,7 +42,9 @@ export {
   type EvaluatorOptions,
   type Scores,
   type SolvedSegment,
+  type SolveOptions,
   type Solver,
+  type SolverOptions,
 } from "./training/evaluation.js";
 export {
   actLoss,
@@ -75,6 +77,7 @@ export {
   type Weights,
 } from "./model/parameters.js";
 export { IGNORE_LABEL, type PuzzleSet, type PuzzleSplits } from "./puzzles/puzzle_set.js";
+export { findPreset, presetNames, presets, type Preset, type PresetStatus } from "./training/presets.js";
 export { emaDecay, learningRate, scheduleTables, type ScheduleTables } from "./training/schedule.js";
 export {
   createSession,

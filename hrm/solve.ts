@@ -290,9 +290,10 @@ function cellsOf(
     throw new UsageError(`solve: got ${got}; expected ${expected}.`);
   };
   // Line ends and such tell rows apart for people; a blank is a cell of a maze.
-  const given = typeof grid === "string" ? [...grid.replace(/[\r\n\t]/g, "")] : Array.from(grid);
+  const given: readonly (string | number)[] =
+    typeof grid === "string" ? [...grid.replace(/[\r\n\t]/g, "")] : Array.from(grid);
   if (given.length !== seq_len) refuse(`a grid of ${given.length} cells`, `${seq_len}, row by row`);
-  return Int32Array.from(given, (cell, i) => {
+  const tokens = given.map((cell, i) => {
     if (typeof cell === "number")
       return Number.isInteger(cell) && cell >= 0 && cell < vocab_size
         ? cell
@@ -304,4 +305,5 @@ function cellsOf(
       ? token
       : refuse(`${JSON.stringify(cell)} in cell ${i}`, `one of ${symbols.filter(Boolean).join(" ")}`);
   });
+  return Int32Array.from(tokens);
 }

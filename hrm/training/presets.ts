@@ -382,6 +382,9 @@ const PRESETS: readonly Preset[] = [
   },
 ];
 
+/** All presets. */
+export const presets: readonly Preset[] = PRESETS;
+
 /** Names of the presets. */
 export const presetNames: readonly string[] = PRESETS.map((p) => p.name);
 

@@ -1,7 +1,7 @@
 /** `hrm-webgpu/solve` against the solver of the training code, on files as users have them. */
 import { assert } from "chai";
 import { UsageError } from "../../engine/index.js";
-import { encodeCheckpoint } from "../../hrm/files/checkpoints/checkpoint.js";
+import { decodeCheckpoint, encodeCheckpoint } from "../../hrm/files/checkpoints/checkpoint.js";
 import { SourceError } from "../../hrm/files/sources/source_error.js";
 import { FileFormatError } from "../../hrm/files/index.js";
 import { createSolver, createWeights, initialState, type HrmConfig } from "../../hrm/index.js";
@@ -25,9 +25,14 @@ function file(config: HrmConfig, task = "a task"): Uint8Array<ArrayBuffer> {
 }
 
 /** Answers of the training code's solver: tokens and q after each segment, for each puzzle. */
-async function expected(config: HrmConfig, seed: number, puzzles: readonly Int32Array[], segments: number) {
+async function expected(
+  config: HrmConfig,
+  which: "raw" | "ema",
+  puzzles: readonly Int32Array[],
+  segments: number,
+) {
   const device = await testDevice();
-  const weights = createWeights(device, config, initialState(config, seed));
+  const weights = createWeights(device, config, decodeCheckpoint(file(config))[which]!);
   const solver = await createSolver({ device, config, weights });
   const answers = [];
   for (const puzzle of puzzles) answers.push(await solver.solve(puzzle, { segments, identifier: 2 }));
@@ -48,11 +53,8 @@ async function loaded(config: HrmConfig, options: object = {}): Promise<PuzzleMo
 describe("hrm-webgpu/solve", () => {
   it("answers as the training code's solver does, with averaged or raw weights, alone and in batches", async () => {
     const puzzles = puzzlesOf(official, 5);
-    for (const [weights, seed] of [
-      ["ema", ema],
-      ["raw", raw],
-    ] as const) {
-      const all = await expected(official, seed, puzzles, 3);
+    for (const weights of ["ema", "raw"] as const) {
+      const all = await expected(official, weights, puzzles, 3);
       const model = await loaded(official, { weights, batch: 3 });
       const seen = new Map<string, Answer>();
       const onSegment = (answer: Answer, segment: number, puzzle: number): void =>
