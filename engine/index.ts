@@ -65,4 +65,5 @@ export {
   type TypedArray,
 } from "./tensor.js";
 export { assign } from "./trace.js";
-export { hostTensor, Variable, variable, type HostTensor } from "./variable.js";
+export type { BufferPlace } from "./host_buffer.js";
+export { hostTensor, Variable, variable, type HostTensor, type VariableOptions } from "./variable.js";

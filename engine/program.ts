@@ -134,11 +134,15 @@ export class Program<I extends InputSpecs = InputSpecs, O extends OutputSpecs = 
   }
 
   #submit(inputs: AnyInputs, times: number): Promise<void> {
+    this.#write(inputs);
+    return runSequence([[this as unknown as Program, times]]);
+  }
+
+  #write(inputs: AnyInputs): void {
     for (const [key, data] of Object.entries(inputs)) {
       this.device.writeBuffer(this.parts.inputs.get(key)!, data);
       this.#given.add(key);
     }
-    return runSequence([[this as unknown as Program, times]]);
   }
 
   /**
@@ -158,6 +162,22 @@ export class Program<I extends InputSpecs = InputSpecs, O extends OutputSpecs = 
       if (workgroups[1] === 1 && workgroups[2] === 1) pass.dispatchWorkgroups(workgroups[0]);
       else pass.dispatchWorkgroups(...workgroups);
     }
+  }
+
+  /**
+   * Encodes one run into a command encoder of the caller's, in a compute pass of its own: a renderer's passes after it see
+   * the results, in the caller's one submission. Inputs keep their value if no new one is given; they are written to the
+   * GPU at once, so that of several encoded runs in one submission all see the last.
+   * @throws UsageError, DeviceLostError, and what the device reported since
+   */
+  encodeInto(encoder: GPUCommandEncoder, inputs: Partial<InputValues<I>> = {}): void {
+    this.#check("encodeInto", inputs as AnyInputs, 1);
+    this.#write(inputs as AnyInputs);
+    this.begin();
+    const pass = encoder.beginComputePass({ label: this.name });
+    this.encode(pass);
+    pass.end();
+    this.device.stats.dispatches += this.parts.dispatches.length;
   }
 
   /** Splits the dispatches into stretches of at most `most` work (operations and bytes); a longer dispatch stands alone. */

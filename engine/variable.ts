@@ -1,6 +1,7 @@
 /** Persistent storage on the GPU: weights, moments, carries, counters, random keys. */
 import { STORAGE_USAGE, type Device } from "./device.js";
 import { UsageError } from "./errors.js";
+import { requirePlace, requireUsage, type BufferPlace } from "./host_buffer.js";
 import {
   checkShape,
   checkSpec,
@@ -28,18 +29,33 @@ export interface HostTensor extends TensorSpec {
   readonly data: TypedArray;
 }
 
+/** Where the storage of a variable comes from. */
+export interface VariableOptions {
+  /**
+   * Usage flags of its buffer besides STORAGE, COPY_SRC and COPY_DST: `GPUBufferUsage.VERTEX` to draw what programs
+   * compute, or INDIRECT, INDEX, UNIFORM.
+   */
+  readonly usage?: GPUBufferUsageFlags;
+  /**
+   * A place in a buffer of the caller's, in which the variable lives without a copy: programs read what is there, and what
+   * they assign is there after the run. The buffer stays the caller's.
+   */
+  readonly place?: BufferPlace;
+}
+
 /**
- * Makes a variable from host data, or filled with zeros from a bare spec. With `parts` its rows are cut into that many
- * equal parts, each in a buffer of its own. A program sees one part: its k-th run in a row sees part k
- * (see {@link runSequence}).
+ * Makes a variable from host data, or filled with zeros from a bare spec; in a place of the caller's a bare spec leaves
+ * what is there. With `parts` its rows are cut into that many equal parts, each in a buffer of its own. A program sees one
+ * part: its k-th run in a row sees part k (see {@link runSequence}).
  */
 export function variable(
   device: Device,
   initial: HostTensor | TensorSpec,
   name: string,
   parts = 1,
+  options: VariableOptions = {},
 ): Variable {
-  return new Variable(device, initial, name, parts);
+  return new Variable(device, initial, name, parts, { options });
 }
 
 /** A named buffer that lives until `destroy()`. Programs read it and `assign` to it. */
@@ -55,6 +71,14 @@ export class Variable implements TensorSpec {
   readonly tensor: Tensor;
   /** The variables in it, if it is a pack. */
   members: readonly Variable[] = [];
+  /** The pack whose buffer holds this variable; null if the variable has a buffer of its own. */
+  readonly pack: Variable | null;
+  /** Its first element in its buffer. */
+  readonly first: number;
+  /** The buffers that were made for it, and are freed with it. */
+  readonly #made: readonly GPUBuffer[];
+  /** Its buffer is the caller's. */
+  readonly #borrowed: boolean;
   #destroyed = false;
 
   constructor(
@@ -62,11 +86,17 @@ export class Variable implements TensorSpec {
     initial: HostTensor | TensorSpec,
     readonly name: string,
     parts: number,
-    /** The pack whose buffer holds this variable; null if the variable has a buffer of its own. */
-    readonly pack: Variable | null = null,
-    /** Its first element in that buffer. */
-    readonly first = 0,
+    {
+      pack = null,
+      first = 0,
+      options: { usage = 0, place } = {},
+    }: {
+      readonly pack?: Variable | null;
+      readonly first?: number;
+      readonly options?: VariableOptions;
+    } = {},
   ) {
+    this.pack = pack;
     checkSpec(initial, `variable ${name}`);
     const { shape, dtype } = initial;
     this.whole = { shape, dtype };
@@ -75,11 +105,19 @@ export class Variable implements TensorSpec {
     this.dtype = dtype;
     if ("data" in initial) requireData(`variable ${name}`, initial.data, initial);
     this.tensor = makeTensor(variableOperation, [], { variable: this }, this.shape, this.dtype);
+    this.#borrowed = place !== undefined;
+    this.first = place ? (place.offset ?? 0) / 4 : first;
+    if (place) {
+      if (parts !== 1) throw new UsageError(`variable ${name}: got ${parts} parts in one place; expected 1.`);
+      requirePlace(name, initial, place, device.gpu.limits.minStorageBufferOffsetAlignment);
+    }
     const made: GPUBuffer[] = [];
-    this.buffers = pack?.buffers ?? made;
+    this.#made = made;
+    this.buffers = pack?.buffers ?? (place ? [place.buffer] : made);
     try {
-      if (!pack)
-        for (let k = 0; k < parts; k++) made.push(device.createBuffer(4 * this.size, STORAGE_USAGE, name));
+      if (!pack && !place)
+        for (let k = 0; k < parts; k++)
+          made.push(device.createBuffer(4 * this.size, STORAGE_USAGE | usage, name));
       if ("data" in initial) this.write(initial.data);
     } catch (error) {
       for (const buffer of made) device.destroyBuffer(buffer);
@@ -96,6 +134,7 @@ export class Variable implements TensorSpec {
   /** Replaces the value, after everything submitted so far. */
   write(data: TypedArray): void {
     this.requireAlive();
+    if (this.#borrowed) requireUsage(this.buffers[0]!, "COPY_DST", `${this.name}.write`);
     requireData(`variable ${this.name}`, data, this.whole);
     this.buffers.forEach((buffer, k) => {
       const part = data.subarray(k * this.size, (k + 1) * this.size);
@@ -106,6 +145,7 @@ export class Variable implements TensorSpec {
   /** Copies the value to the host, after everything submitted so far. */
   async read(): Promise<TypedArray> {
     this.requireAlive();
+    if (this.#borrowed) requireUsage(this.buffers[0]!, "COPY_SRC", `${this.name}.read`);
     const parts = await Promise.all(
       this.buffers.map((b) => this.device.readBuffer(b, 4 * this.size, 4 * this.first)),
     );
@@ -119,7 +159,7 @@ export class Variable implements TensorSpec {
   destroy(): void {
     if (this.#destroyed) return;
     this.#destroyed = true;
-    if (!this.pack) for (const buffer of this.buffers) this.device.destroyBuffer(buffer);
+    if (!this.pack) for (const buffer of this.#made) this.device.destroyBuffer(buffer);
     else if (this.pack.members.every((v) => v.#destroyed)) this.pack.destroy();
   }
 

@@ -159,6 +159,7 @@ export function compile<const I extends InputSpecs, R extends ProgramResult>(
       throw new UsageError(`${name}: variable ${used.name} lives on another device.`);
     used.requireAlive();
   }
+  requireOwnBuffers(planned, name);
   const { maxBufferSize } = device.gpu.limits;
   const specs = [planned.inputs, planned.outputs].flatMap((of) => Object.values(of));
   const largest = bufferSize(Math.max(...planned.memory.slots, ...specs.map(bytesOf)));
@@ -167,6 +168,22 @@ export function compile<const I extends InputSpecs, R extends ProgramResult>(
       `${name}: needs a buffer of ${largest} bytes; this device allows ${maxBufferSize}. Use a smaller batch.`,
     );
   return instantiate(device, planned, name, signal) as Promise<Program<I, OutputsOf<R>>>;
+}
+
+/** WebGPU lets no dispatch read and write one buffer, so variables in one buffer of a host's cannot be in one program. */
+function requireOwnBuffers(planned: Plan, name: string): void {
+  const users = new Map<GPUBuffer, Variable>();
+  for (const used of variablesOf(planned)) {
+    const root = used.pack ?? used;
+    for (const buffer of used.buffers) {
+      const other = users.get(buffer) ?? root;
+      if (other !== root)
+        throw new UsageError(
+          `${name}: variables ${other.name} and ${root.name} lie in one GPUBuffer; expected a buffer for each.`,
+        );
+      users.set(buffer, root);
+    }
+  }
 }
 
 /** Variables that a plan reads or writes. */
@@ -259,8 +276,13 @@ function bind(
         layout: device.bindGroupLayout(kernel),
         entries: storages.map((storage, binding) => {
           const { first, size } = placeOf(storage);
-          const range = first !== undefined && { offset: 4 * first, size: bufferSize(4 * size!) };
-          return { binding, resource: { buffer: bufferOf(storage, part), ...range } };
+          const buffer = bufferOf(storage, part);
+          // A buffer of a host's may end with the tensor.
+          const range = first !== undefined && {
+            offset: 4 * first,
+            size: Math.min(bufferSize(4 * size!), buffer.size - 4 * first),
+          };
+          return { binding, resource: { buffer, ...range } };
         }),
       }),
     ),

@@ -81,7 +81,7 @@ export function packedVariables(
       for (const [name, initial] of members) requireDtype(`${packName}: ${name}`, initial, "f32");
       const pack = new Variable(device, { shape: [size], dtype: "f32" }, packName, 1);
       pack.members = members.map(
-        ([name, initial], i) => new Variable(device, initial, name, 1, pack, firsts[i]),
+        ([name, initial], i) => new Variable(device, initial, name, 1, { pack, first: firsts[i]! }),
       );
       return pack.members;
     }),
