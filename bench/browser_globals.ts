@@ -1,4 +1,4 @@
-/** What the peers, written for browsers, look for and Node lacks. */
+/** Globals that Node lacks and the peers need, because they are written for browsers. */
 import { resolveObjectURL } from "node:buffer";
 import { availableParallelism } from "node:os";
 import { Worker as Thread } from "node:worker_threads";
@@ -7,7 +7,7 @@ import { requestAdapter, type DriverSource } from "../engine/node/dawn.js";
 import { listAdapters } from "../engine/node/index.js";
 import type { Device } from "../engine/index.js";
 
-/** What browsers have and the peers expect: navigator.gpu, WebGPU's constants, workers, iterator helpers. */
+/** Installs what browsers have and the peers expect: navigator.gpu, WebGPU's constants, workers, iterator helpers. */
 export async function installBrowserGlobals(device: Device): Promise<void> {
   Object.assign(globalThis, globals);
   copyWrites();
@@ -17,7 +17,7 @@ export async function installBrowserGlobals(device: Device): Promise<void> {
   const source: DriverSource = chosen?.source ?? "system";
   const gpu = {
     async requestAdapter() {
-      // An adapter makes one device only, so each peer gets a fresh one.
+      // An adapter makes only one device, so that each peer gets a fresh adapter.
       for (const options of [
         { powerPreference: "high-performance" },
         { forceFallbackAdapter: true },
@@ -39,7 +39,7 @@ export async function installBrowserGlobals(device: Device): Promise<void> {
   installIteratorHelpers();
 }
 
-/** Dawn for Node refuses views of shared memory, which browsers take and WebAssembly of several threads gives. */
+/** Copies views of shared memory before they are written: multi-threaded WebAssembly has them, and Dawn for Node refuses them. */
 function copyWrites(): void {
   const { prototype } = GPUQueue;
   // eslint-disable-next-line @typescript-eslint/unbound-method -- called with its queue below
@@ -53,14 +53,14 @@ function copyWrites(): void {
   };
 }
 
-/** What a page's `Worker` is to jax-js: a script from a blob, messages both ways. */
+/** A `Worker` as jax-js needs it: a script from a blob, and messages both ways. */
 class BlobWorker {
   onmessage: ((event: { data: unknown }) => void) | null = null;
   onerror: ((error: Error) => void) | null = null;
   readonly #thread: Promise<Thread>;
 
   constructor(url: string) {
-    // Node's workers take no blob addresses; the script must be read before its address is revoked.
+    // Node's workers do not take blob addresses. The script must be read before its address is revoked.
     this.#thread = resolveObjectURL(url)!
       .text()
       .then((script) => {
@@ -81,7 +81,7 @@ class BlobWorker {
   }
 }
 
-/** Gives a thread of Node what a worker of a browser calls. */
+/** Gives a thread of Node the functions that a browser's worker calls. */
 const WORKER_PRELUDE = `
 const { parentPort } = require("node:worker_threads");
 const self = globalThis;

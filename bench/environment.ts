@@ -1,4 +1,4 @@
-/** Where a run took place, as far as Node can tell. */
+/** The environment of a run, as far as Node can tell. */
 import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";

@@ -68,7 +68,7 @@ async function main(argv: readonly string[]): Promise<number> {
   const forNode = own || values.adapter !== undefined || values.precision !== "f32" || values.unchecked;
   if (values.browser && forNode)
     throw new ArgumentError(
-      "--browser: got --kernel, --adapter, --precision or --unchecked beside it; expected none, since the page runs the suite on the browser's own adapter.",
+      "--browser: got --kernel, --adapter, --precision or --unchecked beside it; expected --browser without them, because the page runs the suite on the browser's adapter.",
     );
   const options: RunOptions = {
     filter: values.filter ?? "",
@@ -87,7 +87,7 @@ async function main(argv: readonly string[]): Promise<number> {
   if (values.csv) print(csv(report));
   if (before) print(`\n${comparisonRows(before, report).join("\n")}`);
   if (values.json) print(JSON.stringify(report));
-  // A peer's wrong result is the peer's.
+  // A wrong result of a peer does not fail the run.
   const wrong = report.refused.some(({ variant }) => !values.peers || variant === "default");
   // Peers' devices and workers would keep the process alive.
   if (values.peers) await new Promise((written) => process.stdout.write("", written));
@@ -114,7 +114,7 @@ interface DeviceValues {
   readonly peers: boolean;
 }
 
-/** In this process. */
+/** Runs the suite in this process. */
 async function runHere(
   { adapter: name, precision, unchecked, peers }: DeviceValues,
   flags: readonly string[],
@@ -122,7 +122,7 @@ async function runHere(
 ): Promise<Report> {
   const device = await openNodeDevice({
     ...(name !== undefined && { adapter: name }),
-    // Dawn offers experimental features only where unsafe ones are allowed.
+    // Dawn offers experimental features only if unsafe features are allowed.
     robustness: precision === "f32" && !unchecked,
   });
   try {
@@ -157,7 +157,7 @@ async function runHere(
   }
 }
 
-/** In a headless browser. */
+/** Runs the suite in a headless browser. */
 async function runWithBrowser(
   flags: readonly string[],
   options: RunOptions,
@@ -188,7 +188,7 @@ async function runWithBrowser(
   };
 }
 
-/** What prints the events of a run, and the rest of its text. */
+/** Functions that print the events of a run, and its closing lines. */
 function printer({ table }: RunOptions) {
   const show: Show = (text) => (table ? print(text) : undefined);
   return {
@@ -221,7 +221,7 @@ function showProgress(what: string, done: number): void {
     process.stderr.write(`\r\x1b[K${done > 0 ? `${Math.round(100 * done)}% ` : ""}${what}\r`);
 }
 
-/** Says what is about to run on what. */
+/** The heading: adapter, environment and what is about to run. */
 const heading = (adapter: ReportAdapter, environment: ReportEnvironment): string =>
   [
     `adapter      ${adapter.name}${adapter.driver ? `, driver ${adapter.driver}` : ""}`,
@@ -231,11 +231,11 @@ const heading = (adapter: ReportAdapter, environment: ReportEnvironment): string
 
 function showOmissions({ skipped, refused }: Pick<Report, "skipped" | "refused">, show: Show): void {
   if (refused.length > 0)
-    show(`\nrefused, since the result was wrong:\n${refused.map(omissionRow).join("\n")}`);
+    show(`\nrefused, because the result was wrong:\n${refused.map(omissionRow).join("\n")}`);
   if (skipped.length > 0) show(`\nskipped:\n${skipped.map(omissionRow).join("\n")}`);
 }
 
-// Unless all of it was done: a process whose promises wait for nothing ends without a word.
+// Node ends a process silently if its promises wait for nothing. The exit code is 1 unless everything was done.
 process.exitCode = 1;
 main(process.argv.slice(2)).then(
   (code) => {

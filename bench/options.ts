@@ -53,7 +53,7 @@ export const options = {
     type: "float",
     min: 0,
     defaultText: "1.5 with --quick, else 30",
-    help: "seconds that one run of anything may take by estimate; longer work is skipped and named",
+    help: "longest single run in seconds, by estimate; longer work is skipped and named",
   },
   patience: {
     type: "float",
@@ -75,7 +75,7 @@ export const options = {
 export const command: Command<typeof options> = {
   name: "npm run bench --",
   summary:
-    "Measures what this adapter can do, then every kernel and whole training steps against that. Results go to " +
-    "stdout, progress to stderr. Exit code 1 where a kernel computes a wrong result, 2 for a wrong command line.",
+    "Measures what this adapter can do, then compares every kernel and whole training steps with that. Results go to " +
+    "stdout, progress to stderr. The exit code is 1 if a kernel computes a wrong result, and 2 for a wrong command line.",
   options,
 };

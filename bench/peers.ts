@@ -13,7 +13,7 @@ import { startTorch } from "./torch.js";
 /** Folder bench/peers, from build/bench/main.js. */
 const folder = join(dirname(fileURLToPath(import.meta.url)), "../../bench/peers");
 
-/** Opens every peer on an adapter of the same driver as `device`; those that cannot say why. */
+/** Opens every peer on an adapter of the same driver as `device`. A peer that cannot be opened comes with the reason. */
 export async function openPeers(device: Device): Promise<NamedPeer[]> {
   return [
     ...(await openLibraries(device)),

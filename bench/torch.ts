@@ -9,7 +9,7 @@ import type { TorchFiles, TorchGreeting, TorchProcess } from "./core/torch_peer.
 
 /**
  * Starts the script with the interpreter of the environment variable PYTHON, or python3.
- * @param options whether numbers go through files, which is many times faster than base64; for who can read files
+ * @param options `files`: numbers go through files, which is many times faster than base64 but needs a shared disk
  */
 export function startTorch(script: string, { files }: { files: boolean }): TorchProcess {
   const python = process.env["PYTHON"] || "python3";

@@ -1,4 +1,4 @@
-/** Kernel cases from a file of the user's. */
+/** Kernel cases from the user's file. */
 import { mkdtemp, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -20,7 +20,7 @@ const REQUIRED = {
 
 /**
  * Bundles a TypeScript or JavaScript module and takes the cases that it exports by default: one or an array.
- * @throws ArgumentError naming what is missing
+ * @throws ArgumentError that names what is missing
  */
 export async function loadKernelCases(file: string): Promise<KernelCase[]> {
   const path = resolve(file);

@@ -21,7 +21,7 @@ const TYPES: Readonly<Record<string, string>> = {
   ".mjs": "text/javascript",
   ".wasm": "application/wasm",
 };
-/** Chromium's own, which would end the page for a step of a slow peer. */
+/** Turns off Chromium's watchdog, which would end the page during a step of a slow peer. */
 const FLAGS = ["--disable-gpu-watchdog"];
 
 export interface BrowserRun {
@@ -30,7 +30,7 @@ export interface BrowserRun {
   readonly outcome: Outcome;
 }
 
-/** Runs the request in a browser; `receive` gets what happens meanwhile. */
+/** Runs the request in a browser; `receive` gets the messages of the page. */
 export async function runInBrowser(
   { peers, ...options }: Omit<Request, "peers"> & { readonly peers: boolean },
   receive: (message: Message) => void,
@@ -93,7 +93,7 @@ async function bundle(folder: string, peers: boolean): Promise<void> {
     format: "esm",
     target: "es2022",
     platform: "browser",
-    // What libraries import under Node only.
+    // Modules that libraries import only under Node.
     external: ["node:*", "module", "fs", "worker_threads"],
     outdir: folder,
     logLevel: "error",

@@ -1,4 +1,4 @@
-/** The page of `npm run bench -- --browser`: runs the suite, or the peers beside ours, and reports to the driver. */
+/** The page of `npm run bench -- --browser`: runs the suite, or the peers beside this project, and reports to the driver. */
 import { openDevice, type Device } from "../../engine/index.js";
 import { reportAdapter } from "../core/adapter.js";
 import { kernelCases } from "../core/cases/index.js";

@@ -1,4 +1,4 @@
-/** What the command line and the page that it opens say to each other. */
+/** Messages between the command line and the page that it opens. */
 import type { Ceilings } from "../core/ceilings.js";
 import type { PeerPins } from "../core/peer_list.js";
 import type { Omission, PeerResult, ReportAdapter, Result } from "../core/report.js";
@@ -11,15 +11,15 @@ export interface Request {
   readonly budget: number;
   readonly patience: number;
   readonly seed: number;
-  /** Null for the suite alone. */
+  /** Null if only the suite runs. */
   readonly peers: {
-    /** Null where they are not installed. */
+    /** Null if the peers are not installed. */
     readonly pins: PeerPins | null;
     readonly torch: TorchGreeting | { readonly reason: string };
   } | null;
 }
 
-/** All of a report but where it was made. */
+/** A report without its environment. */
 export interface Outcome {
   readonly ceilings: Ceilings;
   readonly results: readonly Result[];
@@ -38,11 +38,11 @@ export type Message =
   | { readonly type: "outcome"; readonly outcome: Outcome }
   | { readonly type: "failure"; readonly message: string };
 
-/** What the driver puts into the page, and the page gives to the driver. */
+/** Functions that the driver puts into the page. */
 export interface Bridge {
   /** Hands a message to the command line. */
   postToDriver(message: Message): Promise<void>;
-  /** A request to PyTorch's process; a failure as `error`, since thrown ones lose their message on the way. */
+  /** Sends a request to PyTorch's process. A failure comes back as `error`, because a thrown error would lose its message. */
   askTorch(request: Record<string, unknown>): Promise<{ readonly error?: string }>;
   startBench(request: Request): void;
 }

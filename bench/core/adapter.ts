@@ -1,4 +1,4 @@
-/** The adapter as reports name it. */
+/** The description of the adapter in reports. */
 import type { Device } from "../../engine/index.js";
 import type { ReportAdapter } from "./report.js";
 
@@ -10,7 +10,7 @@ const LIMITS = [
   "maxComputeInvocationsPerWorkgroup",
 ] as const;
 
-/** Fields beyond the specification that Chrome adds with developer features on. */
+/** Fields beyond the specification, which Chrome adds if developer features are on. */
 interface MoreInfo {
   readonly driver?: string;
   readonly backend?: string;

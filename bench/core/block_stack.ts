@@ -1,6 +1,6 @@
 /**
- * A stack of post-norm transformer layers with a classifier, and one step of gradient descent on it: the training
- * step that other libraries can be asked for too. No rotary positions, softmax cross entropy, plain SGD.
+ * A stack of post-norm transformer layers with a classifier, and one step of gradient descent on it. Other libraries can
+ * run this training step too. It has no rotary positions, softmax cross entropy and plain SGD.
  */
 import {
   add,
@@ -32,7 +32,7 @@ export interface BlockStack extends ModelShape {
 }
 
 export const EPS = 1e-5;
-/** Of the mean loss's gradient. */
+/** Learning rate for the gradient of the mean loss. */
 export const LEARNING_RATE = 0.5;
 
 /** Start of a step, the same for every library. */
@@ -58,7 +58,7 @@ export function blockStackData(stack: BlockStack, seed: number): BlockStackData 
   const random = randomSource(seed);
   const weights = new Map<string, { shape: readonly [number, number]; data: Float32Array }>();
   const weight = (name: string, outputs: number, inputs: number): void => {
-    // Uniform of standard deviation 1 / sqrt(inputs).
+    // Uniform numbers with standard deviation 1 / sqrt(inputs).
     const bound = Math.sqrt(3 / inputs);
     weights.set(name, { shape: [outputs, inputs], data: random.floats(outputs * inputs, -bound, bound) });
   };
@@ -77,16 +77,16 @@ export function blockStackData(stack: BlockStack, seed: number): BlockStackData 
   };
 }
 
-/** Operations of a step: forward, and twice that backward. */
+/** Operations of a step: those of the forward pass, and twice as many backward. */
 export function blockStackFlops({ batch, length, width, inner, classes, layers }: BlockStack): number {
   const weights = layers * (4 * width * width + 3 * inner * width) + classes * width;
   const attentionFlops = 4 * layers * batch * length * length * width;
   return 3 * (2 * batch * length * weights + attentionFlops);
 }
 
-/** The compiled step and what it works on. */
+/** The compiled step with its variables. */
 export interface BlockStackStep {
-  /** Gives `loss`, the mean over labelled rows of this step's start. */
+  /** The program. Its output `loss` is the mean over labelled rows before the update. */
   readonly program: Program;
   readonly weights: ReadonlyMap<string, Variable>;
   readonly labels: Variable;
@@ -141,22 +141,22 @@ export async function createBlockStack(
   };
 }
 
-/** Sequences whose loss and gradient the reference computes; the others carry no label during the check. */
+/** Sequences whose loss and gradient the reference computes. The others have no labels during the check. */
 const CHECKED_SEQUENCES = 2;
 /** Step of the central difference in weight space, along a direction of unit length. */
 const DIFFERENCE = 1e-4;
-/** f32 through some dozens of roundings a layer, and the central difference's own truncation. */
+/** Covers f32 with some dozens of roundings per layer, and the truncation error of the central difference. */
 export const STACK_TOLERANCE = 1e-4;
-/** The same with products in mixed precision: f16 keeps 11 bits of a number, 2^-11 a rounding. */
+/** The tolerance in mixed precision: f16 keeps 11 bits of a number, so that a rounding is up to 2^-11. */
 export const MIXED_STEP_TOLERANCE = 1e-2;
 
-/** Tolerance of a step on this device, of which `f32` is that without mixed precision. */
+/** Tolerance of a step on this device; `f32` is the tolerance without mixed precision. */
 export const stepTolerance = ({ capabilities }: Device, f32: number): number =>
   capabilities.mixedPrecision ? MIXED_STEP_TOLERANCE : f32;
 
 /**
- * Loss of the first sequences against float64, and the update's slope along a random direction against a central
- * difference of the float64 loss. Restores the start.
+ * Compares the loss of the first sequences with float64, and the update's slope along a random direction with a central
+ * difference of the float64 loss. Restores the initial weights.
  * @returns the larger relative error
  * @throws WrongResultError
  */
@@ -180,14 +180,14 @@ export async function checkBlockStack(
   return error;
 }
 
-/** What any library's first step is compared with. */
+/** The reference for the first step of any library. */
 export interface BlockStackReference {
-  /** Labels with -100 in every sequence but the checked ones. */
+  /** Labels; -100 in every sequence that is not checked. */
   readonly labels: Int32Array;
   /** Labelled rows. */
   readonly rows: number;
   /**
-   * @param tolerance of both; of f32 by default
+   * @param tolerance of loss and slope; that of f32 by default
    * @returns the larger relative error of loss and slope. @throws WrongResultError
    */
   compare(loss: number, updated: ReadonlyMap<string, ArrayLike<number>>, tolerance?: number): number;
@@ -227,7 +227,7 @@ export function blockStackReference(stack: BlockStack, data: BlockStackData): Bl
       }
       const errors = {
         loss: Math.abs(loss - expected) / Math.abs(expected),
-        // The slope along a random direction is a small part of the gradient; its error scales with the whole.
+        // The slope along a random direction is a small part of the gradient, but its error scales with the whole gradient.
         slope: Math.abs(own - slope) / Math.sqrt(squares),
       };
       for (const [name, error] of Object.entries(errors))

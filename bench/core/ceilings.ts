@@ -1,4 +1,4 @@
-/** What this adapter can do at most, measured by kernels that do nothing else; each result is checked. */
+/** The ceilings of this adapter, each measured by a kernel that does nothing else. Each result is checked. */
 import { STORAGE_USAGE, type Device } from "../../engine/device.js";
 import { subgroupMatrices, type SubgroupMatrices } from "../../engine/mixed_precision.js";
 import { typedArray } from "../../engine/host_data.js";
@@ -11,11 +11,11 @@ import type { Stopwatch } from "../../engine/stopwatch.js";
 
 /** The ceilings; null where the device lacks the feature. */
 export interface Ceilings {
-  /** Fused multiply-adds on f32, in GFLOP/s (2 an FMA). */
+  /** Fused multiply-adds on f32, in GFLOP/s (an FMA counts 2). */
   readonly fmaF32: number;
-  /** Fused multiply-adds on f16, where there is shader-f16. */
+  /** Fused multiply-adds on f16, in GFLOP/s; null without shader-f16. */
   readonly fmaF16: number | null;
-  /** Products of f16 subgroup matrices with f32 sums, in GFLOP/s, where the device multiplies in mixed precision. */
+  /** Products of f16 subgroup matrices with f32 sums, in GFLOP/s, if the device multiplies in mixed precision. */
   readonly matrices?: number;
   /** A copy through a shader, in GB/s, read and write counted. */
   readonly copy: number;
@@ -70,12 +70,12 @@ x[id.x] = vec4f(total) / ${chains}.0;
   };
 }
 
-/** Products of a subgroup in a row, on as many results as are multiplied in a tile of a matmul. */
+/** Side of a subgroup's square of result matrices, which has as many as a tile of a matmul. */
 const MATRIX_SIDE = 4;
 
 /**
  * c += a b with matrices of ones that stay in registers, `rounds` times on 16 results that do not depend on each other. All
- * subgroups write the same. Bindings: ones [M K / 2 or more] in f16, c [16, M, N].
+ * subgroups write the same values. Bindings: ones [M K / 2 or more] in f16, c [16, M, N].
  */
 function matrixKernel(
   { M, N, K, subgroupSize }: SubgroupMatrices,
@@ -177,7 +177,7 @@ fn main() { x[0] += 1.0; }`,
   bytes: 8,
 };
 
-/** Measures every ceiling. @throws WrongResultError where the adapter computes nonsense */
+/** Measures every ceiling. @throws WrongResultError if the adapter computes a wrong result */
 export async function measureCeilings(
   device: Device,
   stopwatch: Stopwatch,
@@ -185,7 +185,7 @@ export async function measureCeilings(
 ): Promise<Ceilings> {
   const { capabilities } = device;
   const threads = capabilities.software ? 4096 : 1 << 18;
-  // Large enough to leave a GPU's last-level cache; a software adapter would take seconds over as much.
+  // The size exceeds a GPU's last-level cache. A software adapter would need seconds for as much.
   const copyBytes = Math.min(
     capabilities.software ? 16 << 20 : 256 << 20,
     2 ** Math.floor(Math.log2(capabilities.maxStorageBufferBindingSize)),

@@ -9,7 +9,7 @@ export interface Comparison extends Ratio {
   readonly shape: string;
   readonly before: number;
   readonly after: number;
-  /** `same` where the interval holds 1, or where samples are too few to tell. */
+  /** `same` if the interval holds 1, or if there are too few samples to tell. */
   readonly verdict: "faster" | "slower" | "same";
 }
 
@@ -28,7 +28,7 @@ export function compareReports(before: Report, now: Report): Comparison[] {
   });
 }
 
-/** The comparison as text, with what makes it unfair first. */
+/** The comparison as text. Differences that make it unfair come first. */
 export function comparisonRows(before: Report, now: Report): string[] {
   const comparisons = compareReports(before, now);
   const differs = (

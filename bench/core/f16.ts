@@ -16,7 +16,7 @@ function bitsOf(x: number): number {
   return sign | (half + (rest > 0x1000 || (rest === 0x1000 && half % 2 === 1) ? 1 : 0));
 }
 
-/** Of numbers whose products are looked at, of which none matters below 2^-14. */
+/** Packs numbers as f16. Numbers below 2^-14 become zero, which does not matter for the products tested here. */
 export function packed(values: ArrayLike<number>): Uint32Array {
   const halves = new Uint16Array(2 * Math.ceil(values.length / 2));
   for (let i = 0; i < values.length; i++) halves[i] = bitsOf(values[i]!);

@@ -48,7 +48,7 @@ export interface Heads {
   readonly headDim: number;
 }
 
-/** Scaled dot-product attention of one sequence's qkv [S, 3, H, D]; gives [S, H D]. */
+/** Scaled dot-product attention of one sequence's qkv [S, 3, H, D]. @returns [S, H D] */
 export function attention64(qkv: Float64Array, { heads, headDim }: Heads): Float64Array {
   const width = heads * headDim;
   const length = qkv.length / (3 * width);
@@ -133,7 +133,7 @@ export function layer64(
   return rmsNorm64(linear64(activated, weights.down, inner), mixed, { size: width, eps });
 }
 
-/** Cross entropy of each row of logits [rows, C]; 0 where the label is negative. */
+/** Cross entropy of each row of logits [rows, C]; 0 if the label is negative. */
 export function crossEntropy64(
   logits: Float64Array,
   labels: ArrayLike<number>,

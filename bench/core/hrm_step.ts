@@ -18,7 +18,7 @@ import { crossEntropy64, layer64, linear64, type LayerWeights } from "./float64.
 import { WrongResultError } from "./kernel_case.js";
 import { randomSource } from "./random.js";
 
-/** Operations of a step's matmuls and attentions: a forward, the backward of the last updates, and the second forward. */
+/** Operations of a step's matmuls and attentions: a forward pass, the backward pass of the last updates, and the second forward pass. */
 export function hrmFlops(config: HrmConfig): number {
   const { H_cycles: H, L_cycles: L, H_layers, L_layers, hidden_size: D, batch_size: B, bp_steps } = config;
   const { innerSize: I, totalLength: S } = derive(config);
@@ -31,10 +31,10 @@ export function hrmFlops(config: HrmConfig): number {
   return forward + backward + second;
 }
 
-/** At its full learning rate from the first step, whose update is then large enough to be compared. */
+/** Training options with the full learning rate from the first step, so that the first update is large enough to compare. */
 export const HRM_TRAINING = trainConfig({ total_steps: 100_000, lr: 1e-4, lr_warmup_steps: 0 });
 
-/** Puzzles of random tokens; training on them teaches nothing, which takes as long. */
+/** Makes a step on puzzles of random tokens. Training on them teaches nothing, but takes as long. */
 export async function createHrmStep(
   device: Device,
   config: HrmConfig,
@@ -65,10 +65,10 @@ export async function createHrmStep(
   return { trainer, state };
 }
 
-/** f32 through every layer of a segment, one loss out. */
+/** Covers f32 roundings through every layer of a segment, up to one loss. */
 export const HRM_TOLERANCE = 1e-4;
 
-/** What a first step computed, and from what. */
+/** Inputs and results of a first step. */
 export interface FirstStep {
   readonly metrics: StepMetrics;
   /** [B, S] */
@@ -112,7 +112,7 @@ export async function checkHrmStep(
   return { metrics, inputs, labels, error };
 }
 
-/** Weights by official name, of any precision. */
+/** Weights by official name, in any precision. */
 export type Weights64 = ReadonlyMap<string, { readonly data: ArrayLike<number> }>;
 
 /**

@@ -1,4 +1,4 @@
-/** What a kernel benchmark is made of: inputs, alternatives, and a float64 reference that each must agree with. */
+/** A kernel benchmark: inputs, alternatives, and a float64 reference that each alternative must agree with. */
 import type { Device } from "../../engine/index.js";
 import type { TypedArray } from "../../engine/tensor.js";
 import type { Capabilities, Kernel } from "../../kernels/index.js";
@@ -9,7 +9,7 @@ import type { RandomSource } from "./random.js";
 /** Data by binding name. */
 export type Buffers = Readonly<Record<string, TypedArray>>;
 
-/** A reference value, and the size of what was added up to it: rounding errors scale with the latter. */
+/** A reference value, and the sum of magnitudes behind it, with which rounding errors scale. */
 export interface Expected {
   readonly value: number;
   readonly scale: number;
@@ -17,10 +17,10 @@ export interface Expected {
 
 /** One way to compute a case. */
 export interface Alternative {
-  /** `default` for what the engine would choose, else what sets it apart. */
+  /** `default` for the engine's choice, else the difference from it. */
   readonly variant: string;
   readonly kernel: Kernel;
-  /** Where it rounds more than f32 does: instead of the case's. */
+  /** Replaces the tolerance of the case, if this alternative rounds more than f32 does. */
   readonly tolerance?: number;
 }
 
@@ -28,17 +28,17 @@ export interface Alternative {
 export interface KernelCase {
   /** The family: `matmul`, `attention_backward`. */
   readonly kernel: string;
-  /** Names the shape among those of the family: `small qkv nt 2592x384x128`. */
+  /** Names the shape within its family: `small qkv nt 2592x384x128`. */
   readonly shape: string;
-  /** Part of the quick suite. */
+  /** True if the case is part of the quick suite. */
   readonly quick: boolean;
   /** Floating-point operations; known before inputs are made, so that work above a budget is skipped. */
   readonly flops: number;
-  /** @throws KernelError where this device cannot run the case */
+  /** @throws KernelError if this device cannot run the case */
   alternatives(capabilities: Capabilities): readonly Alternative[];
-  /** Fresh data for every binding that is read, also those updated in place. */
+  /** Fresh data for every binding that is read, including bindings that are updated in place. */
   inputs(random: RandomSource): Buffers;
-  /** Elements of every binding that is written only; filled with poison before the run. */
+  /** Number of elements of every binding that is only written. It is filled with poison before the run. */
   readonly outputs: Readonly<Record<string, number>>;
   /** Element `index` of a written binding in float64. */
   expected(inputs: Buffers, binding: string, index: number): Expected;
@@ -46,7 +46,7 @@ export interface KernelCase {
   readonly tolerance: number;
 }
 
-/** A kernel that computes something else than its reference; it is not timed. */
+/** A kernel disagrees with its reference. It is not timed. */
 export class WrongResultError extends Error {
   override readonly name = "WrongResultError";
 }
@@ -62,7 +62,7 @@ export interface CheckedLaunch {
   readonly compared: number;
 }
 
-/** Bits of a NaN that no kernel writes by itself. */
+/** Bits of a NaN that kernels never produce. */
 const POISON = 0x7fc0dead;
 
 /** Inputs of a case with poison for its outputs. */
@@ -76,7 +76,7 @@ export function prepare(benchCase: KernelCase, random: RandomSource): { inputs: 
 
 /**
  * Runs an alternative once and compares it with the reference.
- * @param samples elements compared for each written binding; all, where it has no more
+ * @param samples number of elements compared for each written binding; all if it has fewer
  * @throws WrongResultError
  */
 export async function check(
@@ -139,7 +139,7 @@ function inHalves(
   return Object.fromEntries(stored) as Buffers;
 }
 
-/** All indices of few, else random ones with the first and the last. */
+/** All indices if there are few; otherwise random indices with the first and the last. */
 function sampled(length: number, samples: number, random: RandomSource): readonly number[] {
   if (length <= samples) return Array.from({ length }, (_, i) => i);
   return [0, length - 1, ...random.integers(samples - 2, 0, length)];
@@ -149,8 +149,8 @@ function sampled(length: number, samples: number, random: RandomSource): readonl
 const UNIT = 2 ** -24;
 
 /**
- * Tolerance of a sum of `terms` f32 products: rounding errors of one sign would reach terms * 2^-24 of the sum of
- * magnitudes; as they come, they grow with the root.
+ * Tolerance of a sum of `terms` f32 products. Rounding errors of one sign would reach terms * 2^-24 of the sum of
+ * magnitudes; errors of random signs grow with the root.
  */
 export function sumTolerance(terms: number): number {
   return UNIT * (8 + 8 * Math.sqrt(terms));
@@ -162,5 +162,5 @@ export const MIXED_TOLERANCE = 2 * 2 ** -10;
 /** Relative error of a result that is rounded to a neighbour in f16. */
 export const HALF_TOLERANCE = 2 ** -10;
 
-/** Tolerance of formulas around WGSL's exp, log and division, which the specification lets be a few ULP off each. */
+/** Tolerance of formulas around WGSL's exp, log and division, each of which the specification allows to be a few ULP off. */
 export const FUNCTION_TOLERANCE = 64 * UNIT;

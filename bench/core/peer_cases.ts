@@ -1,4 +1,4 @@
-/** The operations that other libraries are asked for, in their terms. */
+/** The operations that other libraries are asked for, with the data in their layout. */
 import { attentionCases } from "./cases/attention.js";
 import { elementCases } from "./cases/elements.js";
 import { matmulCases } from "./cases/matmul.js";
@@ -7,7 +7,7 @@ import type { Buffers, KernelCase } from "./kernel_case.js";
 
 export type Sizes = Readonly<Record<string, unknown>>;
 
-/** One of our cases as peers are asked for it. */
+/** A case of the suite in the form for peers. */
 export interface SharedCase {
   readonly ours: KernelCase;
   readonly kind: string;
@@ -46,7 +46,7 @@ function attentionShared(shape: string): SharedCase {
     kind: "attention",
     spec: { batch, length, heads, headDim },
     output: "o",
-    // Peers get q, k and v apart, [B, S, H, D] each.
+    // Peers get q, k and v separately, each [B, S, H, D].
     data({ qkv }) {
       const part = (p: number): Float32Array =>
         Float32Array.from(

@@ -1,4 +1,4 @@
-/** HRM's own step of another library: checked by its first two steps against ours, which float64 checks. */
+/** HRM's step in another library. Its first two steps are compared with ours, which is checked in float64. */
 import type { HrmConfig, StateDict, Trainer } from "../../hrm/index.js";
 import { checkHrmStep } from "./hrm_step.js";
 import { WrongResultError } from "./kernel_case.js";
@@ -28,7 +28,7 @@ export async function referenceSteps(
   return { error, reference: { inputs, labels, steps: [metrics, second!] } };
 }
 
-/** How much further apart second steps may be: Adam's first update is as large for a gradient of roundings alone as for any. */
+/** How much larger the tolerance of the second step is: Adam's first update is as large for a gradient of mere rounding errors as for any other. */
 const SECOND_STEP = 3;
 
 /**

@@ -1,4 +1,4 @@
-/** Timing several libraries in turn, with patience for slow ones. */
+/** Times several libraries interleaved, with patience for slow ones. */
 import type { Timing } from "./sampling.js";
 import { summarize } from "./statistics.js";
 
@@ -12,18 +12,18 @@ export interface PeerWork {
 }
 
 interface Effort {
-  /** A sample repeats short work up to this. */
+  /** Short work is repeated until a sample lasts this long. */
   readonly sampleMs: number;
   readonly samples: number;
-  /** Work that has taken this long takes no part in further rounds, once it has three samples. */
+  /** Work that has taken this long takes no part in further rounds if it has three samples. */
   readonly limitMs: number;
 }
 const QUICK: Effort = { sampleMs: 30, samples: 5, limitMs: 2500 };
 const FULL: Effort = { sampleMs: 100, samples: 11, limitMs: 20_000 };
-/** Fewer say nothing of their spread. */
+/** The fewest samples: fewer do not tell their spread. */
 const FEWEST = 3;
 
-/** @throws Error where the promise has not settled after so many seconds */
+/** @throws Error if the promise has not settled after this many seconds */
 export async function within<T>(seconds: number, promise: Promise<T>): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
@@ -33,8 +33,9 @@ export async function within<T>(seconds: number, promise: Promise<T>): Promise<T
 }
 
 /**
- * Rounds of all works in turn, forth and back, by the wall clock of a drained queue. Each has run before. One that
- * fails, or does not end a sample within `patience` seconds, drops out with the reason; the others go on.
+ * Times rounds of all works, interleaved forth and back, by the wall clock of a drained queue. Every work has run once
+ * before. A work that fails, or does not finish a sample within `patience` seconds, drops out with the reason; the others
+ * go on.
  */
 export async function timeInTurn(
   works: readonly PeerWork[],

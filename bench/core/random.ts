@@ -1,6 +1,6 @@
 /** Fresh inputs, fast enough for hundreds of megabytes. */
 
-/** Draws that a seed repeats. */
+/** Random draws that a seed reproduces. */
 export interface RandomSource {
   /** Uniform in [0, 1). */
   next(): number;

@@ -1,4 +1,4 @@
-/** What a run of the suite hands over: one JSON object, and the check that something read back is one. */
+/** The report of a run as one JSON object, and the check of a report that is read back. */
 import type { Ceilings } from "./ceilings.js";
 import type { Summary } from "./statistics.js";
 
@@ -10,9 +10,9 @@ export interface ReportAdapter {
   readonly vendor: string;
   readonly architecture: string;
   readonly device: string;
-  /** The driver, where the platform tells. */
+  /** The driver, if the platform tells. */
   readonly driver: string;
-  /** The graphics API below WebGPU, where the platform tells. */
+  /** The graphics API below WebGPU, if the platform tells. */
   readonly backend: string;
   readonly software: boolean;
   readonly features: readonly string[];
@@ -22,7 +22,7 @@ export interface ReportAdapter {
 export interface ReportEnvironment {
   /** ISO 8601, UTC. */
   readonly date: string;
-  /** Commit of the sources, with `+` where they were changed; empty where unknown. */
+  /** Commit of the sources, with `+` if they were changed; empty if unknown. */
   readonly commit: string;
   /** `Node 20.20.2`, or the browser. */
   readonly runtime: string;
@@ -32,7 +32,7 @@ export interface ReportEnvironment {
   readonly processors: number;
   /** Options of the run. */
   readonly flags: readonly string[];
-  /** Repeats the inputs. */
+  /** The seed that reproduces the inputs. */
   readonly seed: number;
 }
 
@@ -47,14 +47,14 @@ export interface SplitRow {
   readonly ceilingFraction: number;
 }
 
-/** What only whole training steps have. */
+/** Details of whole training steps. */
 export interface StepDetails {
   readonly dispatches: number;
   /** Host time to encode and submit a step, median, in ms. */
   readonly jsMs: number;
   /** Largest number of bytes that the step's program and state held at once. */
   readonly peakBytes: number;
-  /** One pass a dispatch, by timestamps; empty without timestamp queries. */
+  /** Time per kernel family, from one pass per dispatch with timestamps; empty without timestamp queries. */
   readonly split: readonly SplitRow[];
 }
 
@@ -70,24 +70,24 @@ export interface Result {
   readonly ms: number;
   readonly p10: number;
   readonly p90: number;
-  /** Where `ms` comes from. */
+  /** The clock that measured `ms`. */
   readonly clock: "timestamp" | "wall";
   /** Median by the wall clock of a drained queue, submission and latency included. */
   readonly wallMs: number;
-  /** Pipeline creation and the first run; null where the pipeline existed. */
+  /** Pipeline creation and the first run; null if the pipeline existed before. */
   readonly coldMs: number | null;
   /** Runs inside one timed pass. */
   readonly repeats: number;
   readonly gflops: number;
   readonly gbps: number;
-  /** Least time by the measured ceilings over `ms`; above 1 where caches beat the copy. */
+  /** Least time by the measured ceilings over `ms`; above 1 if caches beat the copy. */
   readonly ceilingFraction: number;
   readonly bound: "arithmetic" | "memory";
   readonly flops: number;
   readonly bytes: number;
   /** Largest |actual - expected| / scale among the compared elements. */
   readonly maxError: number;
-  /** What `maxError` may be. */
+  /** The largest allowed `maxError`. */
   readonly tolerance: number;
   /** Elements compared with float64. */
   readonly compared: number;
@@ -99,7 +99,7 @@ export interface PeerResult extends Result {
   readonly peer: string;
 }
 
-/** Something that was not measured, and why. */
+/** A line that was not measured, with the reason. */
 export interface Omission {
   readonly kernel: string;
   readonly variant: string;
@@ -114,13 +114,13 @@ export interface Report {
   readonly ceilings: Ceilings;
   readonly results: readonly Result[];
   readonly peers: readonly PeerResult[];
-  /** Work above the budget, or beyond the device. */
+  /** Lines above the budget, or beyond the device's limits. */
   readonly skipped: readonly Omission[];
   /** Kernels with a wrong result; they were not timed. */
   readonly refused: readonly Omission[];
 }
 
-/** A file that is no report. */
+/** A file that is not a report. */
 export class ReportError extends Error {
   override readonly name = "ReportError";
 }
@@ -156,7 +156,7 @@ const isRecord = (value: unknown): value is Record<string, unknown> =>
 
 /**
  * Reads a report from JSON text, or from the output of a run whose last line it is.
- * @throws ReportError naming the first thing that is missing or not of its type
+ * @throws ReportError that names the first field that is missing or has the wrong type
  */
 export function parseReport(text: string): Report {
   let value: unknown;
@@ -166,7 +166,9 @@ export function parseReport(text: string): Report {
     try {
       value = JSON.parse(text.trimEnd().split("\n").at(-1)!);
     } catch {
-      throw new ReportError("got text that is not JSON, nor ends in a line of JSON; expected a report.");
+      throw new ReportError(
+        "got text that is not JSON and does not end in a line of JSON; expected a report.",
+      );
     }
   }
   const need = (condition: boolean, what: string): void => {

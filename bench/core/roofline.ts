@@ -1,12 +1,12 @@
-/** Where measured work stands below this adapter's ceilings (Williams, Waterman & Patterson 2009). */
+/** Measured work as a share of this adapter's ceilings: the roofline model (Williams, Waterman & Patterson 2009). */
 import type { Kernel } from "../../kernels/index.js";
 import type { Ceilings } from "./ceilings.js";
 import type { Timing } from "./sampling.js";
 
-/** Work as a kernel counts it, and the kernel's text where it is one. */
+/** Work as a kernel counts it, with the kernel's text if it is a single kernel. */
 export type Work = Pick<Kernel, "flops" | "bytes"> & Partial<Pick<Kernel, "code">>;
 
-/** Least time in ms for work on this roofline, and which ceiling sets it. What multiplies matrices stands below theirs. */
+/** Least time in ms for work on this roofline, and which ceiling sets it. Kernels on subgroup matrices have the matrices' ceiling. */
 export function roofline(
   ceilings: Ceilings,
   { flops, bytes, code }: Work,
@@ -17,7 +17,7 @@ export function roofline(
   return arithmetic > memory ? { ms: arithmetic, bound: "arithmetic" } : { ms: memory, bound: "memory" };
 }
 
-/** Rates of real kernels as a share of the ceilings, low, so that the estimate errs on the long side. */
+/** Rates of real kernels as a share of the ceilings. They are low, so that the estimate is rather too long. */
 const TYPICAL = { arithmetic: 0.08, memory: 0.4 };
 
 /** Seconds that one run of such work may take on this adapter. */

@@ -50,7 +50,7 @@ export async function sampleInterleaved(
     }
   }
   return states.map(({ gpu, wall, repeats }) => {
-    // Timestamps that ran backwards or too short are gone; where that is most of them, the wall clock decides.
+    // Timestamps that ran backwards or were too short are dropped. If most of them are dropped, the wall clock decides.
     const trusted = gpu.length >= Math.max(1, wall.length / 2);
     return {
       ...summarize(trusted ? gpu : wall),

@@ -48,7 +48,7 @@ const Z_95 = 1.959963984540054;
 
 /**
  * Relative standard error of a median: sqrt(pi / 2) sigma / sqrt(n), with sigma from the decile range. Infinite
- * for fewer than 3 samples, which say nothing of their spread.
+ * for fewer than 3 samples, which do not tell their spread.
  */
 export function relativeError({ n, median, p10, p90 }: Summary): number {
   if (n < 3) return Infinity;

@@ -15,14 +15,14 @@ export interface SuiteOptions {
   readonly quick: boolean;
   readonly cases: readonly KernelCase[];
   readonly steps: readonly StepCase[];
-  /** Also time the alternatives that the engine would not choose here. */
+  /** True to time also the alternatives that the engine would not choose here. */
   readonly variants: boolean;
-  /** Seconds that one run of anything may take by estimate; longer work is skipped. */
+  /** Longest single run in seconds, by estimate. Longer work is skipped. */
   readonly budget: number;
   readonly seed: number;
 }
 
-/** What happens while the suite runs. */
+/** Callbacks for the events of a run. */
 export interface SuiteEvents {
   ceilings?(ceilings: Ceilings): void;
   result?(result: Result): void;
@@ -54,7 +54,7 @@ export function filtered<T extends { readonly kernel: string; readonly shape: st
   });
 }
 
-/** Runs the suite on an open device. Wrong kernels are reported and left out; device errors are thrown. */
+/** Runs the suite on an open device. Kernels with wrong results are reported and not timed. Device errors are thrown. */
 export async function runSuite(
   device: Device,
   options: SuiteOptions,
@@ -175,7 +175,7 @@ export async function measureCase(
   }
 }
 
-/** Spreads cases over the seed space, so that each has data of its own whatever was filtered. */
+/** Spreads cases over the seed space, so that the data of a case do not depend on the filter. */
 function hash(text: string): number {
   let h = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);

@@ -4,7 +4,7 @@ import { summaryOf } from "./report.js";
 import { ratioOf } from "./statistics.js";
 import type { Omission, PeerResult, Report, Result, SplitRow, StepDetails } from "./report.js";
 
-/** Three significant digits without an exponent, where that is readable. */
+/** Three significant digits, without an exponent if that is readable. */
 export function number(value: number): string {
   if (!Number.isFinite(value)) return "-";
   if (value === 0) return "0";
@@ -50,7 +50,7 @@ const line = (cells: readonly string[]): string =>
 /** Head of the table. */
 export const tableHead = (): string => line(COLUMNS.map((c) => c.title));
 
-/** What the columns mean. */
+/** Explains the columns. */
 export const TABLE_NOTE =
   "ms, p10, p90, wall: one run, by timestamps (w: by the wall clock); cold: pipeline creation and first run; " +
   "ceiling: least time by the measured ceilings over ms, bound by a(rithmetic) or m(emory); " +
@@ -62,14 +62,14 @@ export const tableRow = (result: Result): string => line(COLUMNS.map((c) => c.te
 /** Share of a step below which its kernels are printed as one line. */
 const SMALL_SHARE = 0.01;
 
-/** What a training step's row does not hold, indented below it. */
+/** Details of a training step, indented below its row. */
 export function stepRows({ dispatches, jsMs, peakBytes, split }: StepDetails): string[] {
   const large = split.filter((row) => row.share >= SMALL_SHARE);
   const small = split.filter((row) => row.share < SMALL_SHARE);
   const sum = (pick: (row: SplitRow) => number): number => small.reduce((total, row) => total + pick(row), 0);
   return [
     `    ${dispatches} dispatches, host ${number(jsMs)} ms a step, peak ${number(peakBytes / 2 ** 20)} MiB` +
-      (split.length > 0 ? "; a pass a dispatch:" : "; no timestamps, so no split by kernel"),
+      (split.length > 0 ? "; one pass per dispatch:" : "; no timestamps, so no split by kernel"),
     ...large.map(
       (row) =>
         `    ${percent(row.share).padStart(5)}  ${row.kernel.padEnd(34)} ${String(row.dispatches).padStart(4)} x  ` +
@@ -102,11 +102,11 @@ export function ceilingRows(c: Ceilings): string[] {
   return rows.map(([name, value]) => `  ${name.padEnd(30)}${value}`);
 }
 
-/** A line of what was left out. */
+/** A line about an omission. */
 export const omissionRow = ({ kernel, shape, variant, reason }: Omission): string =>
   `  ${kernel} ${shape}${variant === "default" ? "" : ` (${variant})`}: ${reason}`;
 
-/** One shape with every library, times by the wall clock; ratios are theirs over ours. */
+/** One shape with every library. Times are by the wall clock; ratios are theirs over ours. */
 export function peerRow(ours: Result, peers: readonly PeerResult[]): string {
   const cells = peers.map((p) => {
     const { ratio, low, high } = ratioOf(summaryOf(p), summaryOf(ours));

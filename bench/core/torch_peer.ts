@@ -1,31 +1,31 @@
-/** PyTorch as a peer, in requests to a process that computes. */
+/** PyTorch as a peer: requests to a Python process. */
 import type { HrmMetrics, NamedPeer, Peer, PeerHrmStep, PeerStep } from "./peer.js";
 
-/** What the process says of itself. */
+/** The first message of the process. */
 export interface TorchGreeting {
   readonly version: string;
-  /** Ways of computing that this machine has; bf16 of 8 bits has tolerances of its own. */
+  /** The modes of computing on this machine. bf16 has only 8 bits and therefore its own tolerances. */
   readonly modes: readonly ({ readonly name: string; readonly matmul: boolean } & Pick<
     Peer,
     "stepTolerance" | "rounding"
   >)[];
 }
 
-/** Numbers on their way: in base64, or in a file that whoever reads it removes. */
+/** Numbers in a message: in base64, or in a file that the reader removes. */
 type Packed = { readonly data: string } | { readonly file: string };
 
-/** Files that both sides read. */
+/** Files that both processes can read. */
 export interface TorchFiles {
   /** @returns the path */
   write(bytes: Uint8Array): Promise<string>;
-  /** Reads and removes. */
+  /** Reads a file and removes it. */
   take(path: string): Promise<Uint8Array>;
 }
 
-/** The process, or the way to it. */
+/** The process, or a connection to it. */
 export interface TorchProcess {
   readonly greeting: Promise<TorchGreeting>;
-  /** Absent where only lines pass. */
+  /** Absent if only lines of text can pass. */
   readonly files?: TorchFiles;
   ask<T = unknown>(request: Record<string, unknown>): Promise<T>;
 }
@@ -43,7 +43,7 @@ async function pack(
 
 function base64(bytes: Uint8Array): string {
   const pieces: string[] = [];
-  // As many arguments as every engine takes.
+  // Every JavaScript engine accepts this many arguments.
   for (let i = 0; i < bytes.length; i += 8192)
     pieces.push(String.fromCharCode(...bytes.subarray(i, i + 8192)));
   return btoa(pieces.join(""));
@@ -68,7 +68,7 @@ async function packAll(
   return packed;
 }
 
-/** One peer for each way in which PyTorch computes here, or the reason why there is none. */
+/** One peer for each mode of PyTorch on this machine, or the reason why there is no peer. */
 export async function openTorch(process: TorchProcess): Promise<NamedPeer[]> {
   const greeting = await process.greeting.catch((error: Error) => error);
   if (greeting instanceof Error)
@@ -84,7 +84,7 @@ export async function openTorch(process: TorchProcess): Promise<NamedPeer[]> {
   }));
 }
 
-/** What every work has: a run is answered once it is queued, and `drain` when all is done. */
+/** The common part of every work: a run is answered as soon as it is queued, and `drain` when all runs are finished. */
 function work(process: TorchProcess, id: number) {
   const pending: Promise<unknown>[] = [];
   const ask = <T>(method: string, more: Record<string, unknown> = {}): Promise<T> =>
@@ -100,7 +100,7 @@ function work(process: TorchProcess, id: number) {
       await ask("drain");
     },
     dispose: (): void => void ask("dispose").catch(() => undefined),
-    /** For calls whose answer is not waited for. */
+    /** Collects calls whose answers are awaited later. */
     later: (answer: Promise<unknown>): void => void pending.push(answer),
   };
 }

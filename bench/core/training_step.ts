@@ -1,4 +1,4 @@
-/** Timing a whole training step: in one pass, then split per kernel, and what it costs the host. */
+/** Times a whole training step: in one pass, split per kernel, and on the host. */
 import type { Device } from "../../engine/index.js";
 import { EngineError, KernelError } from "../../engine/index.js";
 import { stepTolerance } from "./block_stack.js";
@@ -11,10 +11,10 @@ import { quantile } from "./statistics.js";
 import type { Encode, Stopwatch } from "../../engine/stopwatch.js";
 import { estimateSeconds, rates, roofline } from "./roofline.js";
 
-/** Steps timed on the host; fewer where a step is long. */
+/** Steps timed on the host; fewer if a step is long. */
 const HOST_ROUNDS = { min: 2, max: 15, limitMs: 1000 } as const;
 
-/** Checks and times a step; says why where it does not, or what came out wrong. */
+/** Checks and times a step. Otherwise it reports why the step was skipped, or what was wrong. */
 export async function measureStep(
   device: Device,
   stopwatch: Stopwatch,
@@ -49,7 +49,7 @@ export async function measureStep(
       (sum, { kernel: k }) => ({ flops: sum.flops + k.flops, bytes: sum.bytes + k.bytes }),
       { flops: 0, bytes: 0 },
     );
-    // The least time of a step is that of its kernels one after the other.
+    // The least time of a step is the sum of the least times of its kernels.
     const least = program.plan.dispatches.reduce((sum, d) => sum + roofline(ceilings, d.kernel).ms, 0);
     return {
       kernel,
@@ -95,7 +95,7 @@ async function hostTime(device: Device, program: Replayed): Promise<number> {
   return quantile(times, 0.5);
 }
 
-/** Rounds of a pass a dispatch; their mean is finer than the clock's quantum. */
+/** Rounds with one pass per dispatch. Their mean is finer than the clock's quantum. */
 const SPLIT_ROUNDS = { min: 2, max: 20, limitMs: 1000 } as const;
 
 /** Every dispatch in a pass of its own, averaged over rounds and added up by kernel family. */

@@ -1,9 +1,9 @@
 /**
  * Your own kernel on the roofline: `npm run bench -- --kernel bench/examples/rms_norm.ts`.
  *
- * A row of RMSNorm in one thread, a scalar at a time: what one writes first. The suite checks it against float64,
- * times it forth and back with ours, and prints both as a share of what this adapter can do. Copy the file, change
- * `mine`, and watch the line.
+ * This first version computes a row of RMSNorm in one thread, a scalar at a time. The suite checks it against float64,
+ * times it interleaved with the library's kernel, and prints both as a share of what this adapter can do. Copy the file,
+ * change `mine`, and watch the line.
  */
 import { rmsNorm, type Kernel } from "../../kernels/index.js";
 import { sumTolerance, type KernelCase } from "../core/kernel_case.js";
@@ -40,7 +40,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     { name: "inverse_rms", access: "read_write", dtype: "f32" },
   ],
   workgroups: [Math.ceil(ROWS / 64), 1, 1],
-  // The fewest operations and bytes that the work needs, not those that this text spends.
+  // The fewest operations and bytes that the work needs, even if this kernel spends more.
   flops: 4 * ROWS * SIZE,
   bytes: 4 * (2 * ROWS * SIZE + ROWS),
 };

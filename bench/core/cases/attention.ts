@@ -47,12 +47,12 @@ function dot(n: number, a: (d: number) => number, b: (d: number) => number): num
 }
 
 /**
- * Two operands and a score that is off by what its own operands were rounded by: these errors have no one sign, and add up to
- * about 2^-10 at the inputs below.
+ * The errors come from two rounded operands, and from a score whose operands were rounded too. They have different signs,
+ * and add up to about 2^-10 for the inputs below.
  */
 const MIXED_ATTENTION_TOLERANCE = 4 * MIXED_TOLERANCE;
 
-/** The default, the same in f32 where that is something else, and, where it works by quads, those of other numbers of positions, and a thread a position. */
+/** The default; the f32 variant if it differs; and for attention by quads other numbers of positions, and one thread per position. */
 function alternatives(
   spec: AttentionSpec,
   capabilities: Capabilities,
@@ -162,7 +162,7 @@ function backwardCase(shape: Shape): KernelCase {
     flops: 14 * rows * length * headDim,
     alternatives: (capabilities) =>
       alternatives(shape, capabilities, attentionBackward, attentionBackwardQuads),
-    // The log-sum-exp near that of such scores keeps probabilities near 1 / S.
+    // A log-sum-exp close to that of such scores keeps probabilities near 1 / S.
     inputs: (random) => ({
       qkv: random.floats(3 * rows * headDim, -1.5, 1.5),
       d_o: random.floats(rows * headDim),

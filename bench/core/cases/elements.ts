@@ -25,7 +25,7 @@ import {
 import type { RandomSource } from "../random.js";
 import { MODEL_SHAPES } from "./shapes.js";
 
-/** What is different from case to case; a kernel with one alternative. */
+/** The parts that differ between cases whose kernel has one alternative. */
 interface Parts extends Pick<KernelCase, "kernel" | "shape" | "quick" | "inputs" | "outputs" | "expected"> {
   readonly build: (capabilities: Capabilities) => Kernel;
   readonly flops?: number;
@@ -121,7 +121,7 @@ function transposeCase(rows: number, columns: number, quick: boolean): KernelCas
   });
 }
 
-/** Puzzle prefix and tokens along the sequence, and the gradient of the way back. */
+/** The concatenation of puzzle prefix and tokens along the sequence, and its gradient. */
 function prefixCases(
   name: string,
   batch: number,

@@ -1,4 +1,4 @@
-/** Matrix products: those of a model's layers and their gradients, squares, skinny and odd ones. */
+/** Matrix products: of a model's layers and their gradients, and square, skinny and odd shapes. */
 import { gpuKernels } from "../../../kernels/gpu/index.js";
 import { matmul, type Capabilities, type MatmulSpec } from "../../../kernels/index.js";
 import {
@@ -11,7 +11,7 @@ import {
 } from "../kernel_case.js";
 import { MODEL_SHAPES, type ModelShape } from "./shapes.js";
 
-/** A product as a case; the shape reads `<label> <layout> <M>x<N>x<K>`. */
+/** A product as a case. Its shape is written `<label> <layout> <M>x<N>x<K>`. */
 export function matmulCase(label: string, spec: MatmulSpec, quick: boolean): KernelCase {
   const { layout, M, N, K, batch = 1, bias = false } = spec;
   const scale = K ** -0.5;
@@ -46,8 +46,8 @@ export function matmulCase(label: string, spec: MatmulSpec, quick: boolean): Ker
 }
 
 /**
- * What the engine chooses, the same in f32 where that is something else, and what it would choose on the other kind of
- * adapter. In mixed precision it stores operands and results in f16, all but gradients.
+ * The variant that the engine chooses, the f32 variant if it differs, and the variant that the engine would choose on the
+ * other kind of adapter. In mixed precision operands and results are stored in f16, except for gradients.
  */
 function matmulAlternatives(spec: MatmulSpec, capabilities: Capabilities): Alternative[] {
   const { mixedPrecision, ...f32 } = capabilities;

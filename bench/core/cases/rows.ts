@@ -219,7 +219,7 @@ function sumSquaresCase(name: string, count: number, quick: boolean): KernelCase
     inputs: (random) => ({ x: random.floats(count) }),
     outputs: { y: threads },
     expected({ x }, _binding, index): Expected {
-      // 4-vectors are dealt to the threads in turn.
+      // 4-vectors go to the threads one after the other, round robin.
       let value = 0;
       for (let s = 4 * index; s < count; s += 4 * threads)
         for (let k = 0; k < 4; k++) value += x![s + k]! ** 2;

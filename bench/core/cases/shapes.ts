@@ -2,7 +2,7 @@
 import { derive } from "../../../hrm/index.js";
 import { findPreset } from "../../../hrm/training/presets.js";
 
-/** Sizes of a transformer layer as HRM has it. */
+/** Sizes of a transformer layer of HRM. */
 export interface ModelShape {
   readonly name: string;
   /** B: rows of the batch. */
@@ -27,7 +27,7 @@ function presetShape(name: string, preset: string): ModelShape {
   return { ...{ name, batch, length, width, heads, inner, classes }, quick: true };
 }
 
-/** `tiny32` is the layer of `sudoku4`, `tiny64` that of `sudoku4-official`; `official` also at sizes that a micro-batch has. */
+/** `tiny32` is the layer of `sudoku4`, `tiny64` the layer of `sudoku4-official`. `official` also has the sizes of micro-batches. */
 export const MODEL_SHAPES: readonly ModelShape[] = [
   presetShape("tiny32", "sudoku4"),
   presetShape("tiny64", "sudoku4-official"),

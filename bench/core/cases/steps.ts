@@ -28,7 +28,7 @@ export interface StepCase {
   readonly shape: string;
   readonly quick: boolean;
   readonly flops: number;
-  /** On a device whose products are in f32. */
+  /** Tolerance on a device that multiplies in f32. */
   readonly tolerance: number;
   /** Numbers compared with float64. */
   readonly compared: number;
@@ -64,11 +64,11 @@ export function blockStackCase(stack: BlockStack): StepCase {
   };
 }
 
-/** A training step of HRM, on so many different puzzles. */
+/** A training step of HRM, with its number of different puzzles. */
 export interface HrmStep {
   readonly shape: string;
   readonly config: HrmConfig;
-  /** The preset whose step it is, with its optimizer; null for a shape of the benchmark's own. */
+  /** The preset that the step comes from, with its optimizer; null for a shape of the benchmark. */
   readonly preset: Preset | null;
   readonly puzzles: number;
   readonly quick: boolean;
