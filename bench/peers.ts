@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import type { Device } from "../engine/index.js";
 import { installBrowserGlobals } from "./browser_globals.js";
-import type { NamedPeer } from "./core/peer.js";
+import type { NamedPeer } from "./core/peer_types.js";
 import { peerName, PEERS, type PeerModule, type PeerPins } from "./core/peer_list.js";
 import { openTorch } from "./core/torch_peer.js";
 import { startTorch } from "./torch.js";

@@ -1,8 +1,9 @@
 /** Reverse-mode differentiation, graph to graph: gradients are ordinary nodes that the compiler optimises. */
 import { DtypeError, ShapeError, UsageError } from "./errors.js";
-import { add, broadcastTo } from "./ops/elementwise.js";
-import { formatSpec, scalar, type Tensor, type Node, type TensorLike } from "./tensor.js";
-import { asTensor } from "./trace.js";
+import { add } from "./ops/elementwise.js";
+import { broadcastTo } from "./ops/broadcast.js";
+import { formatSpec, scalar, type Tensor, type Node } from "./tensor.js";
+import { type TensorLike, asTensor } from "./trace.js";
 
 /**
  * d loss / d x for each x (tensors of the trace, or variables as they stand at this point).

@@ -2,8 +2,10 @@
  * Measured kernel choice: times the variants of the matrix products that programs need, on the device that will run
  * them, and keeps the fastest. `device.choose(report.choices)` then lets programs take them.
  */
-import { KernelError, type Kernel, type KernelChoices } from "../kernels/core/kernel.js";
-import { matmul, matmulName, matmulSpec, matmulVariants, type MatmulSpec } from "../kernels/matmul/choose.js";
+import { KernelError, type Kernel } from "../kernels/core/kernel.js";
+import type { KernelChoices } from "../kernels/capabilities.js";
+import { matmul, matmulSpec, matmulVariants } from "../kernels/matmul/choose.js";
+import { matmulName, type MatmulSpec } from "../kernels/matmul/spec.js";
 import type { Abortable } from "./abort.js";
 import type { Device } from "./device.js";
 import { GpuError } from "./errors.js";

@@ -1,6 +1,8 @@
 /** The GPU as the engine sees it: device, capabilities, counters, and errors that arrive late. */
-import type { Capabilities, Kernel, KernelChoices, MixedPrecision } from "../kernels/core/kernel.js";
-import type { ChooseHalves } from "./compiler/lower.js";
+import type { Capabilities, KernelChoices, MixedPrecision } from "../kernels/capabilities.js";
+import type { Kernel } from "../kernels/core/kernel.js";
+import type { ChooseHalves } from "./compiler/plan.js";
+import { bufferSize, type Allocator } from "./allocator.js";
 import { captureErrors } from "./error_scopes.js";
 import { AdapterError, codeOfGpuError, DeviceLostError, GpuError, LimitError } from "./errors.js";
 import { uploadable, type TypedArray } from "./host_data.js";
@@ -195,7 +197,7 @@ function onLoss(gpu: GPUDevice, listener: (info: GPUDeviceLostInfo) => void): ()
  * An open device. Make one with {@link openDevice}; close it with `destroy()`. Several may share one GPUDevice: each
  * counts, reports and frees what it made itself.
  */
-export class Device {
+export class Device implements Allocator {
   readonly adapter: AdapterDescription;
   readonly stats: DeviceStats = {
     buffersCreated: 0,
@@ -526,13 +528,4 @@ export class Device {
   }
 }
 
-/** Bytes of the buffer that holds `bytes`: a multiple of 16, so that 4-vectors can be bound. */
-export function bufferSize(bytes: number): number {
-  return Math.max(16, Math.ceil(bytes / 16) * 16);
-}
-
 type EngineLateError = GpuError | DeviceLostError;
-
-/** Buffer usage of every tensor: bound as storage, written by the host, copied out. */
-export const STORAGE_USAGE =
-  128 | 8 | 4; /* STORAGE | COPY_DST | COPY_SRC; Node has no global for the names at import */

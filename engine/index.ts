@@ -1,13 +1,11 @@
 /** The tensor engine: trace, compile, replay. */
 export {
   baselineCapabilities,
-  KernelError,
   type Capabilities,
-  type Dtype,
-  type Kernel,
   type KernelChoices,
   type MixedPrecision,
-} from "../kernels/core/kernel.js";
+} from "../kernels/capabilities.js";
+export { KernelError, type Dtype, type Kernel } from "../kernels/core/kernel.js";
 export type { Abortable } from "./abort.js";
 export { grad } from "./autodiff.js";
 export {
@@ -15,13 +13,11 @@ export {
   plan,
   read,
   type CompileOptions,
-  type InputSpecs,
   type OutputsOf,
-  type OutputSpecs,
-  type Plan,
   type ProgramBody,
   type ProgramResult,
 } from "./compiler/compile.js";
+export type { InputSpecs, OutputSpecs, Plan } from "./compiler/plan.js";
 export {
   Device,
   isSoftwareAdapter,
@@ -39,7 +35,8 @@ export { concat, slice, transpose } from "./ops/layout.js";
 export { linear, matmul, type MatmulOptions } from "./ops/matmul.js";
 export { attention, crossEntropy, rmsNorm, rope, swiglu } from "./ops/nn.js";
 export { randomBits, randomInt, randomUniform } from "./ops/random.js";
-export { maxOver, mean, sum, sumTo, type ReduceOptions } from "./ops/reduce.js";
+export { maxOver, mean } from "./ops/reduce.js";
+export { broadcastShapes, broadcastTo, sum, sumTo, type ReduceOptions } from "./ops/broadcast.js";
 export { reshape, stopGradient } from "./ops/view.js";
 export {
   Program,
@@ -60,10 +57,10 @@ export {
   u32,
   type ArrayOf,
   type Shape,
-  type TensorLike,
   type TensorSpec,
   type TypedArray,
 } from "./tensor.js";
+export type { TensorLike } from "./trace.js";
 export { assign } from "./trace.js";
 export type { BufferPlace } from "./host_buffer.js";
 export { hostTensor, Variable, variable, type HostTensor, type VariableOptions } from "./variable.js";

@@ -1,5 +1,6 @@
 /** A kernel with its buffers, ready to be dispatched repeatedly. */
-import { STORAGE_USAGE, type Device } from "./device.js";
+import { STORAGE_USAGE } from "./allocator.js";
+import type { Device } from "./device.js";
 import { dtypeOf, typedArray, type TypedArray } from "./host_data.js";
 import { Scope } from "./ownership.js";
 import type { Kernel } from "../kernels/core/kernel.js";

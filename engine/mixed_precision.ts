@@ -7,21 +7,18 @@
 import { attentionBackwardMatrices, attentionBackwardTiles } from "../kernels/attention/matrices_backward.js";
 import type { AttentionSpec } from "../kernels/attention/spec.js";
 import { attentionMatrices, attentionTiles } from "../kernels/attention/matrices_forward.js";
-import { matmul, type MatmulLayout } from "../kernels/matmul/choose.js";
-import { gatedProduct, matrixVariants, type SubgroupMatrices } from "../kernels/matmul/subgroup_matrices.js";
-import {
-  baselineCapabilities,
-  type Capabilities,
-  type Kernel,
-  type MixedPrecision,
-} from "../kernels/core/kernel.js";
+import { matmul } from "../kernels/matmul/choose.js";
+import type { MatmulLayout, SubgroupMatrices } from "../kernels/matmul/spec.js";
+import { gatedProduct, matrixVariants } from "../kernels/matmul/subgroup_matrices.js";
+import { baselineCapabilities, type Capabilities, type MixedPrecision } from "../kernels/capabilities.js";
+import type { Kernel } from "../kernels/core/kernel.js";
 import { chooseHalves } from "./compiler/f16_storage.js";
 import { SUBGROUP_MATRIX_FEATURE, type Device } from "./device.js";
 import { AdapterError } from "./errors.js";
 import { runKernel } from "./run_kernel.js";
 
 export { SUBGROUP_MATRIX_FEATURE };
-export type { SubgroupMatrices } from "../kernels/matmul/subgroup_matrices.js";
+export type { SubgroupMatrices } from "../kernels/matmul/spec.js";
 
 /** As `GPUAdapterInfo.subgroupMatrixConfigs` lists them. */
 interface MatrixConfig {

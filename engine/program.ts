@@ -1,8 +1,7 @@
 /** A compiled program: a flat list of dispatches, replayed as one command buffer per call. */
 import type { Kernel } from "../kernels/core/kernel.js";
 import { unlessAborted, type Abortable } from "./abort.js";
-import type { InputSpecs, OutputSpecs, Plan } from "./compiler/compile.js";
-import type { Storage } from "./compiler/lower.js";
+import type { InputSpecs, OutputSpecs, Plan, Storage } from "./compiler/plan.js";
 import type { Device } from "./device.js";
 import { UsageError } from "./errors.js";
 import { formatSpec, requireData, sizeOf, typedArray, type ArrayOf, type TypedArray } from "./host_data.js";

@@ -1,6 +1,7 @@
 /** Running one kernel by hand, as kernel tests do. */
 import type { Binding, Kernel } from "../kernels/core/kernel.js";
-import { STORAGE_USAGE, type Device } from "./device.js";
+import { STORAGE_USAGE } from "./allocator.js";
+import type { Device } from "./device.js";
 import { UsageError } from "./errors.js";
 import { dtypeOf, typedArray, type TypedArray } from "./host_data.js";
 import { Scope } from "./ownership.js";

@@ -1,5 +1,6 @@
 /** Symbolic tensors: what an operation promises to compute. Nothing here touches a GPU. */
-import type { Capabilities, Dtype, Kernel } from "../kernels/core/kernel.js";
+import type { Capabilities } from "../kernels/capabilities.js";
+import type { Dtype, Kernel } from "../kernels/core/kernel.js";
 import type { ElementwiseName } from "../kernels/elementwise.js";
 import { DtypeError, ShapeError, UsageError } from "./errors.js";
 import {
@@ -15,7 +16,6 @@ import {
   type TensorSpec,
   type TypedArray,
 } from "./host_data.js";
-import type { Variable } from "./variable.js";
 
 export type { ArrayOf, Dtype, Shape, TensorSpec, TypedArray };
 export { checkShape, formatSpec, sizeOf };
@@ -105,9 +105,6 @@ export class Tensor<D extends Dtype = Dtype, S extends Shape = Shape> implements
     return `${this.node.operation.name} ${formatSpec(this)}`;
   }
 }
-
-/** What operations take: a tensor, a variable (its value at this point of the trace) or a number. */
-export type TensorLike = Tensor | Variable | number;
 
 export function sameShape(a: Shape, b: Shape): boolean {
   return a.length === b.length && a.every((n, i) => n === b[i]);

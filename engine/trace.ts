@@ -1,8 +1,11 @@
 /** The trace under construction: which variables it has assigned so far. */
 import { UsageError } from "./errors.js";
 import { described } from "./host_data.js";
-import { requireDtype, requireShape, scalar, Tensor, type Dtype, type TensorLike } from "./tensor.js";
+import { requireDtype, requireShape, scalar, Tensor, type Dtype } from "./tensor.js";
 import { Variable } from "./variable.js";
+
+/** What operations take: a tensor, a variable (its value at this point of the trace) or a number. */
+export type TensorLike = Tensor | Variable | number;
 
 /** The effects of the traced function besides its outputs. */
 export interface Trace {

@@ -1,5 +1,5 @@
 /** Persistent storage on the GPU: weights, moments, carries, counters, random keys. */
-import { STORAGE_USAGE, type Device } from "./device.js";
+import { STORAGE_USAGE, type Allocator } from "./allocator.js";
 import { UsageError } from "./errors.js";
 import { requirePlace, requireUsage, type BufferPlace } from "./host_buffer.js";
 import {
@@ -49,7 +49,7 @@ export interface VariableOptions {
  * part: its k-th run in a row sees part k (see {@link runSequence}).
  */
 export function variable(
-  device: Device,
+  device: Allocator,
   initial: HostTensor | TensorSpec,
   name: string,
   parts = 1,
@@ -82,7 +82,7 @@ export class Variable implements TensorSpec {
   #destroyed = false;
 
   constructor(
-    readonly device: Device,
+    readonly device: Allocator,
     initial: HostTensor | TensorSpec,
     readonly name: string,
     parts: number,

@@ -4,14 +4,8 @@
  *
  * Inputs broadcast as in NumPy. An output may share the binding of an input of its own shape (in place).
  */
-import {
-  KernelError,
-  requireBindable,
-  requirePositive,
-  type Capabilities,
-  type Dtype,
-  type Kernel,
-} from "./core/kernel.js";
+import { KernelError, requireBindable, requirePositive, type Dtype, type Kernel } from "./core/kernel.js";
+import type { Capabilities } from "./capabilities.js";
 import {
   bindingsOf,
   linearThreads,

@@ -8,13 +8,8 @@
  * adds in ascending n. A small table would keep few threads of a GPU busy: there 64 threads share an element. Each
  * searches every 64th index, and a tree adds their sums. The shape fixes the order in both cases.
  */
-import {
-  requireBindable,
-  requirePositive,
-  type Capabilities,
-  type Dtype,
-  type Kernel,
-} from "./core/kernel.js";
+import { requireBindable, requirePositive, type Dtype, type Kernel } from "./core/kernel.js";
+import type { Capabilities } from "./capabilities.js";
 import {
   bindingsOf,
   linearDispatch,

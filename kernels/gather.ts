@@ -1,5 +1,6 @@
 /** Single elements of a table of packed integers, by index. */
-import { requireBindable, requirePositive, type Capabilities, type Kernel } from "./core/kernel.js";
+import { requireBindable, requirePositive, type Kernel } from "./core/kernel.js";
+import type { Capabilities } from "./capabilities.js";
 import { bindingsOf, linearThreads, lines, shader, type ShaderBinding } from "./core/wgsl.js";
 
 export interface GatherPackedSpec {

@@ -1,9 +1,10 @@
 /** WGSL compute kernels as pure functions of a static spec. */
-export * from "./attention/portable.js";
+export * from "./attention/choose.js";
 export * from "./cross_entropy.js";
 export * from "./elementwise.js";
 export * from "./embedding.js";
 export * from "./gather.js";
+export * from "./capabilities.js";
 export * from "./core/kernel.js";
 export * from "./layout.js";
 export * from "./matmul/choose.js";

@@ -1,12 +1,6 @@
 /** Kernels that move elements: strided copies (slice, transpose, broadcast), padding, concatenation. */
-import {
-  KernelError,
-  requireBindable,
-  requirePositive,
-  type Capabilities,
-  type Dtype,
-  type Kernel,
-} from "./core/kernel.js";
+import { KernelError, requireBindable, requirePositive, type Dtype, type Kernel } from "./core/kernel.js";
+import type { Capabilities } from "./capabilities.js";
 import { bindingsOf, linearThreads, lines, repeat, shader, type ShaderBinding } from "./core/wgsl.js";
 
 const WORKGROUP = 64;

@@ -7,13 +7,8 @@
  *   AdamW:       p -= lr m hyper[1] / (sqrt(v) hyper[2] + epsilon)               (Loshchilov & Hutter 2019)
  *   sign-SGD:    w = w (1 - lr wd) - lr sign(sum of the gradients of the row)   (Bernstein et al. 2018)
  */
-import {
-  KernelError,
-  requireBindable,
-  requirePositive,
-  type Capabilities,
-  type Kernel,
-} from "./core/kernel.js";
+import { KernelError, requireBindable, requirePositive, type Kernel } from "./core/kernel.js";
+import type { Capabilities } from "./capabilities.js";
 import {
   bindingsOf,
   isPositiveF32,

@@ -2,13 +2,8 @@
  * Random permutations from counter-based random numbers: a whole permutation of few items, or single places of a permutation
  * of many items.
  */
-import {
-  KernelError,
-  requireBindable,
-  requirePositive,
-  type Capabilities,
-  type Kernel,
-} from "./core/kernel.js";
+import { KernelError, requireBindable, requirePositive, type Kernel } from "./core/kernel.js";
+import type { Capabilities } from "./capabilities.js";
 import { THREEFRY, threefry2x32 } from "./random.js";
 import { bindingsOf, linearThreads, lines, literal, shader, type ShaderBinding } from "./core/wgsl.js";
 

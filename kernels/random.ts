@@ -3,13 +3,8 @@
  * numbers: as easy as 1, 2, 3"). A draw is a pure function of (seed, stream, step, position), so that the host
  * can repeat any draw, and replaying a step repeats its draws.
  */
-import {
-  KernelError,
-  requireBindable,
-  requirePositive,
-  type Capabilities,
-  type Kernel,
-} from "./core/kernel.js";
+import { KernelError, requireBindable, requirePositive, type Kernel } from "./core/kernel.js";
+import type { Capabilities } from "./capabilities.js";
 import {
   bindingsOf,
   linearThreads,

@@ -5,13 +5,8 @@
  * a workgroup, and a tree combines its 256 running values. The shape fixes the order in both cases. A NaN among the elements
  * makes the sum, the maximum or the minimum NaN.
  */
-import {
-  KernelError,
-  requireBindable,
-  requirePositive,
-  type Capabilities,
-  type Kernel,
-} from "./core/kernel.js";
+import { KernelError, requireBindable, requirePositive, type Kernel } from "./core/kernel.js";
+import type { Capabilities } from "./capabilities.js";
 import {
   bindingsOf,
   linearDispatch,

@@ -6,13 +6,8 @@
  *
  * Rows are normalised independently. A software adapter has one thread per row, a GPU one workgroup per row.
  */
-import {
-  KernelError,
-  requireBindable,
-  requirePositive,
-  type Capabilities,
-  type Kernel,
-} from "./core/kernel.js";
+import { KernelError, requireBindable, requirePositive, type Kernel } from "./core/kernel.js";
+import type { Capabilities } from "./capabilities.js";
 import {
   bindingsOf,
   isPositiveF32,

@@ -5,13 +5,8 @@
  *
  * cos and sin are tables [S, D], built on the CPU: WGSL's sin and cos may be off by 2^-11.
  */
-import {
-  KernelError,
-  requireBindable,
-  requirePositive,
-  type Capabilities,
-  type Kernel,
-} from "./core/kernel.js";
+import { KernelError, requireBindable, requirePositive, type Kernel } from "./core/kernel.js";
+import type { Capabilities } from "./capabilities.js";
 import { bindingsOf, isPositiveF32, linearThreads, lines, shader, type ShaderBinding } from "./core/wgsl.js";
 
 export interface RopeSpec {

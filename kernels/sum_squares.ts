@@ -1,11 +1,6 @@
 /** Partial sums of the squares of several tensors, in a fixed order: as far as one dispatch can sum without workgroup memory. */
-import {
-  KernelError,
-  requireBindable,
-  requirePositive,
-  type Capabilities,
-  type Kernel,
-} from "./core/kernel.js";
+import { KernelError, requireBindable, requirePositive, type Kernel } from "./core/kernel.js";
+import type { Capabilities } from "./capabilities.js";
 import { bindingsOf, linearThreads, lines, shader, type ShaderBinding } from "./core/wgsl.js";
 
 export interface SumSquaresSpec {

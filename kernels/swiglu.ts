@@ -3,7 +3,8 @@
  *
  *   silu(g) = g s,  s = sigmoid(g);   d_gate = dy up s (1 + g (1 - s)),   d_up = dy g s
  */
-import { requireBindable, requirePositive, type Capabilities, type Kernel } from "./core/kernel.js";
+import { requireBindable, requirePositive, type Kernel } from "./core/kernel.js";
+import type { Capabilities } from "./capabilities.js";
 import { bindingsOf, linearThreads, lines, shader, typeName, type ShaderBinding } from "./core/wgsl.js";
 
 export interface SwigluSpec {

@@ -60,12 +60,17 @@ const bundle = (options) =>
 /** Every file for Node by itself, and what they share, such as the device, in chunks. */
 const bundleForNode = (files) =>
   bundle({
-    entryPoints: [...files, "./test/support/random.ts", "./test/support/browser.ts"],
+    entryPoints: [
+      ...[...files, "./test/support/random.ts"].map((path) => ({
+        in: path,
+        out: path.slice("./test/".length, -".ts".length),
+      })),
+      { in: "./bench/browser/launch.ts", out: "launch_browser" },
+    ],
     platform: "node",
     packages: "external",
     splitting: true,
     outdir: out,
-    outbase: "test",
   });
 
 const total = { passed: 0, skipped: 0, failed: [] };
@@ -210,7 +215,7 @@ async function runBrowser() {
     ignoreAnnotations: true,
     outfile: join(out, "browser.mjs"),
   });
-  const { launchBrowser } = await import("../build/test/support/browser.js");
+  const { launchBrowser } = await import("../build/test/launch_browser.js");
   const server = await serve();
   const browser = await launchBrowser();
   try {

@@ -7,7 +7,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, extname, join, sep } from "node:path";
 import { fileURLToPath } from "node:url";
-import { launchBrowser } from "../../test/support/browser.js";
+import { launchBrowser } from "./launch.js";
 import { PEERS, type PeerPins } from "../core/peer_list.js";
 import { startTorch } from "../torch.js";
 import type { Bridge, Message, Outcome, Request } from "./protocol.js";

@@ -1,5 +1,6 @@
 /** The ceilings of this adapter, each measured by a kernel that does nothing else. Each result is checked. */
-import { STORAGE_USAGE, type Device } from "../../engine/device.js";
+import { STORAGE_USAGE } from "../../engine/allocator.js";
+import type { Device } from "../../engine/device.js";
 import { subgroupMatrices, type SubgroupMatrices } from "../../engine/mixed_precision.js";
 import { typedArray } from "../../engine/host_data.js";
 import type { Binding, Kernel } from "../../kernels/index.js";

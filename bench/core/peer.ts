@@ -17,83 +17,12 @@ import { BLOCK_STACKS, blockStackShape, HRM_STEPS } from "./cases/steps.js";
 import { createHrmStep, hrmFlops, HRM_TOLERANCE, HRM_TRAINING } from "./hrm_step.js";
 import { checkPeerSteps, referenceSteps } from "./peer_hrm.js";
 import { check, prepare, WrongResultError, type Buffers } from "./kernel_case.js";
+import type { NamedPeer, Peer, PeerEvents, PeerOptions, PeerOutcome } from "./peer_types.js";
 import { SHARED_CASES, type SharedCase, type Sizes } from "./peer_cases.js";
 import { timeInTurn, within, type PeerWork } from "./peer_timing.js";
 import { randomSource } from "./random.js";
 import type { Omission, PeerResult, Result } from "./report.js";
 import { estimateSeconds, rates, type Work } from "./roofline.js";
-
-export interface PeerOperation extends PeerWork {
-  /** The result of the last run. */
-  read(): Promise<ArrayLike<number>>;
-}
-
-export interface PeerStep extends PeerWork {
-  setLabels(labels: Int32Array): void;
-  /** Puts the weights back to their start. */
-  setWeights(): void;
-  /** Of the last run, before its update. */
-  loss(): Promise<number>;
-  weights(): Promise<Record<string, ArrayLike<number>>>;
-}
-
-/** What HRM's step is compared by. */
-export type HrmMetrics = Pick<StepMetrics, "lm_loss" | "q_halt_loss" | "gradientNorm">;
-
-export interface PeerHrmStep extends PeerWork {
-  /** Of the last run. */
-  metrics(): Promise<HrmMetrics>;
-}
-
-/** An opened library. */
-export interface Peer {
-  /** Absent where only whole steps are asked for; null for an operation that the library does not have. */
-  operation?(kind: string, spec: Sizes, data: Buffers): PeerOperation | null | Promise<PeerOperation | null>;
-  /** Absent where the library does not train. */
-  step?(
-    spec: BlockStack & { learningRate: number },
-    data: { x: Float32Array; labels: Int32Array; weights: Record<string, unknown> },
-  ): PeerStep | Promise<PeerStep>;
-  /** Absent where the library is not asked for it. */
-  hrmStep?(
-    spec: { config: HrmConfig; train: TrainConfig },
-    data: { state: StateDict; inputs: Int32Array; labels: Int32Array },
-  ): PeerHrmStep | Promise<PeerHrmStep>;
-  /** Of what a step is compared by, where the library computes it with another precision than f32. */
-  readonly stepTolerance?: number;
-  /** Largest relative error of a number that the library rounds to its precision, where that is not f32. */
-  readonly rounding?: number;
-}
-
-/** A library with its version, or why it is not here. */
-export interface NamedPeer {
-  readonly name: string;
-  readonly peer: Peer | { readonly reason: string };
-}
-
-export interface PeerOptions {
-  readonly quick: boolean;
-  readonly budget: number;
-  /** Seconds that a library may take for one answer: opening the work, its first run, or one sample. */
-  readonly patience: number;
-  readonly seed: number;
-  /** Whether a line is wanted. */
-  wants(kernel: string, shape: string): boolean;
-}
-
-export interface PeerEvents {
-  progress?(what: string): void;
-  /** One shape: ours first, then the peers that could. */
-  compared?(ours: Result, peers: readonly PeerResult[]): void;
-  omitted?(omission: Omission): void;
-}
-
-export interface PeerOutcome {
-  readonly results: readonly Result[];
-  readonly peers: readonly PeerResult[];
-  readonly skipped: readonly Omission[];
-  readonly refused: readonly Omission[];
-}
 
 /** Elements compared of each result. */
 const COMPARED = 256;

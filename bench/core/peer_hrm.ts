@@ -2,7 +2,7 @@
 import type { HrmConfig, StateDict, Trainer } from "../../hrm/index.js";
 import { checkHrmStep } from "./hrm_step.js";
 import { WrongResultError } from "./kernel_case.js";
-import type { HrmMetrics, PeerHrmStep } from "./peer.js";
+import type { HrmMetrics, PeerHrmStep } from "./peer_types.js";
 
 /** Our first two steps, and the batch that both had. */
 export interface HrmReference {

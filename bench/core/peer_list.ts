@@ -1,5 +1,5 @@
 /** Which libraries are peers, and how their modules in bench/peers are opened. */
-import type { Peer } from "./peer.js";
+import type { Peer } from "./peer_types.js";
 
 export interface PeerEntry {
   readonly name: string;

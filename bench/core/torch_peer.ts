@@ -1,5 +1,5 @@
 /** PyTorch as a peer: requests to a Python process. */
-import type { HrmMetrics, NamedPeer, Peer, PeerHrmStep, PeerStep } from "./peer.js";
+import type { HrmMetrics, NamedPeer, Peer, PeerHrmStep, PeerStep } from "./peer_types.js";
 
 /** The first message of the process. */
 export interface TorchGreeting {

@@ -1,5 +1,5 @@
 /** The page: shows what the worker reports and asks it for what the visitor wants. */
-import { formatDuration } from "../../hrm/cli/output/render.js";
+import { formatDuration } from "../../hrm/format_duration.js";
 import { departures } from "../../hrm/training/departures.js";
 import { findPreset, SUDOKU4_NOTE } from "../../hrm/training/presets.js";
 import { formatPercent, formatProportion } from "../../hrm/training/statistics.js";

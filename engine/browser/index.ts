@@ -1,5 +1,5 @@
 /** Measured choices of kernels between visits of a page: in IndexedDB, by device. For windows and workers. */
-import type { KernelChoices } from "../../kernels/core/kernel.js";
+import type { KernelChoices } from "../../kernels/capabilities.js";
 import { EngineError } from "../errors.js";
 
 /** The browser does not store the choices, as in private windows and on full disks. */

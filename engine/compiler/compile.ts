@@ -1,6 +1,7 @@
 /** From a traced function to a program on the device. */
 import { unlessAborted, type Abortable } from "../abort.js";
-import { bufferSize, STORAGE_USAGE, type Device } from "../device.js";
+import { bufferSize, STORAGE_USAGE } from "../allocator.js";
+import type { Device } from "../device.js";
 import { captureErrors } from "../error_scopes.js";
 import { codeOfGpuError, GpuError, LimitError, UsageError } from "../errors.js";
 import { checkSpec, typedArray, type TypedArray } from "../host_data.js";
@@ -16,35 +17,14 @@ import {
   type LiteralAttributes,
   type Node,
   type Tensor,
-  type TensorLike,
   type TensorSpec,
 } from "../tensor.js";
-import { asTensor, trace } from "../trace.js";
+import { type TensorLike, asTensor, trace } from "../trace.js";
 import type { Variable } from "../variable.js";
 import { fuse, isSource, reachableNodes, rootOf } from "./fuse.js";
-import { bytesOf, lower, placeOf, type PlannedDispatch, type Storage } from "./lower.js";
-import { planMemory, type MemoryPlan } from "./memory.js";
-
-/** Program inputs by name. */
-export type InputSpecs = Readonly<Record<string, TensorSpec>>;
-
-/** Everything known of a program before it touches the device. */
-export interface Plan<I extends InputSpecs = InputSpecs, O extends OutputSpecs = OutputSpecs> {
-  readonly inputs: I;
-  readonly outputs: O;
-  readonly dispatches: readonly PlannedDispatch[];
-  readonly memory: MemoryPlan;
-  /** Bytes of buffers that the program itself creates: intermediates, inputs, outputs, constants. */
-  readonly bytes: {
-    readonly intermediates: number;
-    readonly inputs: number;
-    readonly outputs: number;
-    readonly constants: number;
-  };
-}
-
-/** Program outputs by name. */
-export type OutputSpecs = Readonly<Record<string, TensorSpec>>;
+import { bytesOf, lower, placeOf } from "./lower.js";
+import { planMemory } from "./memory.js";
+import type { InputSpecs, OutputSpecs, Plan, Storage } from "./plan.js";
 
 /** What `compile` takes besides the function. */
 export interface CompileOptions extends Abortable {

@@ -3,14 +3,14 @@
  * of the weights; of gradients, those that products alone read. What a program keeps stays f32, as does all arithmetic.
  */
 import { inHalves } from "../../kernels/core/f16_storage.js";
-import type { Capabilities } from "../../kernels/core/kernel.js";
+import type { Capabilities } from "../../kernels/capabilities.js";
 import { GRADIENT_SCALE } from "../../kernels/matmul/subgroup_matrices.js";
 import type { MatmulAttributes } from "../ops/matmul.js";
 import { reshape } from "../ops/view.js";
 import { makeTensor, type Node, type Operation, type Tensor } from "../tensor.js";
 import type { Variable, VariableAttributes } from "../variable.js";
 import { residualOf, rootOf, type Unit } from "./fuse.js";
-import type { ChooseHalves, Intermediate, Storage } from "./lower.js";
+import type { ChooseHalves, Intermediate, Storage } from "./plan.js";
 
 /** The bindings of an operation's inputs and outputs that may be f16, in their order; null for those that are f32. */
 interface Bindings {

@@ -1,6 +1,7 @@
 /** From units to dispatches over symbolic storage: which kernel, which values, which of them in place. */
 import { elementwise, type Operand, type Statement } from "../../kernels/elementwise.js";
-import { KernelError, type Capabilities, type Kernel } from "../../kernels/core/kernel.js";
+import { KernelError, type Kernel } from "../../kernels/core/kernel.js";
+import type { Capabilities } from "../../kernels/capabilities.js";
 import { LimitError } from "../errors.js";
 import {
   formatSpec,
@@ -12,62 +13,9 @@ import {
   type Tensor,
   type TensorSpec,
 } from "../tensor.js";
-import type { Variable } from "../variable.js";
-import type { VariableAttributes } from "../variable.js";
+import type { Variable, VariableAttributes } from "../variable.js";
+import type { Halves, Intermediate, PlannedDispatch, Results, Storage } from "./plan.js";
 import { isSource, outputsOf, residualOf, rootOf, unitShape, type Unit } from "./fuse.js";
-
-/** Storage of a value while the program runs. */
-export type Storage =
-  | { readonly kind: "variable"; readonly variable: Variable }
-  | { readonly kind: "source"; readonly tensor: Tensor }
-  | { readonly kind: "output"; readonly name: string }
-  | Intermediate;
-
-/** A value that the memory plan gives a slot; of a pack's members, so many elements of it from this one on. */
-export interface Intermediate {
-  readonly kind: "intermediate";
-  readonly id: number;
-  readonly bytes: number;
-  readonly first?: number;
-  readonly size?: number;
-}
-
-/** A kernel with the storage of each of its bindings. */
-export interface PlannedDispatch {
-  readonly kernel: Kernel;
-  /** Operation and shapes, for errors and `explain()`. */
-  readonly label: string;
-  readonly storages: readonly Storage[];
-}
-
-/** What the program keeps of its results. */
-export interface Results {
-  /** Root tensors by output name. */
-  readonly outputs: ReadonlyMap<string, Tensor>;
-  /** Root tensors by the variable that they are assigned to; none of them is a source. */
-  readonly assigned: ReadonlyMap<Variable, Tensor>;
-}
-
-/** What is stored in f16; see f16_storage.ts. */
-export interface Halves {
-  /** The units, of which some read copies in f16. */
-  readonly units: readonly Unit[];
-  /** Of units: their bindings in f16, by the names that kernels give them. */
-  readonly names: ReadonlyMap<Unit, readonly string[]>;
-  /** The dispatches with storage, and kernels, in f16. */
-  adapt(
-    dispatches: readonly PlannedDispatch[],
-    storageOf: (root: Tensor) => Storage,
-  ): readonly PlannedDispatch[];
-}
-
-/** Decides what is stored in f16, of nodes in topological order and the units that they became. */
-export type ChooseHalves = (
-  nodes: readonly Node[],
-  units: readonly Unit[],
-  kept: ReadonlySet<Tensor>,
-  capabilities: Capabilities,
-) => Halves;
 
 /** Lowers ordered units to dispatches. @throws LimitError where a kernel does not fit the device */
 export function lower(

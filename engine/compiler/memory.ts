@@ -3,14 +3,7 @@
  * intermediate at a time, so that two values that live at once never share a buffer. This also rules out
  * the bindings that WebGPU forbids (one dispatch that reads and writes one buffer, even in disjoint ranges).
  */
-import type { PlannedDispatch, Storage } from "./lower.js";
-
-export interface MemoryPlan {
-  /** Bytes of each slot. */
-  readonly slots: readonly number[];
-  /** Slot of each intermediate, by its id. */
-  readonly slotOf: ReadonlyMap<number, number>;
-}
+import type { MemoryPlan, PlannedDispatch, Storage } from "./plan.js";
 
 interface Interval {
   readonly id: number;

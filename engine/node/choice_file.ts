@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import type { KernelChoices } from "../../kernels/core/kernel.js";
+import type { KernelChoices } from "../../kernels/capabilities.js";
 import { cacheFolder } from "./cache_folder.js";
 
 async function fileOf(key: string): Promise<string> {

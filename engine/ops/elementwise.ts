@@ -15,25 +15,9 @@ import {
   type Operation,
   type Shape,
   type Tensor,
-  type TensorLike,
 } from "../tensor.js";
-import { asTensor } from "../trace.js";
-import { sumTo } from "./reduce.js";
-
-type Gradient = (inputs: readonly Tensor[], dy: Tensor, y: Tensor) => readonly (Tensor | null)[];
-
-function operation(name: ElementwiseName, gradient?: Gradient): Operation<null> {
-  return {
-    name,
-    elementwise: name,
-    ...(gradient && {
-      gradient({ inputs, outputs, gradients }) {
-        const results = gradient(inputs, gradients[0]!, outputs[0]!);
-        return results.map((g, i) => g && sumTo(g, inputs[i]!.shape));
-      },
-    }),
-  };
-}
+import { type TensorLike, asTensor } from "../trace.js";
+import { broadcastShapes, elementwiseOperation, identityOperation } from "./broadcast.js";
 
 /** Gives dy to the second argument if `second` is 1, else to the first argument: also at a tie and for a NaN. */
 const chosen = (second: Tensor, dy: Tensor): readonly Tensor[] => [
@@ -42,61 +26,47 @@ const chosen = (second: Tensor, dy: Tensor): readonly Tensor[] => [
 ];
 
 const OPERATIONS = {
-  identity: operation("identity", (_, dy) => [dy]),
-  add: operation("add", (_, dy) => [dy, dy]),
-  sub: operation("sub", (_, dy) => [dy, neg(dy)]),
-  mul: operation("mul", ([a, b], dy) => [mul(dy, b!), mul(dy, a!)]),
-  div: operation("div", ([, b], dy, y) => [div(dy, b!), neg(div(mul(dy, y), b!))]),
-  remainder: operation("remainder"),
-  max: operation("max", ([a, b], dy) => chosen(less(a!, b!), dy)),
-  min: operation("min", ([a, b], dy) => chosen(less(b!, a!), dy)),
-  neg: operation("neg", (_, dy) => [neg(dy)]),
-  abs: operation("abs", ([a], dy) => [mul(dy, sign(a!))]),
-  sign: operation("sign", () => [null]),
-  floor: operation("floor", () => [null]),
-  exp: operation("exp", (_, dy, y) => [mul(dy, y)]),
-  log: operation("log", ([a], dy) => [div(dy, a!)]),
-  sqrt: operation("sqrt", (_, dy, y) => [div(mul(dy, 0.5), y)]),
-  inverseSqrt: operation("inverseSqrt", ([a], dy, y) => [div(mul(mul(dy, -0.5), y), a!)]),
-  sigmoid: operation("sigmoid", (_, dy, y) => [mul(dy, mul(y, sub(1, y)))]),
-  silu: operation("silu", ([a], dy) => [make("siluGradient", [a!, dy], "f32")]),
-  siluGradient: operation("siluGradient"),
+  identity: identityOperation,
+  add: elementwiseOperation("add", (_, dy) => [dy, dy]),
+  sub: elementwiseOperation("sub", (_, dy) => [dy, neg(dy)]),
+  mul: elementwiseOperation("mul", ([a, b], dy) => [mul(dy, b!), mul(dy, a!)]),
+  div: elementwiseOperation("div", ([, b], dy, y) => [div(dy, b!), neg(div(mul(dy, y), b!))]),
+  remainder: elementwiseOperation("remainder"),
+  max: elementwiseOperation("max", ([a, b], dy) => chosen(less(a!, b!), dy)),
+  min: elementwiseOperation("min", ([a, b], dy) => chosen(less(b!, a!), dy)),
+  neg: elementwiseOperation("neg", (_, dy) => [neg(dy)]),
+  abs: elementwiseOperation("abs", ([a], dy) => [mul(dy, sign(a!))]),
+  sign: elementwiseOperation("sign", () => [null]),
+  floor: elementwiseOperation("floor", () => [null]),
+  exp: elementwiseOperation("exp", (_, dy, y) => [mul(dy, y)]),
+  log: elementwiseOperation("log", ([a], dy) => [div(dy, a!)]),
+  sqrt: elementwiseOperation("sqrt", (_, dy, y) => [div(mul(dy, 0.5), y)]),
+  inverseSqrt: elementwiseOperation("inverseSqrt", ([a], dy, y) => [div(mul(mul(dy, -0.5), y), a!)]),
+  sigmoid: elementwiseOperation("sigmoid", (_, dy, y) => [mul(dy, mul(y, sub(1, y)))]),
+  silu: elementwiseOperation("silu", ([a], dy) => [make("siluGradient", [a!, dy], "f32")]),
+  siluGradient: elementwiseOperation("siluGradient"),
   // sigmoid(x) - t must be exactly zero if t was computed as sigmoid(x): optimizers that normalise need that.
-  bceWithLogits: operation("bceWithLogits", ([x, t], dy) => [
+  bceWithLogits: elementwiseOperation("bceWithLogits", ([x, t], dy) => [
     mul(dy, sub(sigmoid(x!), t!)),
     neg(mul(dy, x!)),
   ]),
-  less: operation("less"),
-  lessEqual: operation("lessEqual"),
-  equal: operation("equal"),
-  notEqual: operation("notEqual"),
-  bitAnd: operation("bitAnd"),
-  bitOr: operation("bitOr"),
-  bitXor: operation("bitXor"),
-  shiftRight: operation("shiftRight"),
-  where: operation("where", ([condition], dy) => [null, where(condition!, dy, 0), where(condition!, 0, dy)]),
-  cast: operation("cast", ([a], dy) => [a!.dtype === "f32" ? dy : null]),
-  bits: operation("bits"),
-  position: operation("position"),
+  less: elementwiseOperation("less"),
+  lessEqual: elementwiseOperation("lessEqual"),
+  equal: elementwiseOperation("equal"),
+  notEqual: elementwiseOperation("notEqual"),
+  bitAnd: elementwiseOperation("bitAnd"),
+  bitOr: elementwiseOperation("bitOr"),
+  bitXor: elementwiseOperation("bitXor"),
+  shiftRight: elementwiseOperation("shiftRight"),
+  where: elementwiseOperation("where", ([condition], dy) => [
+    null,
+    where(condition!, dy, 0),
+    where(condition!, 0, dy),
+  ]),
+  cast: elementwiseOperation("cast", ([a], dy) => [a!.dtype === "f32" ? dy : null]),
+  bits: elementwiseOperation("bits"),
+  position: elementwiseOperation("position"),
 } satisfies Record<ElementwiseName, Operation<null>>;
-
-/** The NumPy broadcast of shapes. @throws ShapeError */
-export function broadcastShapes(where: string, ...shapes: Shape[]): Shape {
-  const rank = Math.max(...shapes.map((s) => s.length));
-  return Array.from({ length: rank }, (_, k) => {
-    let size = 1;
-    for (const shape of shapes) {
-      const n = shape[k - rank + shape.length] ?? 1;
-      if (n !== 1 && size !== 1 && n !== size) {
-        throw new ShapeError(
-          `${where}: shapes ${shapes.map((s) => `[${s.join(", ")}]`).join(" and ")} do not broadcast; dimensions must be equal or 1.`,
-        );
-      }
-      if (n !== 1) size = n;
-    }
-    return size;
-  });
-}
 
 function make(name: ElementwiseName, inputs: readonly Tensor[], dtype: Dtype): Tensor {
   return makeTensor(
@@ -274,16 +244,4 @@ export const isFinite = (a: TensorLike): Tensor =>
 /** 0, 1, 2, ... in row-major order, of this shape. */
 export function position(shape: Shape, dtype: Dtype = "i32"): Tensor {
   return makeTensor(OPERATIONS.position, [], null, shape, dtype);
-}
-
-/** x repeated to `shape`, as NumPy broadcasts. */
-export function broadcastTo(x: TensorLike, shape: Shape): Tensor {
-  const tensor = asTensor(x);
-  if (sameShape(tensor.shape, shape)) return tensor;
-  if (!sameShape(broadcastShapes("broadcastTo", tensor.shape, shape), shape)) {
-    throw new ShapeError(
-      `broadcastTo: got ${formatSpec(tensor)}; expected a shape that broadcasts to [${shape.join(", ")}].`,
-    );
-  }
-  return makeTensor(OPERATIONS.identity, [tensor], null, shape, tensor.dtype);
 }

@@ -1,16 +1,8 @@
 /** Rows looked up by index, and their gradient: a scatter-add in a fixed order. */
 import { gatherRows, scatterAddRows } from "../../kernels/embedding.js";
 import { ShapeError } from "../errors.js";
-import {
-  formatSpec,
-  makeTensor,
-  requireDtype,
-  sizeOf,
-  type Operation,
-  type Tensor,
-  type TensorLike,
-} from "../tensor.js";
-import { asTensor } from "../trace.js";
+import { formatSpec, makeTensor, requireDtype, sizeOf, type Operation, type Tensor } from "../tensor.js";
+import { type TensorLike, asTensor } from "../trace.js";
 
 const takeRowsOperation: Operation<null> = {
   name: "takeRows",

@@ -1,16 +1,8 @@
 /** Single elements by index. Integers only: no gradients. */
 import { gatherPacked } from "../../kernels/gather.js";
 import { ShapeError } from "../errors.js";
-import {
-  formatSpec,
-  makeTensor,
-  requireDtype,
-  sizeOf,
-  type Operation,
-  type Tensor,
-  type TensorLike,
-} from "../tensor.js";
-import { asTensor } from "../trace.js";
+import { formatSpec, makeTensor, requireDtype, sizeOf, type Operation, type Tensor } from "../tensor.js";
+import { type TensorLike, asTensor } from "../trace.js";
 
 /** Bits of an element in a packed table. */
 export type PackedBits = 8 | 16 | 32;

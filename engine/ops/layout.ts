@@ -1,16 +1,8 @@
 /** Operations that move elements: slices, transposes, concatenation. */
 import { concat as concatKernel, pad as padKernel, stridedCopy } from "../../kernels/layout.js";
 import { ShapeError } from "../errors.js";
-import {
-  formatSpec,
-  makeTensor,
-  sizeOf,
-  type Operation,
-  type Shape,
-  type Tensor,
-  type TensorLike,
-} from "../tensor.js";
-import { asTensor } from "../trace.js";
+import { formatSpec, makeTensor, sizeOf, type Operation, type Shape, type Tensor } from "../tensor.js";
+import { type TensorLike, asTensor } from "../trace.js";
 
 /** Row-major strides in elements. */
 function stridesOf(shape: Shape): number[] {

@@ -10,11 +10,10 @@ import {
   sizeOf,
   type Operation,
   type Tensor,
-  type TensorLike,
 } from "../tensor.js";
-import { asTensor } from "../trace.js";
+import { type TensorLike, asTensor } from "../trace.js";
 import { transpose } from "./layout.js";
-import { sumTo } from "./reduce.js";
+import { sumTo } from "./broadcast.js";
 import { reshape } from "./view.js";
 
 type Layout = "nn" | "nt" | "tn";

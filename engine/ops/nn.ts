@@ -3,8 +3,8 @@ import {
   attention as attentionKernel,
   attentionBackward,
   attentionDelta,
-} from "../../kernels/attention/portable.js";
-import { quadsTurn } from "../../kernels/attention/spec.js";
+  quadsTurn,
+} from "../../kernels/attention/choose.js";
 import { crossEntropy as crossEntropyKernel, crossEntropyBackward } from "../../kernels/cross_entropy.js";
 import { rmsNorm as rmsNormKernel, rmsNormBackward } from "../../kernels/rms_norm.js";
 import { rope as ropeKernel } from "../../kernels/rope.js";
@@ -22,9 +22,8 @@ import {
   type Operation,
   type Place,
   type Tensor,
-  type TensorLike,
 } from "../tensor.js";
-import { asTensor } from "../trace.js";
+import { type TensorLike, asTensor } from "../trace.js";
 
 /** [rows, size] of a tensor seen as rows of its last dimension. */
 function rowsOf(shape: readonly number[]): { rows: number; size: number } {

@@ -1,10 +1,10 @@
 /** Norms over many tensors at once. */
 import { partialSums, sumSquares, type SumSquaresSpec } from "../../kernels/sum_squares.js";
-import { makeTensor, requireDtype, type Operation, type Tensor, type TensorLike } from "../tensor.js";
-import { asTensor } from "../trace.js";
+import { makeTensor, requireDtype, type Operation, type Tensor } from "../tensor.js";
+import { type TensorLike, asTensor } from "../trace.js";
 import { add } from "./elementwise.js";
 import { pack } from "./pack.js";
-import { sum } from "./reduce.js";
+import { sum } from "./broadcast.js";
 
 const sumSquaresOperation: Operation<SumSquaresSpec> = {
   name: "sumSquares",

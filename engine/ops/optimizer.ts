@@ -5,18 +5,11 @@ import {
   signSgd as signSgdKernel,
   type AdamSpec,
 } from "../../kernels/optimizer.js";
-import type { Capabilities, Kernel } from "../../kernels/core/kernel.js";
+import type { Capabilities } from "../../kernels/capabilities.js";
+import type { Kernel } from "../../kernels/core/kernel.js";
 import { UsageError } from "../errors.js";
-import {
-  makeNode,
-  requireDtype,
-  requireShape,
-  sizeOf,
-  type Operation,
-  type Tensor,
-  type TensorLike,
-} from "../tensor.js";
-import { asTensor, assign } from "../trace.js";
+import { makeNode, requireDtype, requireShape, sizeOf, type Operation, type Tensor } from "../tensor.js";
+import { type TensorLike, asTensor, assign } from "../trace.js";
 import type { Variable } from "../variable.js";
 import { pack } from "./pack.js";
 import { reshape } from "./view.js";

@@ -13,9 +13,8 @@ import {
   type Operation,
   type Shape,
   type Tensor,
-  type TensorLike,
 } from "../tensor.js";
-import { asTensor } from "../trace.js";
+import { type TensorLike, asTensor } from "../trace.js";
 import { add, cast, mul, remainder, shiftRight } from "./elementwise.js";
 
 const randomBitsOperation: Operation<{ stream: number }> = {

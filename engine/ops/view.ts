@@ -8,9 +8,8 @@ import {
   type Operation,
   type Shape,
   type Tensor,
-  type TensorLike,
 } from "../tensor.js";
-import { asTensor } from "../trace.js";
+import { type TensorLike, asTensor } from "../trace.js";
 
 const reshapeOperation: Operation<null> = {
   name: "reshape",

@@ -1,7 +1,8 @@
 /** What training needs of a device's memory, and the micro-batch that fits: found by compiling for a device that is none. */
 import { LimitError, type Device, type HostTensor, type Kernel, type Program } from "../../engine/index.js";
 import { planningDevice, type DeviceTraits } from "../../engine/planning.js";
-import { bufferSize, isSoftwareAdapter } from "../../engine/device.js";
+import { bufferSize } from "../../engine/allocator.js";
+import { isSoftwareAdapter } from "../../engine/device.js";
 import { createEvaluator } from "./evaluation.js";
 import { parameterSpecs } from "../model/parameters.js";
 import type { PuzzleSet } from "../puzzles/puzzle_set.js";

@@ -9,7 +9,8 @@
  * not store it.
  */
 import { backwardWork, forwardWork, nameOf, type AttentionSpec } from "./spec.js";
-import type { Capabilities, Kernel } from "../core/kernel.js";
+import type { Capabilities } from "../capabilities.js";
+import type { Kernel } from "../core/kernel.js";
 import {
   bindingsOf,
   linearDispatch,

@@ -23,8 +23,10 @@ import {
   type AttentionTile,
   type Source,
 } from "./matrices_forward.js";
-import type { Capabilities, Kernel } from "../core/kernel.js";
-import { GRADIENT_SCALE, type SubgroupMatrices } from "../matmul/subgroup_matrices.js";
+import type { Capabilities } from "../capabilities.js";
+import type { Kernel } from "../core/kernel.js";
+import { GRADIENT_SCALE } from "../matmul/subgroup_matrices.js";
+import type { SubgroupMatrices } from "../matmul/spec.js";
 import { bindingsOf, linearDispatch, lines, literal, repeat, shader } from "../core/wgsl.js";
 
 /** Bytes of workgroup memory. Both operands of scores and slopes are staged; the tile's `keys` positions pass at a time. */

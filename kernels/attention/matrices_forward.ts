@@ -8,8 +8,10 @@
  * the threads that own their rows. Positions past the end are zeros and are not stored, so that control flow is uniform.
  */
 import { forwardWork, nameOf, requireAttention, rows as positions, type AttentionSpec } from "./spec.js";
-import { KernelError, type Capabilities, type Kernel } from "../core/kernel.js";
-import { GRADIENT_SCALE, type SubgroupMatrices } from "../matmul/subgroup_matrices.js";
+import { KernelError, type Kernel } from "../core/kernel.js";
+import type { Capabilities } from "../capabilities.js";
+import { GRADIENT_SCALE } from "../matmul/subgroup_matrices.js";
+import type { SubgroupMatrices } from "../matmul/spec.js";
 import {
   bindingsOf,
   linearDispatch,

@@ -16,13 +16,11 @@ import {
   deltaWork,
   forwardWork,
   nameOf,
-  quadsApply,
-  quadsTurn,
   requireAttention,
-  sharedApplies,
   type AttentionSpec,
 } from "./spec.js";
-import { KernelError, type Capabilities, type Kernel } from "../core/kernel.js";
+import { KernelError, type Kernel } from "../core/kernel.js";
+import type { Capabilities } from "../capabilities.js";
 import {
   bindingsOf,
   linearThreads,
@@ -34,17 +32,11 @@ import {
   type ShaderBinding,
 } from "../core/wgsl.js";
 
-export type { AttentionSpec } from "./spec.js";
-
 /**
  * Bindings: qkv [B, S, 3, H, D], o [B, S, H, D], lse [B, H, S] (log-sum-exp of the scaled scores); with rope also
  * cos_table [S, D] and sin_table [S, D].
  */
-export function attention(spec: AttentionSpec, capabilities: Capabilities): Kernel {
-  requireAttention(spec, capabilities);
-  requireTurns(spec, capabilities);
-  if (quadsApply(spec, capabilities)) return capabilities.gpu!.attention(spec, capabilities);
-  if (sharedApplies(spec, capabilities)) return capabilities.cpu!.attention(spec, capabilities);
+export function attentionPortable(spec: AttentionSpec, capabilities: Capabilities): Kernel {
   const { length, causal = false } = spec;
   const layout = layoutOf(spec, capabilities, FORWARD_ELEMENTS);
   const { owned, vectors, type } = layout;
@@ -111,9 +103,7 @@ export function attention(spec: AttentionSpec, capabilities: Capabilities): Kern
 }
 
 /** Bindings: o [B, S, H, D], d_o [B, S, H, D], delta [B, H, S]. */
-export function attentionDelta(spec: AttentionSpec, capabilities: Capabilities): Kernel {
-  requireAttention(spec, capabilities);
-  if (quadsApply(spec, capabilities)) return capabilities.gpu!.attentionDelta(spec, capabilities);
+export function attentionDeltaPortable(spec: AttentionSpec, capabilities: Capabilities): Kernel {
   const layout = layoutOf(spec, capabilities, backwardElements(capabilities));
   return positionKernel("attention_delta", spec, capabilities, {
     layout: { ...layout, owned: 1 },
@@ -135,11 +125,7 @@ export function attentionDelta(spec: AttentionSpec, capabilities: Capabilities):
  * Bindings: qkv [B, S, 3, H, D], d_o [B, S, H, D], lse [B, H, S], delta [B, H, S], d_qkv [B, S, 3, H, D]; with rope also
  * cos_table [S, D] and sin_table [S, D].
  */
-export function attentionBackward(spec: AttentionSpec, capabilities: Capabilities): Kernel {
-  requireAttention(spec, capabilities);
-  requireTurns(spec, capabilities);
-  if (quadsApply(spec, capabilities)) return capabilities.gpu!.attentionBackward(spec, capabilities);
-  if (sharedApplies(spec, capabilities)) return capabilities.cpu!.attentionBackward(spec, capabilities);
+export function attentionBackwardPortable(spec: AttentionSpec, capabilities: Capabilities): Kernel {
   const { length, causal = false } = spec;
   const layout = layoutOf(spec, capabilities, backwardElements(capabilities));
   const { owned, vectors, type } = layout;
@@ -222,16 +208,6 @@ export function attentionBackward(spec: AttentionSpec, capabilities: Capabilitie
       "}",
     ),
   });
-}
-
-function requireTurns(spec: AttentionSpec, capabilities: Capabilities): void {
-  if (spec.rope && !quadsTurn(spec, capabilities))
-    throw new KernelError(
-      nameOf("attention", spec),
-      `rope with head size ${spec.headDim}`,
-      "a GPU with subgroups of four, and heads divisible by 32",
-      "Rotate queries and keys by the rope kernel first.",
-    );
 }
 
 /** How a thread holds head vectors. */

@@ -11,7 +11,8 @@
  * it, so that control flow is uniform.
  */
 import { backwardWork, deltaWork, forwardWork, nameOf, rows, type AttentionSpec } from "./spec.js";
-import type { Capabilities, Kernel } from "../core/kernel.js";
+import type { Capabilities } from "../capabilities.js";
+import type { Kernel } from "../core/kernel.js";
 import {
   bindingsOf,
   linearDispatch,

@@ -1,5 +1,5 @@
 /** The spec of attention and its amount of work, which all variants share. */
-import { requireBindable, requirePositive, type Capabilities } from "../core/kernel.js";
+import { requireBindable, requirePositive, type DeviceLimits } from "../core/kernel.js";
 
 export interface AttentionSpec {
   readonly batch: number;
@@ -19,7 +19,7 @@ export interface AttentionSpec {
 }
 
 /** Refuses specs that cannot become a kernel, before any text is made of them. */
-export function requireAttention(spec: AttentionSpec, capabilities: Capabilities): void {
+export function requireAttention(spec: AttentionSpec, capabilities: DeviceLimits): void {
   const { batch, length, heads, headDim } = spec;
   const name = `attention_b${batch}_s${length}_h${heads}_d${headDim}`;
   requirePositive(name, { batch, length, heads, headDim });
@@ -67,21 +67,3 @@ export const nameOf = (
   { batch, length, heads, headDim, causal = false, rope = false }: AttentionSpec,
 ): string =>
   `${family}${causal ? "_causal" : ""}${rope ? "_rope" : ""}_b${batch}_s${length}_h${heads}_d${headDim}`;
-
-/** True if the quads of subgroups can share head vectors: `quads.ts`. */
-export function quadsApply({ headDim }: AttentionSpec, { software, subgroups, gpu }: Capabilities): boolean {
-  const quads = !software && gpu !== undefined && subgroups !== null && subgroups.min >= 4;
-  return quads && headDim % 16 === 0 && headDim <= 256;
-}
-
-/** True if quads can also rotate queries and keys: both halves of a head vector lie in the same lanes. */
-export function quadsTurn(spec: AttentionSpec, capabilities: Capabilities): boolean {
-  return quadsApply(spec, capabilities) && spec.headDim % 32 === 0;
-}
-
-/** True if the four lanes of a subgroup on a CPU can share keys and values: `four_lanes.ts`. */
-export function sharedApplies({ headDim }: AttentionSpec, { cpu, subgroups }: Capabilities): boolean {
-  return (
-    cpu !== undefined && subgroups?.min === 4 && subgroups.max === 4 && headDim % 4 === 0 && headDim <= 128
-  );
-}

@@ -1,11 +1,8 @@
 /**
- * A kernel is a value. Every family in this folder is a pure function
- * `family(spec, capabilities) -> Kernel`; nothing here knows of a GPU object.
+ * A kernel is a value. Every family of kernels is a pure function `family(spec, capabilities) -> Kernel`. Nothing
+ * here imports a family or knows of a GPU object.
  */
 import { EngineError } from "./errors.js";
-import type { AttentionSpec } from "../attention/spec.js";
-import type { GatedSpec } from "../matmul/subgroup_matrices.js";
-import type { MatmulSpec, NamedVariant, Product } from "../matmul/shared.js";
 
 /** Element types of storage buffers. Booleans are `i32` 0 or 1. */
 export type Dtype = "f32" | "i32" | "u32";
@@ -33,50 +30,12 @@ export interface Kernel {
   readonly flops: number;
   /** Fewest bytes that the work moves: each input read once, each output written once. */
   readonly bytes: number;
-  /** The entry of `Capabilities.choices` that decided the variant, if there was one. */
+  /** The entry of `Capabilities.choices` that decided the variant, if one did. */
   readonly choice?: readonly [key: string, variant: string];
 }
 
-/**
- * Variants of kernels that were chosen by measurement, by the kernel's name without its variant:
- * `{ matmul_nt_256x96x32: "r8x8" }`. Families with variants to choose from list their names.
- */
-export type KernelChoices = Readonly<Record<string, string>>;
-
-/** How matmul and attention are computed from rounded operands. */
-export interface MixedPrecision {
-  /** Type of the operands and size of the matrices: `f16 16x16x16`. */
-  readonly name: string;
-  /** Variants that replace matmul's own; empty for a matmul that stays f32. */
-  readonly variants: (product: Product) => readonly NamedVariant[];
-  /** Kernels that replace attention by quads on GPUs; null for attention that stays f32. */
-  readonly attention?: MixedAttention;
-  readonly attentionBackward?: MixedAttention;
-  /** A matmul of gates and values with SwiGLU in its epilogue; null if no kernel can do both. */
-  readonly gated?: (spec: GatedSpec, capabilities: Capabilities) => Kernel | null;
-}
-
-export type MixedAttention = (spec: AttentionSpec, capabilities: Capabilities) => Kernel | null;
-
-/** Variants for GPUs. See kernels/gpu. */
-export interface GpuKernels {
-  /** Variants of a matmul, the default first. */
-  readonly matmul: (product: Product) => readonly NamedVariant[];
-  /** Number of shares into which k of a matmul is split; 1 if it is not split. */
-  readonly matmulSplits: (spec: MatmulSpec) => number;
-  /** Adds the shares up, with bias and residual. */
-  readonly matmulSum: (spec: MatmulSpec, capabilities: Capabilities) => Kernel;
-  /** Attention by quads, for specs that `quadsApply` (attention/spec.ts) accepts. */
-  readonly attention: (spec: AttentionSpec, capabilities: Capabilities) => Kernel;
-  readonly attentionDelta: (spec: AttentionSpec, capabilities: Capabilities) => Kernel;
-  readonly attentionBackward: (spec: AttentionSpec, capabilities: Capabilities) => Kernel;
-}
-
-/** Families' variants for adapters that run shaders on the CPU; see kernels/cpu. */
-export type CpuKernels = Pick<GpuKernels, "attention" | "attentionBackward">;
-
-/** What kernels may know of the device that they are generated for. */
-export interface Capabilities {
+/** Limits and features of the device that a kernel is generated for. */
+export interface DeviceLimits {
   readonly maxComputeWorkgroupsPerDimension: number;
   readonly maxComputeInvocationsPerWorkgroup: number;
   readonly maxComputeWorkgroupStorageSize: number;
@@ -90,27 +49,7 @@ export interface Capabilities {
    * choose variants with one thread per row.
    */
   readonly software: boolean;
-  /** Variants for GPUs. `openDevice` loads them for GPUs only; without them families use their portable variants. */
-  readonly gpu?: GpuKernels;
-  /** Variants for software adapters, loaded for these only. */
-  readonly cpu?: CpuKernels;
-  /** Mixed precision instead of f32, if the device was told to use it. */
-  readonly mixedPrecision?: MixedPrecision;
-  /** Variants that replace the families' own choices. */
-  readonly choices?: KernelChoices;
 }
-
-/** The limits that the WebGPU specification guarantees, and no optional feature. */
-export const baselineCapabilities: Capabilities = {
-  maxComputeWorkgroupsPerDimension: 65535,
-  maxComputeInvocationsPerWorkgroup: 256,
-  maxComputeWorkgroupStorageSize: 16384,
-  maxStorageBufferBindingSize: 134217728,
-  maxStorageBuffersPerShaderStage: 8,
-  subgroups: null,
-  shaderF16: false,
-  software: false,
-};
 
 /** Bytes of one element; the three dtypes are 32 bits wide. */
 export const BYTES_PER_ELEMENT = 4;
@@ -141,7 +80,7 @@ export function requirePositive(kernel: string, sizes: Record<string, number>): 
 export function requireBindable(
   kernel: string,
   elements: Record<string, number>,
-  capabilities: Capabilities,
+  capabilities: Pick<DeviceLimits, "maxStorageBufferBindingSize">,
 ): void {
   for (const [name, count] of Object.entries(elements)) {
     const bytes = count * BYTES_PER_ELEMENT;

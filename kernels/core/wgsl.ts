@@ -2,7 +2,7 @@
 import {
   KernelError,
   type Binding,
-  type Capabilities,
+  type DeviceLimits,
   type Dtype,
   type Kernel,
   type StorageType,
@@ -92,7 +92,7 @@ export interface LinearDispatch {
  * Dispatches `count` workgroups. Guard with `if (group >= count) { return; }` in the shader, because a folded dispatch
  * rounds up.
  */
-export function linearDispatch(name: string, count: number, capabilities: Capabilities): LinearDispatch {
+export function linearDispatch(name: string, count: number, capabilities: DeviceLimits): LinearDispatch {
   const limit = capabilities.maxComputeWorkgroupsPerDimension;
   if (count <= limit) return { workgroups: [count, 1, 1], group: "workgroup.x" };
   const y = Math.ceil(count / limit);
@@ -110,7 +110,7 @@ export function linearThreads(
   name: string,
   items: number,
   workgroupSize: number,
-  capabilities: Capabilities,
+  capabilities: DeviceLimits,
 ): { workgroups: Kernel["workgroups"]; prologue: string } {
   const { workgroups, group } = linearDispatch(name, Math.ceil(items / workgroupSize), capabilities);
   return {

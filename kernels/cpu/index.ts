@@ -1,5 +1,5 @@
 /** Kernels made for adapters that run shaders on the CPU, in a module of their own, which GPUs never load. */
-import type { CpuKernels } from "../core/kernel.js";
+import type { CpuKernels } from "../capabilities.js";
 import { attentionBackwardShared, attentionShared } from "../attention/four_lanes.js";
 
 export const cpuKernels: CpuKernels = {

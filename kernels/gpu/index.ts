@@ -1,5 +1,5 @@
 /** Kernels made for GPUs, in a module of their own, which devices that compute on the CPU never load. */
-import type { GpuKernels } from "../core/kernel.js";
+import type { GpuKernels } from "../capabilities.js";
 import { attentionBackwardQuads, attentionDeltaQuads, attentionQuads } from "../attention/quads.js";
 import { matmulSplits, matmulSum } from "../matmul/split.js";
 import { tileVariants } from "../matmul/tiles.js";

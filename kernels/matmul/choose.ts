@@ -10,25 +10,14 @@
  * a tile of c in its variables (`registers.ts`, variants `r8x8`, `r32x16_4N`). A GPU stages tiles of a and b in workgroup
  * memory (`tiles.ts`, variants `t64x64x8_r4x4`).
  */
-import {
-  KernelError,
-  requireBindable,
-  requirePositive,
-  type Capabilities,
-  type Kernel,
-} from "../core/kernel.js";
-import {
-  productOf,
-  shareOf,
-  type MatmulLayout,
-  type MatmulSpec,
-  type NamedVariant,
-  type Product,
-} from "./shared.js";
+import { KernelError, requireBindable, requirePositive, type Kernel } from "../core/kernel.js";
+import type { Capabilities } from "../capabilities.js";
+import { productOf, type MatmulLayout, type MatmulSpec, type NamedVariant, type Product } from "./spec.js";
+import { shareOf } from "./shared.js";
 import { registers, registerTileName, registerTiles } from "./registers.js";
 import { bindingsOf } from "../core/wgsl.js";
 
-export { matmulName, type MatmulLayout, type MatmulSpec } from "./shared.js";
+export { matmulName, type MatmulLayout, type MatmulSpec } from "./spec.js";
 
 /**
  * Bindings: a, b, (bias [N]), (residual [batch, M, N]), c [batch, M, N]. All are f32, except those that `halves` names.
@@ -48,7 +37,7 @@ export function matmul(spec: MatmulSpec, capabilities: Capabilities): Kernel {
   const results = batch * M * N;
   const sizes = { a: batch * M * K, b: batch * K * N, bias: N, residual: results, c: splits * results };
   requireBindable(name, sizes, capabilities);
-  const variants = variantsOf(product);
+  const variants = variantsOf(product, capabilities);
   const wanted = capabilities.choices?.[name];
   const variant = wanted === undefined ? variants[0]! : variants.find((v) => v.name === wanted);
   if (!variant)
@@ -78,7 +67,7 @@ export function matmul(spec: MatmulSpec, capabilities: Capabilities): Kernel {
  * promising.
  */
 export function matmulVariants(spec: MatmulSpec, capabilities: Capabilities): string[] {
-  return variantsOf(productOf(spec, capabilities)).map((v) => v.name);
+  return variantsOf(productOf(spec, capabilities), capabilities).map((v) => v.name);
 }
 
 /** The spec of a matmul kernel, by its name with or without a variant; null for names of other kernels. */
@@ -99,16 +88,14 @@ export function matmulSpec(name: string): Required<Omit<MatmulSpec, "gradient">>
 /** How many candidates come from the kind made for this adapter, and from the other kind. */
 const CANDIDATES = { own: 10, other: 2 };
 
-function variantsOf(product: Product): readonly NamedVariant[] {
-  const others = product.capabilities.mixedPrecision?.variants(product) ?? [];
+function variantsOf(product: Product, capabilities: Capabilities): readonly NamedVariant[] {
+  const others = capabilities.mixedPrecision?.variants(product) ?? [];
   if (others.length > 0) return others;
   const inRegisters = (product.splits > 1 ? [] : registerTiles(product)).map((tile): NamedVariant => ({
     name: registerTileName(product, tile),
     build: () => registers(product, tile),
   }));
-  const inWorkgroups = product.capabilities.gpu?.matmul(product) ?? [];
-  const [own, other] = product.capabilities.software
-    ? [inRegisters, inWorkgroups]
-    : [inWorkgroups, inRegisters];
+  const inWorkgroups = capabilities.gpu?.matmul(product) ?? [];
+  const [own, other] = capabilities.software ? [inRegisters, inWorkgroups] : [inWorkgroups, inRegisters];
   return [...own.slice(0, CANDIDATES.own), ...other.slice(0, CANDIDATES.other)];
 }

@@ -3,15 +3,8 @@
  * memory and no barrier. If all subgroups have the same size, the threads of a subgroup lie side by side along N. They all
  * need the same rows of a: each thread loads a part of them and broadcasts it.
  */
-import {
-  addends,
-  guarded,
-  inVectors,
-  productBindings,
-  widthOf,
-  type Product,
-  type Variant,
-} from "./shared.js";
+import { addends, guarded, inVectors, productBindings, widthOf } from "./shared.js";
+import type { Product, Variant } from "./spec.js";
 import { linearDispatch, lines, repeat, shader } from "../core/wgsl.js";
 
 /** A tile of c in the variables of a thread. */

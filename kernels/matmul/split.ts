@@ -1,6 +1,8 @@
 /** Split-K for results of few elements and long sums: the number of shares of k, and the kernel that sums them with the epilogue. */
-import { requireBindable, requirePositive, type Capabilities, type Kernel } from "../core/kernel.js";
-import { addends, ENOUGH_WORKGROUPS, productBindings, shareOf, widthOf, type MatmulSpec } from "./shared.js";
+import { requireBindable, requirePositive, type Kernel } from "../core/kernel.js";
+import type { Capabilities } from "../capabilities.js";
+import { addends, ENOUGH_WORKGROUPS, productBindings, shareOf, widthOf } from "./shared.js";
+import type { MatmulSpec } from "./spec.js";
 import { bindingsOf, linearThreads, lines, repeat, shader } from "../core/wgsl.js";
 
 const WORKGROUP = 64;

@@ -6,31 +6,26 @@
  * one strip of rows of each subgroup at a time.
  */
 import { inHalves } from "../core/f16_storage.js";
-import { KernelError, type Capabilities, type Kernel } from "../core/kernel.js";
+import { KernelError, type Kernel } from "../core/kernel.js";
+import type { Capabilities } from "../capabilities.js";
 import {
   addends,
   ENOUGH_WORKGROUPS,
   guarded,
   inVectors,
   productBindings,
-  productOf,
   tilePlace,
   widthOf,
+} from "./shared.js";
+import {
+  productOf,
   type NamedVariant,
   type Product,
   type Variant,
-} from "./shared.js";
+  type SubgroupMatrices,
+  type GatedSpec,
+} from "./spec.js";
 import { bindingsOf, linearDispatch, lines, literal, repeat, shader } from "../core/wgsl.js";
-
-/** Shapes that a device multiplies: left M x K and right K x N of `component`, result M x N in f32. */
-export interface SubgroupMatrices {
-  readonly M: number;
-  readonly N: number;
-  readonly K: number;
-  readonly component: "f16";
-  /** Threads of every subgroup. */
-  readonly subgroupSize: number;
-}
 
 /** Tile of a workgroup, counted in subgroup matrices. */
 interface MatrixTile {
@@ -92,15 +87,6 @@ export function matrixVariants(product: Product, matrices: SubgroupMatrices): Na
     name: matrixTileName(product, matrices, tile),
     build: () => build(product, matrices, tile),
   }));
-}
-
-/** silu(x W_gate^T) (x W_value^T). W [2 inner, K] has the rows of W_gate, then the rows of W_value. */
-export interface GatedSpec {
-  readonly rows: number;
-  readonly inner: number;
-  readonly K: number;
-  /** Which of the bindings a (x), b (W) and c are stored in f16. */
-  readonly halves: readonly string[];
 }
 
 /** Bindings: a [rows, K], b [2 inner, K], c [rows, inner]. Null if no tile holds gates with their values. */

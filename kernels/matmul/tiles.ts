@@ -10,10 +10,8 @@ import {
   productBindings,
   tilePlace,
   widthOf,
-  type NamedVariant,
-  type Product,
-  type Variant,
 } from "./shared.js";
+import type { NamedVariant, Product, Variant } from "./spec.js";
 import { linearDispatch, lines, repeat, shader } from "../core/wgsl.js";
 
 /** Tile of a workgroup, and of each of its threads. */

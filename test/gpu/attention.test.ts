@@ -4,11 +4,11 @@ import {
   attentionBackward,
   attentionDelta,
   type AttentionSpec,
-} from "../../kernels/attention/portable.js";
+} from "../../kernels/attention/choose.js";
 import { runKernel } from "../../engine/run_kernel.js";
 import { cpuKernels } from "../../kernels/cpu/index.js";
 import { gpuKernels } from "../../kernels/gpu/index.js";
-import { baselineCapabilities, type Capabilities } from "../../kernels/core/kernel.js";
+import { baselineCapabilities, type Capabilities } from "../../kernels/capabilities.js";
 import { attention as attend, compile, f32, grad, mul, rope, sum, type Tensor } from "../../engine/index.js";
 import { turnedReference } from "../support/attention.js";
 import { testDevice } from "../support/device.js";

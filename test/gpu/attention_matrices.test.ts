@@ -13,8 +13,10 @@ import {
   attentionTiles,
   type AttentionTile,
 } from "../../kernels/attention/matrices_forward.js";
-import { baselineCapabilities, type Capabilities, type Kernel } from "../../kernels/core/kernel.js";
-import { GRADIENT_SCALE, type SubgroupMatrices } from "../../kernels/matmul/subgroup_matrices.js";
+import { baselineCapabilities, type Capabilities } from "../../kernels/capabilities.js";
+import type { Kernel } from "../../kernels/core/kernel.js";
+import { GRADIENT_SCALE } from "../../kernels/matmul/subgroup_matrices.js";
+import type { SubgroupMatrices } from "../../kernels/matmul/spec.js";
 import { turnedReference } from "../support/attention.js";
 import { testDevice } from "../support/device.js";
 import { packed, rounded, unpacked } from "../support/f16.js";

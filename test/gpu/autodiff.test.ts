@@ -56,7 +56,7 @@ import {
   assign,
   type Tensor,
 } from "../../engine/index.js";
-import { baselineCapabilities } from "../../kernels/core/kernel.js";
+import { baselineCapabilities } from "../../kernels/capabilities.js";
 import { checkGradients, type Given } from "../support/differences.js";
 import { testDevice } from "../support/device.js";
 import { assertClose, random, randomIntegers, uniform } from "../support/random.js";

@@ -1,12 +1,8 @@
 import { assert } from "chai";
 import { autotune, choicesKey } from "../../engine/autotune.js";
 import { compile, f32, linear, matmul, Device, type Kernel } from "../../engine/index.js";
-import {
-  matmul as matmulKernel,
-  matmulName,
-  matmulSpec,
-  matmulVariants,
-} from "../../kernels/matmul/choose.js";
+import { matmul as matmulKernel, matmulSpec, matmulVariants } from "../../kernels/matmul/choose.js";
+import { matmulName } from "../../kernels/matmul/spec.js";
 import { testDevice } from "../support/device.js";
 
 const SPECS = [

@@ -25,7 +25,7 @@ import {
   type Plan,
   type ProgramBody,
 } from "../../engine/index.js";
-import { baselineCapabilities } from "../../kernels/core/kernel.js";
+import { baselineCapabilities } from "../../kernels/capabilities.js";
 import { testDevice } from "../support/device.js";
 import { checkRandomProgram } from "../support/graphs.js";
 import { assertSound, peakOfLifetimes } from "../support/plans.js";

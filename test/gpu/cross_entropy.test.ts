@@ -1,6 +1,6 @@
 import { assert } from "chai";
 import { crossEntropy, crossEntropyBackward, type CrossEntropySpec } from "../../kernels/cross_entropy.js";
-import { baselineCapabilities, type Capabilities } from "../../kernels/core/kernel.js";
+import { baselineCapabilities, type Capabilities } from "../../kernels/capabilities.js";
 import {
   EPS,
   TINY,

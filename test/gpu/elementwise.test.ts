@@ -6,7 +6,8 @@ import {
   type ElementwiseSpec,
   type Operand,
 } from "../../kernels/elementwise.js";
-import { baselineCapabilities, type Capabilities, type Dtype } from "../../kernels/core/kernel.js";
+import { baselineCapabilities, type Capabilities } from "../../kernels/capabilities.js";
+import type { Dtype } from "../../kernels/core/kernel.js";
 import { assertExact, assertRefused, runPoisoned } from "../support/kernels.js";
 import { CASES, someValues, type Case } from "../support/elementwise_cases.js";
 import { assertClose, random, randomIntegers, uniform } from "../support/random.js";

@@ -1,7 +1,8 @@
 import { assert } from "chai";
 import type { TypedArray } from "../../engine/tensor.js";
 import { gatherRows, scatterAddRows, type EmbeddingSpec } from "../../kernels/embedding.js";
-import { baselineCapabilities, type Capabilities, type Dtype } from "../../kernels/core/kernel.js";
+import { baselineCapabilities, type Capabilities } from "../../kernels/capabilities.js";
+import type { Dtype } from "../../kernels/core/kernel.js";
 import { EPS, VARIANTS, assertExact, runPoisoned } from "../support/kernels.js";
 import { assertClose, random, randomIntegers } from "../support/random.js";
 

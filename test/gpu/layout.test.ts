@@ -1,6 +1,7 @@
 import { assert } from "chai";
 import type { TypedArray } from "../../engine/tensor.js";
-import { baselineCapabilities, type Capabilities, type Dtype } from "../../kernels/core/kernel.js";
+import { baselineCapabilities, type Capabilities } from "../../kernels/capabilities.js";
+import type { Dtype } from "../../kernels/core/kernel.js";
 import {
   concat,
   pad,

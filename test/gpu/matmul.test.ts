@@ -1,15 +1,10 @@
 import { assert } from "chai";
 import { runKernel } from "../../engine/run_kernel.js";
 import { gpuKernels } from "../../kernels/gpu/index.js";
-import { KernelError, baselineCapabilities, type Capabilities } from "../../kernels/core/kernel.js";
-import {
-  matmul,
-  matmulName,
-  matmulSpec,
-  matmulVariants,
-  type MatmulLayout,
-  type MatmulSpec,
-} from "../../kernels/matmul/choose.js";
+import { KernelError } from "../../kernels/core/kernel.js";
+import { baselineCapabilities, type Capabilities } from "../../kernels/capabilities.js";
+import { matmul, matmulSpec, matmulVariants } from "../../kernels/matmul/choose.js";
+import { matmulName, type MatmulLayout, type MatmulSpec } from "../../kernels/matmul/spec.js";
 import { matmulSplits, matmulSum } from "../../kernels/matmul/split.js";
 import { add, compile, f32, grad, hostTensor, linear, mul, sum, variable } from "../../engine/index.js";
 import { testDevice } from "../support/device.js";

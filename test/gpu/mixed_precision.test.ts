@@ -27,28 +27,19 @@ import {
 } from "../../engine/mixed_precision.js";
 import { defaultTraits, planningDevice } from "../../engine/planning.js";
 import { runKernel } from "../../engine/run_kernel.js";
-import { attention, attentionBackward } from "../../kernels/attention/portable.js";
+import { attention, attentionBackward } from "../../kernels/attention/choose.js";
 import { gpuKernels } from "../../kernels/gpu/index.js";
+import { baselineCapabilities, type Capabilities, type MixedAttention } from "../../kernels/capabilities.js";
+import type { Kernel } from "../../kernels/core/kernel.js";
+import { matmul, matmulVariants } from "../../kernels/matmul/choose.js";
 import {
-  baselineCapabilities,
-  type Capabilities,
-  type Kernel,
-  type MixedAttention,
-} from "../../kernels/core/kernel.js";
-import {
-  matmul,
   matmulName,
-  matmulVariants,
   type MatmulLayout,
   type MatmulSpec,
-} from "../../kernels/matmul/choose.js";
-import {
-  gatedProduct,
-  GRADIENT_SCALE,
-  matrixVariants,
   type GatedSpec,
   type SubgroupMatrices,
-} from "../../kernels/matmul/subgroup_matrices.js";
+} from "../../kernels/matmul/spec.js";
+import { gatedProduct, GRADIENT_SCALE, matrixVariants } from "../../kernels/matmul/subgroup_matrices.js";
 import { createTrainer, type StepMetrics } from "../../hrm/index.js";
 import { testDevice } from "../support/device.js";
 import { openTestDevice } from "../support/platform.js";

@@ -52,7 +52,8 @@ import {
   type Dtype,
   type Tensor,
 } from "../../engine/index.js";
-import { baselineCapabilities, KernelError } from "../../kernels/core/kernel.js";
+import { baselineCapabilities } from "../../kernels/capabilities.js";
+import { KernelError } from "../../kernels/core/kernel.js";
 import { adamW } from "../../kernels/optimizer.js";
 import { rmsNorm } from "../../kernels/rms_norm.js";
 import { ropeTables } from "../../kernels/rope.js";

@@ -1,5 +1,5 @@
 import { assert } from "chai";
-import { baselineCapabilities, type Capabilities } from "../../kernels/core/kernel.js";
+import { baselineCapabilities, type Capabilities } from "../../kernels/capabilities.js";
 import { adamAtan2, adamW, signSgd, type AdamWSpec, type SignSgdSpec } from "../../kernels/optimizer.js";
 import { EPS, TINY, ULP, VARIANTS, assertExact, assertRefused, runPoisoned } from "../support/kernels.js";
 import { assertClose, random, randomIntegers } from "../support/random.js";

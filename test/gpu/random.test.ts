@@ -1,5 +1,5 @@
 import { assert } from "chai";
-import { baselineCapabilities, type Capabilities } from "../../kernels/core/kernel.js";
+import { baselineCapabilities, type Capabilities } from "../../kernels/capabilities.js";
 import { randomBits, randomBitsReference, threefry2x32, type RandomSpec } from "../../kernels/random.js";
 import { VARIANTS, assertExact, assertRefused, runPoisoned } from "../support/kernels.js";
 import { randomIntegers } from "../support/random.js";

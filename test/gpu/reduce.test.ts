@@ -1,5 +1,5 @@
 import { assert } from "chai";
-import { baselineCapabilities, type Capabilities } from "../../kernels/core/kernel.js";
+import { baselineCapabilities, type Capabilities } from "../../kernels/capabilities.js";
 import { reduce, type ReduceSpec } from "../../kernels/reduce.js";
 import { EPS, VARIANTS, assertExact, assertRefused, runPoisoned } from "../support/kernels.js";
 import { assertClose, random, randomIntegers } from "../support/random.js";

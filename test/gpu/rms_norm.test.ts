@@ -1,5 +1,5 @@
 import { assert } from "chai";
-import { baselineCapabilities, type Capabilities } from "../../kernels/core/kernel.js";
+import { baselineCapabilities, type Capabilities } from "../../kernels/capabilities.js";
 import { rmsNorm, rmsNormBackward } from "../../kernels/rms_norm.js";
 import { EPS, TINY, VARIANTS, assertRefused, runPoisoned } from "../support/kernels.js";
 import { assertClose, random } from "../support/random.js";

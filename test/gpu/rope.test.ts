@@ -1,5 +1,5 @@
 import { assert } from "chai";
-import { baselineCapabilities, type Capabilities } from "../../kernels/core/kernel.js";
+import { baselineCapabilities, type Capabilities } from "../../kernels/capabilities.js";
 import { rope, ropeTables, type RopeSpec } from "../../kernels/rope.js";
 import { EPS, VARIANTS, assertRefused, runPoisoned } from "../support/kernels.js";
 import { assertClose, largest, random } from "../support/random.js";

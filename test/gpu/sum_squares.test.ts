@@ -1,7 +1,7 @@
 import { assert } from "chai";
 import { compile, variable } from "../../engine/index.js";
 import { sumOfSquares } from "../../engine/norms.js";
-import { baselineCapabilities } from "../../kernels/core/kernel.js";
+import { baselineCapabilities } from "../../kernels/capabilities.js";
 import { partialSums, sumSquares } from "../../kernels/sum_squares.js";
 import { testDevice } from "../support/device.js";
 import { EPS, VARIANTS, assertRefused, runPoisoned } from "../support/kernels.js";

@@ -1,5 +1,5 @@
 import { assert } from "chai";
-import { baselineCapabilities, type Capabilities } from "../../kernels/core/kernel.js";
+import { baselineCapabilities, type Capabilities } from "../../kernels/capabilities.js";
 import { swiglu, swigluBackward, type SwigluSpec } from "../../kernels/swiglu.js";
 import { EPS, TINY, VARIANTS, expError, runPoisoned } from "../support/kernels.js";
 import { assertClose, random } from "../support/random.js";

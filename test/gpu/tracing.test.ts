@@ -48,7 +48,7 @@ import {
   type Tensor,
   type Variable,
 } from "../../engine/index.js";
-import { baselineCapabilities } from "../../kernels/core/kernel.js";
+import { baselineCapabilities } from "../../kernels/capabilities.js";
 import { testDevice } from "../support/device.js";
 import { assertClose, random } from "../support/random.js";
 

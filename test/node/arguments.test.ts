@@ -7,8 +7,9 @@ import {
   parseArguments,
   type Command,
   type Option,
-} from "../../hrm/cli/options/arguments.js";
-import { formatDuration, progressLine, wantsColor } from "../../hrm/cli/output/render.js";
+} from "../../terminal/arguments.js";
+import { formatDuration } from "../../hrm/format_duration.js";
+import { progressLine, wantsColor } from "../../hrm/cli/output/render.js";
 
 const options = {
   steps: { type: "int", min: 1, default: 2500, help: "planned total of optimizer steps" },

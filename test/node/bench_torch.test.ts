@@ -1,6 +1,6 @@
 import { assert } from "chai";
 import { WrongResultError } from "../../bench/core/kernel_case.js";
-import type { HrmMetrics, Peer } from "../../bench/core/peer.js";
+import type { HrmMetrics, Peer } from "../../bench/core/peer_types.js";
 import { checkPeerSteps, type HrmReference } from "../../bench/core/peer_hrm.js";
 import { openTorch, type TorchFiles, type TorchProcess } from "../../bench/core/torch_peer.js";
 import { hostTensor } from "../../engine/index.js";

@@ -3,7 +3,7 @@ import { appendFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { assert } from "chai";
-import { ArgumentError } from "../../hrm/cli/options/arguments.js";
+import { ArgumentError } from "../../terminal/arguments.js";
 import { drawn, everyCombination, parseSweep, presetsOf, rungSteps } from "../../hrm/cli/search/config.js";
 import { appendTrial, readSearchLog, type TrialLine } from "../../hrm/cli/search/log.js";
 import { flopsLeft, stateOf, type SearchPlan } from "../../hrm/cli/search/trials.js";

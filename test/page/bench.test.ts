@@ -3,7 +3,7 @@ import { expect } from "chai";
 import { spawn, type ChildProcess } from "node:child_process";
 import type { Browser } from "puppeteer";
 import { parseReport } from "../../bench/core/report.js";
-import { launchBrowser } from "../support/browser.js";
+import { launchBrowser } from "../../bench/browser/launch.js";
 
 describe("benchmark page", () => {
   let server: ChildProcess | undefined;

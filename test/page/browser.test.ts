@@ -3,8 +3,8 @@ import { expect } from "chai";
 import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { launchBrowser } from "../support/browser.js";
-import { BrowserError } from "../support/browser_failure.js";
+import { launchBrowser } from "../../bench/browser/launch.js";
+import { BrowserError } from "../../bench/browser/failure.js";
 import { rejection } from "../support/rejection.js";
 
 describe("the browser of the tests", () => {

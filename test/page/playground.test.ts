@@ -8,7 +8,7 @@ import { join } from "node:path";
 import type { Browser, Page } from "puppeteer";
 import { decodeCheckpoint } from "../../hrm/files/checkpoints/checkpoint.js";
 import { countParameters } from "../../hrm/model/parameters.js";
-import { launchBrowser } from "../support/browser.js";
+import { launchBrowser } from "../../bench/browser/launch.js";
 
 /** Starts the server as a user does, and reads its address from what it prints. */
 async function startServer(): Promise<{ server: ChildProcess; address: string }> {

@@ -1,5 +1,6 @@
 /** Every kernel family with specs that reach each of its variants: what the sweeps over all kernels run through. */
-import type { Capabilities, Kernel } from "../../kernels/core/kernel.js";
+import type { Capabilities } from "../../kernels/capabilities.js";
+import type { Kernel } from "../../kernels/core/kernel.js";
 import {
   adamAtan2,
   adamW,
@@ -34,7 +35,7 @@ import {
   type MatmulSpec,
 } from "../../kernels/index.js";
 
-import { quadsTurn } from "../../kernels/attention/spec.js";
+import { quadsTurn } from "../../kernels/attention/choose.js";
 
 export interface Case {
   /** Elements of the largest buffer that it binds. */

@@ -4,7 +4,8 @@ import { runKernel } from "../../engine/run_kernel.js";
 import type { TypedArray } from "../../engine/tensor.js";
 import { cpuKernels } from "../../kernels/cpu/index.js";
 import { gpuKernels } from "../../kernels/gpu/index.js";
-import { KernelError, type Capabilities, type Kernel } from "../../kernels/core/kernel.js";
+import { KernelError, type Kernel } from "../../kernels/core/kernel.js";
+import type { Capabilities } from "../../kernels/capabilities.js";
 import { testDevice } from "./device.js";
 import { poisoned, poisonedIntegers } from "./random.js";
 

@@ -1,6 +1,6 @@
 /** Subgroup matrices in plain WGSL for devices without them: every thread of a subgroup holds whole matrices. */
 import type { Kernel } from "../../kernels/core/kernel.js";
-import type { SubgroupMatrices } from "../../kernels/matmul/subgroup_matrices.js";
+import type { SubgroupMatrices } from "../../kernels/matmul/spec.js";
 import { withoutF16 } from "./f16.js";
 import { compilesAll } from "./platform.js";
 

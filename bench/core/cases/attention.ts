@@ -23,7 +23,7 @@ import {
   attentionDeltaQuads,
   attentionQuads,
 } from "../../../kernels/attention/quads.js";
-import { quadsApply } from "../../../kernels/attention/spec.js";
+import { quadsApply } from "../../../kernels/attention/choose.js";
 import { MODEL_SHAPES } from "./shapes.js";
 
 interface Shape extends AttentionSpec {

@@ -3,7 +3,8 @@ import type { Preset } from "../../training/presets.js";
 import type { EndReason, Session, SessionEvent } from "../../training/session.js";
 import { formatPercent } from "../../training/statistics.js";
 import type { Interruption } from "../runs/interrupt.js";
-import { formatDuration, progressLine, type TextStream } from "./render.js";
+import { formatDuration } from "../../format_duration.js";
+import { progressLine, type TextStream } from "./render.js";
 
 /** What the progress line tells; NaN where there is nothing yet. */
 export interface ProgressState {

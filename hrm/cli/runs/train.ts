@@ -12,7 +12,8 @@ import { formatPercent, formatProportion, wilsonInterval } from "../../training/
 import { describeBlanks, describeSplits, identifierWarnings } from "../inputs/puzzle_files.js";
 import { formatGB, invocation, printJson, say } from "../output/console.js";
 import { follow } from "../output/follow.js";
-import { formatDuration, wantsColor } from "../output/render.js";
+import { formatDuration } from "../../format_duration.js";
+import { wantsColor } from "../output/render.js";
 import { renderSolution } from "../output/solution.js";
 import { chooseKernels } from "./choose_kernels.js";
 import { requireHostMemory } from "./host_memory.js";

@@ -3,7 +3,7 @@
  * throws ArgumentError; it prints nothing and never exits.
  */
 import { parseArgs } from "node:util";
-import { EngineError } from "../../../engine/errors.js";
+import { EngineError } from "../engine/errors.js";
 
 /** Something wrong on the command line: what was given, what was expected. Programs exit with code 2. */
 export class ArgumentError extends EngineError {
@@ -62,7 +62,7 @@ export interface Positional {
 
 /** A command: its options by long name (without dashes), in the order of the help text. */
 export interface Command<O extends Readonly<Record<string, Option>> = Readonly<Record<string, Option>>> {
-  /** As typed: `hrm train`. */
+  /** The program and its subcommand as typed. */
   readonly name: string;
   /** What it does, in a sentence or two. */
   readonly summary: string;

@@ -4,7 +4,7 @@ import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Browser } from "puppeteer";
 import { findPackage, unpackOnce } from "../../engine/node/unpack.js";
-import { BrowserError, browserError, type Failure } from "./browser_failure.js";
+import { BrowserError, browserError, type Failure } from "./failure.js";
 
 const INSTALLED = [
   "/usr/bin/chromium",

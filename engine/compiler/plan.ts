@@ -1,0 +1,88 @@
+/** What the compiler knows of a program before it touches the device: dispatches over symbolic storage. */
+import type { Capabilities } from "../../kernels/capabilities.js";
+import type { Kernel } from "../../kernels/core/kernel.js";
+import type { Node, Tensor, TensorSpec } from "../tensor.js";
+import type { Variable } from "../variable.js";
+import type { Unit } from "./fuse.js";
+
+/** Program inputs by name. */
+export type InputSpecs = Readonly<Record<string, TensorSpec>>;
+
+/** Program outputs by name. */
+export type OutputSpecs = Readonly<Record<string, TensorSpec>>;
+
+/** Everything known of a program before it touches the device. */
+export interface Plan<I extends InputSpecs = InputSpecs, O extends OutputSpecs = OutputSpecs> {
+  readonly inputs: I;
+  readonly outputs: O;
+  readonly dispatches: readonly PlannedDispatch[];
+  readonly memory: MemoryPlan;
+  /** Bytes of buffers that the program itself creates: intermediates, inputs, outputs, constants. */
+  readonly bytes: {
+    readonly intermediates: number;
+    readonly inputs: number;
+    readonly outputs: number;
+    readonly constants: number;
+  };
+}
+
+/** Which intermediates share a buffer, called a slot. */
+export interface MemoryPlan {
+  /** Bytes of each slot. */
+  readonly slots: readonly number[];
+  /** Slot of each intermediate, by its id. */
+  readonly slotOf: ReadonlyMap<number, number>;
+}
+
+/** Storage of a value while the program runs. */
+export type Storage =
+  | { readonly kind: "variable"; readonly variable: Variable }
+  | { readonly kind: "source"; readonly tensor: Tensor }
+  | { readonly kind: "output"; readonly name: string }
+  | Intermediate;
+
+/** A value that the memory plan gives a slot; of a pack's members, so many elements of it from this one on. */
+export interface Intermediate {
+  readonly kind: "intermediate";
+  readonly id: number;
+  readonly bytes: number;
+  readonly first?: number;
+  readonly size?: number;
+}
+
+/** A kernel with the storage of each of its bindings. */
+export interface PlannedDispatch {
+  readonly kernel: Kernel;
+  /** Operation and shapes, for errors and `explain()`. */
+  readonly label: string;
+  readonly storages: readonly Storage[];
+}
+
+/** What the program keeps of its results. */
+export interface Results {
+  /** Root tensors by output name. */
+  readonly outputs: ReadonlyMap<string, Tensor>;
+  /** Root tensors by the variable that they are assigned to; none of them is a source. */
+  readonly assigned: ReadonlyMap<Variable, Tensor>;
+}
+
+/** What is stored in f16; see f16_storage.ts. */
+export interface Halves {
+  /** The units, of which some read copies in f16. */
+  readonly units: readonly Unit[];
+  /** Of units: their bindings in f16, by the names that kernels give them. */
+  readonly names: ReadonlyMap<Unit, readonly string[]>;
+  /** The dispatches with storage, and kernels, in f16. */
+  adapt(
+    dispatches: readonly PlannedDispatch[],
+    storageOf: (root: Tensor) => Storage,
+  ): readonly PlannedDispatch[];
+}
+
+/** Decides what is stored in f16, of nodes in topological order and the units that they became. */
+export type ChooseHalves = (
+  nodes: readonly Node[],
+  units: readonly Unit[],
+  kept: ReadonlySet<Tensor>,
+  capabilities: Capabilities,
+) => Halves;

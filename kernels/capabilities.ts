@@ -1,0 +1,66 @@
+/** What a family of kernels may know when it makes a kernel: the device, its kernel library, chosen variants, precision. */
+import type { AttentionSpec } from "./attention/spec.js";
+import type { DeviceLimits, Kernel } from "./core/kernel.js";
+import type { GatedSpec, MatmulSpec, NamedVariant, Product } from "./matmul/spec.js";
+
+/**
+ * Variants of kernels that were chosen by measurement, by the kernel's name without its variant:
+ * `{ matmul_nt_256x96x32: "r8x8" }`. Families with variants to choose from list their names.
+ */
+export type KernelChoices = Readonly<Record<string, string>>;
+
+/** How matmul and attention are computed from rounded operands. */
+export interface MixedPrecision {
+  /** Type of the operands and size of the matrices: `f16 16x16x16`. */
+  readonly name: string;
+  /** Variants that replace matmul's own; empty for a matmul that stays f32. */
+  readonly variants: (product: Product) => readonly NamedVariant[];
+  /** Kernels that replace attention by quads on GPUs; null for attention that stays f32. */
+  readonly attention?: MixedAttention;
+  readonly attentionBackward?: MixedAttention;
+  /** A matmul of gates and values with SwiGLU in its epilogue; null if no kernel can do both. */
+  readonly gated?: (spec: GatedSpec, capabilities: Capabilities) => Kernel | null;
+}
+
+export type MixedAttention = (spec: AttentionSpec, capabilities: Capabilities) => Kernel | null;
+
+/** Variants for GPUs. See kernels/gpu. */
+export interface GpuKernels {
+  /** Variants of a matmul, the default first. */
+  readonly matmul: (product: Product) => readonly NamedVariant[];
+  /** Number of shares into which k of a matmul is split; 1 if it is not split. */
+  readonly matmulSplits: (spec: MatmulSpec) => number;
+  /** Adds the shares up, with bias and residual. */
+  readonly matmulSum: (spec: MatmulSpec, capabilities: Capabilities) => Kernel;
+  /** Attention by quads, for specs that `quadsApply` (attention/choose.ts) accepts. */
+  readonly attention: (spec: AttentionSpec, capabilities: Capabilities) => Kernel;
+  readonly attentionDelta: (spec: AttentionSpec, capabilities: Capabilities) => Kernel;
+  readonly attentionBackward: (spec: AttentionSpec, capabilities: Capabilities) => Kernel;
+}
+
+/** Variants for adapters that run shaders on the CPU. See kernels/cpu. */
+export type CpuKernels = Pick<GpuKernels, "attention" | "attentionBackward">;
+
+/** What kernels may know of the device that they are generated for, and which variants they take. */
+export interface Capabilities extends DeviceLimits {
+  /** Variants for GPUs, loaded when a GPU is opened; without them families take their portable variants. */
+  readonly gpu?: GpuKernels;
+  /** Variants for software adapters, loaded when one is opened. */
+  readonly cpu?: CpuKernels;
+  /** Products and attention in mixed precision instead of f32. */
+  readonly mixedPrecision?: MixedPrecision;
+  /** Variants that replace the families' own choices. */
+  readonly choices?: KernelChoices;
+}
+
+/** The limits that the WebGPU specification guarantees, and no optional feature. */
+export const baselineCapabilities: Capabilities = {
+  maxComputeWorkgroupsPerDimension: 65535,
+  maxComputeInvocationsPerWorkgroup: 256,
+  maxComputeWorkgroupStorageSize: 16384,
+  maxStorageBufferBindingSize: 134217728,
+  maxStorageBuffersPerShaderStage: 8,
+  subgroups: null,
+  shaderF16: false,
+  software: false,
+};
