@@ -15,7 +15,7 @@ import { testDevice } from "../support/device.js";
 import { rejection } from "../support/rejection.js";
 import { haltOnly, randomPuzzles, training } from "../support/tiny.js";
 
-/** What the signals below are fired with: whoever waits must get this very object. */
+/** The reason of the signals below. Every waiting call must reject with this very object. */
 const REASON = new Error("the visitor left");
 
 /** The device computes as before, and holds as many buffers as before. */

@@ -86,7 +86,7 @@ describe("halting", () => {
   it("in evaluation: at the last step only", () =>
     checkHalting(official, "evaluation", ({ steps }) => steps >= max));
 
-  it("explores where the draw is below the probability", async () => {
+  it("explores if the draw is below the probability", async () => {
     const device = await testDevice();
     const step = await compile(device, { u: f32(4), n: i32(4) }, ({ u, n }) => ({
       m: minimumHaltSteps(u, n, official),

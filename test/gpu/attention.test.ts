@@ -24,7 +24,7 @@ async function check(
   const rows = batch * length * heads;
   const qkv = random(3 * rows * headDim, -amplitude, amplitude);
   const dO = random(rows * headDim);
-  // Any tables will do: unlike those of RoPE, these tell the two halves apart.
+  // Any tables will do. Unlike the tables of RoPE, these differ between the two halves.
   const tables = { cos: random(length * headDim), sin: random(length * headDim) };
   const turning = spec.rope ? { cos_table: tables.cos, sin_table: tables.sin } : {};
   const exact = turnedReference(spec, qkv, dO, tables);
@@ -71,7 +71,7 @@ async function check(
   return [name, made.kernel.name, backward.kernel.name];
 }
 
-/** A thread to one or several positions; GPUs take it where they have no subgroups. */
+/** The variant with one or several positions per thread. GPUs without subgroups use it. */
 const VARIANTS = [
   { variant: "for software adapters", capabilities: { software: true, subgroups: null } },
   { variant: "for GPUs", capabilities: { software: false, subgroups: null } },
@@ -83,13 +83,13 @@ const SHARED_SHAPES = [
   [2, 5, 3, 8],
   [2, 13, 1, 16],
 ] as const;
-/** Causal, where a mask is all that is added: as many positions a lane, of narrower heads. */
+/** Causal specs, which only add a mask: the same number of positions per lane, with narrower heads. */
 const CAUSAL_SHARED = [
   [1, 1, 1, 4],
   [2, 5, 3, 8],
   [2, 13, 1, 8],
 ] as const;
-/** Those that take seconds to compile. */
+/** Specs that take seconds to compile. */
 const LARGE_SHARED = [
   [1, 16, 2, 8],
   [1, 37, 2, 12],
@@ -109,7 +109,7 @@ const SHAPES = [
   [1, 13, 5, 7],
 ] as const;
 
-/** Causal, where a mask of positions is all that is added: the edges among those, with scalar and vector heads. */
+/** Causal specs, which only add a mask of positions: the edges of these, with scalar and vector heads. */
 const CAUSAL_SHAPES = [
   [1, 1, 1, 1],
   [2, 7, 3, 5],
@@ -123,7 +123,7 @@ const QUAD_SHAPES = [
   [2, 5, 3, 16],
   [1, 17, 1, 32],
 ] as const;
-/** Those that software adapters take seconds to compile. */
+/** Specs that software adapters take seconds to compile. */
 const LARGE_QUADS: readonly AttentionSpec[] = [
   { batch: 1, length: 1, heads: 1, headDim: 16 },
   { batch: 1, length: 16, heads: 2, headDim: 32 },
@@ -228,7 +228,7 @@ describe("attention", () => {
           await checkQuads({ batch, length, heads, headDim, causal });
       });
     }
-    it("turns queries and keys, and their gradients back", async () => {
+    it("rotates queries and keys, and rotates their gradients back", async () => {
       await checkQuads({ batch: 2, length: 9, heads: 2, headDim: 32, rope: true });
     });
     it("finds the scores of forward to the bit: the only probability of a position by itself is 1", async () => {
@@ -247,7 +247,7 @@ describe("attention", () => {
       );
       assertExact(backward.results["d_qkv"]!.subarray(2 * size), dO, `${backward.kernel.name} d_v`);
     });
-    it("gives nothing but NaN where the lanes of quads are not neighbours", async () => {
+    it("gives only NaN if the lanes of quads are not neighbours", async () => {
       const device = await testDevice();
       const spec = { batch: 1, length: 3, heads: 1, headDim: 16 };
       const kernel = attention(spec, { ...device.capabilities, software: false, gpu: gpuKernels });
@@ -287,11 +287,11 @@ describe("attention", () => {
       assert.notMatch(other, /quads/);
   });
 
-  it("with rope is attention of what rope turned, with the same gradient", async () => {
+  it("with rope equals attention after the rope kernel, with the same gradient", async () => {
     const device = await testDevice();
     const data = { x: random(2 * 2 * 192), dO: random(2 * 2 * 64), cos: random(2 * 32), sin: random(2 * 32) };
     for (const software of [true, false]) {
-      // Quads turn by themselves; elsewhere there is the rope kernel before and after.
+      // Quads rotate by themselves. Other variants need the rope kernel before and after.
       Object.defineProperty(device, "capabilities", {
         configurable: true,
         value: { ...device.capabilities, software, gpu: gpuKernels },

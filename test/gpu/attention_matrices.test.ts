@@ -1,4 +1,4 @@
-/** Attention on subgroup matrices: on the device's own where it has them, emulated everywhere. */
+/** Attention on subgroup matrices: emulated on every device, and on the device's own matrices if it has them. */
 import { assert } from "chai";
 import type { Device } from "../../engine/index.js";
 import { SUBGROUP_MATRIX_FEATURE, subgroupMatrices } from "../../engine/mixed_precision.js";
@@ -44,7 +44,7 @@ interface CheckOptions {
 const inHalf = (kernel: Kernel, name: string): boolean =>
   kernel.bindings.some((b) => b.name === name && b.dtype === "f16");
 
-/** Of gradients: such that f16 would keep few of their digits without the scale. */
+/** Size of gradients: without the scale, f16 would keep few of their digits. */
 const SLOPE = 2 ** -14;
 
 /** Runs forward, and backward from what forward saved, on poisoned memory; compares with float64. */
@@ -108,9 +108,9 @@ describe("attention on subgroup matrices", () => {
     const headDim = 16;
     /** Two matrices wide: as narrow as heads may be that are turned. */
     const narrow = 8;
-    it("agrees with float64, turned and stored in f16 @slow", async () => {
+    it("agrees with float64, rotated and stored in f16 @slow", async () => {
       const device = await testDevice();
-      // All positions at a time forward, which takes another text, and few backward, which a CPU compiles faster.
+      // Forward takes all positions at a time, which needs another text. Backward takes few, which a CPU compiles faster.
       const spec = { batch: 1, length: 6, heads: 2, headDim, rope: true, halves: ["qkv", "o"] };
       const backwardTile = { subgroups: 1, keys: 4, buffers: 1 } as const;
       await check(device, spec, { ...EMULATED, subgroupSize: 4 }, { of: emulated, backwardTile });
@@ -189,7 +189,7 @@ describe("attention on subgroup matrices", () => {
       { batch: 1, length: 82, heads: 2, headDim: 32, rope: true },
       { batch: 1, length: 225, heads: 1, headDim: 16, causal: true },
     ])
-      it(`agrees with float64 within what rounding allows: ${JSON.stringify(spec)} @slow`, async function () {
+      it(`agrees with float64 within the rounding errors: ${JSON.stringify(spec)} @slow`, async function () {
         this.timeout(600_000);
         await check(device, spec, matrices, { rounding: F16_EPS });
       });

@@ -197,7 +197,7 @@ const ROWS: readonly Row[] = [
   ["linear with a bias", { x: [3, 5], w: [4, 5], b: [4] }, ({ x, w, b }) => linear(x!, w!, b)],
   ["linear of a vector", { x: [5], w: [4, 5], b: [4] }, ({ x, w, b }) => linear(x!, w!, b)],
 
-  // Rows wide enough that their mean square stays away from 0, where the fifth derivative has no bound.
+  // Rows are wide enough that their mean square stays away from 0, where the fifth derivative has no bound.
   ["rmsNorm", { x: [3, 24] }, ({ x }) => rmsNorm(x!)],
   ["rmsNorm with a residual", { x: [3, 24], r: [3, 24] }, ({ x, r }) => rmsNorm(x!, { residual: r! })],
   ["rmsNorm of a tensor and itself", { x: [3, 24] }, ({ x }) => rmsNorm(x!, { residual: x! })],
@@ -286,7 +286,7 @@ describe("autodiff", () => {
     step.destroy();
   });
 
-  it("gives zeros for what the loss does not depend on", async () => {
+  it("gives zeros for tensors that the loss does not depend on", async () => {
     const device = await testDevice();
     const step = await compile(device, { x: f32(2, 3), y: f32(4) }, ({ x, y }) => ({ g: grad(sum(y), x) }));
     await step.run({ x: random(6), y: random(4) });
@@ -294,7 +294,7 @@ describe("autodiff", () => {
     step.destroy();
   });
 
-  it("differentiates by intermediates, also where one feeds the other", async () => {
+  it("differentiates by intermediates, even if one depends on the other", async () => {
     const device = await testDevice();
     const step = await compile(device, { x: f32(3) }, ({ x }) => {
       const y = square(x);
@@ -335,7 +335,7 @@ describe("autodiff", () => {
     w.destroy();
   });
 
-  it("is exactly zero where a target is the sigmoid of its logit", async () => {
+  it("is exactly zero if a target is the sigmoid of its logit", async () => {
     const device = await testDevice();
     const step = await compile(device, { x: f32(64), stored: f32(64) }, ({ x, stored }) => {
       const towards = (target: Tensor) => grad(sum(bceWithLogits(x, stopGradient(target))), x);

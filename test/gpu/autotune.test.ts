@@ -42,7 +42,7 @@ describe("autotune", () => {
       for (const { variant, ms, refused } of variants) {
         assert.equal(ms === null, refused !== undefined, variant);
         if (ms !== null) assert.isAbove(ms, 0);
-        // All of them are right: a variant is left out for its time alone.
+        // All variants are correct, so that only its time can exclude a variant.
         else assert.equal(refused, "slower");
       }
     }
@@ -52,7 +52,7 @@ describe("autotune", () => {
     );
   });
 
-  it("gives a device choices that its next programs take, and only those", async () => {
+  it("gives a device choices that its later programs take, and earlier ones do not", async () => {
     const device = await testDevice();
     const choices = Object.fromEntries(
       SPECS.map((spec) => [matmulName(spec), matmulVariants(spec, device.capabilities)[1]!]),
@@ -159,7 +159,7 @@ describe("autotune", () => {
     assert.equal(await chosen(() => 0.9), second, "10% faster");
     assert.equal(await chosen(() => 0.9, 0.2), byDefault, "10% faster, a margin of 20%");
     assert.equal(await chosen(() => 0.99, 0.001), second, "1% faster, a margin of 0.1%");
-    // A first look, and five passes in turns with the others; then five in turns with the default alone.
+    // One first pass, five passes interleaved with the others, then five passes interleaved with the default.
     assert.equal(await chosen((pass) => (pass < 6 ? 0.5 : 0.99)), byDefault, "fast at first only");
     device.destroy();
   });

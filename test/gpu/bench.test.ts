@@ -58,7 +58,7 @@ describe("benchmark suite @slow", () => {
     assert.equal(fmaF16 !== null, device.capabilities.shaderF16);
   });
 
-  it("times what is right and leaves no buffer behind", async () => {
+  it("times correct kernels and leaves no buffer behind", async () => {
     const device = await testDevice();
     const before = device.stats.buffersLive;
     const { results, refused, skipped } = await run([product], { variants: true });
@@ -127,7 +127,7 @@ describe("benchmark suite @slow", () => {
     assert.lengthOf(new Set(names), names.length);
   });
 
-  /** As those that are listed, of a stack that a software adapter compiles in seconds. */
+  /** A step like those of the suite, of a stack that a software adapter compiles in seconds. */
   const smallStack = blockStackCase({ ...MODEL_SHAPES[0]!, batch: 4, layers: 2 });
   // What the program counts is the least the formula of the layers asks for, and not much more.
   const assertFlops = (flops: number, formula: number): void =>

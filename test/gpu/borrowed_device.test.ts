@@ -37,7 +37,7 @@ async function withHost(
   }
 }
 
-/** Errors that nobody caught are told a little later. */
+/** Uncaught errors are reported a little later. */
 const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 50));
 
 describe("a GPUDevice of the host", () => {
@@ -72,7 +72,7 @@ describe("a GPUDevice of the host", () => {
     });
   });
 
-  it("keeps its own errors to itself: they are not muted, and fail no call of the engine", async () => {
+  it("leaves errors of the host alone: they are not muted, and fail no call of the engine", async () => {
     await withHost(async (gpu, heard) => {
       const device = await openDevice({ device: gpu });
       const program = await compile(device, { x: f32(1) }, ({ x }) => ({ y: mul(x, 2) }));
@@ -115,7 +115,7 @@ describe("a GPUDevice of the host", () => {
     });
   });
 
-  it("is listened to by nobody once the engine is through", async () => {
+  it("has no listeners after the engine is destroyed", async () => {
     await withHost(async (gpu) => {
       let listeners = 0;
       const count = (name: "addEventListener" | "removeEventListener", by: number): void => {

@@ -2,7 +2,7 @@ import { assert } from "chai";
 import { readChoices, StoreError, writeChoices } from "../../engine/browser/index.js";
 import { uniform } from "../support/random.js";
 
-/** What a promise is rejected with; null where it is not. */
+/** The error that a promise rejects with; null if it resolves. */
 const rejection = (promise: Promise<unknown>): Promise<unknown> =>
   promise.then(
     () => null,
@@ -11,7 +11,7 @@ const rejection = (promise: Promise<unknown>): Promise<unknown> =>
 
 describe("measured choices in IndexedDB", () => {
   if (typeof indexedDB === "undefined")
-    it("say that there is none in Node", async () => {
+    it("say that there is no IndexedDB in Node", async () => {
       for (const call of [readChoices("a"), writeChoices("a", {})]) {
         const error = await rejection(call);
         assert.instanceOf(error, StoreError);
@@ -19,7 +19,7 @@ describe("measured choices in IndexedDB", () => {
       }
     });
   else {
-    it("come back as they were kept, for each device by itself, new ones beside old", async () => {
+    it("come back as they were stored, for each device separately, with new choices beside old ones", async () => {
       const [a, b] = [`a ${uniform()}`, `b ${uniform()}`];
       assert.deepEqual(await readChoices(a), {});
       await writeChoices(a, { matmul_nt_1x2x3: "r8x8", matmul_nn_1x2x3: "r4x4" });
@@ -35,7 +35,7 @@ describe("measured choices in IndexedDB", () => {
       });
       assert.deepEqual(await readChoices(b), { matmul_nt_1x2x3: "t32x32x8_r4x4" });
     });
-    it("say what cannot be kept, and keep what was there", async () => {
+    it("say that they cannot be stored, and keep earlier choices", async () => {
       const key = `c ${uniform()}`;
       await writeChoices(key, { matmul_nt_1x2x3: "r8x8" });
       const unkeepable = { matmul_nt_1x2x3: (() => "r4x4") as unknown as string };

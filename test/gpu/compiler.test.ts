@@ -38,7 +38,7 @@ function planOf<I extends InputSpecs>(inputs: I, body: ProgramBody<I>): Plan {
 const kernels = ({ dispatches }: Plan): number => dispatches.length;
 
 describe("fusion", () => {
-  it("makes one dispatch of a chain", () => {
+  it("fuses a chain into one dispatch", () => {
     const p = planOf({ x: f32(8, 4), y: f32(4) }, ({ x, y }) => ({
       z: sigmoid(neg(exp(scale(add(x, y), 2)))),
     }));
@@ -62,7 +62,7 @@ describe("fusion", () => {
     assert.equal(kernels(stops), 2);
   });
 
-  it("repeats what broadcasts to few elements, where nobody else needs it", async () => {
+  it("repeats a value that broadcasts to few elements, if nothing else needs it", async () => {
     const shapes = { x: f32(4, 1), y: f32(4, 4), z: f32(4) };
     const repeated = planOf(shapes, ({ x, y, z }) => ({ r: mul(add(exp(neg(x)), y), sigmoid(z)) }));
     assert.equal(kernels(repeated), 1);
@@ -110,7 +110,7 @@ describe("fusion", () => {
     );
   });
 
-  it("does not merge what would have to run before and after something else", () => {
+  it("does not merge operations that would have to run before and after another", () => {
     const p = planOf({ x: f32(4, 4) }, ({ x }) => {
       const a = exp(x);
       return { y: mul(a, matmul(a, a)) };
@@ -119,7 +119,7 @@ describe("fusion", () => {
     assertSound(p);
   });
 
-  it("adds a residual where a matmul writes, unless the product is wanted for itself", async () => {
+  it("adds a residual in the matmul, unless the product has other readers", async () => {
     const residual = planOf({ x: f32(4, 4), r: f32(16) }, ({ x, r }) => ({
       y: add(r, reshape(matmul(x, x), [16])),
     }));
@@ -170,7 +170,7 @@ describe("fusion", () => {
     assert.isAtLeast(kernels(p), 3);
   });
 
-  it("drops what nobody needs", () => {
+  it("drops unused operations", () => {
     const p = planOf({ x: f32(4, 4) }, ({ x }) => {
       matmul(x, x);
       return { y: neg(x) };

@@ -56,7 +56,7 @@ describe("callers of one program that overlap", () => {
     };
     await Promise.all([0, 100, 200].map(caller));
     assert.isAbove(refused, 0);
-    // One caller alone is never refused, whatever was before.
+    // A single caller is never refused, whatever happened before.
     refused = 0;
     await caller(400);
     assert.equal(refused, 0);
@@ -115,7 +115,7 @@ describe("inputs never given and outputs never computed", () => {
 });
 
 describe("a queue", () => {
-  it("runs jobs in the order of the calls, also after one that failed", async () => {
+  it("runs jobs in the order of the calls, even after a job that failed", async () => {
     const inTurn = createQueue();
     const log: string[] = [];
     const job = (name: string, ms: number) => async (): Promise<string> => {

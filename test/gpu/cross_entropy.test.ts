@@ -150,7 +150,7 @@ describe("cross_entropy", () => {
       });
     }
 
-  it("gives label 2 no say where it is the ignored one", async () => {
+  it("ignores label 2 if it is the ignored label", async () => {
     const spec = { rows: 2, classes: 3, kind: "softmax", ignoreLabel: 2 } as const;
     const { results } = await runPoisoned(
       (c) => crossEntropy(spec, c),

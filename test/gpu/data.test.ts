@@ -106,7 +106,7 @@ describe("batches without replacement", () => {
     });
   }
 
-  it("an epoch takes one puzzle of each group with all its rows; epochs take different ones", async () => {
+  it("an epoch takes one puzzle of each group with all its rows; another epoch takes another puzzle", async () => {
     // Groups of 3, 1 and 2 puzzles with 1, 3 and 2 rows each: 3 + 3 + 4 = 10 rows, 6 draws an epoch.
     const groups = {
       puzzleIndices: Int32Array.of(0, 1, 2, 3, 6, 8, 10),
@@ -131,7 +131,7 @@ describe("batches without replacement", () => {
     );
   });
 
-  it("in a group of puzzles of different size, the smaller one comes round again", async () => {
+  it("in a group of puzzles of different sizes, the smaller puzzle comes round again", async () => {
     const groups = { puzzleIndices: Int32Array.of(0, 1, 4), groupIndices: Int32Array.of(0, 2) };
     const batches = await drawBatches({ ...numbered(4, 1), groups }, { seed: word(), batch: 3, steps: 20 });
     for (const { inputs } of batches)
@@ -201,7 +201,7 @@ function sudokuImage(
 
 describe("augmentation while batches are gathered", () => {
   for (const size of [4, 6, 9] as const) {
-    it(`${size}x${size} sudoku: images are those of the official formula, puzzle and answer alike`, async () => {
+    it(`${size}x${size} sudoku: images of puzzle and answer follow the official formula`, async () => {
       const task = sudokuTask(size);
       const set = puzzleSet(generateSudoku({ size, count: 5, seed: word() % 1000 }), task.length);
       set.labels[3] = -100;

@@ -117,7 +117,7 @@ describe("elementwise", () => {
       4,
     ],
     [[3, 5], [[3, 1], [5]], 1],
-    // 12 results, but rows of 6: no 4-vector stays inside one.
+    // There are 12 results in rows of 6, so that no 4-vector stays inside a row.
     [
       [2, 6],
       [

@@ -54,7 +54,7 @@ async function checkScatter(spec: EmbeddingSpec, capabilities: Partial<Capabilit
   const dy = random(rows * size);
   const indices = someIndices(spec);
   const { name, table } = await scatter(spec, capabilities, dy, indices);
-  // Sums of f32 in ascending order of the rows: any other order would round differently somewhere.
+  // f32 sums in ascending order of the rows. Another order would round some sums differently.
   const expected = new Float32Array(tableRows * size);
   indices.forEach((index, n) => {
     if (index < 0 || index >= tableRows) return;
@@ -146,7 +146,7 @@ describe("embedding", () => {
 
   it("counts the work", () => {
     const spec = { rows: 5, size: 8, tableRows: 3 };
-    // A gather reads a table of 3 rows once, a large one only where it looks.
+    // A gather reads a table of 3 rows once, and of a large table only the requested rows.
     assert.equal(gatherRows({ ...spec, dtype: "f32" }, baselineCapabilities).bytes, 4 * (5 + 40 + 24));
     assert.equal(
       gatherRows({ ...spec, tableRows: 99, dtype: "f32" }, baselineCapabilities).bytes,

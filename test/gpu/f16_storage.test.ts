@@ -91,7 +91,7 @@ const attentionCases = [
   })),
 ];
 
-/** What the kernel writes from these inputs, poison before. */
+/** The kernel's outputs for these inputs. Outputs start as poison. */
 async function run(device: Device, kernel: Kernel, inputs: Readonly<Record<string, Float32Array>>) {
   const inF16 = new Set(kernel.bindings.filter((b) => b.dtype === "f16").map((b) => b.name));
   const data = kernel.bindings.map(({ name, access }): [string, TypedArray] => {
@@ -126,7 +126,7 @@ describe("buffers in f16", () => {
     ["norms, gates and elementwise kernels", rowCases],
     ["attention @slow", attentionCases],
   ] as const)
-    it(`are loaded and stored where f32 is by ${what}`, async () => {
+    it(`are loaded and stored in place of f32 by ${what}`, async () => {
       const device = await testDevice();
       for (const c of cases) {
         const kernel = c.make(capabilitiesOf(device, c.software));
@@ -166,7 +166,7 @@ describe("buffers in f16", () => {
     }
   });
 
-  it("are refused where a text does more than load and store them", () => {
+  it("are refused if a text does more than load and store them", () => {
     const kernel = norm(2, 4, false).make(baselineCapabilities);
     assertRefused(() => inHalves<Kernel>(kernel, ["z"]), /z in f16: got no such buffer of f32/);
     for (const [body, found] of [

@@ -1,4 +1,4 @@
-/** What programs in mixed precision store in f16. */
+/** Tensors that programs in mixed precision store in f16. */
 import { assert } from "chai";
 import { chooseHalves } from "../../engine/compiler/f16_storage.js";
 import {
@@ -36,7 +36,7 @@ describe("programs with tensors in f16", () => {
     name: "test",
     variants: (product: Parameters<typeof matrixVariants>[0]) => matrixVariants(product, EMULATED_BY_EIGHTS),
   };
-  /** Of a GPU on which everything applies. */
+  /** Capabilities of a GPU to which everything applies. */
   const traits = {
     ...defaultTraits,
     features: new Set(["subgroups"]),
@@ -47,7 +47,7 @@ describe("programs with tensors in f16", () => {
     device.multiplyWith(mixed, chooseHalves);
     return device;
   }
-  /** Kernels with bindings in f16, without their sizes, and which those are, in the order of their dispatches. */
+  /** Kernels with f16 bindings, without their sizes, and these bindings, in the order of the dispatches. */
   const halvesOf = ({ dispatches }: Plan): string[] =>
     dispatches.flatMap(({ kernel }) => {
       const names = kernel.bindings.filter((b) => b.dtype === "f16").map((b) => b.name);
@@ -55,7 +55,7 @@ describe("programs with tensors in f16", () => {
     });
   const weight = (device: Device, ...shape: number[]) => variable(device, { shape, dtype: "f32" }, "weight");
 
-  it("store what the forward pass of a block computes, and a copy of weights that are read twice", async () => {
+  it("store the activations of a forward pass, and a copy of weights that are read twice", async () => {
     const device = await planner();
     const [qkv, o, gateUp, down] = [
       ...[weight(device, 192, 64), weight(device, 64, 64)],
@@ -76,7 +76,7 @@ describe("programs with tensors in f16", () => {
       ...["elementwise_mul: out0", "matmul_nt: a c", "attention: qkv o", "matmul_nt: a b c"],
       ...["rms_norm_residual: x residual y", "matmul_nt: a b c", "swiglu: gate_up y", "matmul_nt: a b c"],
       ...["rms_norm_residual: x residual y", "elementwise_identity_mul_mul_add: in1"],
-      // Of gradients, those that products alone read.
+      // Gradients that only matmuls read.
       ...["rms_norm_backward: y", "matmul_nn: b", "matmul_tn: b", "swiglu_backward: gate_up d_gate_up"],
       ...[
         "matmul_tn: a b",
@@ -90,7 +90,7 @@ describe("programs with tensors in f16", () => {
     assertSound(found);
   });
 
-  it("count two bytes an element of those in dispatches and in memory", async () => {
+  it("count two bytes per element of f16 tensors in dispatches and in memory", async () => {
     const body =
       (device: Device): Parameters<typeof plan>[2] =>
       ({ x }) => ({ y: mean(rmsNorm(matmul(x!, weight(device, 64, 64)))) });
@@ -115,7 +115,7 @@ describe("programs with tensors in f16", () => {
     assert.include(inHalf.memory.slots, 2048);
   });
 
-  it("never store results, gradients that others than products read, or what f32 operations read in it", async () => {
+  it("never store in f16: results, gradients with other readers than matmuls, or inputs of f32 operations", async () => {
     const device = await planner();
     const [v, w] = [weight(device, 64, 64), weight(device, 64, 64)];
     const found = plan(device, { x: f32(16, 64) }, ({ x }) => {
@@ -136,7 +136,7 @@ describe("programs with tensors in f16", () => {
     assert.match(written[2]!, /^matmul_nn_half_b_c_16x64x64_/);
   });
 
-  it("have none in f32, nor where products are smaller than a matrix", async () => {
+  it("store nothing in f16 in f32 precision, or if products are smaller than a matrix", async () => {
     const device = await planner();
     const body: Parameters<typeof plan>[2] = ({ x }) => ({ y: mean(rmsNorm(matmul(mul(x!, 2), x!))) });
     assert.isNotEmpty(halvesOf(plan(device, { x: f32(8, 8) }, body)));
@@ -186,11 +186,11 @@ describe("programs with tensors in f16", () => {
     assert.isEmpty((await namesOf({})).filter((name) => name.includes("_half")));
   });
 
-  it("give a training step's losses and gradients, and resume to the bit, where f16 is emulated @slow", async function () {
+  it("reproduce a training step's losses and gradients, and resume to the bit, with emulated f16 @slow", async function () {
     whereEmulated.call(this);
     this.timeout(600_000);
     const options = { config, train: training, data, seed: 5 };
-    /** Metrics and state after so many steps. */
+    /** Metrics and state after this many steps. */
     const train = async (device: Device, count: number, resume?: TrainingSnapshot) => {
       const trainer = await createTrainer({ ...options, device, ...(resume && { resume }) });
       try {

@@ -26,7 +26,7 @@ import { rejection, thrown } from "../support/rejection.js";
 const USAGE = { MAP_READ: 1, COPY_SRC: 4, COPY_DST: 8, VERTEX: 32, STORAGE: 128 };
 const ALL = USAGE.STORAGE | USAGE.COPY_SRC | USAGE.COPY_DST;
 
-/** A device of the engine on a GPUDevice of the host, where any error that the host hears of is a failure. */
+/** An engine's device on a GPUDevice of the host. Any error that reaches the host is a failure. */
 async function asGuest(body: (gpu: GPUDevice, device: Device) => Promise<void>): Promise<void> {
   const gpu = await openTestGpu();
   const heard: string[] = [];
@@ -121,7 +121,7 @@ const SHADER = `
 @fragment fn fragment() -> @location(0) vec4f { return vec4f(1.0); }`;
 
 describe("a renderer of the host's", () => {
-  it("draws what a model trained beside it computes, in one submission and without reading back", async () => {
+  it("draws the results of a model that trains beside it, in one submission and without reading back", async () => {
     await asGuest(async (gpu, device) => {
       const xs = Float32Array.from({ length: POINTS }, (_, i) => i / POINTS);
       const ys = xs.map((x) => 0.25 + 0.5 * x);

@@ -22,7 +22,7 @@ import { testDevice } from "../support/device.js";
 import { otherRealm } from "../support/platform.js";
 import { rejection } from "../support/rejection.js";
 
-/** What a host may hold by mistake: 4 elements, or 4 bytes, of everything else. */
+/** Values that a host may pass by mistake: 4 elements, or 4 bytes, of every other type. */
 const wrong: Record<string, unknown> = {
   Uint8Array: Uint8Array.of(1, 2, 3, 4),
   Uint8ClampedArray: Uint8ClampedArray.of(1, 2, 3, 4),

@@ -1,4 +1,4 @@
-/** What holds for every kernel: its text compiles, its record tells the truth about it, and bad specs are refused. */
+/** Properties of every kernel: its text compiles, its record matches the text, and bad specs are refused. */
 import { assert } from "chai";
 import { cpuKernels } from "../../kernels/cpu/index.js";
 import { gpuKernels } from "../../kernels/gpu/index.js";
@@ -11,7 +11,7 @@ import { compilesAll } from "../support/platform.js";
 import { FAMILIES, type Family } from "../support/kernel_specs.js";
 import { assertRefused } from "../support/kernels.js";
 
-/** Capabilities that choose among variants: kind of adapter, and subgroups of none, one or several sizes. */
+/** Capabilities that decide the variant: kind of adapter, and no subgroups, subgroups of one size, or of several sizes. */
 const CAPABILITIES: readonly Capabilities[] = [false, true].flatMap((software) =>
   [null, { min: 4, max: 4 }, { min: 8, max: 8 }, { min: 4, max: 128 }].flatMap((subgroups) =>
     [false, true].map((shaderF16) => ({
@@ -97,7 +97,7 @@ describe("every kernel", () => {
   }
 
   for (const family of FAMILIES) {
-    it(`${family.name} binds what it says, in order, in at most 8 storage buffers`, () => {
+    it(`${family.name} binds the declared buffers, in order, at most 8`, () => {
       for (const kernel of variants(family).values()) {
         const inText = [
           ...kernel.code.matchAll(
@@ -144,7 +144,7 @@ describe("every kernel", () => {
               new RegExp(`${size} = ${bad}`),
             );
       });
-    it(`${family.name} refuses buffers past the binding limit, and only those`, () => {
+    it(`${family.name} refuses buffers past the binding limit, and no others`, () => {
       for (const { make, largest } of family.cases) {
         const limited = (bytes: number) =>
           make({ ...baselineCapabilities, maxStorageBufferBindingSize: bytes });

@@ -82,7 +82,7 @@ async function checkConcat(spec: ConcatSpec, capabilities: Partial<Capabilities>
   assertExact(results["y"]!, expected, kernel.name);
 }
 
-/** What is copied, and whether 4-vectors can move it. */
+/** The copies, and whether 4-vectors can move them. */
 const COPIES: readonly (readonly [string, Shape<StridedCopySpec>, boolean])[] = [
   ["a scalar", { shape: [], strides: [], offset: 0, sourceElements: 1 }, false],
   ["one of many", { shape: [1, 1], strides: [5, 1], offset: 7, sourceElements: 10 }, false],

@@ -34,7 +34,7 @@ const config = modelConfig({
   halt_only: true,
 });
 
-/** Scores counted here, from the solver's answers one puzzle at a time. */
+/** Scores counted from the solver's answers, one puzzle at a time. */
 async function count(
   device: Device,
   given: HrmConfig,
@@ -133,7 +133,7 @@ describe("learning", () => {
 });
 
 describe("evaluation", () => {
-  it("counts what the solver answers, also with ignored labels, odd batches and other numbers of segments @slow", async () => {
+  it("counts the solver's answers, with ignored labels, odd batches and other numbers of segments too @slow", async () => {
     const device = await testDevice();
     const set = randomPuzzles(13, official, 3);
     const before = device.stats.bytesLive;
@@ -154,7 +154,7 @@ describe("evaluation", () => {
     assert.equal(device.stats.bytesLive, before);
   });
 
-  it("looks at the first puzzles only where there is a limit, and submits all before it reads @slow", async () => {
+  it("scores only the first puzzles if there is a limit, and submits all before it reads @slow", async () => {
     const device = await testDevice();
     const set = randomPuzzles(13, official, 3);
     const trainer = await createTrainer({ device, config: official, train: training, data: set, seed: 2 });
@@ -166,7 +166,7 @@ describe("evaluation", () => {
     });
     const before = { ...device.stats };
     const scores = await evaluator.run(7);
-    // The metrics and the counts of blank cells; 7 puzzles are so many batches, each one submission.
+    // Metrics and counts of blank cells. Each batch of the 7 puzzles is one submission.
     assert.equal(device.stats.readbacks - before.readbacks, 2);
     assert.equal(device.stats.submits - before.submits, 2 + Math.ceil(7 / official.batch_size));
     assert.equal(scores.count, 7);

@@ -99,7 +99,7 @@ const SHAPES: Readonly<Record<"registers" | "subgroups" | "tiles", readonly Shap
 };
 const VARIANTS = [
   { variant: "registers", capabilities: { software: true, subgroups: null } },
-  // With the device's own subgroups; tn needs M in vectors of 4 and takes the variant above elsewhere.
+  // Uses the device's subgroups. tn needs M in vectors of 4, and takes the variant above otherwise.
   { variant: "subgroups", capabilities: { software: true } },
   { variant: "tiles", capabilities: { software: false } },
 ] as const;
@@ -123,7 +123,7 @@ describe("matmul", () => {
     }
   }
 
-  /** Every variant that these products have on the test device, each for the product of its turn among those that have it. */
+  /** Every variant that these products have on the test device. Each variant gets one of the products that have it, round robin. */
   async function checkVariants(kind: "r" | "t", specs: readonly MatmulSpec[]): Promise<void> {
     const device = await testDevice();
     const capabilities = { ...device.capabilities, software: kind === "r", gpu: gpuKernels };
@@ -151,7 +151,7 @@ describe("matmul", () => {
         "r",
         LAYOUTS.map((layout) => ({ layout, M, N, K, residual })),
       ));
-  // Tiles load operands alike: here one by vectors and the other one by one, or where both lie along k, the result.
+  // Tiles load both operands in the same way. Here one operand has vectors and the other does not (or the result, if both lie along k).
   it("agrees with float64 in every variant to choose from (tiles) @slow", () =>
     checkVariants(
       "t",
@@ -220,7 +220,7 @@ describe("matmul", () => {
       assert.isNull(matmulSpec(other), other);
   });
 
-  it("uses larger tiles where there are enough of them, and the largest on GPUs like that they were measured on", async () => {
+  it("uses larger tiles if there are enough of them, and the largest only on GPUs like the measured one", async () => {
     const device = await testDevice();
     const tested = { ...device.capabilities, software: false, gpu: gpuKernels };
     const measured = { subgroups: { min: 32, max: 32 }, maxComputeWorkgroupStorageSize: 49152 };
@@ -238,7 +238,7 @@ describe("matmul", () => {
   });
 
   describe("split along k", () => {
-    it("splits long sums of few elements only, into shares that none is empty of", () => {
+    it("splits only long sums of few elements, into shares that are not empty", () => {
       const splits = (M: number, N: number, K: number, more: Partial<MatmulSpec> = {}) =>
         matmulSplits({ layout: "tn", M, N, K, ...more });
       assert.equal(splits(1536, 512, 31488), 5);
@@ -263,7 +263,7 @@ describe("matmul", () => {
       );
     });
 
-    it("is what the gradient of a weight over many rows is compiled to", async () => {
+    it("is used for the gradient of a weight over many rows", async () => {
       const device = await openTestDevice();
       try {
         Object.defineProperty(device, "capabilities", {
@@ -289,7 +289,7 @@ describe("matmul", () => {
       }
     });
 
-    // Gradients of weights are the products that are split: those in vectors and one by one, others either way.
+    // The products that are split are gradients of weights: with and without vectors.
     const SPLIT = {
       nn: [[33, 31, 129, 3]],
       nt: [[36, 40, 200, 4]],
@@ -315,7 +315,7 @@ describe("matmul", () => {
       });
   });
 
-  it("shares loads within subgroups of one size only", () => {
+  it("shares loads only within subgroups of one size", () => {
     const named = (subgroups: Capabilities["subgroups"]) =>
       matmul({ layout: "nt", M: 256, N: 96, K: 32 }, { ...GPU, software: true, subgroups }).name;
     assert.match(named({ min: 4, max: 4 }), /_4N$/);
@@ -334,7 +334,7 @@ describe("matmul", () => {
     assert.equal(added.bytes, kernel.bytes + 4 * 30);
   });
 
-  it("refuses bad sizes and what the device cannot bind or dispatch", () => {
+  it("refuses bad sizes, and buffers or dispatches that exceed the device", () => {
     const spec = { layout: "nn", M: 64, N: 64, K: 64 } as const;
     assert.throws(() => matmul({ ...spec, M: 0 }, GPU), KernelError, /M = 0/);
     assert.throws(() => matmul({ ...spec, K: 1.5 }, GPU), KernelError, /K = 1.5/);

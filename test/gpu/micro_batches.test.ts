@@ -51,7 +51,7 @@ describe("micro-batches @slow", () => {
           const [metrics] = (await parts.metrics()).slice(-1);
           for (const [key, { data, dtype }] of after.state)
             if (dtype !== "f32") assertExact(values(state, key), data, `${label}: ${key}`);
-          // A row sums in the same order, whatever rows there are beside it, up to how a compiler contracts products.
+          // A row sums in the same order whatever rows are beside it, except for how a compiler contracts products.
           for (const key of ["carry.z_H", "carry.z_L"])
             assertClose(values(state, key), values(after.state, key), 100 * EPS, `${label}: ${key}`);
           for (const metric of METRICS) {
@@ -70,7 +70,7 @@ describe("micro-batches @slow", () => {
             const allowed = 600 * EPS * Math.max(...gradient.map(Math.abs));
             assertClose(m, exact, allowed, `${label}: ${key}`);
             const weight = key.slice("exp_avg.".length);
-            // atan2(m, sqrt v) moves by at most the relative errors of m and sqrt v; it turns round where m is nothing.
+            // atan2(m, sqrt v) moves by at most the relative errors of m and sqrt v; it changes sign where m is close to 0.
             assertClose(
               values(state, weight),
               values(after.state, weight),
@@ -104,7 +104,7 @@ describe("micro-batches @slow", () => {
       for (const t of [whole, first, second]) t.destroy();
     });
 
-    it(`allocate, compile and read nothing while they run, one submission a step (${name})`, async () => {
+    it(`allocate, compile and read nothing while they run, one submission per step (${name})`, async () => {
       const device = await testDevice();
       const start = device.stats.bytesLive;
       const trainer = await trainerOf(config, { microBatch: 1 });

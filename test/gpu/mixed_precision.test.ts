@@ -1,4 +1,4 @@
-/** Products of rounded operands on subgroup matrices: on the device's own where it has them, emulated everywhere. */
+/** Matmul of rounded operands on subgroup matrices: emulated on every device, and on the device's own matrices if it has them. */
 import { assert } from "chai";
 import { chooseHalves } from "../../engine/compiler/f16_storage.js";
 import {
@@ -66,7 +66,7 @@ const LARGE = { ...EMULATED, subgroupSize: 8 };
 const F16_EPS = 2 ** -10;
 
 interface CheckOptions extends Partial<Capabilities> {
-  /** What becomes of each kernel before it runs. */
+  /** Changes each kernel before it runs. */
   readonly of?: (kernel: Kernel) => Kernel;
   /** Which of the variants, by their place in the list; all by default. */
   readonly variants?: readonly number[];
@@ -130,7 +130,7 @@ async function check(
       Object.fromEntries(bound.map(([n, x]) => [n, inF16.includes(n) ? packed(x) : x])),
     );
     const result = inF16.includes("c") ? unpacked(c!, value.length) : c!;
-    // Two rounded operands; sums in f32 of products that f32 holds; the result rounded where it is stored so.
+    // The operands are rounded, f32 sums products that fit f32, and the result is rounded if it is stored in f16.
     const last = inF16.includes("c") ? F16_EPS : 0;
     const allowed = (i: number) =>
       (2 * rounding + 1e-6) * scale[i]! + 1e-6 * added + last * (Math.abs(value[i]!) + 2 ** -14);
@@ -168,7 +168,7 @@ describe("mixed precision", () => {
       const added = { residual: true, gradient: "b" } as const;
       await check(device, { layout: "nt", M: 16, N: 32, K: 9, batch: 2, ...added }, EMULATED, options);
     });
-    it("tn begins at another k in every one of many tiles @slow", async () => {
+    it("tn begins at another k in each of many tiles @slow", async () => {
       const device = await testDevice();
       const options = { of: emulated, variants: smallest };
       await check(device, { layout: "tn", M: 16, N: 136, K: 48 }, EMULATED, options);
@@ -188,7 +188,7 @@ describe("mixed precision", () => {
       );
     });
     // Larger tiles differ in nothing but counts, and are more than a software adapter compiles.
-    it("agrees with float64 where a subgroup has several matrices @slow", async () => {
+    it("agrees with float64 if a subgroup has several matrices @slow", async () => {
       const device = await testDevice();
       await check(device, { layout: "nn", M: 36, N: 44, K: 40 }, LARGE, { of: emulated, variants: [-1] });
     });
@@ -255,7 +255,7 @@ describe("mixed precision", () => {
       }
     });
 
-    it("takes the place of both in programs where nobody else reads the product", async () => {
+    it("replaces both kernels in programs if nothing else reads the product", async () => {
       const device = await planningDevice(defaultTraits);
       device.multiplyWith(mixedPrecisionOn(EMULATED), chooseHalves);
       const w = variable(device, { shape: [256, 64], dtype: "f32" }, "w");
@@ -281,7 +281,7 @@ describe("mixed precision", () => {
       assert.include(both, " swiglu");
     });
 
-    it("is left alone where no tile holds gates and values alike", () => {
+    it("stays two kernels if no tile holds gates with their values", () => {
       const spec = { rows: 64, inner: 12, K: 64, halves: [] };
       assert.isNull(gatedProduct(spec, baselineCapabilities, EMULATED));
     });
@@ -295,7 +295,7 @@ describe("mixed precision", () => {
     }
   });
 
-  it("attends on a GPU's matrices where they divide head vectors, else by quads", () => {
+  it("computes attention on a GPU's matrices if they divide head vectors, else by quads", () => {
     const tensorCores = { M: 16, N: 16, K: 16, component: "f16", subgroupSize: 32 } as const;
     const f32 = { ...baselineCapabilities, gpu: gpuKernels, subgroups: { min: 32, max: 32 } };
     const capabilities = { ...f32, mixedPrecision: mixedPrecisionOn(tensorCores) };
@@ -322,7 +322,7 @@ describe("mixed precision", () => {
     assert.notInclude(offered({ maxComputeInvocationsPerWorkgroup: 128 }), "m128x256x32_2x4_f16");
   });
 
-  it("says what a device lacks that cannot", async () => {
+  it("says what an unsuitable device lacks", async () => {
     const device = await testDevice();
     const without = { ...device, gpu: device.gpu, adapter: { ...device.adapter, features: [] } };
     await useMixedPrecision(without as unknown as Device).then(
@@ -350,7 +350,7 @@ describe("mixed precision", () => {
     after(() => device.destroy());
 
     for (const layout of LAYOUTS)
-      it(`${layout} agrees with float64 within what rounding allows @slow`, async function () {
+      it(`${layout} agrees with float64 within the rounding errors @slow`, async function () {
         this.timeout(600_000);
         const { M, N, K } = matrices;
         // A CPU takes minutes to compile the larger tiles.
@@ -405,7 +405,7 @@ describe("mixed precision", () => {
           Reflect.deleteProperty(on, "capabilities");
         }
       };
-      // As on a GPU, but for tiles that a CPU compiles in time.
+      // As on a GPU, but with tiles that a CPU compiles in time.
       const { variants, name } = device.capabilities.mixedPrecision!;
       const { attention, attentionBackward } = mixedPrecisionOn(matrices);
       const small =

@@ -1,4 +1,4 @@
-/** What operations make of NaN, infinities, subnormal numbers and values outside their domain: docs/numerics.md as tests. */
+/** Results of operations for NaN, infinities, subnormal numbers and values outside their domain: docs/numerics.md as tests. */
 import { assert } from "chai";
 import {
   abs,
@@ -182,7 +182,7 @@ describe("numerics", () => {
     }
   });
 
-  it("isNaN and isFinite see what is computed in the same kernel", async () => {
+  it("isNaN and isFinite see values computed in the same kernel", async () => {
     const x = Float32Array.of(1, -1, 0, 3e38);
     const found = async (f: (x: Tensor) => Tensor): Promise<number[]> => run({ x }, (i) => f(i["x"]!));
     assert.deepEqual(await found((x) => isNaN(sqrt(x))), [0, 1, 0, 0]);
@@ -298,7 +298,7 @@ describe("numerics", () => {
       assert.deepEqual(await run({ a: b, dy }, ({ a, dy }) => grad(sum(mul(f(a!, a!), dy!)), a!)), [...dy]);
   });
 
-  it("expressions of numbers alone compute what tensors would", async () => {
+  it("expressions of numbers alone have the same results as tensors", async () => {
     const device = await testDevice();
     for (const [name, f, expected] of [
       ["1 / 0", () => div(1, 0), Infinity],
@@ -374,7 +374,7 @@ describe("numerics", () => {
       assert.throws(() => ropeTables({ length: 4, headDim: 8, theta }), /theta = /);
   });
 
-  it("refuses what keeps divisors from 0 if f32 does not hold it as a positive number", () => {
+  it("refuses an eps or epsilon that is not positive in f32", () => {
     for (const eps of [NaN, Infinity, 0, -1, 1e39, 1e-50, 1e-40]) {
       assert.throws(() => rmsNorm({ rows: 2, size: 4, eps }, baselineCapabilities), KernelError, /eps = /);
       const adam = { count: 4, beta1: 0.9, beta2: 0.99, weightDecay: 0, epsilon: eps };

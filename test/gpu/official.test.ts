@@ -17,7 +17,7 @@ import { readFixture } from "../support/platform.js";
 
 const SAMPLES = ["fp32_cpu", "bf16_cuda_torch2", "nocompile"] as const;
 
-/** A sample's bytes; skips the test, saying so, where the fixtures are absent. */
+/** A sample's bytes. If the fixtures are absent, it skips the test with a message. */
 async function sample(test: Mocha.Context, name: string): Promise<Uint8Array> {
   const bytes = await readFixture(`checkpoints/${name}/step_12`);
   if (!bytes) {
@@ -58,7 +58,7 @@ describe("official checkpoints", () => {
     });
   }
 
-  it("the fp32 one reproduces the golden evaluation logits, its sizes read from shapes @slow", async function () {
+  it("the fp32 checkpoint reproduces the golden evaluation logits, with sizes read from shapes @slow", async function () {
     const bytes = await sample(this, "fp32_cpu");
     const { model } = fixtureConfig(await readJson(fromSmall, "config.json"));
     const { num_heads, H_cycles, L_cycles, halt_max_steps, seq_len, batch_size } = model;
@@ -99,7 +99,7 @@ describe("official checkpoints", () => {
     }
   });
 
-  it("says what contradicts the weights, what is missing, and what it had to assume", async function () {
+  it("names fields that contradict the weights, missing fields, and fields that it assumed", async function () {
     const bytes = await sample(this, "nocompile");
     const state = officialState(readTorch(bytes));
     assert.throws(

@@ -102,7 +102,7 @@ describe("optimizer", () => {
         const spec = { count: 12, beta1: 0.9, beta2: 0.999, weightDecay: 0, epsilon: 1e-6, ema: true };
         await check(rule, spec, someState(12), hyperOf(2, 0.5), { software });
       });
-      it(`${rule} leaves a parameter without gradient alone, but for its decay, ${variant}`, async () => {
+      it(`${rule} only decays a parameter without gradient, ${variant}`, async () => {
         for (const count of [3, 4]) {
           const state = { ...someState(count), m: zeros(count), v: zeros(count), g: zeros(count) };
           const spec = { count, ...BETAS, weightDecay: 0, epsilon: 1e-8 };
@@ -165,7 +165,7 @@ describe("optimizer", () => {
     });
   }
 
-  it("signSgd leaves weights alone where gradients cancel, but for their decay", async () => {
+  it("signSgd only decays weights whose gradients cancel", async () => {
     const { results } = await runPoisoned(
       (c) => signSgd({ tableRows: 2, size: 1, batch: 3, weightDecay: 0.5 }, c),
       {},

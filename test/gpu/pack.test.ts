@@ -40,7 +40,7 @@ function membersOf(whole: Float32Array, tensors: readonly Tensor[]): Float32Arra
 }
 
 describe("packs", () => {
-  it("hold tensors one after the other at multiples of 256 bytes, as many as can be bound", () => {
+  it("hold tensors one after the other at multiples of 256 bytes, up to the binding limit", () => {
     const layouts = packLayouts([1, 128, 129, 2 ** 25 - 256, 2 ** 25 + 1, 5], (n) => n);
     assert.deepEqual(layouts, [
       { members: [1, 128, 129], firsts: [0, 128, 256], size: 512 },
@@ -50,7 +50,7 @@ describe("packs", () => {
     ]);
   });
 
-  it("of variables are written and read one by one, and freed with the last", async () => {
+  it("of variables are written and read one by one, and are freed with the last member", async () => {
     const device = await testDevice();
     const before = device.stats.bytesLive;
     const values = initials();
@@ -74,7 +74,7 @@ describe("packs", () => {
     assert.throws(() => variables[0]!.requireAlive(), /v0 was destroyed/);
   });
 
-  it("are computed in place, and copied only where a dispatch would bind the buffer twice", async () => {
+  it("are computed in place, and copied only if a dispatch would bind the buffer twice", async () => {
     const device = await testDevice();
     const [x, y] = [random(24), random(20)];
     const cases: Record<string, { build: (a: Tensor, b: Tensor) => Tensor[]; copies: number }> = {
@@ -132,7 +132,7 @@ describe("packs", () => {
     }
   });
 
-  it("refuse what would tear them: a member assigned, read after its pack was, or a destroyed one", async () => {
+  it("refuse an assignment to a member, a read after the pack was assigned, and a destroyed member", async () => {
     const device = await testDevice();
     const variables = packedVariables(device, initials(), "pack");
     const [first] = variables as [Variable];
@@ -156,7 +156,7 @@ describe("packs", () => {
     program.destroy();
   });
 
-  it("assigned whole keep what members were read before", async () => {
+  it("keep the values of members that were read before the pack was assigned", async () => {
     const device = await testDevice();
     const values = initials();
     const variables = packedVariables(device, values, "pack");
@@ -189,7 +189,7 @@ describe("optimizers over packs", () => {
     ["adamAtan2", true],
     ["adamW", false],
   ] as const)
-    it(`${rule} updates all parameters in one dispatch, to the bit as one by one`, async () => {
+    it(`${rule} updates all parameters in one dispatch, with the same bits as one by one`, async () => {
       const device = await testDevice();
       const [p, m, v, e] = [initials(), initials(), initials(), initials()];
       for (const { data } of v.values()) data.forEach((x, i) => (data[i] = Math.abs(x)));
@@ -243,7 +243,7 @@ describe("optimizers over packs", () => {
         adamAtan2Step(states.slice(0, count), gradients.slice(0, count), constant([1, 1, 1, 1]), options);
       });
     assert.throws(step(3, m), /adam: got .* expected .* made by packedVariables/);
-    // As many elements, each where another's parameter is.
+    // The right number of elements, but each at the place of another parameter.
     const reversed = packedVariables(device, new Map([...initials([260, 128, 7, 1])]), "reversed").reverse();
     assert.throws(step(4, reversed), /adam: got .* expected .* made by packedVariables/);
     assert.throws(step(4, plain), /adam: got .* expected .* made by packedVariables/);

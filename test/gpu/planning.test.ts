@@ -52,7 +52,7 @@ describe("planning @slow", () => {
     assert.equal((await chooseMicroBatch({ ...run, device }, whole.peak - 1)).microBatch, 2);
   });
 
-  it("refuses what fits nowhere, with what the smallest needs", async () => {
+  it("refuses a model that never fits, and says what the smallest micro-batch needs", async () => {
     const failure = await chooseMicroBatch({ ...run, device: defaultTraits }, 1000).catch((e: unknown) => e);
     assert.instanceOf(failure, LimitError);
     assert.match((failure as Error).message, /not even one of a single row: \d+ bytes, .*budget of 1000/);
@@ -61,7 +61,7 @@ describe("planning @slow", () => {
   it("stays within the limits of the device", async () => {
     const long = { ...config, seq_len: 96 };
     const { innerSize, totalLength } = derive(long);
-    // The gates and values of SwiGLU are the largest tensor; one binding takes those of two rows, not of three.
+    // The gates and values of SwiGLU are the largest tensor. One binding holds two rows of it, but not three.
     const gateUp = 4 * 2 * innerSize * totalLength;
     const limits = { ...defaultTraits.limits, maxStorageBufferBindingSize: 2 * gateUp } as GPUSupportedLimits;
     const chosen = await chooseMicroBatch({
@@ -72,7 +72,7 @@ describe("planning @slow", () => {
     assert.equal(chosen.microBatch, 2);
   });
 
-  it("splits what would keep an adapter on the CPU busy for seconds", async () => {
+  it("splits batches that would keep a software adapter busy for seconds", async () => {
     const wide = { ...config, batch_size: 8, hidden_size: 512, seq_len: 96 };
     const puzzles = { data: randomPuzzles(12, wide, 1), validation: randomPuzzles(6, wide, 2) };
     const planned = { config: wide, train: training, ...puzzles };

@@ -57,7 +57,7 @@ function peak({ cos, sin }: NonNullable<ReturnType<typeof rotaryAngles>>, D: num
 }
 
 describe("positions of a grid", () => {
-  it("turn by row and column, with frequencies f0 theta^(-i/n), and leave the puzzle's prefix alone", () => {
+  it("rotate by row and column, with frequencies f0 theta^(-i/n), and leave the puzzle's prefix alone", () => {
     for (const [rows, columns] of [
       [7, 7],
       [3, 5],
@@ -73,7 +73,7 @@ describe("positions of a grid", () => {
       }
   });
 
-  it("turn by the characters of Z3 x Z3 on 9x9 Sudoku, and by those of the other sizes' boxes", () => {
+  it("rotate by the characters of Z3 x Z3 on 9x9 Sudoku, and by the characters of the boxes of other sizes", () => {
     const third = (2 * Math.PI) / 3;
     const nine = (x: number) => [
       Math.floor(x / 3),
@@ -183,7 +183,7 @@ describe("positions of a grid", () => {
     assert.deepEqual([mazes.pos_encodings, mazes.grid_rows, mazes.box_rows], ["rope2d", 7, 0]);
   });
 
-  it("are what is given for weights alone, since rotary positions leave no trace in them", () => {
+  it("are taken from the options for weights alone, because rotary positions leave no trace in them", () => {
     const config = boxes(4);
     const state = officialState(
       new Map(
@@ -202,7 +202,7 @@ describe("positions of a grid", () => {
     assert.throws(() => inferConfig(state, { pos_encodings: "learned" }), ConfigError, /pos_encodings/);
   });
 
-  it("resume runs of before there was a grid, unless positions read it", () => {
+  it("resume runs from before the grid was recorded, unless positions need it", () => {
     const identity = { train: defaultTrainConfig, data: "", origin, choices: {} };
     const compare = (before: HrmConfig, now: HrmConfig): unknown =>
       resumeDifferences({ ...identity, config: before }, { ...identity, config: now });

@@ -77,7 +77,7 @@ describe("random", () => {
   it("is uniform in every bit and every sixteenth", async () => {
     const count = 2 ** 16;
     const bits = await draw({ count, stream: word() }, [word(), word()]);
-    // Of 32 bits and 31 pairs of neighbours none may stray by 7 standard deviations: one run in 1e10 does.
+    // None of the 32 bits and 31 pairs of neighbours may be off by 7 standard deviations, which happens in one run of 1e10.
     const allowed = (7 * Math.sqrt(count)) / 2;
     for (let b = 0; b < 32; b++) {
       const ones = bits.reduce((n, w) => n + ((w >>> b) & 1), 0);

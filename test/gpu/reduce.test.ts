@@ -52,7 +52,7 @@ const SHAPES = [
   [1, 1, 260],
 ] as const;
 
-/** Few long outputs, which a workgroup of 256 lanes makes; both sides of where that begins, and of its lanes. */
+/** Few long outputs, each made by a workgroup of 256 lanes: sizes on both sides of the limit for that, and of the lanes. */
 const LONG = {
   software: [
     [1, 16384, 1],

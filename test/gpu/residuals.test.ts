@@ -20,7 +20,7 @@ describe("forward residuals", () => {
     [2, 3],
   ] as const;
   for (const [H_cycles, L_cycles] of CYCLES) {
-    it(`are the mean norms of what each update changes, ${H_cycles}x${L_cycles} cycles`, async () => {
+    it(`are the mean norms of the change by each update, ${H_cycles}x${L_cycles} cycles`, async () => {
       const device = await testDevice();
       const [B, S, D] = [2, 5, 8];
       const config = modelConfig({

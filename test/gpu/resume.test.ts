@@ -132,7 +132,7 @@ describe("resume @slow", () => {
     });
   }
 
-  it("saves one moment, also while steps are being submitted", async () => {
+  it("saves a consistent state, even while steps are being submitted", async () => {
     const device = await testDevice();
     const { config, train } = CONFIGURATIONS["halt-only ACT, EMA, learned positions"]!;
     const trainer = await createTrainer({ device, config, train, data: puzzles(config), seed: 5 });
@@ -176,7 +176,7 @@ describe("resume @slow", () => {
     second.destroy();
   });
 
-  it("repeats the choices of kernels that a run recorded, where it was computed here", async () => {
+  it("repeats the kernel choices that a run recorded, if it ran on this device", async () => {
     const device = await testDevice();
     const { config, train } = CONFIGURATIONS["halt-only ACT, EMA, learned positions"]!;
     const options = { device, config, train, data: puzzles(config), seed: 7 };
@@ -222,7 +222,7 @@ describe("resume @slow", () => {
       assertSameBits(actual.state, expected.state);
       resumed.destroy();
 
-      // Elsewhere, and from files of before there were choices: the defaults.
+      // On another device, and for files from before choices were recorded: the defaults.
       const origin = { ...snapshot.origin, adapter: "GeForce 256" };
       for (const other of [
         { ...snapshot, origin },
@@ -318,7 +318,7 @@ describe("resume @slow", () => {
     resumed.destroy();
   });
 
-  it("a session looks where its look was due, and keeps the best look", async () => {
+  it("a session looks at the validation set when that was due, and keeps the best look", async () => {
     const device = await testDevice();
     const options = { device, preset: short, seed: 3, stepsPerEvent: 2 };
     const whole = await createSession(options);
@@ -330,7 +330,7 @@ describe("resume @slow", () => {
     assert.isNotNull(expected.best);
     assert.equal(expected.ended, "plan");
 
-    // Stop after every event in turn: each is the last of one session.
+    // Stop after each event, so that every event is the last of one session.
     const again: unknown[] = [];
     let resume: SessionSnapshot | undefined;
     for (let i = 0; i < events.length; i++) {

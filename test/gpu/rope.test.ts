@@ -22,10 +22,10 @@ async function turn(spec: RopeSpec, x: Float32Array, tables: Tables, capabilitie
 async function check(shape: Shape, capabilities: Partial<Capabilities>): Promise<void> {
   const { batch, length, heads, headDim } = shape;
   const x = random(batch * length * 3 * heads * headDim);
-  // Any tables will do: unlike those of RoPE, these tell the two halves apart.
+  // Any tables will do. Unlike the tables of RoPE, these differ between the two halves.
   const tables = { cos: random(length * headDim), sin: random(length * headDim) };
   for (const inverse of [false, true]) await turn({ ...shape, inverse }, x, tables, capabilities);
-  // With the tables of RoPE the transpose undoes the rotation, but for the rounding of cos^2 + sin^2 and of two turns.
+  // With the tables of RoPE the transpose undoes the rotation, except for the rounding of cos^2 + sin^2 and of two rotations.
   const real = ropeTables({ length, headDim, theta: 10000 });
   const y = await turn({ ...shape, inverse: false }, x, real, capabilities);
   const back = await turn({ ...shape, inverse: true }, y, real, capabilities);
@@ -44,7 +44,7 @@ const SHAPES: readonly Shape[] = [
 
 describe("rope", () => {
   for (const { variant, software } of VARIANTS) {
-    it(`turns as float64 does, there and back ${variant}`, async () => {
+    it(`rotates as float64 does, forth and back ${variant}`, async () => {
       for (const shape of SHAPES) await check(shape, { software });
     });
     it(`folds dispatches past the limit ${variant}`, async () => {

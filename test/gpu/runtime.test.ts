@@ -139,7 +139,7 @@ describe("a program's runs", () => {
     w.destroy();
   });
 
-  it("run in turn, each run of a row on its own part of a variable", async () => {
+  it("run in sequence, each repetition on its own part of a variable", async () => {
     const device = await testDevice();
     const live = device.stats.bytesLive;
     const x = variable(device, hostTensor(Float32Array.from([...Array(24).keys()]), [6, 4]), "x", 3);
@@ -225,7 +225,7 @@ describe("a program's runs", () => {
     });
   });
 
-  it("split what would keep a slow device busy for too long, and change nothing", async () => {
+  it("split runs that would keep a slow device busy for too long, with the same results", async () => {
     await withDevice(async ({ gpu }) => {
       const whole = await openDevice({ device: gpu });
       // So little time that every dispatch is a submission of its own.
@@ -279,7 +279,7 @@ describe("a program's runs", () => {
 });
 
 describe("pipelines", () => {
-  it("are compiled once for one kernel, also concurrently and for several programs", async () => {
+  it("are compiled once per kernel, even concurrently and for several programs", async () => {
     await withDevice(async (device) => {
       const same = (): Promise<Program> =>
         compile(device, { x: f32(4, 4) }, ({ x }) => ({ y: matmul(exp(matmul(x, x)), x) }));
@@ -312,8 +312,8 @@ describe("pipelines", () => {
   });
 });
 
-describe("misuse of what was compiled", () => {
-  it("inputs of another name, size or dtype, and outputs that are none", async () => {
+describe("misuse of compiled programs", () => {
+  it("inputs with a wrong name, size or dtype, and unknown outputs", async () => {
     const device = await testDevice();
     const { step, w } = await descent(device);
     const before = [...(await w.read())];
@@ -368,7 +368,7 @@ describe("misuse of what was compiled", () => {
   });
 });
 
-describe("what the device reports late", () => {
+describe("late reports of the device", () => {
   it("rejects the next awaited call once, naming program and buffer", async () => {
     await withDevice(async (device) => {
       const { step, w } = await descent(device);
@@ -422,7 +422,7 @@ describe("what the device reports late", () => {
     assert.instanceOf(await rejection(reading), DeviceLostError);
   });
 
-  it("destroy() is no loss, but calls after it say so", async () => {
+  it("destroy() is not a device loss, but later calls say that the device was destroyed", async () => {
     const device = await openTestDevice();
     let heard = false;
     void device.lost.then(() => (heard = true));
@@ -468,7 +468,7 @@ describe("opening a device", () => {
     assert.instanceOf(error, AdapterError);
   });
 
-  it("says what is missing where there is no adapter, or no device of it", async () => {
+  it("says what is missing if there is no adapter, or if it gives no device", async () => {
     const none = await rejection(
       openDevice({ gpu: { requestAdapter: () => Promise.resolve(null) } as unknown as GPU }),
     );

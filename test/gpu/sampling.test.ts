@@ -22,7 +22,7 @@ describe("random permutations", () => {
     [130, 64],
     [2, 200],
   ] as const) {
-    it(`${rows} of ${items} items are those of the reference, each complete`, async () => {
+    it(`${rows} of ${items} items equal the reference, and each permutation is complete`, async () => {
       const device = await testDevice();
       const spec = { rows, items, stream: word() };
       const key = Uint32Array.of(word(), word());

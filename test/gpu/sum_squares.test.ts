@@ -10,7 +10,7 @@ import { assertClose, random } from "../support/random.js";
 describe("the sum of squares", () => {
   for (const { variant, software } of VARIANTS)
     it(`of several tensors agrees with float64, ${variant}`, async () => {
-      // Lone numbers, both sides of where a second thread joins, 4-vectors or not, more than all threads take at once.
+      // Single numbers; both sides of the size for a second thread; with and without 4-vectors; more than all threads take at once.
       for (const counts of [
         [1],
         [4],
@@ -52,7 +52,7 @@ describe("the sum of squares", () => {
       assertRefused(() => sumSquares({ size: 8, ranges: [range] }, baselineCapabilities), /a multiple of 4/);
   });
 
-  it("of many tensors of any size is one number, and a NaN anywhere shows", async () => {
+  it("of many tensors of any size is one number, and is NaN if any element is", async () => {
     const device = await testDevice();
     const values = Array.from({ length: 58 }, (_, i) => random(1 + 3 * i, -2, 2));
     const variables = values.map((data, i) =>

@@ -26,7 +26,7 @@ const configOf = (change: Partial<HrmConfig> = {}): HrmConfig =>
     ...{ H_layers: 1, L_layers: 1, halt_max_steps: 4, H_cycles: 2, L_cycles: 2, ...change },
   });
 
-/** Random weights, those of the q head too, which are zeros at the start of training. */
+/** Random weights. The q head, which is zero at the start of training, is random too. */
 function randomState(config: HrmConfig): StateDict {
   const state = new Map(initialState(config, 5));
   state.set("inner.q_head.weight", hostTensor(random(2 * D), [2, D]));

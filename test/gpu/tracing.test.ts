@@ -68,7 +68,7 @@ async function once(body: () => Record<string, Tensor> | void): Promise<Record<s
 }
 
 describe("variables in a program", () => {
-  it("keep the old value for what was read before an assignment", async () => {
+  it("keep the old value for reads before an assignment", async () => {
     const w = await vector("w", 1, 2, 3);
     const { before, after } = await once(() => {
       const before = mul(w, 10);
@@ -135,7 +135,7 @@ describe("variables in a program", () => {
     w.destroy();
   });
 
-  it("may be what an output holds too, and two may hold one value", async () => {
+  it("may share their value with an output and with another variable", async () => {
     const [a, b] = [await vector("a", 1), await vector("b", 2)];
     const { y, z } = await once(() => {
       const y = add(a, b);
@@ -162,7 +162,7 @@ describe("variables in a program", () => {
     w.destroy();
   });
 
-  it("update in place where a broadcast of the old value is read as well", async () => {
+  it("update in place even if a broadcast of the old value is read too", async () => {
     const device = await testDevice();
     const w = variable(device, hostTensor(Float32Array.of(1, 2, 3, 4), [2, 2]), "w");
     await once(() => {
@@ -192,7 +192,7 @@ describe("variables in a program", () => {
     w.destroy();
   });
 
-  it("start from zeros, data or a write, and come back as they went", async () => {
+  it("start from zeros, data or a write, and are read back unchanged", async () => {
     const device = await testDevice();
     const z = variable(device, { shape: [3], dtype: "i32" }, "z");
     assert.deepEqual([...(await z.read())], [0, 0, 0]);
@@ -424,7 +424,7 @@ describe("mistakes while tracing throw at once and name the operation and the sh
     );
   });
 
-  it("what the device cannot bind or hold", async () => {
+  it("tensors that the device cannot bind or hold", async () => {
     const device = await testDevice();
     const small = { capabilities: { ...baselineCapabilities, maxStorageBufferBindingSize: 1024 } };
     assert.throws(

@@ -1,4 +1,4 @@
-/** The browser of the tests on a machine that has nothing for it, and what is said where one is missing or broken. */
+/** The tests' browser on a machine without its libraries, and the messages if a browser is missing or broken. */
 import { expect } from "chai";
 import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -63,7 +63,7 @@ describe("playground", function () {
   let server: ChildProcess | undefined;
   let address: string;
   let browser: Browser | undefined;
-  /** What the browser complained about since the test began. */
+  /** The browser's errors since the test began. */
   let complaints: string[];
 
   /** A page that notes every error and every request that leaves this machine. */

@@ -15,7 +15,7 @@ export interface Case {
   /** Operands; default random over both signs. */
   readonly inputs?: (count: number) => readonly TypedArray[];
   readonly exact: Function;
-  /** What the result `y` of operands `x` may be off by; default nothing. */
+  /** Allowed error of the result `y` for operands `x`; default 0. */
   readonly allowed?: (y: number, ...x: number[]) => number;
 }
 
@@ -61,7 +61,7 @@ const comparison = (exact: (a: number, b: number) => boolean): Case[] =>
     exact: (a, b) => Number(exact(a, b)),
   }));
 
-/** NaN wherever the mask takes the other one: nothing of it may leak. */
+/** NaN wherever the mask takes the other operand: none of these NaN may leak. */
 function masked(count: number): readonly TypedArray[] {
   const mask = randomIntegers(count, -1, 2);
   const pick = (chosen: (m: number) => boolean) => random(count).map((v, i) => (chosen(mask[i]!) ? v : NaN));
@@ -90,7 +90,7 @@ export const CASES: Record<ElementwiseName, readonly Case[]> = {
     ),
   ],
   remainder: [
-    // Away from whole quotients, where the quotient's own rounding would decide.
+    // Operands avoid whole quotients, where the rounding of the quotient would decide.
     f32(
       (a, b) => a % b,
       (_, a) => 4 * EPS * Math.abs(a),

@@ -29,7 +29,7 @@ function valueOf(bits: number): number {
   return bits & 0x8000 ? -value : value;
 }
 
-/** As kernels bind them: two in a word, the first in the lower bits. */
+/** Packs f16 numbers as kernels bind them: two in a word, the first in the lower bits. */
 export function packed(values: ArrayLike<number>): Uint32Array {
   const halves = new Uint16Array(2 * Math.ceil(values.length / 2));
   for (let i = 0; i < values.length; i++) halves[i] = bitsOf(values[i]!);
@@ -46,7 +46,7 @@ export function unpacked(words: ArrayLike<number>, count: number): Float32Array 
 /** Numbers that f16 holds. */
 export const rounded = (values: ArrayLike<number>): Float32Array => unpacked(packed(values), values.length);
 
-/** The kernel with f32 wherever it says f16: what it loads and stores is where it should be, and nothing is rounded. */
+/** The kernel with f32 in place of f16: it loads and stores the same elements, and rounds nothing. */
 export function withoutF16(kernel: Kernel): Kernel {
   return {
     ...kernel,

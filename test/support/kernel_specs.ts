@@ -41,7 +41,7 @@ export interface Case {
   /** Elements of the largest buffer that it binds. */
   readonly largest: number;
   readonly make: (capabilities: Capabilities, changes?: Readonly<Record<string, number>>) => Kernel;
-  /** Taken only where it was chosen: its text is validated, and the family's own tests run it. */
+  /** True for a variant that is used only if it was chosen. Its text is validated, and the family's tests run it. */
   readonly candidate: boolean;
 }
 
@@ -80,7 +80,7 @@ const ATTENTION: readonly AttentionSpec[] = [
 const attentionElements = ({ batch, length, heads, headDim }: AttentionSpec): number =>
   3 * batch * length * heads * headDim;
 const ATTENTION_SIZES = ["batch", "length", "heads", "headDim"] as const;
-/** With rope only where the kernel can. */
+/** Adds rope only if the kernel supports it. */
 const turning =
   (make: typeof attention): typeof attention =>
   (spec, capabilities) =>
@@ -195,7 +195,7 @@ const MATMUL = (["nn", "nt", "tn"] as const).flatMap((layout) => [
   { layout, M: 37, N: 29, K: 13, bias: true },
   { layout, M: 33, N: 65, K: 7, batch: 3 },
   { layout, M: 64, N: 96, K: 32, bias: true, residual: true },
-  // The largest tiles by default, which take a software adapter 5 s: a pipeline in one layout, elsewhere as a candidate.
+  // The largest tiles are the default here and take a software adapter 5 s to compile: one layout compiles them, the others list them as candidates.
   { layout, M: 512, N: 512, K: 128, ...(layout !== "nn" && { variant: 0 }) },
 ]);
 /** Every candidate of a product; some devices have fewer and come round to the first again. */

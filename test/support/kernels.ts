@@ -1,4 +1,4 @@
-/** What kernel tests share: the variants, runs with poisoned outputs, and how far WGSL lets f32 be off. */
+/** Shared by kernel tests: the variants, runs with poisoned outputs, and the errors that WGSL allows for f32. */
 import { assert } from "chai";
 import { runKernel } from "../../engine/run_kernel.js";
 import type { TypedArray } from "../../engine/tensor.js";

@@ -1,4 +1,4 @@
-/** What must hold of every plan, read from its dispatches alone. */
+/** Properties of every plan, checked by its dispatches alone. */
 import { assert } from "chai";
 import type { Plan } from "../../engine/index.js";
 
@@ -44,7 +44,7 @@ export function assertSound({ dispatches, memory }: Plan): void {
       }
     });
   });
-  // By slot, then in order: where any two overlap, so do two neighbours.
+  // Sorted by slot, then by time: if any two overlap, two neighbours overlap.
   const all = [...lives.values()].sort((a, b) => a.slot - b.slot || a.first - b.first);
   for (const [i, b] of all.entries()) {
     const a = all[i - 1];

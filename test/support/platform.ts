@@ -23,7 +23,7 @@ export const testSeed = Number(process.env["TEST_SEED"] ?? Date.now() % 2 ** 31)
  */
 export const compilesAll = true;
 
-/** The globals of another context, whose classes are not those of this one. */
+/** The globals of another context, whose classes differ from those of this context. */
 export async function otherRealm(): Promise<typeof globalThis> {
   return Promise.resolve(runInNewContext("globalThis") as typeof globalThis);
 }

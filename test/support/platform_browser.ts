@@ -6,10 +6,10 @@ export async function openTestDevice(): Promise<Device> {
   return openDevice();
 }
 
-/** A fixture from the test server; null where it is absent. */
+/** A fixture from the test server; null if it is absent. */
 export async function readFixture(path: string): Promise<Uint8Array | null> {
   const response = await fetch(`/fixtures/${path}`);
-  // 204 says that there is none.
+  // Status 204 means that the fixture is absent.
   return response.status === 200 ? new Uint8Array(await response.arrayBuffer()) : null;
 }
 
@@ -24,7 +24,7 @@ export const testSeed = Number(new URLSearchParams(location.search).get("seed") 
 /** Not here: their text is the same in Node. */
 export const compilesAll = false;
 
-/** The globals of another context, whose classes are not those of this one. */
+/** The globals of another context, whose classes differ from those of this context. */
 export async function otherRealm(): Promise<typeof globalThis> {
   const frame = document.createElement("iframe");
   document.body.append(frame);

@@ -5,7 +5,7 @@
 import { dirname } from "node:path";
 import type { FileStatus, FileSystem, OpenFile } from "../../hrm/cli/disk/file_system.js";
 
-/** What a power cut does to what was not synced. */
+/** How a power cut treats data that was not synced. */
 export type Loss =
   /** Names and contents as they were at the last sync. */
   | "all"
@@ -36,7 +36,7 @@ const none = (): Uint8Array => new Uint8Array(0);
 export class TestFileSystem implements FileSystem {
   /** Every call so far, such as `rename a b`. */
   readonly calls: string[] = [];
-  /** Fails the call of this number, counted from 0, and those after it too if `forGood`. */
+  /** Fails the call with this number, counted from 0, and all later calls if `forGood`. */
   failAt: { readonly call: number; readonly code: string; readonly forGood?: boolean } | null = null;
   /** Runs after each call. */
   afterCall: () => void = () => {};
@@ -212,7 +212,7 @@ function lost(file: Inode, loss: Loss): Uint8Array {
   if (file.content === file.synced || loss === "nothing" || loss === "names") return file.content;
   if (loss !== "torn") return file.synced;
   const torn = file.content.slice();
-  // What was appended to may lose the new bytes alone.
+  // An appended file may lose only its new bytes.
   const kept = file.synced.every((byte, i) => byte === torn[i]) ? file.synced.length : 0;
   return torn.fill(0, Math.floor((kept + torn.length) / 2));
 }

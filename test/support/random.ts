@@ -5,7 +5,7 @@ import { testSeed } from "./platform.js";
 
 let counter = 0;
 
-/** Begins the draws again, so that those of a file do not depend on the files before it. */
+/** Starts the draws again, so that a file's draws do not depend on the files before it. */
 export function restartDraws(): void {
   counter = 0;
 }

@@ -1,4 +1,4 @@
-/** What a promise is rejected with; throws where it is not. */
+/** The error that a promise rejects with; throws if it resolves. */
 export async function rejection(promise: Promise<unknown>): Promise<Error> {
   try {
     await promise;
@@ -8,7 +8,7 @@ export async function rejection(promise: Promise<unknown>): Promise<Error> {
   throw new Error("expected a rejection; the promise was fulfilled");
 }
 
-/** What a call throws; throws if the call returns. */
+/** The error that a call throws; throws if the call returns. */
 export function thrown(body: () => unknown): Error {
   try {
     body();

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 
 const ROOT = "../shared/data";
 
-/** The bytes of a file below ../shared/data. Skips the running test, saying so, where the folder is absent. */
+/** The bytes of a file below ../shared/data. If the folder is absent, it skips the running test with a message. */
 export function sharedData(test: Mocha.Context, path: string): Uint8Array {
   if (!existsSync(ROOT)) {
     console.log(`      skipped: no ${ROOT}`);

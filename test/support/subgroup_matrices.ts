@@ -32,7 +32,7 @@ const FUNCTIONS = {
   exchange: quadsTo("exchange"),
 };
 
-/** The text with functions in the place of the extension, and the functions that it calls of those given by array. */
+/** Replaces the extension in the text by functions, and adds the functions that the text calls. */
 function replaced(text: string, type: string, functions: Readonly<Record<string, string>>): string {
   const code = text
     .replace(/^(enable (?!subgroups|f16)|diagnostic).*$/gm, "")
@@ -108,7 +108,7 @@ fn scaled(m: Matrix, factor: f32) -> Matrix {
   const words = kernel.bindings.map((b) => (inChunks(b.name) ? ({ ...b, dtype: "u32" } as const) : b));
   const code = replaced(kernel.code, "Matrix", EIGHTS)
     .replace(/(\w+) = multiply_accumulate\((\w+), (\w+), \1\);/g, "multiply_accumulate($2, $3, &$1);")
-    // Matrices are scaled last of all, each where it is.
+    // Matrices are scaled last, in place.
     .replace(/(store_c\([^;]*), scaled\((\w+), ([^)]*)\), /g, "$2 = scaled($2, $3);\n$1, $2, ")
     .replace(/(store_(?:tile|c)\([^;]*), (c\d+_\d+), /g, "$1, &$2, ");
   return withoutF16({ ...kernel, bindings: words, code: code + common });
