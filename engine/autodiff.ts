@@ -2,6 +2,7 @@
 import { DtypeError, ShapeError, UsageError } from "./errors.js";
 import { add } from "./ops/elementwise.js";
 import { broadcastTo } from "./ops/broadcast.js";
+import { stopGradientOperation } from "./ops/view.js";
 import { formatSpec, scalar, type Tensor, type Node } from "./tensor.js";
 import { type TensorLike, asTensor } from "./trace.js";
 
@@ -69,7 +70,7 @@ function nodesBetween(wanted: ReadonlySet<Tensor>, last: Node): Set<Node> {
     }
     stack.pop();
     if (depends.has(node)) continue;
-    const blocked = node.operation.name === "stopGradient";
+    const blocked = node.operation === stopGradientOperation;
     depends.set(
       node,
       node.outputs.some((t) => wanted.has(t)) ||

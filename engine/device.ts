@@ -7,6 +7,7 @@ import { captureErrors } from "./error_scopes.js";
 import { AdapterError, codeOfGpuError, DeviceLostError, GpuError, LimitError } from "./errors.js";
 import { uploadable, type TypedArray } from "./host_data.js";
 import { PipelineCache } from "./pipeline_cache.js";
+import type { Target } from "./target.js";
 
 /** Counters that tests and tools read; they only ever describe this device. */
 export interface DeviceStats {
@@ -212,9 +213,7 @@ export class Device implements Allocator {
   /** Resolves when the device is lost for a reason other than {@link Device.destroy}. */
   readonly lost: Promise<DeviceLostError>;
 
-  /** What programs compiled from now on store in f16; set by {@link Device.multiplyWith}. */
-  chooseHalves?: ChooseHalves | undefined;
-  #capabilities: Capabilities;
+  #target: Target;
   #late: EngineLateError | null = null;
   #destroyed = false;
   readonly #borrowed: boolean;
@@ -248,7 +247,7 @@ export class Device implements Allocator {
     kernels: Pick<Capabilities, "cpu" | "gpu"> = {},
   ) {
     refuseNullAdapter(gpu.adapterInfo);
-    this.#capabilities = { ...capabilitiesOf(gpu), ...kernels };
+    this.#target = { capabilities: { ...capabilitiesOf(gpu), ...kernels } };
     this.#borrowed = borrowed;
     this.#pipelines = new PipelineCache(maxPipelines);
     this.#maxInFlight = maxInFlight;
@@ -308,9 +307,17 @@ export class Device implements Allocator {
     this.throwLateError();
   }
 
-  /** What kernels may know of it; replaced by {@link Device.choose} and {@link Device.multiplyWith}. */
+  /**
+   * What programs are compiled for on this device unless `compile` is given another target. {@link Device.choose} and
+   * {@link Device.multiplyWith} replace the value; what was compiled keeps its own.
+   */
+  get target(): Target {
+    return this.#target;
+  }
+
+  /** What kernels may know of this device: the target's capabilities. */
   get capabilities(): Capabilities {
-    return this.#capabilities;
+    return this.#target.capabilities;
   }
 
   /**
@@ -318,7 +325,7 @@ export class Device implements Allocator {
    * choice. Measured ones come from `hrm-webgpu/engine/autotune`.
    */
   choose(choices: KernelChoices): void {
-    this.#capabilities = { ...this.#capabilities, choices };
+    this.#target = { ...this.#target, capabilities: { ...this.capabilities, choices } };
   }
 
   /**
@@ -326,9 +333,8 @@ export class Device implements Allocator {
    * `hrm-webgpu/engine/mixed-precision`.
    */
   multiplyWith(mixedPrecision: MixedPrecision | null, chooseHalves?: ChooseHalves): void {
-    const { mixedPrecision: _, ...f32 } = this.#capabilities;
-    this.#capabilities = mixedPrecision ? { ...f32, mixedPrecision } : f32;
-    this.chooseHalves = chooseHalves;
+    const { mixedPrecision: _, ...f32 } = this.capabilities;
+    this.#target = { capabilities: mixedPrecision ? { ...f32, mixedPrecision } : f32, chooseHalves };
   }
 
   /** Throws what the GPU reported since the last awaited call, once. */

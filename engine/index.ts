@@ -61,6 +61,7 @@ export {
   type TypedArray,
 } from "./tensor.js";
 export type { TensorLike } from "./trace.js";
+export type { Target } from "./target.js";
 export { assign } from "./trace.js";
 export type { BufferPlace } from "./host_buffer.js";
 export { hostTensor, Variable, variable, type HostTensor, type VariableOptions } from "./variable.js";

@@ -16,6 +16,7 @@ import { chooseHalves } from "./compiler/f16_storage.js";
 import { SUBGROUP_MATRIX_FEATURE, type Device } from "./device.js";
 import { AdapterError } from "./errors.js";
 import { runKernel } from "./run_kernel.js";
+import type { Target } from "./target.js";
 
 export { SUBGROUP_MATRIX_FEATURE };
 export type { SubgroupMatrices } from "../kernels/matmul/spec.js";
@@ -68,10 +69,8 @@ export async function useMixedPrecision(device: Device): Promise<SubgroupMatrice
   return matrices;
 }
 
-/** What a plan takes in place of a device that was told to use these matrices. */
-export function mixedPrecisionPlan(
-  matrices: SubgroupMatrices,
-): Pick<Device, "capabilities" | "chooseHalves"> {
+/** The target of a device with WebGPU's default limits that was told to use these matrices. */
+export function mixedPrecisionPlan(matrices: SubgroupMatrices): Target {
   return {
     capabilities: { ...baselineCapabilities, mixedPrecision: mixedPrecisionOn(matrices) },
     chooseHalves,

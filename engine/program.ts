@@ -1,11 +1,13 @@
 /** A compiled program: a flat list of dispatches, replayed as one command buffer per call. */
 import type { Kernel } from "../kernels/core/kernel.js";
 import { unlessAborted, type Abortable } from "./abort.js";
+import { isSource } from "./compiler/fuse.js";
+import { labelOf } from "./compiler/lower.js";
 import type { InputSpecs, OutputSpecs, Plan, Storage } from "./compiler/plan.js";
 import type { Device } from "./device.js";
 import { UsageError } from "./errors.js";
 import { formatSpec, requireData, sizeOf, typedArray, type ArrayOf, type TypedArray } from "./host_data.js";
-import { inputOperation, type InputAttributes, type Tensor } from "./tensor.js";
+import { inputOperation, type InputAttributes, type Node, type Tensor } from "./tensor.js";
 import type { Variable } from "./variable.js";
 
 /** A dispatch with everything that encoding needs. */
@@ -281,6 +283,26 @@ export class Program<I extends InputSpecs = InputSpecs, O extends OutputSpecs = 
         `      ${r.operation}\n      ${r.buffers.join(" | ")}`,
     );
     return [...head, ...body].join("\n");
+  }
+
+  /**
+   * The graph as it was traced and as it was fused, for people: a line for each node, such as
+   * `%7 = matmul(%5, %6) -> f32[16, 96]`. `%7.1` is the second result of a node. An empty line parts the units that
+   * run as one kernel. `explain` has the dispatches.
+   */
+  graph(): string {
+    const { traced, fused } = this.plan.graph;
+    const places = new Map(traced.map(({ id }, i) => [id, i]));
+    // Nodes that the compiler added were not traced.
+    const nameOf = ({ node, index }: Tensor): string =>
+      `%${places.get(node.id) ?? "new"}${index > 0 ? `.${index}` : ""}`;
+    const lineOf = (node: Node): string => {
+      const [first] = node.outputs as [Tensor];
+      return `  ${nameOf(first)} = ${isSource(first) ? sourceName(first) : labelOf(node, nameOf)}`;
+    };
+    const linesOf = (nodes: readonly Node[]): string => nodes.map(lineOf).join("\n");
+    const units = fused.map(({ nodes }) => linesOf(nodes)).join("\n\n");
+    return `traced: ${traced.length} nodes\n${linesOf(traced)}\nfused: ${fused.length} units\n${units}`;
   }
 
   /** Frees the program's buffers; variables stay. */

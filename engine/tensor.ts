@@ -52,26 +52,63 @@ export interface GradientContext<A> {
 }
 
 /**
- * An operation: its gradient and its lowering in one place. Its shape rule is the free function that
- * calls {@link makeNode}. Exactly one of `source`, `elementwise`, `view`, `packs` and `lower` is there.
+ * The bindings of an operation's inputs and outputs that may be stored in f16, in their order; null for one that stays f32.
  */
-export interface Operation<A = unknown> {
-  readonly name: string;
-  /** A leaf: no inputs, storage of its own. */
-  readonly source?: true;
-  /** Fusable: one result element from one element of each input. */
-  readonly elementwise?: ElementwiseName;
-  /** The output is the first input's storage under another shape. */
-  readonly view?: true;
-  /** The output is all inputs in one buffer, each from this element on. Inputs are computed in place if possible, otherwise copied. */
-  readonly packs?: (attributes: A) => readonly number[];
-  /** Its kernels can add a tensor of the output's shape as they write the output. */
-  readonly addsResidual?: true;
-  /** Its dispatches. If it returns a single kernel, that binds all inputs, then all outputs. */
-  lower?(context: LowerContext<A>): Lowering | Kernel;
-  /** Gradient of each input; null for inputs without one. An operation without this rule is not differentiable. */
-  gradient?(context: GradientContext<A>): readonly (Tensor | null)[];
+export interface F16Bindings {
+  /** A `product` rounds its operands to f16 in any case; a `gate` can be computed by the product before it. */
+  readonly role?: "product" | "gate";
+  readonly inputs: readonly (string | null)[];
+  readonly outputs: readonly (string | null)[];
 }
+
+interface OperationBase<A> {
+  readonly name: string;
+  /** Gradient of each input; null for an input that has none. Absent: not differentiable. */
+  gradient?(context: GradientContext<A>): readonly (Tensor | null)[];
+  /** Its result is a gradient by itself, not only because an input is one. */
+  readonly isGradient?: (attributes: A) => boolean;
+}
+
+/** A leaf: no inputs, storage of its own. */
+export interface SourceOperation<A> extends OperationBase<A> {
+  readonly kind: "source";
+}
+
+/** Fusable: computes one element of its result from one element of each input. */
+export interface ElementwiseOperation<A> extends OperationBase<A> {
+  readonly kind: "elementwise";
+  readonly apply: ElementwiseName;
+}
+
+/** The output is the first input's storage under another shape. */
+export interface ViewOperation<A> extends OperationBase<A> {
+  readonly kind: "view";
+}
+
+/** The output is all inputs in one buffer. Each is computed in its place if possible, else copied there. */
+export interface PackOperation<A> extends OperationBase<A> {
+  readonly kind: "pack";
+  /** The first element of each input in the output. */
+  readonly firsts: (attributes: A) => readonly number[];
+}
+
+/** Runs kernels of its own. */
+export interface KernelOperation<A> extends OperationBase<A> {
+  readonly kind: "kernel";
+  /** Its kernels can add a tensor of the output's shape as they write it. */
+  readonly addsResidual?: true;
+  /** What its kernels can store in f16; absent: nothing. */
+  readonly f16?: F16Bindings;
+  /** Its dispatches; a kernel alone binds all inputs, then all outputs. */
+  lower(context: LowerContext<A>): Lowering | Kernel;
+}
+
+/**
+ * An operation: its gradient and its lowering in one place. Its shape rule is the free function that calls
+ * {@link makeNode}. The compiler tells operations apart by their kind, and one operation from another by identity.
+ */
+export type Operation<A = unknown> =
+  SourceOperation<A> | ElementwiseOperation<A> | ViewOperation<A> | PackOperation<A> | KernelOperation<A>;
 
 /** A node of the graph; ids grow in the order of tracing, so they are a topological order. */
 export interface Node {
@@ -81,6 +118,8 @@ export interface Node {
   readonly inputs: readonly Tensor[];
   readonly attributes: unknown;
   readonly outputs: readonly Tensor[];
+  /** It was computed by a gradient's kernel, or depends on one. */
+  readonly isGradient: boolean;
 }
 
 /**
@@ -149,7 +188,8 @@ export function makeNode<A>(
   attributes: A,
   outputs: readonly TensorSpec[],
 ): Node {
-  const node = { id: nextId++, operation, inputs, attributes, outputs: [] as Tensor[] };
+  const isGradient = operation.isGradient?.(attributes) || inputs.some((t) => t.node.isGradient);
+  const node = { id: nextId++, operation, inputs, attributes, outputs: [] as Tensor[], isGradient };
   for (const { shape, dtype } of outputs) {
     checkShape(shape, operation.name);
     node.outputs.push(new Tensor(node, node.outputs.length, shape, dtype));
@@ -173,8 +213,8 @@ export interface LiteralAttributes {
   readonly value: number;
 }
 
-/** A number in the shader's text. It takes no storage. */
-export const literalOperation: Operation<LiteralAttributes> = { name: "literal", source: true };
+/** A number in the shader's text; takes no storage. */
+export const literalOperation: Operation<LiteralAttributes> = { name: "literal", kind: "source" };
 
 /** Attributes of {@link constantOperation}. */
 export interface ConstantAttributes {
@@ -182,7 +222,7 @@ export interface ConstantAttributes {
 }
 
 /** Data uploaded once, when a program is compiled. */
-export const constantOperation: Operation<ConstantAttributes> = { name: "constant", source: true };
+export const constantOperation: Operation<ConstantAttributes> = { name: "constant", kind: "source" };
 
 /** Attributes of {@link inputOperation}. */
 export interface InputAttributes {
@@ -190,7 +230,7 @@ export interface InputAttributes {
 }
 
 /** Data that the host gives to each run. */
-export const inputOperation: Operation<InputAttributes> = { name: "input", source: true };
+export const inputOperation: Operation<InputAttributes> = { name: "input", kind: "source" };
 
 /**
  * A tensor with a copy of these values, fixed from now on. A list of numbers becomes f32.

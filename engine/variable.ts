@@ -22,7 +22,7 @@ export interface VariableAttributes {
 }
 
 /** The value that a variable holds when a program starts. */
-export const variableOperation: Operation<VariableAttributes> = { name: "variable", source: true };
+export const variableOperation: Operation<VariableAttributes> = { name: "variable", kind: "source" };
 
 /** Host data with a shape, ready to become a variable. */
 export interface HostTensor extends TensorSpec {

@@ -20,6 +20,7 @@ import {
   type TensorSpec,
 } from "../tensor.js";
 import { type TensorLike, asTensor, trace } from "../trace.js";
+import type { Target } from "../target.js";
 import type { Variable } from "../variable.js";
 import { fuse, isSource, reachableNodes, rootOf } from "./fuse.js";
 import { bytesOf, lower, placeOf } from "./lower.js";
@@ -30,6 +31,8 @@ import type { InputSpecs, OutputSpecs, Plan, Storage } from "./plan.js";
 export interface CompileOptions extends Abortable {
   /** Shown in errors, labels and `explain()`. */
   readonly name?: string;
+  /** What to compile for; default: the device's target at the time of the call. */
+  readonly target?: Target;
 }
 
 /** What a traced function returns: outputs by name, or nothing if it only assigns. */
@@ -52,7 +55,7 @@ export type OutputsOf<R extends ProgramResult> = [R] extends [void]
  * @throws ShapeError, DtypeError, UsageError, LimitError
  */
 export function plan<I extends InputSpecs>(
-  device: Pick<Device, "capabilities" | "chooseHalves">,
+  { capabilities, chooseHalves }: Target,
   inputs: I,
   body: ProgramBody<I>,
 ): Plan {
@@ -79,9 +82,10 @@ export function plan<I extends InputSpecs>(
   const kept = new Set([...outputs.values(), ...assigned.values()]);
   const nodes = reachableNodes([...kept]);
   requireOwnInputs(nodes, Object.values(leaves));
-  const units = fuse(nodes, kept, device.capabilities.maxStorageBuffersPerShaderStage);
-  const halves = device.chooseHalves?.(nodes, units, kept, device.capabilities);
-  const dispatches = lower(halves?.units ?? units, results, device.capabilities, halves);
+  const units = fuse(nodes, kept, capabilities.maxStorageBuffersPerShaderStage);
+  const halves = chooseHalves?.(units, kept, capabilities);
+  const graph = { traced: nodes, fused: halves?.units ?? units };
+  const dispatches = lower(graph.fused, results, capabilities, halves);
   const memory = planMemory(dispatches);
   const constants = new Set(
     dispatches.flatMap((d) => d.storages.flatMap((s) => (s.kind === "source" ? [s.tensor] : []))),
@@ -91,6 +95,7 @@ export function plan<I extends InputSpecs>(
   return {
     inputs,
     outputs: Object.fromEntries(result.map(([name, { shape, dtype }]) => [name, { shape, dtype }])),
+    graph,
     dispatches,
     memory,
     bytes: {
@@ -131,9 +136,9 @@ export function compile<const I extends InputSpecs, R extends ProgramResult>(
   device: Device,
   inputs: I,
   body: ProgramBody<I, R>,
-  { name = "program", signal }: CompileOptions = {},
+  { name = "program", target = device.target, signal }: CompileOptions = {},
 ): Promise<Program<I, OutputsOf<R>>> {
-  const planned = plan(device, inputs, body);
+  const planned = plan(target, inputs, body);
   for (const used of variablesOf(planned)) {
     if (used.device !== device)
       throw new UsageError(`${name}: variable ${used.name} lives on another device.`);

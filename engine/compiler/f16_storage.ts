@@ -4,44 +4,32 @@
  */
 import { inHalves } from "../../kernels/core/f16_storage.js";
 import type { Capabilities } from "../../kernels/capabilities.js";
+import { productOf } from "../../kernels/matmul/spec.js";
 import { GRADIENT_SCALE } from "../../kernels/matmul/subgroup_matrices.js";
 import type { MatmulAttributes } from "../ops/matmul.js";
 import { reshape } from "../ops/view.js";
-import { makeTensor, type Node, type Operation, type Tensor } from "../tensor.js";
-import type { Variable, VariableAttributes } from "../variable.js";
+import { makeTensor, type F16Bindings, type Node, type Operation, type Tensor } from "../tensor.js";
+import { variableOperation, type Variable, type VariableAttributes } from "../variable.js";
 import { residualOf, rootOf, type Unit } from "./fuse.js";
 import type { ChooseHalves, Intermediate, Storage } from "./plan.js";
 
-/** The bindings of an operation's inputs and outputs that may be f16, in their order; null for those that are f32. */
-interface Bindings {
-  readonly inputs: readonly (string | null)[];
-  readonly outputs: readonly (string | null)[];
-}
+/** What the node's operation declares of f16. */
+const declared = ({ operation }: Node): F16Bindings | undefined =>
+  operation.kind === "kernel" ? operation.f16 : undefined;
 
-/** By operation, but for products and elementwise ones. */
-const BINDINGS: Readonly<Record<string, Bindings>> = {
-  rmsNorm: { inputs: ["x", "residual"], outputs: ["y"] },
-  rmsNormGradient: { inputs: [null, "y"], outputs: [] },
-  gatedProduct: { inputs: ["a", "b"], outputs: ["c"] },
-  swiglu: { inputs: ["gate_up"], outputs: ["y"] },
-  swigluGradient: { inputs: ["gate_up"], outputs: ["d_gate_up"] },
-  attention: { inputs: ["qkv"], outputs: ["o"] },
-  attentionGradient: { inputs: ["qkv", "o"], outputs: ["d_qkv"] },
-};
-
-/** Of a product: none where it is computed in f32, or rows are not whole 4-vectors. */
-function bindingsOfProduct({ attributes, inputs }: Node, residual: boolean, on: Capabilities): Bindings {
+/**
+ * Bindings of a matmul that may be stored as f16; none if it is computed in f32, or if rows are not whole 4-vectors. Its
+ * residual may be, too.
+ */
+function bindingsOfProduct({ attributes, inputs }: Node, residual: boolean, on: Capabilities): F16Bindings {
   const { layout, M, N, K } = attributes as MatmulAttributes;
   const bias = inputs.length === 3;
-  const product = { ...(attributes as MatmulAttributes), bias, residual, splits: 1, halves: [] };
-  const rounded =
-    (on.mixedPrecision?.variants({ ...product, name: "product", capabilities: on }) ?? []).length > 0;
-  const named = (name: string, row: number): string | null => (rounded && row % 4 === 0 ? name : null);
-  const addends = [...(bias ? [null] : []), ...(residual ? [named("residual", N)] : [])];
-  return {
-    inputs: [named("a", layout === "tn" ? M : K), named("b", layout === "nt" ? K : N), ...addends],
-    outputs: [named("c", N)],
-  };
+  const product = productOf({ ...(attributes as MatmulAttributes), bias, residual }, on);
+  const rounded = (on.mixedPrecision?.variants(product) ?? []).length > 0;
+  const rows = { a: layout === "tn" ? M : K, b: layout === "nt" ? K : N, c: N, residual: N };
+  const named = (name: keyof typeof rows): string | null => (rounded && rows[name] % 4 === 0 ? name : null);
+  const addends = [...(bias ? [null] : []), ...(residual ? [named("residual")] : [])];
+  return { inputs: [named("a"), named("b"), ...addends], outputs: [named("c")] };
 }
 
 /** A root tensor that a unit reads or writes. */
@@ -82,9 +70,9 @@ function accessesOf({ nodes, elementwise }: Unit, capabilities: Capabilities): A
   }
   const [node, addition] = nodes as [Node, Node?];
   const { inputs, outputs } =
-    node.operation.name === "matmul"
+    declared(node)?.role === "product"
       ? bindingsOfProduct(node, addition !== undefined, capabilities)
-      : (BINDINGS[node.operation.name] ?? { inputs: [], outputs: [] });
+      : (declared(node) ?? { inputs: [], outputs: [] });
   const read = addition ? [...node.inputs, residualOf(addition)!.residual] : node.inputs;
   return {
     reads: roots(read, (i) => inputs[i]),
@@ -95,6 +83,8 @@ function accessesOf({ nodes, elementwise }: Unit, capabilities: Capabilities): A
 /** silu(gate) value of a product with gates and values, which goes nowhere else. */
 const gatedOperation: Operation<{ readonly rows: number; readonly inner: number; readonly K: number }> = {
   name: "gatedProduct",
+  kind: "kernel",
+  f16: { inputs: ["a", "b"], outputs: ["c"] },
   lower: ({ attributes, capabilities, halves }) =>
     capabilities.mixedPrecision!.gated!({ ...attributes, halves }, capabilities)!,
 };
@@ -108,15 +98,15 @@ function withGates(
   const products = new Map<Tensor, Unit>();
   const readers = new Map<Tensor, number>();
   for (const unit of units) {
-    const [{ operation, outputs }] = unit.nodes as [Node];
-    if (operation.name === "matmul" && unit.nodes.length === 1) products.set(outputs[0]!, unit);
+    const [node] = unit.nodes as [Node];
+    if (declared(node)?.role === "product" && unit.nodes.length === 1) products.set(node.outputs[0]!, unit);
     for (const t of unit.nodes.flatMap((n) => n.inputs))
       readers.set(rootOf(t), (readers.get(rootOf(t)) ?? 0) + 1);
   }
   const gone = new Set<Unit>();
   const gated = units.map((unit): Unit => {
     const [node] = unit.nodes as [Node];
-    const root = node.operation.name === "swiglu" && rootOf(node.inputs[0]!);
+    const root = declared(node)?.role === "gate" && rootOf(node.inputs[0]!);
     const product = root && !kept.has(root) && readers.get(root) === 1 && products.get(root);
     if (!product) return unit;
     const { inputs, attributes } = product.nodes[0]!;
@@ -130,21 +120,8 @@ function withGates(
   return gated.filter((unit) => !gone.has(unit));
 }
 
-/** Gradients are what gradient rules compute with kernels of their own, and all that depends on it. */
-function gradientsAmong(nodes: readonly Node[]): ReadonlySet<Node> {
-  const found = new Set<Node>();
-  for (const node of nodes) {
-    const { operation, attributes, inputs } = node;
-    const starts =
-      (operation.name.endsWith("Gradient") && !operation.view) ||
-      (operation.name === "matmul" && (attributes as MatmulAttributes).gradient !== null);
-    if (starts || inputs.some((t) => found.has(t.node))) found.add(node);
-  }
-  return found;
-}
-
 /** A copy to be stored in f16: a pack of one. */
-const half: Operation<null> = { name: "half", packs: () => [0] };
+const half: Operation<null> = { name: "half", kind: "pack", firsts: () => [0] };
 
 /** A variable in f16: by itself, or as part of the copy of its pack. */
 interface Copy {
@@ -165,7 +142,7 @@ function withCopies(
   const uses = new Map<Tensor, number>();
   for (const unit of units)
     for (const { root, rounded, scaled } of accessesOf(unit, capabilities).reads)
-      if (rounded && !scaled && root.node.operation.name === "variable")
+      if (rounded && !scaled && root.node.operation === variableOperation)
         uses.set(root, (uses.get(root) ?? 0) + 1);
   const wholes = new Map<Variable, Tensor>();
   const copies = new Map<Tensor, Copy>();
@@ -198,8 +175,7 @@ function withCopies(
  * elementwise kernels compute also only if a product rounds it anyway, and a gradient only if nobody else reads it than
  * products that round it: multiplied as they would multiply it, so that they get the same numbers.
  */
-export const chooseHalves: ChooseHalves = (nodes, fused, kept, capabilities) => {
-  const gradients = gradientsAmong(nodes);
+export const chooseHalves: ChooseHalves = (fused, kept, capabilities) => {
   const { units, copies } = withCopies(withGates(fused, kept, capabilities), capabilities);
   const accesses = new Map(units.map((unit) => [unit, accessesOf(unit, capabilities)]));
   const readers = new Map<Tensor, Access[]>();
@@ -211,9 +187,10 @@ export const chooseHalves: ChooseHalves = (nodes, fused, kept, capabilities) => 
     for (const { root, name } of writes) {
       const reads = readers.get(root) ?? [];
       if (name === null || reads.length === 0 || root.dtype !== "f32" || kept.has(root)) continue;
-      if (gradients.has(root.node)) {
+      if (root.node.isGradient) {
         // Products keep to f32, as they have their own way to write f16.
-        if (BINDINGS[members[0]!.operation.name] && reads.every((read) => read.scaled)) scaled.add(root);
+        const f16 = declared(members[0]!);
+        if (f16 && f16.role !== "product" && reads.every((read) => read.scaled)) scaled.add(root);
       } else if (reads.every((read) => read.name !== null && !read.scaled)) {
         if (!elementwise || reads.some((read) => read.rounded)) halves.add(root);
       }

@@ -1,6 +1,7 @@
 /** From a graph to units of execution: views vanish, chains of elementwise operations become one unit. */
-import type { Node, Shape, Tensor } from "../tensor.js";
-import { sameShape, sizeOf } from "../tensor.js";
+import type { ElementwiseName } from "../../kernels/elementwise.js";
+import { literalOperation, sameShape, sizeOf, type Node, type Shape, type Tensor } from "../tensor.js";
+import { variableOperation } from "../variable.js";
 
 /**
  * Nodes that run as one kernel: a single operation, an operation with the addition of a residual after it, or elementwise
@@ -16,13 +17,18 @@ export interface Unit {
 /** The tensor whose storage a tensor shares, views resolved. */
 export function rootOf(tensor: Tensor): Tensor {
   let t = tensor;
-  while (t.node.operation.view) t = t.node.inputs[0]!;
+  while (t.node.operation.kind === "view") t = t.node.inputs[0]!;
   return t;
 }
 
 /** True for leaves: variables, inputs, constants, literals. */
 export function isSource(tensor: Tensor): boolean {
-  return tensor.node.operation.source === true;
+  return tensor.node.operation.kind === "source";
+}
+
+/** The function that an elementwise node applies; undefined for other nodes. */
+export function appliedBy({ operation }: Node): ElementwiseName | undefined {
+  return operation.kind === "elementwise" ? operation.apply : undefined;
 }
 
 /** Every node that the given tensors need, in topological order, sources and views included. */
@@ -47,7 +53,7 @@ const FEW_ELEMENTS = 4096;
  * @param maxBuffers storage buffers that one kernel may bind
  */
 export function fuse(nodes: readonly Node[], kept: ReadonlySet<Tensor>, maxBuffers: number): Unit[] {
-  const computed = nodes.filter((n) => !n.operation.source && !n.operation.view);
+  const computed = nodes.filter(({ operation: { kind } }) => kind !== "source" && kind !== "view");
   const consumers = new Map<Node, Node[]>();
   for (const node of computed) {
     for (const input of node.inputs) {
@@ -88,7 +94,7 @@ export function fuse(nodes: readonly Node[], kept: ReadonlySet<Tensor>, maxBuffe
     for (const node of group) {
       for (const input of node.inputs) {
         const root = rootOf(input);
-        if (!group.has(root.node) && root.node.operation.name !== "literal")
+        if (!group.has(root.node) && root.node.operation !== literalOperation)
           inputs.add(`${root.node.id}.${root.index} ${input.shape.join()}`);
       }
     }
@@ -99,7 +105,7 @@ export function fuse(nodes: readonly Node[], kept: ReadonlySet<Tensor>, maxBuffe
   const repeatable = (group: ReadonlySet<Node>, into: ReadonlySet<Node>): boolean =>
     [...group].every(
       (n) =>
-        n.operation.elementwise !== "position" &&
+        appliedBy(n) !== "position" &&
         !kept.has(n.outputs[0]!) &&
         consumers
           .get(n)!
@@ -110,12 +116,12 @@ export function fuse(nodes: readonly Node[], kept: ReadonlySet<Tensor>, maxBuffe
     );
 
   for (const node of computed) {
-    if (!node.operation.elementwise) continue;
+    if (!appliedBy(node)) continue;
     const shape = node.outputs[0]!.shape;
     for (const input of node.inputs) {
       const producer = rootOf(input).node;
       const [mine, theirs] = [groupOf.get(node)!, groupOf.get(producer)];
-      if (!theirs || theirs === mine || !producer.operation.elementwise) continue;
+      if (!theirs || theirs === mine || !appliedBy(producer)) continue;
       const same = sameShape(input.shape, shape) && sameShape(producer.outputs[0]!.shape, shape);
       if (!same && !(sizeOf(shape) <= FEW_ELEMENTS && repeatable(theirs, mine))) continue;
       if (reaches(inputsOutside(mine, theirs), theirs) || reaches(inputsOutside(theirs, mine), mine))
@@ -131,7 +137,7 @@ export function fuse(nodes: readonly Node[], kept: ReadonlySet<Tensor>, maxBuffe
     // No other node may read the sum without the residual. There is no cycle: the producer has no other reader.
     if (!producer || groupOf.get(producer)!.size > 1 || consumers.get(producer)!.length > 1) continue;
     // A sum that accumulates in a variable is added in place; an epilogue would write it elsewhere and need a copy.
-    if (kept.has(node.outputs[0]!) && rootOf(residual!).node.operation.name === "variable") continue;
+    if (kept.has(node.outputs[0]!) && rootOf(residual!).node.operation === variableOperation) continue;
     if (producer.outputs.some((t) => kept.has(t)) || producer.inputs.length + 2 > maxBuffers) continue;
     const merged = new Set([producer, node]);
     for (const member of merged) groupOf.set(member, merged);
@@ -142,13 +148,18 @@ export function fuse(nodes: readonly Node[], kept: ReadonlySet<Tensor>, maxBuffe
 /** The producer and the residual, if `node` adds a tensor of the same size to a result whose operation can add it. */
 export function residualOf(node: Node): { producer: Node; residual: Tensor } | null {
   const [a, b] = node.inputs;
-  if (node.operation.elementwise !== "add" || !a || !b || !sameShape(a.shape, b.shape)) return null;
+  if (appliedBy(node) !== "add" || !a || !b || !sameShape(a.shape, b.shape)) return null;
   for (const [sum, residual] of [
     [a, b],
     [b, a],
   ] as const) {
     const producer = rootOf(sum).node;
-    if (producer.operation.addsResidual && rootOf(residual).node.operation.name !== "literal")
+    const { operation } = producer;
+    if (
+      operation.kind === "kernel" &&
+      operation.addsResidual &&
+      rootOf(residual).node.operation !== literalOperation
+    )
       return { producer, residual };
   }
   return null;
@@ -182,7 +193,7 @@ function ordered(computed: readonly Node[], groupOf: ReadonlyMap<Node, Set<Node>
       }
     }
     const nodes = [...group].sort((a, b) => a.id - b.id);
-    units.push({ nodes, elementwise: nodes[0]!.operation.elementwise !== undefined });
+    units.push({ nodes, elementwise: appliedBy(nodes[0]!) !== undefined });
   };
   groups.forEach(visit);
   return units;

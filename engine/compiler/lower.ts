@@ -5,6 +5,8 @@ import type { Capabilities } from "../../kernels/capabilities.js";
 import { LimitError } from "../errors.js";
 import {
   formatSpec,
+  literalOperation,
+  type KernelOperation,
   sameShape,
   sizeOf,
   type LiteralAttributes,
@@ -13,9 +15,9 @@ import {
   type Tensor,
   type TensorSpec,
 } from "../tensor.js";
-import type { Variable, VariableAttributes } from "../variable.js";
+import { variableOperation, type Variable, type VariableAttributes } from "../variable.js";
 import type { Halves, Intermediate, PlannedDispatch, Results, Storage } from "./plan.js";
-import { isSource, outputsOf, residualOf, rootOf, unitShape, type Unit } from "./fuse.js";
+import { appliedBy, isSource, outputsOf, residualOf, rootOf, unitShape, type Unit } from "./fuse.js";
 
 /** Lowers ordered units to dispatches. @throws LimitError where a kernel does not fit the device */
 export function lower(
@@ -39,7 +41,7 @@ export function lower(
     if (!storage) {
       const { operation, attributes } = root.node;
       storage =
-        operation.name === "variable"
+        operation === variableOperation
           ? { kind: "variable", variable: (attributes as VariableAttributes).variable }
           : isSource(root)
             ? { kind: "source", tensor: root }
@@ -67,12 +69,16 @@ export function lower(
       const { kernel, roots } = guarded(labelOf(unit.nodes.at(-1)!), () =>
         lowerElementwise(unit, consumers, kept, capabilities, storageOf),
       );
-      dispatches.push({ kernel, label: unit.nodes.map(labelOf).join("; "), storages: roots.map(storageOf) });
+      dispatches.push({
+        kernel,
+        label: unit.nodes.map((node) => labelOf(node)).join("; "),
+        storages: roots.map(storageOf),
+      });
       continue;
     }
     const [node, addition] = unit.nodes as [Node, Node?];
-    const label = unit.nodes.map(labelOf).join("; ");
-    if (node.operation.packs) {
+    const label = unit.nodes.map((node) => labelOf(node)).join("; ");
+    if (node.operation.kind === "pack") {
       for (const [root, place] of membersOf(node, storageOf(node.outputs[0]!)))
         copy(label, root, storageOf(root), place);
       continue;
@@ -106,9 +112,9 @@ export function lower(
   return halves?.adapt(dispatches, storageOf) ?? dispatches;
 }
 
-/** `matmul f32[16, 32] x f32[96, 32] -> f32[16, 96]` */
-function labelOf(node: Node): string {
-  return `${node.operation.name}(${node.inputs.map(formatSpec).join(", ")}) -> ${node.outputs.map(formatSpec).join(", ")}`;
+/** `matmul(f32[16, 32], f32[96, 32]) -> f32[16, 96]`; `nameOf` says what stands for an input. */
+export function labelOf(node: Node, nameOf: (input: Tensor) => string = formatSpec): string {
+  return `${node.operation.name}(${node.inputs.map(nameOf).join(", ")}) -> ${node.outputs.map(formatSpec).join(", ")}`;
 }
 
 /** Names the operation in a kernel's refusal. */
@@ -128,11 +134,20 @@ function lowerNode(
   halves: readonly string[] = [],
 ): Lowering {
   const { operation, attributes, inputs, outputs } = node;
-  const lowering = operation.lower!({ attributes, inputs, outputs, capabilities, residual, halves });
+  const lowering = (operation as KernelOperation<unknown>).lower({
+    attributes,
+    inputs,
+    outputs,
+    capabilities,
+    residual,
+    halves,
+  });
   if ("dispatches" in lowering) return lowering;
   const bind = [...inputs.map((_, input) => ({ input })), ...outputs.map((_, output) => ({ output }))];
   return { dispatches: [{ kernel: lowering, bind }] };
 }
+
+const isPacked = ({ node }: Tensor): boolean => node.operation.kind === "pack";
 
 function consumersOf(units: readonly Unit[]): Map<Node, Node[]> {
   const consumers = new Map<Node, Node[]>();
@@ -181,7 +196,7 @@ function placeResults(
 ): Map<Tensor, Storage> {
   const storages = new Map<Tensor, Storage>();
   for (const [variable, root] of assigned) {
-    if (storages.has(root) || root.node.operation.packs) continue;
+    if (storages.has(root) || isPacked(root)) continue;
     const defined = definedAt.get(root)!;
     const readBefore = ({ tensor }: Variable, end: number): boolean =>
       (readAt.get(tensor) ?? []).every((index) => index < end);
@@ -193,14 +208,15 @@ function placeResults(
       storages.set(root, { kind: "variable", variable });
   }
   for (const [name, root] of outputs) {
-    if (!storages.has(root) && !root.node.operation.packs) storages.set(root, { kind: "output", name });
+    if (!storages.has(root) && !isPacked(root)) storages.set(root, { kind: "output", name });
   }
   return storages;
 }
 
 /** The members of a pack, and where they belong. */
 function membersOf({ operation, attributes, inputs }: Node, pack: Storage): (readonly [Tensor, Storage])[] {
-  return operation.packs!(attributes).map((first, i) => {
+  if (operation.kind !== "pack") return [];
+  return operation.firsts(attributes).map((first, i) => {
     const root = rootOf(inputs[i]!);
     return [root, { ...(pack as Intermediate), first, size: root.size }];
   });
@@ -215,7 +231,7 @@ function placeMembers(
 ): void {
   units.forEach(({ nodes }, at) => {
     const [node] = nodes as [Node];
-    if (!node.operation.packs) return;
+    if (node.operation.kind !== "pack") return;
     const output = node.outputs[0]!;
     const pack = intermediate(4 * output.size);
     storages.set(output, pack);
@@ -257,14 +273,14 @@ function lowerElementwise(
     const root = rootOf(tensor);
     const value = members.get(root.node);
     if (value !== undefined) return { value };
-    if (root.node.operation.name === "literal")
+    if (root.node.operation === literalOperation)
       return { literal: (root.node.attributes as LiteralAttributes).value, dtype: root.dtype };
     let input = inputs.findIndex((known) => known.root === root && sameShape(known.shape, tensor.shape));
     if (input < 0) input = inputs.push({ root, shape: tensor.shape }) - 1;
     return { input };
   };
   const statements = unit.nodes.map((node): Statement => ({
-    operation: node.operation.elementwise!,
+    operation: appliedBy(node)!,
     operands: node.inputs.map(operandOf),
     dtype: node.outputs[0]!.dtype,
   }));

@@ -15,6 +15,8 @@ export type OutputSpecs = Readonly<Record<string, TensorSpec>>;
 export interface Plan<I extends InputSpecs = InputSpecs, O extends OutputSpecs = OutputSpecs> {
   readonly inputs: I;
   readonly outputs: O;
+  /** The graph before and after fusion. */
+  readonly graph: Graph;
   readonly dispatches: readonly PlannedDispatch[];
   readonly memory: MemoryPlan;
   /** Bytes of buffers that the program itself creates: intermediates, inputs, outputs, constants. */
@@ -24,6 +26,14 @@ export interface Plan<I extends InputSpecs = InputSpecs, O extends OutputSpecs =
     readonly outputs: number;
     readonly constants: number;
   };
+}
+
+/** The graph of a program, before and after fusion. */
+export interface Graph {
+  /** Everything that the results need, in topological order, views included. */
+  readonly traced: readonly Node[];
+  /** What runs as one, in the order in which it runs. */
+  readonly fused: readonly Unit[];
 }
 
 /** Which intermediates share a buffer, called a slot. */
@@ -79,9 +89,8 @@ export interface Halves {
   ): readonly PlannedDispatch[];
 }
 
-/** Decides what is stored in f16, of nodes in topological order and the units that they became. */
+/** Decides what is stored in f16, of the units that nodes became. */
 export type ChooseHalves = (
-  nodes: readonly Node[],
   units: readonly Unit[],
   kept: ReadonlySet<Tensor>,
   capabilities: Capabilities,

@@ -40,7 +40,9 @@ type Gradient = (inputs: readonly Tensor[], dy: Tensor, y: Tensor) => readonly (
 export function elementwiseOperation(name: ElementwiseName, gradient?: Gradient): Operation<null> {
   return {
     name,
-    elementwise: name,
+    kind: "elementwise",
+    apply: name,
+    isGradient: () => name === "siluGradient",
     ...(gradient && {
       gradient({ inputs, outputs, gradients }) {
         const results = gradient(inputs, gradients[0]!, outputs[0]!);
@@ -80,6 +82,7 @@ export const lowerReduce =
 
 const sumOperation: Operation<ReduceAttributes> = {
   name: "sum",
+  kind: "kernel",
   lower: lowerReduce("sum"),
   // The result keeps its reduced axes as 1s, so its gradient broadcasts straight back.
   gradient: ({ inputs, gradients }) => [broadcastTo(gradients[0]!, inputs[0]!.shape)],

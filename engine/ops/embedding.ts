@@ -6,6 +6,7 @@ import { type TensorLike, asTensor } from "../trace.js";
 
 const takeRowsOperation: Operation<null> = {
   name: "takeRows",
+  kind: "kernel",
   lower({ inputs: [table, indices], capabilities }) {
     const [tableRows, ...row] = table!.shape;
     const spec = {
@@ -24,6 +25,7 @@ const takeRowsOperation: Operation<null> = {
 
 const scatterAddOperation: Operation<null> = {
   name: "scatterAddRows",
+  kind: "kernel",
   lower({ inputs: [, indices], outputs: [table], capabilities }) {
     const [tableRows, ...row] = table!.shape;
     const spec = { rows: sizeOf(indices!.shape), size: sizeOf(row), tableRows: tableRows! };

@@ -9,6 +9,7 @@ export type PackedBits = 8 | 16 | 32;
 
 const takePackedOperation: Operation<{ elements: number; bits: PackedBits }> = {
   name: "takePacked",
+  kind: "kernel",
   lower({ attributes: { elements, bits }, outputs: [y], capabilities }) {
     return gatherPacked({ count: sizeOf(y!.shape), elements, bits }, capabilities);
   },

@@ -26,6 +26,7 @@ function strided(
 
 const transposeOperation: Operation<{ permutation: readonly number[] }> = {
   name: "transpose",
+  kind: "kernel",
   lower({ attributes: { permutation }, inputs: [x], outputs: [y], capabilities }) {
     const source = stridesOf(x!.shape);
     const spec = strided(
@@ -68,6 +69,7 @@ export function transpose(x: TensorLike, permutation?: readonly number[]): Tenso
 
 const sliceOperation: Operation<{ start: readonly number[] }> = {
   name: "slice",
+  kind: "kernel",
   lower({ attributes: { start }, inputs: [x], outputs: [y], capabilities }) {
     const strides = stridesOf(x!.shape);
     const offset = start.reduce((sum, n, k) => sum + n * strides[k]!, 0);
@@ -80,6 +82,7 @@ const sliceOperation: Operation<{ start: readonly number[] }> = {
 
 const padOperation: Operation<{ start: readonly number[] }> = {
   name: "pad",
+  kind: "kernel",
   lower({ attributes: { start }, inputs: [x], outputs: [y], capabilities }) {
     return padKernel(
       { shape: [...y!.shape], source: [...x!.shape], start: [...start], dtype: x!.dtype },
@@ -102,6 +105,7 @@ export function slice(x: TensorLike, start: readonly number[], shape: Shape): Te
 
 const concatOperation: Operation<{ axis: number }> = {
   name: "concat",
+  kind: "kernel",
   lower({ attributes: { axis }, inputs, capabilities }) {
     const { shape, dtype } = inputs[0]!;
     const spec = {

@@ -30,6 +30,9 @@ export interface MatmulAttributes {
 
 const matmulOperation: Operation<MatmulAttributes> = {
   name: "matmul",
+  kind: "kernel",
+  isGradient: ({ gradient }) => gradient !== null,
+  f16: { role: "product", inputs: ["a", "b"], outputs: ["c"] },
   addsResidual: true,
   lower({ attributes, inputs, capabilities, residual = false, halves }) {
     const spec = { ...attributes, bias: inputs.length === 3, residual, halves };

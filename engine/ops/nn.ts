@@ -32,6 +32,8 @@ function rowsOf(shape: readonly number[]): { rows: number; size: number } {
 
 const rmsNormOperation: Operation<{ eps: number }> = {
   name: "rmsNorm",
+  kind: "kernel",
+  f16: { inputs: ["x", "residual"], outputs: ["y"] },
   lower({ attributes: { eps }, inputs, capabilities }) {
     const residual = inputs.length === 2;
     return rmsNormKernel({ ...rowsOf(inputs[0]!.shape), eps, residual }, capabilities);
@@ -45,6 +47,9 @@ const rmsNormOperation: Operation<{ eps: number }> = {
 
 const rmsNormGradient: Operation<null> = {
   name: "rmsNormGradient",
+  kind: "kernel",
+  f16: { inputs: [null, "y"], outputs: [] },
+  isGradient: () => true,
   lower({ inputs, capabilities }) {
     return rmsNormBackward(rowsOf(inputs[0]!.shape), capabilities);
   },
@@ -68,6 +73,8 @@ export function rmsNorm(
 
 const swigluOperation: Operation<null> = {
   name: "swiglu",
+  kind: "kernel",
+  f16: { role: "gate", inputs: ["gate_up"], outputs: ["y"] },
   lower({ outputs, capabilities }) {
     const { rows, size: inner } = rowsOf(outputs[0]!.shape);
     return swigluKernel({ rows, inner }, capabilities);
@@ -79,6 +86,9 @@ const swigluOperation: Operation<null> = {
 
 const swigluGradient: Operation<null> = {
   name: "swigluGradient",
+  kind: "kernel",
+  f16: { inputs: ["gate_up"], outputs: ["d_gate_up"] },
+  isGradient: () => true,
   lower({ inputs, capabilities }) {
     const { rows, size: inner } = rowsOf(inputs[1]!.shape);
     return swigluBackward({ rows, inner }, capabilities);
@@ -117,6 +127,8 @@ const turning = (
 /** Inputs: qkv, and with rope the tables of cosines and sines. Kernels that do not rotate by themselves read a rotated copy. */
 const attentionOperation: Operation<AttentionAttributes> = {
   name: "attention",
+  kind: "kernel",
+  f16: { inputs: ["qkv"], outputs: ["o"] },
   lower(context) {
     const { attributes, inputs, capabilities, halves } = context;
     const rope = inputs.length > 1;
@@ -144,6 +156,9 @@ const attentionOperation: Operation<AttentionAttributes> = {
 /** Inputs: qkv, o, log-sum-exp, d_o, and with rope the tables. */
 const attentionGradient: Operation<AttentionAttributes> = {
   name: "attentionGradient",
+  kind: "kernel",
+  f16: { inputs: ["qkv", "o"], outputs: ["d_qkv"] },
+  isGradient: () => true,
   lower(context) {
     const { attributes, inputs, capabilities, halves } = context;
     const rope = inputs.length > 4;
@@ -233,6 +248,7 @@ interface RopeAttributes {
 
 const ropeOperation: Operation<RopeAttributes> = {
   name: "rope",
+  kind: "kernel",
   lower({ attributes, capabilities }) {
     return ropeKernel(attributes, capabilities);
   },
@@ -274,6 +290,7 @@ interface CrossEntropyAttributes {
 
 const crossEntropyOperation: Operation<CrossEntropyAttributes> = {
   name: "crossEntropy",
+  kind: "kernel",
   lower({ attributes, inputs, capabilities }) {
     const { rows, size: classes } = rowsOf(inputs[0]!.shape);
     return crossEntropyKernel({ rows, classes, ...attributes }, capabilities);
@@ -289,6 +306,8 @@ const crossEntropyOperation: Operation<CrossEntropyAttributes> = {
 
 const crossEntropyGradient: Operation<CrossEntropyAttributes> = {
   name: "crossEntropyGradient",
+  kind: "kernel",
+  isGradient: () => true,
   lower({ attributes, inputs, capabilities }) {
     const { rows, size: classes } = rowsOf(inputs[0]!.shape);
     return crossEntropyBackward({ rows, classes, ...attributes }, capabilities);

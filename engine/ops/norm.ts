@@ -8,6 +8,7 @@ import { sum } from "./broadcast.js";
 
 const sumSquaresOperation: Operation<SumSquaresSpec> = {
   name: "sumSquares",
+  kind: "kernel",
   lower: ({ attributes, capabilities }) => sumSquares(attributes, capabilities),
 };
 

@@ -37,6 +37,7 @@ type AdamRule = (spec: Pick<AdamSpec, "count" | "ema">, capabilities: Capabiliti
 
 const adamOperation: Operation<AdamRule> = {
   name: "adam",
+  kind: "kernel",
   lower({ attributes: rule, inputs, capabilities }) {
     const ema = inputs.length === 6;
     const kernel = rule({ count: sizeOf(inputs[0]!.shape), ema }, capabilities);
@@ -134,6 +135,7 @@ export function adamWStep(
 
 const signSgdOperation: Operation<{ weightDecay: number }> = {
   name: "signSgd",
+  kind: "kernel",
   lower({ attributes: { weightDecay }, inputs: [weights, ids], capabilities }) {
     const [tableRows, size] = weights!.shape;
     const kernel = signSgdKernel(

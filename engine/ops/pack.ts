@@ -33,7 +33,11 @@ export function packLayouts<T>(all: readonly T[], sizeOf: (one: T) => number): P
   return layouts;
 }
 
-const packOperation: Operation<PackLayout<Tensor>> = { name: "pack", packs: ({ firsts }) => firsts };
+const packOperation: Operation<PackLayout<Tensor>> = {
+  name: "pack",
+  kind: "pack",
+  firsts: ({ firsts }) => firsts,
+};
 
 /** The packs made so far, by their first member. */
 const packs = new WeakMap<Tensor, Tensor>();

@@ -19,6 +19,7 @@ import { add, cast, mul, remainder, shiftRight } from "./elementwise.js";
 
 const randomBitsOperation: Operation<{ stream: number }> = {
   name: "randomBits",
+  kind: "kernel",
   lower({ attributes: { stream }, outputs, capabilities }) {
     return randomBitsKernel({ count: sizeOf(outputs[0]!.shape), stream }, capabilities);
   },
@@ -46,6 +47,7 @@ export function randomInt(key: TensorLike, shape: Shape, stream: number, low: nu
 
 const randomPermutationsOperation: Operation<{ stream: number }> = {
   name: "randomPermutations",
+  kind: "kernel",
   lower({ attributes: { stream }, outputs: [y], capabilities }) {
     const [rows, items] = y!.shape as [number, number];
     return randomPermutationsKernel({ rows, items, stream }, capabilities);
@@ -72,6 +74,7 @@ export function randomPermutations(
 
 const shuffledIndexOperation: Operation<{ size: number; stream: number }> = {
   name: "shuffledIndex",
+  kind: "kernel",
   lower({ attributes: { size, stream }, outputs: [y], capabilities }) {
     return shuffledIndexKernel({ count: sizeOf(y!.shape), size, stream }, capabilities);
   },

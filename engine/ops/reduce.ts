@@ -4,7 +4,11 @@ import { asTensor, type TensorLike } from "../trace.js";
 import { lowerReduce, reduceOver, sum, type ReduceAttributes, type ReduceOptions } from "./broadcast.js";
 import { mul } from "./elementwise.js";
 
-const maxOperation: Operation<ReduceAttributes> = { name: "maxOver", lower: lowerReduce("max") };
+const maxOperation: Operation<ReduceAttributes> = {
+  name: "maxOver",
+  kind: "kernel",
+  lower: lowerReduce("max"),
+};
 
 /** Largest element over axes; NaN if an element is NaN. x f32 or i32. It has no gradient. */
 export const maxOver = (x: TensorLike, options: ReduceOptions = {}): Tensor =>

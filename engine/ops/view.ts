@@ -13,7 +13,7 @@ import { type TensorLike, asTensor } from "../trace.js";
 
 const reshapeOperation: Operation<null> = {
   name: "reshape",
-  view: true,
+  kind: "view",
   gradient: ({ inputs, gradients }) => [reshape(gradients[0]!, inputs[0]!.shape)],
 };
 
@@ -31,9 +31,10 @@ export function reshape(x: TensorLike, shape: Shape): Tensor {
   return makeTensor(reshapeOperation, [tensor], null, wanted, tensor.dtype);
 }
 
-const stopGradientOperation: Operation<null> = {
+/** Ends the path of gradients; {@link grad} looks for it. */
+export const stopGradientOperation: Operation<null> = {
   name: "stopGradient",
-  view: true,
+  kind: "view",
   gradient: () => [null],
 };
 

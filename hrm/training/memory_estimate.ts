@@ -1,5 +1,5 @@
 /** What training needs of a device's memory, and the micro-batch that fits: found by compiling for a device that is none. */
-import { LimitError, type Device, type HostTensor, type Kernel, type Program } from "../../engine/index.js";
+import { LimitError, type HostTensor, type Kernel, type Program, type Target } from "../../engine/index.js";
 import { planningDevice, type DeviceTraits } from "../../engine/planning.js";
 import { bufferSize } from "../../engine/allocator.js";
 import { isSoftwareAdapter } from "../../engine/device.js";
@@ -15,8 +15,8 @@ export { defaultTraits, type DeviceTraits } from "../../engine/planning.js";
 export interface PlanOptions extends Pick<TrainerOptions, "config" | "train" | "data" | "symmetry"> {
   /** The device that it is for: `device.gpu`, or {@link defaultTraits}. */
   readonly device: DeviceTraits;
-  /** What it will multiply like: the device itself, where that was told to use mixed precision. Default f32. */
-  readonly multiplying?: Pick<Device, "capabilities" | "chooseHalves">;
+  /** The target whose precision it will have: `device.target`. Default f32. */
+  readonly multiplying?: Target;
   /** The validation set. */
   readonly validation: PuzzleSet;
 }

@@ -118,7 +118,7 @@ describe("bp_steps", () => {
       const memory = createTrainingMemory(device, config, training, { seed: 1 });
       const { batch_size: B, seq_len: S } = config;
       const batch = { inputs: i32(B, S), labels: i32(B, S), identifiers: i32(B), u: f32(B), randint: i32(B) };
-      const made = plan(device, batch, ({ u, randint, ...puzzles }) => ({
+      const made = plan(device.target, batch, ({ u, randint, ...puzzles }) => ({
         metrics: trainStep(memory, puzzles, { u, randint }).metrics,
       }));
       memory.destroy();

@@ -261,3 +261,41 @@ describe("random programs", () => {
     });
   }
 });
+
+describe("the graph of a program", () => {
+  it("is printed as it was traced and as it was fused", async () => {
+    const device = await testDevice();
+    const w = variable(device, hostTensor(Float32Array.of(1, 2), [2, 1]), "w");
+    const program = await compile(
+      device,
+      { x: f32(3, 2) },
+      ({ x }) => ({ y: exp(reshape(matmul(x, w), [3])), z: scale(sum(x), 2) }),
+      { name: "small" },
+    );
+    const lines = program.graph().split("\n");
+    const at = (pattern: RegExp): number => lines.findIndex((line) => pattern.test(line));
+    assert.equal(lines[0], "traced: 9 nodes");
+    assert.match(lines[at(/input x/)]!, /^ {2}%\d+ = input x$/);
+    const [, x] = /%(\d+) = input x/.exec(program.graph())!;
+    const [, weight] = /%(\d+) = variable f32\[2, 1\]/.exec(program.graph())!;
+    assert.isAbove(at(new RegExp(`%\\d+ = matmul\\(%${x}, %${weight}\\) -> f32\\[3, 1\\]$`)), 0);
+    // Views and leaves are traced and not run: each other node is in one unit.
+    const fused = lines.slice(at(/^fused: /));
+    assert.equal(fused[0], `fused: ${program.plan.graph.fused.length} units`);
+    assert.lengthOf(
+      fused.filter((line) => line === ""),
+      program.plan.graph.fused.length - 1,
+    );
+    const run = fused.filter((line) => /^ {2}%/.test(line));
+    assert.isEmpty(run.filter((line) => /reshape|variable|input|literal/.test(line)));
+    assert.lengthOf(run, new Set(run).size);
+    for (const name of ["matmul", "exp", "sum", "mul"])
+      assert.lengthOf(
+        run.filter((line) => line.includes(` = ${name}(`)),
+        1,
+        name,
+      );
+    program.destroy();
+    w.destroy();
+  });
+});

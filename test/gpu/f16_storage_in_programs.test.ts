@@ -61,7 +61,7 @@ describe("programs with tensors in f16", () => {
       ...[weight(device, 192, 64), weight(device, 64, 64)],
       ...[weight(device, 256, 64), weight(device, 64, 128)],
     ] as const;
-    const found = plan(device, { x: f32(2, 8, 64) }, ({ x }) => {
+    const found = plan(device.target, { x: f32(2, 8, 64) }, ({ x }) => {
       const h = mul(x, 2);
       const attended = linear(attention(linear(h, qkv), { heads: 2 }), o);
       const normed = rmsNorm(attended, { residual: h });
@@ -95,9 +95,9 @@ describe("programs with tensors in f16", () => {
       (device: Device): Parameters<typeof plan>[2] =>
       ({ x }) => ({ y: mean(rmsNorm(matmul(x!, weight(device, 64, 64)))) });
     const device = await planner();
-    const inHalf = plan(device, { x: f32(16, 64) }, body(device));
+    const inHalf = plan(device.target, { x: f32(16, 64) }, body(device));
     device.multiplyWith(mixed);
-    const inF32 = plan(device, { x: f32(16, 64) }, body(device));
+    const inF32 = plan(device.target, { x: f32(16, 64) }, body(device));
     const bytes = ({ dispatches }: Plan) => dispatches.map(({ kernel }) => kernel.bytes);
     // The product's result is half as large; the mean reads f32.
     assert.deepEqual(halvesOf(inHalf), ["matmul_nn: c", "rms_norm: x"]);
@@ -118,7 +118,7 @@ describe("programs with tensors in f16", () => {
   it("never store in f16: results, gradients with other readers than matmuls, or inputs of f32 operations", async () => {
     const device = await planner();
     const [v, w] = [weight(device, 64, 64), weight(device, 64, 64)];
-    const found = plan(device, { x: f32(16, 64) }, ({ x }) => {
+    const found = plan(device.target, { x: f32(16, 64) }, ({ x }) => {
       const y = matmul(x, w);
       const z = matmul(y, v);
       const g = grad(mean(silu(z)), w);
@@ -139,10 +139,10 @@ describe("programs with tensors in f16", () => {
   it("store nothing in f16 in f32 precision, or if products are smaller than a matrix", async () => {
     const device = await planner();
     const body: Parameters<typeof plan>[2] = ({ x }) => ({ y: mean(rmsNorm(matmul(mul(x!, 2), x!))) });
-    assert.isNotEmpty(halvesOf(plan(device, { x: f32(8, 8) }, body)));
-    assert.deepEqual(halvesOf(plan(device, { x: f32(3, 3) }, body)), []);
+    assert.isNotEmpty(halvesOf(plan(device.target, { x: f32(8, 8) }, body)));
+    assert.deepEqual(halvesOf(plan(device.target, { x: f32(3, 3) }, body)), []);
     device.multiplyWith(null);
-    assert.deepEqual(halvesOf(plan(device, { x: f32(8, 8) }, body)), []);
+    assert.deepEqual(halvesOf(plan(device.target, { x: f32(8, 8) }, body)), []);
   });
 
   const config = { ...official, hidden_size: 32, num_heads: 2, batch_size: 4, swiglu_multiple: 32 };
@@ -182,7 +182,7 @@ describe("programs with tensors in f16", () => {
     const namesOf = async (options: Partial<PlanOptions>) =>
       (await trainingKernels({ ...run, ...options }, wide.batch_size)).map(({ name }) => name);
     const names = plan.dispatches.map(({ kernel }) => kernel.name);
-    assert.deepEqual((await namesOf({ multiplying: device })).slice(0, names.length), names);
+    assert.deepEqual((await namesOf({ multiplying: device.target })).slice(0, names.length), names);
     assert.isEmpty((await namesOf({})).filter((name) => name.includes("_half")));
   });
 

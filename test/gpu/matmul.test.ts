@@ -266,17 +266,18 @@ describe("matmul", () => {
     it("is used for the gradient of a weight over many rows", async () => {
       const device = await openTestDevice();
       try {
-        Object.defineProperty(device, "capabilities", {
-          value: { ...device.capabilities, software: false, gpu: gpuKernels },
-        });
+        const target = { capabilities: { ...device.capabilities, software: false, gpu: gpuKernels } };
         const [rows, outputs, inputs] = [2050, 5, 8];
         const [x, dy] = [random(rows * inputs), random(rows * outputs)];
         const w = variable(device, hostTensor(random(outputs * inputs), [outputs, inputs]), "w");
         const specs = { x: f32(rows, inputs), dy: f32(rows, outputs), r: f32(outputs, inputs) };
         // The residual is added with the shares.
-        const program = await compile(device, specs, (given) => ({
-          dW: add(grad(sum(mul(linear(given.x, w), given.dy)), w), given.r),
-        }));
+        const program = await compile(
+          device,
+          specs,
+          (given) => ({ dW: add(grad(sum(mul(linear(given.x, w), given.dy)), w), given.r) }),
+          { target },
+        );
         const kernels = program.plan.dispatches.map(({ kernel }) => kernel.name).join(" ");
         assert.match(kernels, /matmul_tn_split2_5x8x2050.* matmul_sum_residual_2x5x8/);
         const residual = random(outputs * inputs);

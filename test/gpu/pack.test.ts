@@ -138,14 +138,14 @@ describe("packs", () => {
     const [first] = variables as [Variable];
     const whole = first.pack!;
     assert.throws(
-      () => plan(device, {}, () => assign(first, add(first, 1))),
+      () => plan(device.target, {}, () => assign(first, add(first, 1))),
       /assign\(v0\): the variable is part of pack/,
     );
     const late = (): void => {
       assign(whole, add(whole, 1));
       assign(variable(device, { shape: [1], dtype: "f32" }, "other"), first);
     };
-    assert.throws(() => plan(device, {}, late), /v0: it is read after its pack pack was assigned/);
+    assert.throws(() => plan(device.target, {}, late), /v0: it is read after its pack pack was assigned/);
     const program = await compile(device, {}, () => ({ x: scale(first, 2) }));
     const integers = new Map(
       [...initials([1, 2])].map(([name, { shape }]) => [name, { shape, dtype: "i32" as const }]),
@@ -237,7 +237,7 @@ describe("optimizers over packs", () => {
     const plain = [...initials()].map(([name, t]) => variable(device, t, name));
     const options = { beta1: 0.9, beta2: 0.95, weightDecay: 0 };
     const step = (count: number, expAvg: readonly Variable[]) => () =>
-      plan(device, {}, () => {
+      plan(device.target, {}, () => {
         const states = p.map((parameter, i) => ({ parameter, expAvg: expAvg[i]!, expAvgSq: v[i]! }));
         const gradients = p.map((parameter) => scale(parameter, 1));
         adamAtan2Step(states.slice(0, count), gradients.slice(0, count), constant([1, 1, 1, 1]), options);

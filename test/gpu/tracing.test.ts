@@ -416,7 +416,7 @@ describe("mistakes while tracing throw at once and name the operation and the sh
   it("tensors of another program", async () => {
     const device = await testDevice();
     let stolen: Tensor | undefined;
-    plan(device, { x: f32(2) }, ({ x }) => ({ y: (stolen = square(x)) }));
+    plan(device.target, { x: f32(2) }, ({ x }) => ({ y: (stolen = square(x)) }));
     assert.throws(
       () => void compile(device, {}, () => ({ y: neg(stolen!) })),
       UsageError,

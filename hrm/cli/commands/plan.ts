@@ -171,7 +171,7 @@ async function plannedDevice(
       close();
       throw error;
     }
-    return { traits: device.gpu, ...(mixed && { multiplying: device }), close };
+    return { traits: device.gpu, ...(mixed && { multiplying: device.target }), close };
   }
   const none = limits === "none" && { maxBufferSize: 2 ** 41, maxStorageBufferBindingSize: 2 ** 41 };
   const traits = { ...defaultTraits, limits: { ...defaultTraits.limits, ...none } };

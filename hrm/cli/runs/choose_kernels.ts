@@ -30,7 +30,7 @@ export async function chooseKernels({
   const { model: config, train, task } = preset;
   const { train: data, validation } = splits;
   const run = { config, train, data, validation, symmetry: task.symmetry };
-  const options = { ...run, device: device.gpu, multiplying: device };
+  const options = { ...run, device: device.gpu, multiplying: device.target };
   const kernels = await trainingKernels(options, microBatch);
   const key = choicesKey(device, VERSION);
   const { choices: known, warning } = await readChoices(key);

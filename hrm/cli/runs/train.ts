@@ -179,7 +179,7 @@ async function fittingMicroBatch(
 ): Promise<number> {
   const { model: config, train, task } = preset;
   const planned = { config, train, data, validation, symmetry: task.symmetry };
-  const options = { ...planned, device: device.gpu, multiplying: device };
+  const options = { ...planned, device: device.gpu, multiplying: device.target };
   const needs =
     run.microBatch === null
       ? await chooseMicroBatch(options, run.memoryBudget ?? Infinity)

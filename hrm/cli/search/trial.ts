@@ -79,7 +79,7 @@ async function lockedTrial(options: TrialOptions): Promise<TrialResult> {
     });
   const planned = { config: model, train, data: splits.train, validation: splits.validation };
   const microBatch = async (): Promise<number> => {
-    const on = { device: device.gpu, multiplying: device, symmetry: task.symmetry };
+    const on = { device: device.gpu, multiplying: device.target, symmetry: task.symmetry };
     const needs = await chooseMicroBatch({ ...planned, ...on });
     requireHostMemory(needs, device.adapter.software);
     return needs.microBatch;
