@@ -1,5 +1,5 @@
 /** WGSL compute kernels as pure functions of a static spec. */
-export * from "./attention/choose.js";
+export { attention, attentionBackward, attentionDelta, type AttentionSpec } from "./attention/choose.js";
 export * from "./cross_entropy.js";
 export * from "./elementwise.js";
 export * from "./embedding.js";

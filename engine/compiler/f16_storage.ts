@@ -4,7 +4,8 @@
  */
 import { inHalves } from "../../kernels/core/f16_storage.js";
 import type { Capabilities } from "../../kernels/capabilities.js";
-import { productOf } from "../../kernels/matmul/spec.js";
+import { KernelError } from "../../kernels/core/kernel.js";
+import { productOf, type GatedSpec } from "../../kernels/matmul/spec.js";
 import { GRADIENT_SCALE } from "../../kernels/matmul/subgroup_matrices.js";
 import type { MatmulAttributes } from "../ops/matmul.js";
 import { reshape } from "../ops/view.js";
@@ -89,6 +90,16 @@ const gatedOperation: Operation<{ readonly rows: number; readonly inner: number;
     capabilities.mixedPrecision!.gated!({ ...attributes, halves }, capabilities)!,
 };
 
+/** True if the device runs the gated product. A product that it refuses is left as it is, and is refused with its label. */
+function hasGatedKernel(spec: Omit<GatedSpec, "halves">, capabilities: Capabilities): boolean {
+  try {
+    return !!capabilities.mixedPrecision?.gated?.({ ...spec, halves: [] }, capabilities);
+  } catch (error) {
+    if (error instanceof KernelError) return false;
+    throw error;
+  }
+}
+
 /** The units, of which products that SwiGLU alone reads do its work as they are stored. */
 function withGates(
   units: readonly Unit[],
@@ -113,7 +124,7 @@ function withGates(
     const { layout, batch, M, N, K } = attributes as MatmulAttributes;
     const spec = { rows: M, inner: N / 2, K };
     const fits = layout === "nt" && batch === 1 && inputs.length === 2 && node.inputs[0]!.shape.at(-1) === N;
-    if (!fits || !capabilities.mixedPrecision?.gated?.({ ...spec, halves: [] }, capabilities)) return unit;
+    if (!fits || !hasGatedKernel(spec, capabilities)) return unit;
     gone.add(product);
     return { ...unit, nodes: [{ ...node, operation: gatedOperation, inputs, attributes: spec }] };
   });

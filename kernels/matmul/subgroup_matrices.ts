@@ -6,7 +6,7 @@
  * one strip of rows of each subgroup at a time.
  */
 import { inHalves } from "../core/f16_storage.js";
-import { KernelError, type Kernel } from "../core/kernel.js";
+import { KernelError, requireBindable, requirePositive, type Kernel } from "../core/kernel.js";
 import type { Capabilities } from "../capabilities.js";
 import {
   addends,
@@ -95,6 +95,9 @@ export function gatedProduct(
   capabilities: Capabilities,
   matrices: SubgroupMatrices,
 ): Kernel | null {
+  const gatedName = `matmul_gated_${halves.length > 0 ? `half_${halves.join("_")}_` : ""}${rows}x${inner}x${K}`;
+  requirePositive(gatedName, { rows, inner, K });
+  requireBindable(gatedName, { a: rows * K, b: 2 * inner * K, c: rows * inner }, capabilities);
   const product = productOf({ layout: "nt", M: rows, N: 2 * inner, K, halves }, capabilities);
   const tiles = matrixTiles(product, matrices).filter((tile) => {
     const { columns } = layoutOf(product, matrices, tile);
@@ -105,7 +108,7 @@ export function gatedProduct(
   const { code, bindings, workgroups } = build(product, matrices, tile, true);
   const bytes = (name: string): number => (halves.includes(name) ? 2 : 4);
   return {
-    name: `matmul_gated_${halves.length > 0 ? `half_${halves.join("_")}_` : ""}${rows}x${inner}x${K}_${matrixTileName(product, matrices, tile)}`,
+    name: `${gatedName}_${matrixTileName(product, matrices, tile)}`,
     code,
     bindings: bindingsOf(bindings),
     workgroups,

@@ -36,6 +36,9 @@ import {
 } from "../../kernels/index.js";
 
 import { quadsTurn } from "../../kernels/attention/choose.js";
+import { gatedProduct } from "../../kernels/matmul/subgroup_matrices.js";
+import type { GatedSpec, SubgroupMatrices } from "../../kernels/matmul/spec.js";
+import { matmulSum } from "../../kernels/matmul/split.js";
 
 export interface Case {
   /** Elements of the largest buffer that it binds. */
@@ -50,6 +53,8 @@ export interface Family {
   /** Fields of the spec that must be positive integers. */
   readonly sizes: readonly string[];
   readonly cases: readonly Case[];
+  /** True if every kernel of the family needs subgroup matrices, which few adapters have. */
+  readonly needsMatrices?: boolean;
 }
 
 function family<Spec extends object>(
@@ -215,7 +220,29 @@ function matmulVariant(
   return matmul(spec, { ...capabilities, choices });
 }
 
+/** Small subgroup matrices, of which tiles fit into the workgroup memory that every device has. */
+const MATRICES: SubgroupMatrices = { M: 8, N: 8, K: 8, component: "f16", subgroupSize: 32 };
+const GATED: readonly GatedSpec[] = [
+  { rows: 37, inner: 32, K: 40, halves: [] },
+  { rows: 256, inner: 512, K: 128, halves: [] },
+  { rows: 256, inner: 512, K: 128, halves: ["c"] },
+];
+
 export const FAMILIES: readonly Family[] = [
+  {
+    ...family<GatedSpec>(
+      "gatedProduct",
+      (spec, capabilities) => gatedProduct(spec, capabilities, MATRICES)!,
+      ["rows", "inner", "K"],
+      ({ rows, inner, K }) => Math.max(rows * K, 2 * inner * K, rows * inner),
+      GATED,
+    ),
+    needsMatrices: true,
+  },
+  family<MatmulSpec>("matmulSum", matmulSum, ["M", "N", "splits"], ({ M, N, splits = 1 }) => splits * M * N, [
+    { layout: "tn", M: 5, N: 7, K: 2048, splits: 2 },
+    { layout: "tn", M: 32, N: 48, K: 4096, splits: 4, bias: true, residual: true },
+  ]),
   family<MatmulSpec & { readonly variant?: number }>(
     "matmul",
     matmulVariant,
