@@ -58,6 +58,8 @@ export {
 export {
   embed,
   forwardResiduals,
+  modelOf,
+  rotaryTables,
   segment,
   type Latents,
   type Model,
@@ -104,13 +106,5 @@ export {
   type StepResult,
   type TrainingState,
 } from "./training/step.js";
-export {
-  createTrainer,
-  createTrainingMemory,
-  modelOf,
-  rotaryTables,
-  type StepMetrics,
-  type Trainer,
-  type TrainerOptions,
-  type TrainingMemory,
-} from "./training/trainer.js";
+export { createTrainingMemory, type TrainingMemory } from "./training/memory.js";
+export { createTrainer, type StepMetrics, type Trainer, type TrainerOptions } from "./training/trainer.js";

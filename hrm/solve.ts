@@ -18,9 +18,8 @@ import { decodeCheckpoint, type Checkpoint } from "./files/checkpoints/checkpoin
 import { isSealed } from "./files/checkpoints/seal.js";
 import { SourceError } from "./files/sources/source_error.js";
 import { derive, inferenceSegments, type HrmConfig } from "./model/config.js";
-import { embed, segment } from "./model/model.js";
+import { embed, segment, modelOf } from "./model/model.js";
 import { createWeights, PUZZLE_EMBEDDING, type Weights } from "./model/parameters.js";
-import { modelOf } from "./training/trainer.js";
 
 /** How a model is loaded. */
 export interface LoadOptions extends Abortable {

@@ -8,6 +8,7 @@ import {
   attention,
   broadcastTo,
   concat,
+  constant,
   mean,
   linear,
   mul,
@@ -27,22 +28,37 @@ import {
   type TensorLike,
 } from "../../engine/index.js";
 import { derive, levelUpdates, type HrmConfig } from "./config.js";
-import { POSITION_EMBEDDING, TOKEN_EMBEDDING } from "./parameters.js";
+import { POSITION_EMBEDDING, TOKEN_EMBEDDING, type Weights } from "./parameters.js";
+import { rotaryAngles } from "./positions.js";
 
-/** Weights as the model reads them: by official name. */
+/** Finds a weight by its official name. */
 export type Parameters = (name: string) => TensorLike;
 
-/** Rotary tables [S + P, head size], where positions are rotary. */
+/** Rotary tables [S + P, head size]. */
 export interface RotaryTables {
   readonly cos: TensorLike;
   readonly sin: TensorLike;
 }
 
-/** What the model is made of, ready to be traced. */
+/** A model with its weights, ready to be traced. */
 export interface Model {
   readonly config: HrmConfig;
   readonly parameters: Parameters;
   readonly rotary: RotaryTables | null;
+}
+
+/** The rotary tables of a configuration as constants; null if its positions are not rotary. */
+export function rotaryTables(config: HrmConfig): RotaryTables | null {
+  const tables = rotaryAngles(config);
+  if (!tables) return null;
+  const { totalLength, headDim } = derive(config);
+  const shape = [totalLength, headDim];
+  return { cos: constant(tables.cos, shape), sin: constant(tables.sin, shape) };
+}
+
+/** A model that reads these weights. */
+export function modelOf(config: HrmConfig, weights: Weights): Model {
+  return { config, parameters: (name) => weights.get(name)!, rotary: rotaryTables(config) };
 }
 
 /** The recurrent state of the two levels, each [B, P + S, D]. */
@@ -59,7 +75,7 @@ export interface SegmentResult extends Latents {
   readonly qHalt: Tensor;
   /** [B] */
   readonly qContinue: Tensor;
-  /** Every level output in order, for tests and pictures. */
+  /** The output of every update in order, for tests and pictures. */
   readonly trace: { readonly L: readonly Tensor[]; readonly H: readonly Tensor[] };
 }
 
@@ -94,7 +110,7 @@ function mixByMlp({ config, parameters }: Model, prefix: string, h: Tensor): Ten
   return transpose(rmsNorm(mixed, { residual: u, eps: config.rms_norm_eps }));
 }
 
-/** A level: its layers in turn, on the sum of a state and what is injected. TRM's levels share the network `L_level`. */
+/** A level: its layers one after another, on the sum of a state and the injected input. TRM's levels share the network `L_level`. */
 function level(model: Model, name: "H_level" | "L_level", input: Tensor): Tensor {
   const { arch, H_layers, L_layers } = model.config;
   const network = arch === "hrm" ? name : "L_level";
@@ -105,7 +121,7 @@ function level(model: Model, name: "H_level" | "L_level", input: Tensor): Tensor
 }
 
 /**
- * Input embeddings [B, P + S, D]: puzzle prefix and tokens, learned positions where configured, times sqrt(D).
+ * Input embeddings [B, P + S, D]: puzzle prefix and tokens, learned positions if configured, times sqrt(D).
  * @param inputs i32 [B, S]
  * @param puzzle rows of the puzzle embedding [B, puzzle_emb_ndim], or null
  */
@@ -155,7 +171,7 @@ export function segment(model: Model, latents: Latents, x: Tensor): SegmentResul
   return { zH: stopGradient(zH), zL: stopGradient(zL), ...readOut(model, zH), trace };
 }
 
-/** What the two heads make of the slow state: z_H [B, P + S, D] of the end of a segment, or of any update. */
+/** The outputs of the two heads for a slow state: z_H [B, P + S, D] of the end of a segment, or of any update. */
 export function readOut(
   { config, parameters }: Model,
   zH: Tensor,

@@ -19,10 +19,9 @@ import { owning } from "../../engine/ownership.js";
 import { createQueue } from "../../engine/queue.js";
 import { createCarry, destroyCarry, resetCarry } from "../model/act.js";
 import { inferenceSegments, levelUpdates, type HrmConfig } from "../model/config.js";
-import { foresee, forwardResiduals, readOut, type Latents } from "../model/model.js";
+import { foresee, forwardResiduals, readOut, type Latents, modelOf } from "../model/model.js";
 import type { Weights } from "../model/parameters.js";
 import { evaluationSegment } from "../training/step.js";
-import { modelOf } from "../training/trainer.js";
 import { decodeLogits } from "./decode.js";
 
 /** Everything that happened while one puzzle was solved, update by update. */

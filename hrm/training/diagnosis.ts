@@ -14,10 +14,11 @@ import {
 } from "../../engine/index.js";
 import { EngineError } from "../../engine/errors.js";
 import type { PuzzleSet } from "../puzzles/puzzle_set.js";
-import { microBatchOf, writeVariables, type TrainingSnapshot } from "./snapshot.js";
+import { writeVariables, type TrainingSnapshot } from "./snapshot.js";
 import { nonFinite, type StepResult } from "./step.js";
 import type { Symmetry } from "../puzzles/tasks/symmetry.js";
-import { planTraining, trainingVariables } from "./trainer.js";
+import { trainingVariables } from "./memory.js";
+import { prepareTraining } from "./trainer.js";
 
 /** Training that left the finite numbers: at which step, and in which tensor it began. */
 export class DivergenceError extends EngineError {
@@ -89,9 +90,12 @@ export async function findNonFinite(options: FindNonFiniteOptions): Promise<NonF
       assign(count, add(count, sum(nonFinite(tensor))));
     }
   };
-  const planned = planTraining({ ...snapshot, ...options, microBatch: microBatchOf(snapshot) }, observe);
-  const variables = trainingVariables(planned.memory);
-  const turns: [Program, number][] = [];
+  const prepared = prepareTraining(
+    { ...snapshot, ...options, microBatch: snapshot.microBatch ?? undefined },
+    observe,
+  );
+  const variables = trainingVariables(prepared.memory);
+  const sequence: [Program, number][] = [];
   const look = async (): Promise<string | null> => {
     for (const [name, count] of counts) if ((await count.read())[0] !== 0) return name;
     for (const [name, v] of variables) if (!allFinite(await v.read())) return name;
@@ -99,19 +103,19 @@ export async function findNonFinite(options: FindNonFiniteOptions): Promise<NonF
   };
   try {
     writeVariables(variables, snapshot.state);
-    for (const { name, times, body } of planned.programs)
-      turns.push([await compile(device, {}, body, { name: `${name}, under watch` }), times]);
+    for (const { name, times, body } of prepared.programs)
+      sequence.push([await compile(device, {}, body, { name: `${name}, under watch` }), times]);
     for (let step = snapshot.step + 1; step <= lastStep; step++) {
-      planned.memory.schedule.prepare(step);
-      await runSequence(turns);
+      prepared.memory.schedule.prepare(step);
+      await runSequence(sequence);
       const tensor = step < lastStep - 1 ? null : await look();
       if (tensor !== null) return { step, tensor };
     }
     return null;
   } finally {
-    for (const [program] of turns) program.destroy();
+    for (const [program] of sequence) program.destroy();
     for (const v of counts.values()) v.destroy();
-    planned.destroy();
+    prepared.destroy();
   }
 }
 

@@ -31,11 +31,10 @@ import { createCarry, destroyCarry, resetCarry } from "../model/act.js";
 import { inferenceSegments, type HrmConfig } from "../model/config.js";
 import { consecutiveBatch, destroyPuzzles, uploadPuzzles } from "../puzzles/sampling.js";
 import { metricRow, METRICS } from "../model/loss.js";
-import { forwardResiduals, type SegmentResult } from "../model/model.js";
+import { forwardResiduals, type SegmentResult, modelOf } from "../model/model.js";
 import type { Weights } from "../model/parameters.js";
 import type { PuzzleSet } from "../puzzles/puzzle_set.js";
 import { evaluationSegment, nonFinite } from "./step.js";
-import { modelOf } from "./trainer.js";
 
 /** Scores over a puzzle set; accuracies are fractions. */
 export interface Scores {

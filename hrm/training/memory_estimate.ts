@@ -67,8 +67,8 @@ async function compiled(options: PlanOptions, microBatch: number) {
  */
 export async function trainingKernels(options: PlanOptions, microBatch: number): Promise<Kernel[]> {
   const { trainer, evaluator } = await compiled(options, microBatch);
-  const turns: (readonly [Program, number])[] = [...trainer.turns, [evaluator.program, 1]];
-  return turns.flatMap(([{ plan }, times]) =>
+  const sequence: (readonly [Program, number])[] = [...trainer.sequence, [evaluator.program, 1]];
+  return sequence.flatMap(([{ plan }, times]) =>
     Array.from({ length: times }, () => plan.dispatches.map(({ kernel }) => kernel)).flat(),
   );
 }
@@ -80,7 +80,7 @@ export async function trainingKernels(options: PlanOptions, microBatch: number):
 export async function stepFlops(options: PlanOptions): Promise<number> {
   const { trainer } = await compiled(options, options.config.batch_size);
   let flops = 0;
-  for (const [{ plan }, times] of trainer.turns)
+  for (const [{ plan }, times] of trainer.sequence)
     for (const { kernel } of plan.dispatches) flops += times * kernel.flops;
   return flops;
 }
@@ -91,7 +91,7 @@ export async function stepFlops(options: PlanOptions): Promise<number> {
  */
 export async function trainingNeeds(options: PlanOptions, microBatch: number): Promise<MemoryNeeds> {
   const { device, trainer, evaluator } = await compiled(options, microBatch);
-  const plans = [...trainer.turns.map(([program]) => program), evaluator.program].map(({ plan }) => plan);
+  const plans = [...trainer.sequence.map(([program]) => program), evaluator.program].map(({ plan }) => plan);
   const programs = plans.reduce((sum, { bytes }) => sum + bytes.intermediates + bytes.constants, 0);
   const works = plans.flatMap(({ dispatches }) =>
     dispatches.map(({ kernel }) => kernel.flops + kernel.bytes),

@@ -15,7 +15,7 @@ import {
   type Weights,
 } from "../model/parameters.js";
 import { requireSizes } from "./sizes.js";
-import { microBatchOf, type TrainingSnapshot } from "./snapshot.js";
+import type { TrainingSnapshot } from "./snapshot.js";
 
 /** Mean training metrics over the steps since the last event. */
 export interface TrainingSummary {
@@ -125,7 +125,7 @@ async function sessionOf(
     state,
     resume,
     patience = Infinity,
-    microBatch = resume && microBatchOf(resume),
+    microBatch = resume?.microBatch ?? undefined,
     stopAfter = Infinity,
     signal,
   }: SessionOptions,

@@ -1,4 +1,4 @@
-/** Training state in host memory: taken from a running trainer, put into a fresh one, which then goes on to the bit. */
+/** Training state in host memory. A fresh trainer that takes a snapshot repeats the run to the bit. */
 import { EngineError } from "../../engine/errors.js";
 import { hostTensor, type Device, type TypedArray, type Variable } from "../../engine/index.js";
 import { isGridField, isInGrid, type HrmConfig, type TrainConfig } from "../model/config.js";
@@ -6,7 +6,7 @@ import { parameterSpecs, type StateDict } from "../model/parameters.js";
 import type { PuzzleSet } from "../puzzles/puzzle_set.js";
 import { VERSION } from "../version.js";
 
-/** Prefixes of the names under which variables are kept; the weights have none. */
+/** Prefixes of the variables' names. Weights have no prefix. */
 export const PREFIX = {
   ema: "ema.",
   expAvg: "exp_avg.",
@@ -14,34 +14,38 @@ export const PREFIX = {
   carry: "carry.",
 } as const;
 
-/** Where a state was computed: bits are promised only where all of this stays the same. */
+/** Where a state was computed. Results repeat to the bit only if every field is the same. */
 export interface Origin {
   readonly adapter: string;
   readonly vendor: string;
   readonly architecture: string;
-  /** Browser or Node and its version, where it says so. */
+  /** Browser or Node with its version; empty if the runtime does not say. */
   readonly runtime: string;
   /** This package's version. */
   readonly version: string;
 }
 
-/** What a state belongs to. */
+/** The run to which a state belongs. */
 export interface RunIdentity {
   readonly config: HrmConfig;
   readonly train: TrainConfig;
-  /** Which puzzles are trained on; see {@link fingerprint}. */
+  /** Fingerprint of the training set; see {@link fingerprint}. */
   readonly data: string;
   readonly origin: Origin;
-  /** Choices of the plan (kernel variants, micro-batch, precision), by name. */
-  readonly choices: Readonly<Record<string, string>>;
+  /** Variants of the step's kernels, by kernel name. */
+  readonly kernels: Readonly<Record<string, string>>;
+  /** Rows of a micro-batch; null if the batch was computed at once. */
+  readonly microBatch: number | null;
+  /** Name of the mixed precision of matrix products; null for f32. */
+  readonly precision: string | null;
 }
 
-/** Everything that decides how training goes on. */
+/** Everything that determines the rest of a run. */
 export interface TrainingSnapshot extends RunIdentity {
   readonly seed: number;
   /** Finished steps. */
   readonly step: number;
-  /** Steps whose metrics were handed out. */
+  /** Steps whose metrics have been read. */
   readonly fetched: number;
   /**
    * Every variable: weights by official name, `ema.*`, `exp_avg.*`, `exp_avg_sq.*`, `carry.*`, `metrics` (the ring), and
@@ -50,16 +54,7 @@ export interface TrainingSnapshot extends RunIdentity {
   readonly state: StateDict;
 }
 
-/** Name under which the choices keep the rows of a micro-batch. */
-export const MICRO_BATCH = "micro-batch";
-
-/** The rows of a micro-batch that a snapshot was computed with; undefined for the whole batch. */
-export function microBatchOf({ choices }: Pick<RunIdentity, "choices">): number | undefined {
-  const rows = choices[MICRO_BATCH];
-  return rows === undefined ? undefined : Number(rows);
-}
-
-/** A snapshot that cannot go on here: what it has, what is expected. */
+/** A snapshot does not fit this run. Says what the snapshot has and what was expected. */
 export class ResumeError extends EngineError {
   override readonly name = "ResumeError";
   constructor(what: string, got: string, expected: string) {
@@ -67,20 +62,20 @@ export class ResumeError extends EngineError {
   }
 }
 
-/** Where a device computes. */
+/** The origin of what a device computes. */
 export function originOf({ adapter }: Device): Origin {
-  // Absent in Node before 21.
+  // Node before version 21 has no navigator.
   const runtime = (globalThis.navigator as Navigator | undefined)?.userAgent ?? "";
   const { name, vendor, architecture } = adapter;
   return { adapter: name, vendor, architecture, runtime, version: VERSION };
 }
 
-/** True where everything that an origin names is the same. */
+/** True if all fields of the origins are equal. */
 export function sameOrigin(a: Origin, b: Origin): boolean {
   return (Object.keys(a) as (keyof Origin)[]).every((field) => a[field] === b[field]);
 }
 
-/** Tells puzzle sets apart: their number, cells, and a hash of everything in them (FNV-1a over words, folded). */
+/** A text that differs between puzzle sets: number of puzzles, cells, and a hash of all their values (FNV-1a over words, folded). */
 export function fingerprint({ count, length, inputs, labels, identifiers, groups }: PuzzleSet): string {
   const structure = groups ? [groups.puzzleIndices, groups.groupIndices] : [];
   let hash = 0x811c9dc5;
@@ -93,8 +88,8 @@ export function fingerprint({ count, length, inputs, labels, identifiers, groups
 }
 
 /**
- * Reads all variables at one moment: every copy is queued before the first is awaited, so steps submitted meanwhile do
- * not tear the state.
+ * Reads all variables as they are at one moment: all copies are queued before the first is awaited, so that steps submitted
+ * in between do not mix two states.
  */
 export async function readVariables(variables: ReadonlyMap<string, Variable>): Promise<StateDict> {
   const entries = [...variables].map(
@@ -103,7 +98,7 @@ export async function readVariables(variables: ReadonlyMap<string, Variable>): P
   return new Map(await Promise.all(entries));
 }
 
-/** Writes a snapshot's state into the variables of the same names. @throws ResumeError before anything is written */
+/** Writes a snapshot's state into the variables of the same names. @throws ResumeError before any variable is written */
 export function writeVariables(variables: ReadonlyMap<string, Variable>, state: StateDict): void {
   const values: [Variable, TypedArray][] = [];
   for (const [name, v] of variables) {
@@ -118,14 +113,14 @@ export function writeVariables(variables: ReadonlyMap<string, Variable>, state: 
 }
 
 /**
- * Why going on here will not repeat, bit for bit, what the run would have computed without a stop; one sentence each,
- * none where it will.
- * @throws ResumeError where the model differs, so that going on makes no sense
+ * The reasons why a run that continues here will differ from the same run without a stop, one sentence each. Empty if it
+ * will repeat that run to the bit.
+ * @throws ResumeError if the model differs, so that the run cannot continue
  */
 export function resumeDifferences(before: RunIdentity, now: RunIdentity): string[] {
   const usesGrid = isInGrid(before.config);
   for (const field of Object.keys(before.config) as (keyof HrmConfig)[]) {
-    // Runs of before there were grid fields have zeros there.
+    // Old snapshots, from before the grid fields existed, have zeros in them.
     if (!usesGrid && isGridField(field)) continue;
     const [got, expected] = [before.config[field], now.config[field]];
     if (got !== expected) throw new ResumeError(`config.${field}`, String(got), String(expected));
@@ -144,13 +139,19 @@ export function resumeDifferences(before: RunIdentity, now: RunIdentity): string
     compare(what, before.origin[field], now.origin[field]);
   for (const field of Object.keys(before.train) as (keyof TrainConfig)[])
     compare(`train.${field}`, before.train[field], now.train[field]);
-  for (const name of new Set([...Object.keys(before.choices), ...Object.keys(now.choices)]))
-    compare(`the plan's ${name}`, before.choices[name] ?? "not chosen", now.choices[name] ?? "not chosen");
+  for (const name of new Set([...Object.keys(before.kernels), ...Object.keys(now.kernels)]))
+    compare(
+      `the variant of kernel ${name}`,
+      before.kernels[name] ?? "not chosen",
+      now.kernels[name] ?? "not chosen",
+    );
+  compare("the micro-batch", before.microBatch ?? "the whole batch", now.microBatch ?? "the whole batch");
+  compare("the precision", before.precision ?? "f32", now.precision ?? "f32");
   compare("the training set", before.data, now.data);
   return reasons;
 }
 
-/** The weights of a snapshot, by official name: raw, or the moving average where one was kept. */
+/** The weights of a snapshot, by official name: the raw weights, and the moving average or null if no average was kept. */
 export function snapshotWeights({ config, state }: TrainingSnapshot): {
   raw: StateDict;
   ema: StateDict | null;

@@ -19,7 +19,6 @@ import { openCheckpoint, OFFICIAL_PREFIX } from "../../hrm/files/checkpoints/off
 import { isMicroBatch } from "../../hrm/model/config.js";
 import { parameterSpecs } from "../../hrm/model/parameters.js";
 import type { SessionSnapshot } from "../../hrm/training/session.js";
-import { microBatchOf } from "../../hrm/training/snapshot.js";
 import type { HostRandom } from "../../hrm/puzzles/index.js";
 import { VERSION } from "../../hrm/version.js";
 import { haltOnly, official } from "../support/tiny.js";
@@ -57,8 +56,8 @@ function openSoundly(bytes: Uint8Array, given?: Partial<HrmConfig>): void {
     }
   }
   if (!run) return;
-  assert.isTrue(Object.values(run.choices).every((choice) => typeof choice === "string"));
-  assert.isTrue(isMicroBatch(microBatchOf(run) ?? config.batch_size, config));
+  assert.isTrue(Object.values(run.kernels).every((choice) => typeof choice === "string"));
+  assert.isTrue(isMicroBatch(run.microBatch ?? config.batch_size, config));
 }
 
 /** Options that contradict the weights are the user's mistake, which damage can make of good ones. */
@@ -87,15 +86,19 @@ const weights = new Map<string, SafetensorsTensor>(
 );
 const untold: Partial<HrmConfig> = { num_heads: 2, seq_len: 6, H_cycles: 2, L_cycles: 2, halt_max_steps: 3 };
 
-/** What runs record of their plan: none, the rows of a micro-batch, and with them kernels that were measured. */
-const choicesOfRuns: readonly SessionSnapshot["choices"][] = [
-  {},
-  { "micro-batch": "1" },
-  { matmul_nt_18x24x8: "r4x4", matmul_nt_residual_18x8x32: "w32x32k16", "micro-batch": "1" },
+type Choices = Pick<SessionSnapshot, "kernels" | "microBatch" | "precision">;
+/** Choices of three runs: no choices, the rows of a micro-batch, and measured kernels with a micro-batch and a precision. */
+const choicesOfRuns: readonly Choices[] = [
+  { kernels: {}, microBatch: null, precision: null },
+  { kernels: {}, microBatch: 1, precision: null },
+  {
+    kernels: { matmul_nt_18x24x8: "r4x4", matmul_nt_residual_18x8x32: "w32x32k16" },
+    ...{ microBatch: 1, precision: "f16 16x16x16" },
+  },
 ];
 
 /** The state of a run that has looked twice, small but complete. */
-function runState(config: HrmConfig, choices: SessionSnapshot["choices"]): SessionSnapshot {
+function runState(config: HrmConfig, choices: Choices): SessionSnapshot {
   const state = new Map([...initialState(config, 1)]);
   for (const [name, value] of initialState(config, 2))
     for (const prefix of ["ema.", "exp_avg.", "exp_avg_sq."]) state.set(prefix + name, value);
@@ -103,7 +106,7 @@ function runState(config: HrmConfig, choices: SessionSnapshot["choices"]): Sessi
   state.set("carry.steps", hostTensor(new Int32Array(config.batch_size), [config.batch_size]));
   return {
     ...{ config, state, train: trainConfig({ ema_decay: 0.9 }), seed: 7, step: 20, fetched: 20 },
-    ...{ data: "8x6:00000000", choices, validatedAt: 20, looksSinceBest: 1 },
+    ...{ data: "8x6:00000000", ...choices, validatedAt: 20, looksSinceBest: 1 },
     origin: { adapter: "a", vendor: "v", architecture: "x", runtime: "Node.js/20", version: VERSION },
     best: { step: 10, exactAccuracy: 0.5, cellAccuracy: 0.75, weights: initialState(config, 4) },
     ended: null,

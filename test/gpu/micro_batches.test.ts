@@ -95,7 +95,7 @@ describe("micro-batches @slow", () => {
       const first = await trainerOf(config, { microBatch: 2 });
       await first.run(5);
       const saved = await first.save();
-      assert.deepEqual(saved.choices, { "micro-batch": "2" });
+      assert.deepEqual([saved.kernels, saved.microBatch, saved.precision], [{}, 2, null]);
       const second = await trainerOf(config, { resume: saved });
       assert.deepEqual([...second.differences], []);
       await second.run(6);
@@ -111,13 +111,13 @@ describe("micro-batches @slow", () => {
       await trainer.run(1);
       const before = { ...device.stats };
       await trainer.run(6);
-      const dispatches = trainer.turns.reduce((n, [p, times]) => n + times * p.plan.dispatches.length, 0);
+      const dispatches = trainer.sequence.reduce((n, [p, times]) => n + times * p.plan.dispatches.length, 0);
       assert.deepEqual(device.stats, {
         ...before,
         submits: before.submits + 6,
         dispatches: before.dispatches + 6 * dispatches,
       });
-      for (const [{ plan }] of trainer.turns) assertSound(plan);
+      for (const [{ plan }] of trainer.sequence) assertSound(plan);
       trainer.destroy();
       assert.equal(device.stats.bytesLive, start, "bytes left behind");
     });
@@ -130,7 +130,7 @@ describe("micro-batches @slow", () => {
     const needs: number[] = [];
     for (const microBatch of [8, 4, 2, 1]) {
       const trainer = await trainerOf(config, { microBatch, device });
-      needs.push(trainer.turns.reduce((n, [{ plan }]) => n + plan.bytes.intermediates, 0));
+      needs.push(trainer.sequence.reduce((n, [{ plan }]) => n + plan.bytes.intermediates, 0));
       const copies = trainer.program.plan.dispatches.filter((d) =>
         d.label.startsWith("assign micro_batches"),
       );

@@ -203,7 +203,14 @@ describe("positions of a grid", () => {
   });
 
   it("resume runs from before the grid was recorded, unless positions need it", () => {
-    const identity = { train: defaultTrainConfig, data: "", origin, choices: {} };
+    const identity = {
+      train: defaultTrainConfig,
+      data: "",
+      origin,
+      kernels: {},
+      microBatch: null,
+      precision: null,
+    };
     const compare = (before: HrmConfig, now: HrmConfig): unknown =>
       resumeDifferences({ ...identity, config: before }, { ...identity, config: now });
     const learned = modelConfig({ ...small, ...sizesOf(sudokuTask(4)), pos_encodings: "learned" });

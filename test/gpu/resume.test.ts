@@ -155,7 +155,7 @@ describe("resume @slow", () => {
     const elsewhere = {
       ...saved,
       origin: { ...saved.origin, adapter: "GeForce 256", version: "0.0.1" },
-      choices: { matmul: "t64x64" },
+      kernels: { matmul: "t64x64" },
     };
     const labels = data.labels.slice();
     labels[0]! ^= 1;
@@ -170,7 +170,7 @@ describe("resume @slow", () => {
       /version of hrm-webgpu was 0\.0\.1/,
       /train\.lr was 0\.003 and is 0\.001/,
       /the training set was 7x4:/,
-      /the plan's matmul was t64x64 and is not chosen/,
+      /the variant of kernel matmul was t64x64 and is not chosen/,
     ])
       assert.match(text, part);
     second.destroy();
@@ -188,7 +188,7 @@ describe("resume @slow", () => {
     const byDefault = kernelsOf(plain);
     assert.isNotEmpty(byDefault);
     assert.isFalse(byDefault.some(({ chosen }) => chosen));
-    assert.deepEqual((await plain.save()).choices, {});
+    assert.deepEqual((await plain.save()).kernels, {});
     plain.destroy();
     // As if the second-best by the model had been measured to be the best, for every product of the step.
     const choices: Record<string, string> = {};
@@ -206,7 +206,7 @@ describe("resume @slow", () => {
       assert.isTrue(chosen.every(({ kernel }, i) => kernel !== byDefault[i]!.kernel));
       assert.include(whole.program.explain(), `${chosen[0]!.kernel} (chosen by measurement)`);
       whole.destroy();
-      assert.deepEqual(expected.choices, choices);
+      assert.deepEqual(expected.kernels, choices);
 
       const first = await createTrainer(options);
       await first.run(5);
@@ -218,7 +218,7 @@ describe("resume @slow", () => {
       assert.deepEqual(kernelsOf(resumed), chosen);
       await resumed.run(7);
       const actual = await resumed.save();
-      assert.deepEqual(actual.choices, choices);
+      assert.deepEqual(actual.kernels, choices);
       assertSameBits(actual.state, expected.state);
       resumed.destroy();
 
@@ -226,13 +226,13 @@ describe("resume @slow", () => {
       const origin = { ...snapshot.origin, adapter: "GeForce 256" };
       for (const other of [
         { ...snapshot, origin },
-        { ...snapshot, choices: {} },
+        { ...snapshot, kernels: {} },
       ]) {
         device.choose({});
         const trainer = await createTrainer({ ...options, resume: other });
         assert.deepEqual(kernelsOf(trainer), byDefault);
         assert.lengthOf(trainer.differences, other.origin === origin ? 1 + Object.keys(choices).length : 0);
-        assert.deepEqual((await trainer.save()).choices, {});
+        assert.deepEqual((await trainer.save()).kernels, {});
         trainer.destroy();
       }
     } finally {

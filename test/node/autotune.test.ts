@@ -76,7 +76,7 @@ describe("measured choices of kernels", () => {
     ];
     const choicesOf = async (name: string, step: number): Promise<Readonly<Record<string, string>>> => {
       const file = join(folder, name, `checkpoints/step-0000000${step}.safetensors`);
-      return decodeCheckpoint(new Uint8Array(await readFile(file))).run!.choices;
+      return decodeCheckpoint(new Uint8Array(await readFile(file))).run!.kernels;
     };
     const first = await run(folder, ...plan);
     assert.equal(first.code, 0, first.stderr);

@@ -52,7 +52,16 @@ const ofRun: Checkpoint = {
   ...sample(1),
   run: {
     ...{ config, state: initialState(config, 1), train: trainConfig({}), seed: 7, step: 1, fetched: 1 },
-    ...{ data: "1x4:00000000", choices: {}, validatedAt: 0, looksSinceBest: 0, best: null, ended: null },
+    ...{
+      data: "1x4:00000000",
+      kernels: {},
+      microBatch: null,
+      precision: null,
+      validatedAt: 0,
+      looksSinceBest: 0,
+      best: null,
+      ended: null,
+    },
     origin: { adapter: "a", vendor: "v", architecture: "x", runtime: "r", version: VERSION },
   },
 };
@@ -146,7 +155,7 @@ describe("checkpoint", () => {
         [
           `a micro-batch of ${rows}`,
           ({ metadata }: Changeable) => {
-            const run = JSON.parse(metadata["run"]!) as SessionSnapshot;
+            const run = JSON.parse(metadata["run"]!) as { choices: object };
             metadata["run"] = JSON.stringify({ ...run, choices: { ...run.choices, "micro-batch": rows } });
           },
           new RegExp(`its micro-batch is "${rows}"; expected a divisor of batch_size`),

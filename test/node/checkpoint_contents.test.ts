@@ -76,7 +76,16 @@ function run(
   state.set("counter", hostTensor(Uint32Array.from(counter), [2]));
   return {
     ...{ config: official, state, train: trainConfig({ total_steps: 100 }), seed: 7, step: 20, fetched: 20 },
-    ...{ data: "8x6:00000000", choices: {}, validatedAt: 20, looksSinceBest: 1, best: null, ended: null },
+    ...{
+      data: "8x6:00000000",
+      kernels: {},
+      microBatch: null,
+      precision: null,
+      validatedAt: 20,
+      looksSinceBest: 1,
+      best: null,
+      ended: null,
+    },
     origin: { adapter: "a", vendor: "v", architecture: "x", runtime: "r", version: VERSION },
     ...change,
   };

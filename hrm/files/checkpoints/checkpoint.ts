@@ -14,7 +14,7 @@ import {
   type StateDict,
 } from "../../model/parameters.js";
 import type { SessionSnapshot } from "../../training/session.js";
-import { MICRO_BATCH, microBatchOf, PREFIX, snapshotWeights, type Origin } from "../../training/snapshot.js";
+import { PREFIX, snapshotWeights, type Origin, type RunIdentity } from "../../training/snapshot.js";
 import { VERSION } from "../../version.js";
 import { formatValue } from "../../format_value.js";
 
@@ -50,10 +50,30 @@ export function runCheckpoint(
   return { config, ...origin, step, seed, ...snapshotWeights(run), run };
 }
 
-/** What a run has besides tensors, as JSON in the metadata. */
+/** What a run has besides tensors. */
 type RunRecord = Omit<SessionSnapshot, "config" | "state" | "best"> & {
   readonly best: Omit<NonNullable<SessionSnapshot["best"]>, "weights"> | null;
 };
+
+type Choices = Pick<RunIdentity, "kernels" | "microBatch" | "precision">;
+
+/** Choices as the file keeps them: one map, in which the micro-batch and the precision stand beside the kernels. */
+const choicesToJson = ({ kernels, microBatch, precision }: Choices): Record<string, string> => ({
+  ...kernels,
+  ...(microBatch !== null && { "micro-batch": String(microBatch) }),
+  ...(precision !== null && { precision }),
+});
+
+/** @throws Error if the micro-batch does not divide the batch */
+function choicesFromJson(json: Record<string, string>, config: HrmConfig): Choices {
+  const { "micro-batch": rows, precision = null, ...kernels } = json;
+  const microBatch = rows === undefined ? null : Number(rows);
+  if (microBatch !== null && !isMicroBatch(microBatch, config))
+    throw new Error(
+      `its micro-batch is ${formatValue(rows)}; expected a divisor of batch_size (${config.batch_size})`,
+    );
+  return { kernels, microBatch, precision };
+}
 
 /** The file's bytes. */
 export function encodeCheckpoint(checkpoint: Checkpoint): Uint8Array<ArrayBuffer> {
@@ -77,17 +97,16 @@ export function encodeCheckpoint(checkpoint: Checkpoint): Uint8Array<ArrayBuffer
     ...(vocabulary && { vocabulary: JSON.stringify(vocabulary) }),
   };
   if (run) {
-    const { train, fetched, data, origin, choices, validatedAt, looksSinceBest, ended } = run;
+    const { train, fetched, data, origin, validatedAt, looksSinceBest, ended } = run;
     const best = run.best && {
       step: run.best.step,
       exactAccuracy: run.best.exactAccuracy,
       cellAccuracy: run.best.cellAccuracy,
     };
-    const record: RunRecord = {
-      ...{ train, seed: run.seed, step: run.step, fetched, data, origin, choices },
+    metadata["run"] = JSON.stringify({
+      ...{ train, seed: run.seed, step: run.step, fetched, data, origin, choices: choicesToJson(run) },
       ...{ validatedAt, looksSinceBest, best, ended },
-    };
-    metadata["run"] = JSON.stringify(record);
+    });
   }
   return seal(writeSafetensors([...tensors].map(safetensorsEntry), metadata));
 }
@@ -140,13 +159,8 @@ export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
   const origin = { task, ...(file !== undefined && { data: file }), ...(vocabulary && { vocabulary }) };
   const base = { config, ...origin, step, seed, raw, ema };
   if (metadata["run"] === undefined) return base;
-  const record = understood("run", () => runRecord(parsed(metadata["run"]!)));
+  const record = understood("run", () => runRecord(parsed(metadata["run"]!), config));
   requireConsistent(record, step, all);
-  const rows = microBatchOf(record);
-  if (rows !== undefined && !isMicroBatch(rows, config))
-    throw broken(
-      `its micro-batch is ${formatValue(record.choices[MICRO_BATCH])}; expected a divisor of batch_size (${config.batch_size})`,
-    );
   const isBest = ([name]: readonly [string, unknown]): boolean => name.startsWith(BEST);
   const run: SessionSnapshot = {
     ...record,
@@ -191,7 +205,7 @@ function parameter(all: ReadonlyMap<string, HostTensor>, name: string, shape: Sh
   throw new FileFormatError(FORMAT, `${got}; expected f32 ${formatValue(shape)}`, { tensor: name });
 }
 
-function runRecord(value: unknown): RunRecord {
+function runRecord(value: unknown, config: HrmConfig): RunRecord {
   const { train, seed, step, fetched, data, origin, choices, validatedAt, looksSinceBest, best, ended } =
     record(value);
   const look = best === null ? null : record(best);
@@ -204,7 +218,7 @@ function runRecord(value: unknown): RunRecord {
     fetched: natural(fetched, "fetched"),
     data: text(data),
     origin: texts(origin) as unknown as Origin,
-    choices: texts(choices),
+    ...choicesFromJson(texts(choices), config),
     validatedAt: natural(validatedAt, "validatedAt"),
     looksSinceBest: natural(looksSinceBest, "looksSinceBest"),
     best: look && {
