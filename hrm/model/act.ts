@@ -31,21 +31,21 @@ import { RANDOM_STREAMS, type Batch } from "../puzzles/sampling.js";
 import { derive, type HrmConfig } from "./config.js";
 import type { Latents, Parameters, SegmentResult } from "./model.js";
 
-/** What survives from one segment to the next, on the GPU. */
+/** The state that each row takes from one segment to the next, on the GPU. */
 export interface Carry {
   /** Null for a model with one latent, which is `zL`. */
   readonly zH: Variable | null;
   readonly zL: Variable;
   /** Segments that each row has had, i32 [B]. */
   readonly steps: Variable;
-  /** i32 [B]: 0 if the row goes on, else it takes new data at the next segment, which counts as its `halted`-th. */
+  /** i32 [B]: 0 if the row goes on. Otherwise the row takes new data at the next segment, which counts as segment number `halted`. */
   readonly halted: Variable;
   readonly inputs: Variable;
   readonly labels: Variable;
   readonly identifiers: Variable;
 }
 
-/** An initial carry: every row halted, so that the first segment fills it. Micro-batches have a part each. */
+/** Makes a carry in which every row has halted, so that the first segment fills it. Each of `parts` micro-batches has a part. */
 export function createCarry(device: Device, config: HrmConfig, parts = 1): Carry {
   const { batch_size: B, seq_len: S, hidden_size: D } = config;
   const { totalLength } = derive(config);
@@ -71,14 +71,14 @@ export function resetCarry({ halted }: Carry): void {
   halted.write(new Int32Array(sizeOf(halted.whole.shape)).fill(1));
 }
 
-/** The variables of a carry. */
+/** All variables of a carry. */
 export function carryVariables(carry: Carry): Variable[] {
   return (Object.values(carry) as (Variable | null)[]).filter((v) => v !== null);
 }
 
 /**
- * Makes row b take new data that counts as having had b mod `maxSteps` segments already, so that every later batch mixes
- * rows at all depths. Micro-batches share the numbering.
+ * Makes row b start as if it had had b mod `maxSteps` segments already, so that every later batch mixes rows at all
+ * depths. Row numbers run through all micro-batches.
  */
 export function staggerCarry({ halted }: Carry, maxSteps: number): void {
   halted.write(Int32Array.from({ length: sizeOf(halted.whole.shape) }, (_, row) => 1 + (row % maxSteps)));
@@ -89,14 +89,14 @@ export function destroyCarry(carry: Carry): void {
   for (const v of carryVariables(carry)) v.destroy();
 }
 
-/** A segment's starting point. */
+/** The state from which a segment starts. */
 export interface Refilled extends Latents, Batch {
   readonly steps: Tensor;
 }
 
 /**
- * Halted rows start over: latents from H_init and L_init, no steps (or those that a staggered start counts), the new batch's data. The other rows go on,
- * and the new batch's rows at their places are dropped.
+ * Starts halted rows over: their latents come from H_init and L_init, their data from the new batch, and their steps are 0
+ * (more after a staggered start). The other rows go on; the new batch's rows at their places are dropped.
  */
 export function refill(carry: Carry, batch: Batch, parameters: Parameters, config: HrmConfig): Refilled {
   const { batch_size: B } = config;
@@ -114,18 +114,19 @@ export function refill(carry: Carry, batch: Batch, parameters: Parameters, confi
   };
 }
 
-/** Which rows halt after a segment. */
+/** The rows that halt after a segment. */
 export interface Halting {
-  /** i32 [B], this segment counted. */
+  /** i32 [B], this segment included. */
   readonly steps: Tensor;
-  /** 1 where halt_max_steps is reached. */
+  /** i32 [B]: 1 for rows that have reached halt_max_steps. */
   readonly last: Tensor;
+  /** i32 [B]: 1 for rows that halt. */
   readonly halted: Tensor;
 }
 
 /**
- * Training: halt at halt_max_steps, or where q_halt > q_continue (halt-only: q_halt > 0), but not before the
- * minimum that exploration drew. Evaluation (`minHaltSteps` null): every row runs halt_max_steps segments.
+ * Decides which rows halt. In training a row halts at halt_max_steps, or if q_halt > q_continue (halt-only: q_halt > 0),
+ * but not before the minimum that exploration drew. In evaluation (`minHaltSteps` null) every row runs `maxSteps` segments.
  */
 export function decideHalting(
   steps: Tensor,
@@ -141,7 +142,7 @@ export function decideHalting(
   return { steps: counted, last, halted: bitAnd(bitOr(last, wants), greaterEqual(counted, minHaltSteps)) };
 }
 
-/** Draws that decide how long rows explore. */
+/** Random draws that decide how long rows explore. */
 export interface Exploration {
   /** Uniform f32 [B] in [0, 1). */
   readonly u: Tensor;
@@ -149,7 +150,7 @@ export interface Exploration {
   readonly randint: Tensor;
 }
 
-/** Exploration draws of one step, from the training counter. */
+/** The exploration draws of one step, which follow from the training counter (u32 [2]: seed and finished steps). */
 export function randomExploration(counter: TensorLike, config: HrmConfig): Exploration {
   const { batch_size: B, halt_max_steps: max } = config;
   return {
@@ -158,7 +159,7 @@ export function randomExploration(counter: TensorLike, config: HrmConfig): Explo
   };
 }
 
-/** Exploration: with probability `halt_exploration_prob` a row must run `randint` segments (drawn from 2..max), else 0. */
+/** The fewest segments of each row, i32 [B]: `randint` (drawn from 2..max) with probability `halt_exploration_prob`, else 0. */
 export function minimumHaltSteps(u: Tensor, randint: Tensor, config: HrmConfig): Tensor {
   return mul(less(u, config.halt_exploration_prob), randint);
 }
@@ -168,7 +169,7 @@ export function continueTarget(last: Tensor, next: Pick<SegmentResult, "qHalt" |
   return stopGradient(sigmoid(where(last, next.qHalt, max(next.qHalt, next.qContinue))));
 }
 
-/** Records the carry after a segment. */
+/** Assigns the state after a segment to the carry. */
 export function storeCarry(
   carry: Carry,
   start: Refilled,

@@ -1,17 +1,20 @@
-/** Characters of the group that the rows, or the columns, of a grid with boxes form: what `rope2d_boxes` turns by. */
+/**
+ * Characters of the group that the rows (or the columns) of a grid with boxes form. The positions `rope2d_boxes` rotate by
+ * their angles.
+ */
 
-/** Lines of a grid in blocks, as the rows of a Sudoku in bands: line = `size` x block + place. */
+/** Lines of a grid in blocks, for example the rows of a Sudoku in bands: line = `size` x block + place. */
 export interface BlockedLines {
   readonly blocks: number;
   readonly size: number;
 }
 
-/** A character of Z_blocks x Z_size: the line (block, place) turns by 2 pi (a block / blocks + b place / size). */
+/** A character of Z_blocks x Z_size: it rotates the line (block, place) by 2 pi (a block / blocks + b place / size). */
 export type Character = readonly [a: number, b: number];
 
 /**
- * Every character but the constant one, and one of each two that are conjugate. The cosines of all characters sum to
- * blocks x size - 1 between equal lines and to -1 between others; those without b tell blocks alone.
+ * Every character except the constant one; of two conjugate characters only one. The cosines of all characters sum to
+ * blocks x size - 1 between equal lines and to -1 between different lines. Characters with b = 0 distinguish blocks only.
  */
 export function charactersOf({ blocks, size }: BlockedLines): Character[] {
   const found: Character[] = [];
@@ -24,7 +27,7 @@ export function charactersOf({ blocks, size }: BlockedLines): Character[] {
   return found;
 }
 
-/** The angle of a line, as an exact fraction of the circle, so that equal characters have equal bits. */
+/** The angle of a line in radians, computed from an exact fraction of the circle, so that equal angles have equal bits. */
 export function characterAngle([a, b]: Character, { blocks, size }: BlockedLines, line: number): number {
   const circle = blocks * size;
   const part = (a * Math.floor(line / size) * size + b * (line % size) * blocks) % circle;

@@ -4,7 +4,7 @@ import { EngineError } from "../../engine/errors.js";
 import { charactersOf, type BlockedLines } from "./characters.js";
 import { formatValue } from "../format_value.js";
 
-/** A configuration that cannot be: which field, what was given, what was expected. */
+/** A field of the configuration has an invalid value. Says which field, what was given and what was expected. */
 export class ConfigError extends EngineError {
   override readonly name = "ConfigError";
   constructor(
@@ -26,9 +26,9 @@ export interface HrmConfig {
   readonly batch_size: number;
   readonly seq_len: number;
   readonly vocab_size: number;
-  /** Width of the puzzle embedding; 0 for none. */
+  /** Width of the puzzle embedding; 0 for no puzzle embedding. */
   readonly puzzle_emb_ndim: number;
-  /** Prefix positions that hold the puzzle embedding, padded with zeros; 0 for as few as it needs (official HRM). */
+  /** Prefix positions that hold the puzzle embedding, padded with zeros. 0 means as few as the embedding needs (official HRM). */
   readonly puzzle_emb_len: number;
   readonly num_puzzle_identifiers: number;
   readonly H_cycles: number;
@@ -45,22 +45,22 @@ export interface HrmConfig {
   readonly num_heads: number;
   /** Mix positions by a SwiGLU along the sequence instead of attention (TRM). The weights then fit one sequence length. */
   readonly mlp_t: boolean;
-  /** Official: rope, learned and TRM's none. What the others are stands at `rotaryAngles`. With `mlp_t` nothing is rotary. */
+  /** Official are rope, learned and TRM's none; `rotaryAngles` explains the other two. With `mlp_t` no positions are rotary. */
   readonly pos_encodings: "rope" | "learned" | "none" | "rope2d" | "rope2d_boxes";
-  /** Ours: learned positions start with this times their official standard deviation; official 1. */
+  /** Ours: factor on the initial standard deviation of learned positions; official 1. */
   readonly pos_init_scale: number;
   readonly rms_norm_eps: number;
   readonly rope_theta: number;
-  /** Ours: angle from one position to the next of the fastest pair of a head (rope, rope2d); official 1. */
+  /** Ours: angle in radians by which the fastest pair of a head turns from one position to the next (rope, rope2d); official 1. */
   readonly rope_frequency: number;
-  /** Ours: rows and columns of the task's grid, whose product is seq_len; 0 if the cells are no grid. */
+  /** Ours: rows and columns of the task's grid, whose product is seq_len; 0 if the cells form no grid. */
   readonly grid_rows: number;
   readonly grid_columns: number;
   /** Ours: rows and columns of the boxes of a Sudoku grid; 0 if there are no boxes. */
   readonly box_rows: number;
   readonly box_columns: number;
   readonly halt_max_steps: number;
-  /** Ours: segments that evaluation and solving run unless told otherwise; 0 (official) for halt_max_steps. */
+  /** Ours: default number of segments in evaluation and solving; 0 (official) means halt_max_steps. */
   readonly inference_segments: number;
   readonly halt_exploration_prob: number;
   /** False in every published model. */
@@ -72,7 +72,7 @@ export interface HrmConfig {
   readonly halt_only: boolean;
 }
 
-/** The official defaults; sizes that have none there are those of the 27M Sudoku model. */
+/** The official defaults. Sizes without an official default are those of the 27M Sudoku model. */
 export const defaultConfig: HrmConfig = {
   arch: "hrm",
   batch_size: 384,
@@ -108,7 +108,7 @@ export const defaultConfig: HrmConfig = {
   halt_only: false,
 };
 
-/** How the model is trained; official names where there are such. */
+/** How the model is trained. Fields that the official code has keep its names. */
 export interface TrainConfig {
   readonly lr: number;
   /** Fraction of lr at the end. */
@@ -123,16 +123,16 @@ export interface TrainConfig {
   /** `cosine` is official; `linear` stays constant until `lr_decay_start` of the steps, then falls linearly. */
   readonly lr_schedule: "cosine" | "linear";
   readonly lr_decay_start: number;
-  /** Decay of the moving average of the weights; 0 for no average. Official HRM has none; TRM's is 0.999. */
+  /** Decay of the moving average of the weights; 0 for no average (official HRM). TRM has 0.999. */
   readonly ema_decay: number;
   /**
-   * Ours: the decay at step t is min(ema_decay, (1 + t) / (10 + t)), and the puzzle embedding is averaged too. False
-   * is TRM's average: a constant decay from the first step, and the puzzle embedding as it is.
+   * True (ours): the decay at step t is min(ema_decay, (1 + t) / (10 + t)), and the puzzle embedding is averaged, too.
+   * False (TRM): the decay is constant from the first step, and the puzzle embedding is not averaged.
    */
   readonly ema_warmup: boolean;
   /** Ours: row b of the first batch starts at segment b mod halt_max_steps, so that batches mix all depths; official false. */
   readonly staggered_starts: boolean;
-  /** Ours: train on random symmetric images of the puzzles, drawn for every batch; official data are augmented beforehand. */
+  /** Ours: train on random symmetric images of the puzzles, drawn for every batch. Official data sets are augmented beforehand. */
   readonly augment: boolean;
 }
 
@@ -187,7 +187,7 @@ export function derive(config: HrmConfig): Derived {
   };
 }
 
-/** The rows of a grid in bands, and its columns in stacks; of no meaning without boxes. */
+/** The rows of a grid in bands, and its columns in stacks. The result has no meaning if there are no boxes. */
 export function blockedLines({ grid_rows, grid_columns, box_rows, box_columns }: HrmConfig): {
   readonly rows: BlockedLines;
   readonly columns: BlockedLines;
@@ -198,7 +198,7 @@ export function blockedLines({ grid_rows, grid_columns, box_rows, box_columns }:
   };
 }
 
-/** Inner size of a SwiGLU over vectors of `size`: rounded to an integer first (half to even), then up to the multiple. */
+/** Inner size of a SwiGLU over vectors of `size`: rounded to an integer (half to even), then up to a multiple of swiglu_multiple. */
 export function swigluSize(
   { expansion, swiglu_multiple }: Pick<HrmConfig, "expansion" | "swiglu_multiple">,
   size: number,
@@ -209,16 +209,16 @@ export function swigluSize(
   return Math.ceil(rounded / swiglu_multiple) * swiglu_multiple;
 }
 
-/** Calls of the networks in one segment: L_cycles updates of z_L and one of z_H in each of H_cycles. */
+/** Updates in one segment: each of H_cycles has L_cycles updates of z_L and one update of z_H. */
 export const levelUpdates = ({ H_cycles, L_cycles }: Pick<HrmConfig, "H_cycles" | "L_cycles">): number =>
   H_cycles * (L_cycles + 1);
 
 type Rule = readonly [test: (value: unknown) => boolean, expected: string];
 
-/** The largest count, of steps, puzzles or widths: shaders count in 32 bits. */
+/** The largest allowed count (steps, puzzles, widths), since shaders count in 32 bits. */
 export const LARGEST_COUNT = 2 ** 31 - 1;
 
-/** True for a number that stays one in f32, in which shaders compute. */
+/** True for a number that is finite in f32, in which shaders compute. */
 const isNumber = (value: unknown): value is number =>
   typeof value === "number" && Number.isFinite(Math.fround(value));
 const isCount = (value: unknown, least: number): boolean =>
@@ -349,7 +349,7 @@ function checkGrid({ seq_len, grid_rows, grid_columns, box_rows, box_columns }: 
       );
 }
 
-/** @throws ConfigError if the positions cannot be had with this grid or head size */
+/** @throws ConfigError if these positions are impossible with this grid or head size */
 function checkPositions(config: HrmConfig): void {
   const { pos_encodings: kind, hidden_size, num_heads, grid_rows, box_rows } = config;
   if (kind === "learned" || kind === "none" || config.mlp_t) return;
@@ -375,13 +375,13 @@ export function trainConfig(given: Partial<TrainConfig>): TrainConfig {
 }
 
 const GRID_FIELDS = ["grid_rows", "grid_columns", "box_rows", "box_columns"] as const;
-/** Fields of the model that the task decides, and nobody else. */
+/** Fields of the model that only the task decides. */
 export const TASK_FIELDS = ["seq_len", "vocab_size", ...GRID_FIELDS] as const;
 export type TaskField = (typeof TASK_FIELDS)[number];
 
 /** True for a field that says which rows, columns and boxes the cells form. */
 export const isGridField = (field: string): boolean => (GRID_FIELDS as readonly string[]).includes(field);
-/** True if positions are those of a grid, so that its rows and columns decide what the model computes. */
+/** True if positions are rows and columns of a grid, so that the grid's shape changes what the model computes. */
 export const isInGrid = ({ pos_encodings: kind }: Partial<HrmConfig>): boolean =>
   kind === "rope2d" || kind === "rope2d_boxes";
 
@@ -390,6 +390,6 @@ export const isModelField = (field: string): field is keyof HrmConfig => Object.
 /** True for a field of the training configuration. */
 export const isTrainField = (field: string): field is keyof TrainConfig => Object.hasOwn(TRAIN_RULES, field);
 
-/** True for a number of rows that makes up the batch in equal parts. */
+/** True if micro-batches of `rows` rows divide the batch into equal parts. */
 export const isMicroBatch = (rows: number, { batch_size }: Pick<HrmConfig, "batch_size">): boolean =>
   Number.isInteger(rows) && rows > 0 && batch_size % rows === 0;

@@ -23,8 +23,8 @@ import type { HrmConfig } from "./config.js";
 import { IGNORE_LABEL } from "../puzzles/puzzle_set.js";
 
 /**
- * Columns of a metrics row, sums over the batch. All but the losses count only rows that halted in this step and
- * have a label: `accuracy` sums the share of right cells, `exact_accuracy` wholly right puzzles.
+ * Columns of a metrics row; each is a sum over the batch. Only rows that halted in this step and have a label count,
+ * except in the losses. `accuracy` sums the share of right cells, `exact_accuracy` counts puzzles without a wrong cell.
  */
 export const METRICS = [
   "lm_loss",
@@ -45,7 +45,7 @@ export interface LossInputs {
   readonly labels: Tensor;
   readonly qHalt: Tensor;
   readonly qContinue: Tensor;
-  /** Absent in evaluation, with halt_max_steps 1, and with halt-only ACT. */
+  /** f32 [B]; null in evaluation, with halt_max_steps 1, and with halt-only ACT. */
   readonly targetContinue: Tensor | null;
   readonly halted: Tensor;
   readonly steps: Tensor;

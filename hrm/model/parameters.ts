@@ -1,4 +1,4 @@
-/** The weights, under the names of the official state dict, so that it loads by name. */
+/** The weights, under the names of the official state dict, so that an official checkpoint loads by name. */
 import {
   full,
   hostTensor,
@@ -16,13 +16,13 @@ import { owning } from "../../engine/ownership.js";
 import { packedVariables } from "../../engine/optimizers.js";
 import { derive, type HrmConfig } from "./config.js";
 
-/** How a parameter starts and who updates it. */
+/** The initial value of a parameter, and the optimizer that updates it. */
 export interface ParameterSpec {
   readonly name: string;
   readonly shape: Shape;
-  /** `adam`: a trained weight; `puzzle`: rows updated by sign-SGD; `fixed`: never trained. */
+  /** `adam`: trained by Adam-atan2; `puzzle`: rows trained by sign-SGD; `fixed`: never trained. */
   readonly update: "adam" | "puzzle" | "fixed";
-  /** Standard deviation of the truncated normal that it starts from, or its constant start value. */
+  /** Standard deviation of the truncated normal that initialises the parameter, or its constant initial value. */
   readonly init: { readonly std: number } | { readonly value: number };
 }
 
@@ -84,7 +84,7 @@ export function parameterSpecs(config: HrmConfig): ParameterSpec[] {
   ];
 }
 
-/** Trained parameters: every weight but the puzzle table and the fixed initial states. */
+/** Number of trained parameters, the puzzle table included. */
 export function countParameters(config: HrmConfig): number {
   return parameterSpecs(config)
     .filter((p) => p.update !== "fixed")
@@ -111,7 +111,7 @@ export function initialState(config: HrmConfig, seed: number): StateDict {
   );
 }
 
-/** How many of these numbers are NaNs or infinities. */
+/** Counts the NaNs and infinities. */
 export function nonFiniteNumbers(values: ArrayLike<number>): number {
   let count = 0;
   for (let i = 0; i < values.length; i++) if (!Number.isFinite(values[i]!)) count++;
@@ -134,7 +134,7 @@ export function createWeights(
         `shape [${shape.join(", ")}]; is this the configuration that the weights belong to?`,
       );
     }
-    // A bare spec, as planning has, is zeros without memory for them.
+    // The memory estimate passes specs without data, which stand for zeros.
     if (!("data" in value)) continue;
     const lost = nonFiniteNumbers(value.data);
     if (lost > 0)
@@ -151,7 +151,7 @@ export function createWeights(
   });
 }
 
-/** Variables in the form of the weights under Adam, in packs in their order; by the weights' names. */
+/** Makes a variable for each weight under Adam, packed in the order of the weights. The result is keyed by the weights' names. */
 export function createPacked(
   device: Device,
   config: HrmConfig,
@@ -164,13 +164,13 @@ export function createPacked(
   return new Map(specs.map(({ name }, i) => [name, made[i]!]));
 }
 
-/** Copies weights to the host. */
+/** Reads weights back to the host. */
 export async function readWeights(weights: Weights): Promise<StateDict> {
   const entries = [...weights].map(async ([name, v]) => [name, hostTensor(await v.read(), v.shape)] as const);
   return new Map(await Promise.all(entries));
 }
 
-/** A state dict that does not fit the configuration. */
+/** A state dict does not fit the configuration. Says which parameter, what was given and what was expected. */
 export class StateError extends EngineError {
   override readonly name = "StateError";
   constructor(parameter: string, got: string, expected: string) {

@@ -1,15 +1,15 @@
-/** Rotary tables: how far every position turns the queries and keys of an attention head. */
+/** Rotary tables: the angles by which each position rotates the queries and keys of an attention head. */
 import { ropeTables } from "../../kernels/rope.js";
 import { characterAngle, charactersOf, type BlockedLines } from "./characters.js";
 import { blockedLines, derive, type HrmConfig } from "./config.js";
 
-/** Tables [totalLength, headDim]. Entries d and d + headDim / 2 are equal, as rotate-half turns them together. */
+/** Tables [totalLength, headDim]. Entries d and d + headDim / 2 are equal, since rotate-half rotates them together. */
 export interface RotaryAngles {
   readonly cos: Float32Array;
   readonly sin: Float32Array;
 }
 
-/** How far one line of a grid, a row or a column, turns pair `pair` of the `pairs` that belong to its axis. */
+/** Angle by which a line of a grid (a row or a column) rotates pair `pair` of the `pairs` pairs of its axis. */
 type LineAngle = (line: number, pair: number, pairs: number) => number;
 
 const byFrequency =
@@ -17,7 +17,7 @@ const byFrequency =
   (line, pair, pairs) =>
     line * rope_frequency * rope_theta ** (-pair / pairs);
 
-/** Each character has as many pairs as there is room for; pairs that are left over do not turn. */
+/** Divides the pairs equally among the characters. Pairs that are left over are not rotated. */
 const byCharacter = (lines: BlockedLines): LineAngle => {
   const characters = charactersOf(lines);
   return (line, pair, pairs) => {
@@ -27,20 +27,20 @@ const byCharacter = (lines: BlockedLines): LineAngle => {
 };
 
 /**
- * The tables of a configuration; null if nothing is rotary. D is the head size, n = D / 2 the number of its pairs,
+ * The tables of a configuration; null if its positions are not rotary. D is the head size, n = D / 2 the number of its pairs,
  * f0 is `rope_frequency` and theta is `rope_theta`.
  *
- * - `rope` (Su et al. 2021; official): pair i turns by t f0 theta^(-i / n) at position t of the whole sequence, the
- *   prefix of the puzzle embedding included.
- * - `rope2d`: the first half of the pairs turns by the row and the second half by the column. Pairs i and n / 2 + i
- *   turn by row f_i and column f_i, with f_i = f0 theta^(-2 i / n). Two-dimensional rotary positions are common in
+ * - `rope` (Su et al. 2021; official): position t of the whole sequence, prefix included, rotates pair i by
+ *   t f0 theta^(-i / n).
+ * - `rope2d`: the row rotates the first half of the pairs and the column the second half. Pairs i and n / 2 + i are
+ *   rotated by row f_i and column f_i, with f_i = f0 theta^(-2 i / n). Two-dimensional rotary positions are common in
  *   vision transformers (for example Heo et al. 2024, arXiv 2403.13298); the choice of frequencies is this project's.
- * - `rope2d_boxes` (this project's): the halves turn by the characters of the groups that the rows (band, row of the
- *   band) and the columns (stack, column of the stack) form, Z3 x Z3 for 9x9 Sudoku. Same row, same column and same
+ * - `rope2d_boxes` (this project's): the halves are rotated by the characters of the groups that the rows (band, row of
+ *   the band) and the columns (stack, column of the stack) form, Z3 x Z3 for 9x9 Sudoku. Same row, same column and same
  *   box are then exact peaks of q . k. These tables tell the model the houses of a Sudoku; f0 and theta play no part.
  *
- * Cells of a grid are numbered row by row. With the two-dimensional kinds the prefix of a puzzle embedding does not
- * turn (cosine 1, sine 0), and angles are computed in float64, their cosines and sines rounded to f32.
+ * Cells of a grid are numbered row by row. The two-dimensional kinds do not rotate the prefix of a puzzle embedding
+ * (cosine 1, sine 0). Angles are computed in float64; their cosines and sines are rounded to f32.
  */
 export function rotaryAngles(config: HrmConfig): RotaryAngles | null {
   const { pos_encodings: kind, grid_columns: columns, seq_len: cells } = config;

@@ -1,20 +1,20 @@
-/** What rules say of a set: how many answers obey them, and how many puzzles have several answers. */
+/** Checks of a puzzle set by its rules: how many answers obey them, and how many puzzles have several answers. */
 import type { PuzzleSet } from "./puzzle_set.js";
 import { GOAL, mazeDistances, START, WALL } from "./tasks/maze.js";
 import type { SudokuSize } from "./tasks/sudoku.js";
 import { sudokuSolver } from "./tasks/sudoku_solver.js";
 import type { Task } from "./tasks/task.js";
 
-/** Candidates that the Sudoku solver may try for one puzzle, and for a whole set. */
+/** The most candidates that the Sudoku solver tries for one puzzle, and for a whole set. */
 const MOST_TRIED = { puzzle: 2_000, set: 200_000 } as const;
-/** Puzzles of a set that are looked at. */
+/** The most puzzles of a set that are checked. */
 const MOST_PUZZLES = 20_000;
 
-/** How many puzzles of a set have several answers. */
+/** Result of a count of puzzles with several answers. */
 export interface SeveralAnswers {
   /** Puzzles with more than one answer. */
   readonly several: number;
-  /** Puzzles that were decided; below the number of puzzles if the bound on work was reached. */
+  /** Puzzles that the solver decided; fewer than all if the bound on work was reached. */
   readonly counted: number;
 }
 
@@ -41,21 +41,21 @@ export function countSeveralAnswers(set: PuzzleSet, task: Task): SeveralAnswers 
   return { several, counted };
 }
 
-/** True if the task can tell right answers from wrong ones without a label. */
+/** True if the task's rules decide whether an answer is right, without a label. */
 export function hasRules(task: Task): boolean {
   const blank = new Int32Array(task.length);
   return task.check(blank, blank).solved !== null;
 }
 
-/** How many answers obey the rules of a task. */
+/** Result of a count of answers that obey the rules. */
 export interface ObeyingAnswers {
   /** Answers that break no rule. */
   readonly obeying: number;
-  /** Those of them that differ from the label all the same: the puzzle has several answers, or its label is wrong. */
+  /** Answers that break no rule but differ from the label: the puzzle has several answers, or its label is wrong. */
   readonly differing: number;
 }
 
-/** Counts the answers, [puzzles, length], that obey the rules; the first is that of puzzle `first` of the set. */
+/** Counts the answers, [puzzles, length], that obey the rules. They begin with the answer to puzzle `first` of the set. */
 export function countObeying(set: PuzzleSet, task: Task, first: number, answers: Int32Array): ObeyingAnswers {
   const { length, inputs, labels } = set;
   let [obeying, differing] = [0, 0];
@@ -75,7 +75,7 @@ function hasSeveralPaths(maze: Int32Array, side: number): boolean {
   const [start, goal] = [maze.indexOf(START), maze.indexOf(GOAL)];
   if (start < 0 || goal < 0) return false;
   const distances = mazeDistances(side, start, (cell) => maze[cell] !== WALL);
-  // Back from the goal: while every cell has one predecessor, there is one path.
+  // Walks back from the goal. If every cell has one predecessor, there is one path.
   for (let cell = goal; cell !== start;) {
     const column = cell % side;
     const before = [

@@ -1,6 +1,6 @@
 /**
- * Random symmetric images of puzzles, as the official builders make them, but drawn anew for every batch while it is
- * gathered: where each cell comes from, and what each token becomes.
+ * Random symmetric images of puzzles, as the official builders make them, but drawn anew for every batch. An image says
+ * which cell of the puzzle each of its cells takes, and what each token becomes.
  */
 import {
   add,
@@ -32,11 +32,11 @@ import {
 export interface Images {
   /** i32 [B, S]: the cell of the puzzle that each cell of the image takes. */
   readonly source: Tensor;
-  /** i32 [B, V]: what each token becomes; null where tokens stay. */
+  /** i32 [B, V]: what each token becomes; null if tokens do not change. */
   readonly tokens: Tensor | null;
 }
 
-/** y[b, i] = map[b, x[b, i]] for i32 map [B, V] and x [B, S]; of no meaning where x is outside 0..V-1. */
+/** y[b, i] = map[b, x[b, i]] for i32 map [B, V] and x [B, S]. The result has no meaning for x outside 0..V-1. */
 export function mapTokens(map: Tensor, x: Tensor): Tensor {
   const [B, V] = map.shape as [number, number];
   const indices = add(mul(position([B, 1]), V), x);
@@ -73,7 +73,7 @@ function sudokuImages(
   const columns = reshape(lines(boxColumns, stream + 2), [B, 1, size]);
   const upright = add(mul(rows, size), columns);
   const flip = equal(reshape(randomInt(key, [B], stream + 4, 0, 2), [B, 1, 1]), 1);
-  // Boxes that are not square do not survive transposition.
+  // A transposed grid keeps its boxes only if they are square.
   const source = boxRows === boxColumns ? where(flip, add(mul(columns, size), rows), upright) : upright;
   const digits = randomPermutations(key, [B, size], stream + 5);
   const token = remainder(position([B, size + 2]), size + 2);

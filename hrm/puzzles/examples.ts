@@ -1,16 +1,16 @@
 /**
- * Holding out examples (rows) of puzzles that stay in training. If an identifier tells each puzzle apart, the model learns
- * a row of the puzzle embedding for it, and nothing can be asked of an identifier that was never trained.
+ * Holding out examples (rows) of puzzles that stay in training. If each puzzle has its own identifier, the model learns a row
+ * of the puzzle embedding for it, and cannot answer for an identifier that was never trained.
  */
 import { takePuzzles, type PuzzleSet } from "./puzzle_set.js";
 import { hostRandom, shuffle } from "./random.js";
 
-/** Number of different identifiers in a set. */
+/** Number of distinct identifiers in a set. */
 export function identifiersInUse({ identifiers }: Pick<PuzzleSet, "identifiers">): number {
   return new Set(identifiers).size;
 }
 
-/** Identifiers of a set that training has no puzzle of, beside all of the set's. */
+/** Number of identifiers in a set, and how many of them have no puzzle in training. */
 export function untrainedIdentifiers(
   set: PuzzleSet,
   train: PuzzleSet,
@@ -20,12 +20,12 @@ export function untrainedIdentifiers(
   return { used: used.size, untrained: [...used].filter((identifier) => !trained.has(identifier)).length };
 }
 
-/** Number of examples of each group's first puzzle, over all groups: what can be held out at most. */
+/** Number of examples of each group's first puzzle, over all groups: the most that can be held out. */
 export function countExamples(set: PuzzleSet): number {
   return examplesOf(set).length;
 }
 
-/** The k-th example of every puzzle of a group: images of one example, which stay on one side. The first row speaks for it. */
+/** The rows of each example. The k-th rows of a group's puzzles are images of one example and stay on one side; the first row represents it. */
 function examplesOf({ count, groups }: PuzzleSet): number[][] {
   if (!groups) return Array.from({ length: count }, (_, row) => [row]);
   const { puzzleIndices: starts, groupIndices } = groups;
@@ -43,9 +43,9 @@ function examplesOf({ count, groups }: PuzzleSet): number[][] {
 }
 
 /**
- * Holds out about `count` examples such that every puzzle and every identifier keeps a row in training. Examples of equal
- * keys stay on one side, unless no example could be held out then. Of an example with several images, the first is held out and the others are dropped. Null if
- * there is no example to spare.
+ * Holds out about `count` examples such that every puzzle and every identifier keeps a row in training. Examples with equal
+ * keys stay on one side, unless no example could be held out that way. If an example has several images, the first is held
+ * out and the others are dropped. Returns null if no example can be spared.
  */
 export function holdOutExamples(
   set: PuzzleSet,
@@ -73,7 +73,7 @@ function holdOutByKey(
   const puzzles = set.groups ? puzzleOfRows(set.groups.puzzleIndices) : null;
   const ofPuzzle = new Map<number, number>();
   for (const puzzle of puzzles ?? []) ofPuzzle.set(puzzle, (ofPuzzle.get(puzzle) ?? 0) + 1);
-  /** Takes a row from training; true if its puzzle and its identifier keep another. */
+  /** Takes a row from training (`by` 1) or gives it back (-1). True if its puzzle and its identifier keep another row. */
   const take = (row: number, by: 1 | -1): boolean => {
     const identifier = set.identifiers[row]!;
     const left = ofIdentifier.get(identifier)! - by;
@@ -83,7 +83,7 @@ function holdOutByKey(
     ofPuzzle.set(puzzles[row]!, rows);
     return left > 0 && rows > 0;
   };
-  // Sorted, so that the draw does not depend on the order of the file.
+  // Keys are sorted, so that the draw does not depend on the order of the file.
   const keys = [...byKey.keys()].sort();
   shuffle(hostRandom(seed, "hold out examples"), keys);
   const held: number[] = [];
@@ -112,7 +112,7 @@ function puzzleOfRows(puzzleIndices: Int32Array): Int32Array {
   return puzzles;
 }
 
-/** The set without some rows; every puzzle keeps at least one. */
+/** The set without the dropped rows. Every puzzle must keep at least one row. */
 function withoutRows(set: PuzzleSet, dropped: Uint8Array): PuzzleSet {
   const rows: number[] = [];
   for (let row = 0; row < set.count; row++) if (!dropped[row]) rows.push(row);

@@ -1,5 +1,6 @@
-/** Puzzles as the model sees them: tokens, labels and the puzzle each belongs to. */
-/** Cells labelled so take no part in loss and metrics. */
+/** Puzzles as the model sees them: tokens, labels, and the identifier of each puzzle. */
+
+/** Label of cells that loss and metrics leave out. */
 export const IGNORE_LABEL = -100;
 
 /** Puzzles in the model's encoding, row-major; all tokens are in [0, vocabSize). */
@@ -10,11 +11,11 @@ export interface PuzzleSet {
   readonly length: number;
   /** [count, length]. */
   readonly inputs: Int32Array;
-  /** [count, length]; `IGNORE_LABEL` where there is nothing to predict. */
+  /** [count, length]; `IGNORE_LABEL` for cells without an answer. */
   readonly labels: Int32Array;
-  /** [count]: rows of the puzzle embedding, in [0, numPuzzleIdentifiers); 0 where the task has one only. */
+  /** [count]: rows of the puzzle embedding, in [0, numPuzzleIdentifiers); all 0 if the task has one identifier. */
   readonly identifiers: Int32Array;
-  /** Which rows are variants of each other; absent where every row is a group of its own. */
+  /** Which rows belong together; absent if every row is its own group. */
   readonly groups?: PuzzleGroups;
 }
 
@@ -29,35 +30,35 @@ export interface PuzzleGroups {
   readonly groupIndices: Int32Array;
 }
 
-/** Three sets; which puzzles they may share depends on what was held out. */
+/** Three sets. Which puzzles they may share depends on what was held out. */
 export interface PuzzleSplits {
   /**
-   * What was held out: `puzzles` (the default) share no solution with training; `examples` belong to puzzles that stay in
-   * training; `nothing`: validation shows training puzzles.
+   * What was held out. `puzzles` (default): held-out puzzles share no solution with training. `examples`: held-out examples
+   * belong to puzzles that stay in training. `nothing`: validation and test are training puzzles.
    */
   readonly held?: "puzzles" | "examples" | "nothing";
   readonly train: PuzzleSet;
   /** Decides when to stop. */
   readonly validation: PuzzleSet;
-  /** Looked at once, after training. */
+  /** Scored once, after training. */
   readonly test: PuzzleSet;
 }
 
-/** One puzzle with its answer, as generators make and text files hold it. */
+/** One puzzle with its answer, from a generator or a text file. */
 export interface PuzzleRecord {
-  /** Where it comes from, for people. */
+  /** Where the puzzle comes from, in words. */
   readonly source: string;
   /** Tokens, [length]. */
   readonly input: Int32Array;
-  /** Tokens, [length]; `IGNORE_LABEL` where there is nothing to predict. */
+  /** Tokens, [length]; `IGNORE_LABEL` for cells without an answer. */
   readonly label: Int32Array;
-  /** A measure of difficulty; what it counts is the source's affair. */
+  /** A measure of difficulty, whose unit depends on the source. */
   readonly rating: number;
   /** Row of the puzzle embedding; default 0. */
   readonly identifier?: number;
 }
 
-/** A set from records, in their order. */
+/** Makes a set from records, in their order. */
 export function puzzleSet(records: readonly PuzzleRecord[], length: number): PuzzleSet {
   const inputs = new Int32Array(records.length * length);
   const labels = new Int32Array(records.length * length);
@@ -69,7 +70,7 @@ export function puzzleSet(records: readonly PuzzleRecord[], length: number): Puz
   return { count: records.length, length, inputs, labels, identifiers };
 }
 
-/** The puzzles at these rows, in this order, each a group of its own. */
+/** The puzzles at these rows, in this order. Each becomes its own group. */
 export function takePuzzles(set: PuzzleSet, rows: ArrayLike<number>): PuzzleSet {
   const { length } = set;
   const take = (from: Int32Array): Int32Array => {
@@ -86,8 +87,8 @@ export function takePuzzles(set: PuzzleSet, rows: ArrayLike<number>): PuzzleSet 
 }
 
 /**
- * What always answering the most frequent token would score on the cells whose answer differs from the puzzle (Sudoku:
- * the blanks): the baseline for `Scores.blankAccuracy`. NaN where there are no such cells.
+ * The baseline for `Scores.blankAccuracy`: the score of always answering the most frequent token, over the cells whose
+ * answer differs from the puzzle (Sudoku: the blanks). NaN if there are no such cells.
  */
 export function majorityOfBlanks({ inputs, labels }: PuzzleSet): number {
   const counts = new Map<number, number>();

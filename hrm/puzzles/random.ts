@@ -1,9 +1,9 @@
 /**
- * Seeded random numbers on the host, for data sets and shuffles. The numbers that training draws on its
- * path come from the GPU's counter-based generator instead.
+ * Seeded random numbers on the host, for data sets and shuffles. Training draws its numbers from the GPU's counter-based
+ * generator instead.
  *
- * The generator is sfc32 (Doty-Humphrey, PractRand: 128 bits of state, a counter among them, so no short
- * cycles); its seed words come out of splitmix32, so that neighbouring seeds give unrelated streams.
+ * The generator is sfc32 (Doty-Humphrey, PractRand: 128 bits of state, including a counter, so that there
+ * are no short cycles). splitmix32 makes its seed words, so that neighbouring seeds give unrelated streams.
  */
 
 export interface HostRandom {
@@ -17,8 +17,8 @@ export interface HostRandom {
 
 /**
  * A generator for `seed` (an integer in [0, 2^53)). Generators with the same seed and different `stream`
- * names are independent: a change in how much one of them draws leaves the others as they were.
- * Throws RangeError on another seed.
+ * names are independent: the number of draws from one does not change the others.
+ * @throws RangeError on any other seed
  */
 export function hostRandom(seed: number, stream = ""): HostRandom {
   if (!Number.isSafeInteger(seed) || seed < 0) {

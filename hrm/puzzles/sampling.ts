@@ -39,33 +39,33 @@ export interface Batch {
 
 type BatchSize = { readonly batch_size: number };
 
-/** Integers packed into words, as many bits each as the largest needs. */
+/** Integers packed into words. Each takes 8, 16 or 32 bits, the fewest that hold all values. */
 interface PackedTable {
   readonly table: Variable;
   readonly bits: PackedBits;
 }
 
-/** A puzzle set whose rows the GPU gathers. */
+/** A puzzle set in GPU memory, from which the GPU gathers batches. */
 export interface GpuPuzzles {
   readonly count: number;
   readonly length: number;
   readonly inputs: PackedTable;
   readonly labels: PackedTable;
   readonly identifiers: Variable;
-  /** Draws that make an epoch. */
+  /** Draws in an epoch. */
   readonly epoch: number;
-  /** Groups and puzzles; null where every row is a group of its own. */
+  /** Groups and puzzles; null if every row is its own group. */
   readonly structure: {
-    /** i32 [epoch, 3]: first puzzle and number of puzzles of a draw's group, and which of a puzzle's rows to take. */
+    /** i32 [epoch, 3]: first puzzle and number of puzzles of a draw's group, and the index of the row to take in a puzzle. */
     readonly draws: Variable;
-    /** i32 [puzzles, 2]: first row and number of rows. */
+    /** i32 [puzzles, 2]: first row and number of rows of each puzzle. */
     readonly puzzles: Variable;
   } | null;
-  /** Random images to draw while gathering; null for none. */
+  /** Symmetry from which gathering draws random images; null for no images. */
   readonly symmetry: Symmetry | null;
 }
 
-/** Uploads a puzzle set; batches drawn at random are images under `symmetry` if one is given. */
+/** Uploads a puzzle set. If `symmetry` is given, random batches are images under it. */
 export function uploadPuzzles(
   device: Device,
   set: PuzzleSet,
@@ -103,8 +103,8 @@ function uploadPacked(device: Device, values: Int32Array, name: string): PackedT
 }
 
 /**
- * An epoch takes one puzzle from each group with all its rows. Where puzzles of a group differ in their number of
- * rows, it draws as often as the largest has rows, and smaller ones come round again.
+ * An epoch takes one puzzle from each group with all its rows. If the puzzles of a group differ in their number of rows, an
+ * epoch has as many draws as the largest puzzle has rows, and rows of smaller puzzles are repeated.
  */
 function uploadGroups(
   device: Device,
@@ -154,13 +154,13 @@ function gather(data: GpuPuzzles, rows: Tensor, images: Images | null): Batch {
   };
 }
 
-/** Streams of the random numbers of one training step; images use those from `images` on. */
+/** Streams of random numbers in one training step. Images use all streams from `images` on. */
 export const RANDOM_STREAMS = { rows: 0, explore: 1, minimum: 2, images: 3 } as const;
 
 /**
- * The batch of a step, from the training counter (u32 [2]: seed and number of finished steps) alone: rows without
- * replacement, epoch after epoch, each in an order of its own; from a group one puzzle an epoch; images under the
- * set's symmetry. After 2^32 draws the orders repeat.
+ * The batch of a step, which follows from the training counter (u32 [2]: seed and number of finished steps) alone. Rows are
+ * drawn without replacement, and each epoch has its own order. An epoch takes one puzzle from each group. If the set has a
+ * symmetry, rows are random images. After 2^32 draws the orders repeat.
  */
 export function randomBatch(data: GpuPuzzles, counter: TensorLike, config: BatchSize): Batch {
   const { batch_size: B } = config;
@@ -171,7 +171,7 @@ export function randomBatch(data: GpuPuzzles, counter: TensorLike, config: Batch
   return gather(data, rows, images);
 }
 
-/** The rows that draws stand for: all draws of an epoch from one group agree on its puzzle. */
+/** The rows of these draws. All draws of an epoch from one group take the same puzzle. */
 function rowsOfGroups(
   { draws: table, puzzles }: NonNullable<GpuPuzzles["structure"]>,
   order: Tensor,
@@ -196,8 +196,8 @@ function mix(value: Tensor): Tensor {
 }
 
 /**
- * The batch of rows from `first` (i32 [1]) on, in order. Rows at or past `limit` (i32 [1]) have no labels, so they
- * count in no metric.
+ * The batch of rows from `first` (i32 [1]) on, in order. Rows at or past `limit` (i32 [1]) get no labels, so that no metric
+ * counts them.
  */
 export function consecutiveBatch(
   data: GpuPuzzles,

@@ -1,4 +1,4 @@
-/** Splits that no symmetry crosses: what connects puzzles stays on one side. */
+/** Splits that no symmetry crosses: puzzles that a symmetry connects stay on one side. */
 import { UsageError } from "../../engine/errors.js";
 import { takePuzzles, type PuzzleSet, type PuzzleSplits } from "./puzzle_set.js";
 import { holdOutExamples, identifiersInUse } from "./examples.js";
@@ -7,27 +7,27 @@ import { cellsHash } from "./tasks/symmetry.js";
 import type { Task } from "./tasks/task.js";
 
 /**
- * Groups beyond which hashes take the place of solutions, and `Task.invariantOf` that of canonical forms (a millisecond
- * each for 9x9 Sudoku). Two classes of one hash stay together, so no symmetry crosses a split; sides may be larger by a few.
+ * Above this number of groups, hashes replace solutions, and `Task.invariantOf` replaces canonical forms (a millisecond each
+ * for 9x9 Sudoku). Classes with equal hashes stay together, so that no symmetry crosses a split; a side may be slightly larger.
  */
 const MANY_GROUPS = 10_000;
 
 /**
- * What may not be on two sides of a split: `solution`, equal answers; `class`, answers that the task's symmetry maps on
- * each other, for training that augments.
+ * Which puzzles must be on one side of a split. `solution`: puzzles with equal answers. `class`: puzzles whose answers the
+ * task's symmetry maps on each other, for training with augmentation.
  */
 export type SplitBy = "solution" | "class";
 
-/** True for 4x4 Sudoku: its grids fall into two symmetry classes, so that splits by class would leave a side nothing. */
+/** True for 4x4 Sudoku: its grids fall into two symmetry classes, so that one side of a split by class would be empty. */
 export function hasTooFewClasses({ name }: Pick<Task, "name">): boolean {
   return name === "sudoku4";
 }
 
 export interface HoldOutOptions {
   readonly by: SplitBy;
-  /** Puzzles to hold out; a class that straddles the number is held out whole. */
+  /** Number of puzzles to hold out. The last class is held out whole, so that the number may be exceeded. */
   readonly count: number;
-  /** Decides which. */
+  /** Seed of the draw. */
   readonly seed: number;
   /** `puzzles` holds out whole groups, `examples` holds out rows of puzzles that stay; default: see `holdOut`. */
   readonly unit?: HeldUnit | undefined;
@@ -37,9 +37,10 @@ export interface HoldOutOptions {
 export type HeldUnit = "puzzles" | "examples";
 
 /**
- * Holds out puzzles, or examples if identifiers tell puzzles apart (no identifier that is held out would be trained) or if
- * there is one group only; puzzles again if there is no example to spare. From a group of augmented puzzles only the first
- * puzzle is held out (its images would be asked again and again); the rest keeps its groups. Throws UsageError where nothing would be left to train on.
+ * Holds out whole puzzles, or examples of puzzles. Examples are held out by default if identifiers distinguish puzzles (a
+ * held-out identifier would never be trained) or if there is a single group, provided that an example can be spared. Only the
+ * first puzzle of a held-out group is kept, since the others are its images. The rest keeps its groups.
+ * @throws UsageError if nothing would be left to train on
  */
 export function holdOut(
   set: PuzzleSet,
@@ -57,7 +58,7 @@ export function holdOut(
   return { rest: takeGroups(set, rest), held: takeFirstPuzzles(set, held), unit: "puzzles" };
 }
 
-/** Three splits of one set: `validation` and `test` puzzles held out, the rest for training. */
+/** Splits one set in three: about `validation` and `test` puzzles are held out, the rest is for training. */
 export function splitPuzzles(
   set: PuzzleSet,
   task: Task,
@@ -84,25 +85,25 @@ export function splitPuzzles(
   };
 }
 
-/** True if examples are to be held out, not puzzles; `sides` is the number of sets that groups would have to fill. */
+/** True if examples are held out instead of puzzles. `sides` is the number of sets that the groups have to fill. */
 function holdsExamples(set: PuzzleSet, unit: HeldUnit | undefined, sides: number): boolean {
   if (unit !== undefined) return unit === "examples";
   const groups = set.groups ? set.groups.groupIndices.length - 1 : set.count;
   return groups < sides || identifiersInUse(set) > 1;
 }
 
-/** What the examples of a set must not share across a split, by their row. */
+/** A function from a row to its key. Examples with equal keys must be on one side of a split. */
 function keysOf(set: PuzzleSet, task: Task, by: SplitBy): (row: number) => string | number {
   return set.count > MANY_GROUPS ? (row) => hashOf(set, row, task, by) : (row) => keyOf(set, row, task, by);
 }
 
 function nothingToSpare({ count }: PuzzleSet): UsageError {
   return new UsageError(
-    `holdOut: got ${count} examples and no puzzle with one to spare; every puzzle and identifier has to keep one in training.`,
+    `holdOut: got ${count} examples, of which none can be held out; expected a puzzle with at least two, as every puzzle and identifier keeps one in training.`,
   );
 }
 
-/** The row with which each group begins, and the number of rows. */
+/** The first row of each group, and then the number of rows. */
 function groupStarts({ groups, count }: PuzzleSet): Int32Array {
   return groups
     ? groups.groupIndices.map((puzzle) => groups.puzzleIndices[puzzle]!)
@@ -110,8 +111,8 @@ function groupStarts({ groups, count }: PuzzleSet): Int32Array {
 }
 
 /**
- * The class of each group: groups of one class may not be on two sides of a split. Classes are numbered in the order of
- * their keys, so that a draw does not depend on the order of the file.
+ * The class of each group. Groups of one class must be on one side of a split. Classes are numbered in the order of their
+ * keys, so that a draw does not depend on the order of the file.
  */
 function classesOfGroups(set: PuzzleSet, task: Task, by: SplitBy): Int32Array {
   const rows = groupStarts(set).subarray(0, -1);
@@ -126,7 +127,7 @@ function classesOfGroups(set: PuzzleSet, task: Task, by: SplitBy): Int32Array {
   return Int32Array.from(keys, (key) => numbers.get(key)!);
 }
 
-/** Where a number is in a sorted list; -1 if it is not there. */
+/** Index of a number in a sorted list; -1 if the list does not have it. */
 function placeOf(sorted: Float64Array, value: number): number {
   let [low, high] = [0, sorted.length - 1];
   while (low <= high) {
@@ -138,7 +139,7 @@ function placeOf(sorted: Float64Array, value: number): number {
   return -1;
 }
 
-/** Holds out some of `groups`; `classes` tells the class of every group of the set. */
+/** Holds out some of `groups`. `classes` has the class of every group of the set. */
 function divide(
   groups: Int32Array,
   classes: Int32Array,
@@ -183,7 +184,7 @@ export function countShared(set: PuzzleSet, other: PuzzleSet, task: Task, by: Sp
   return keys(set).filter((key) => known.has(key)).length;
 }
 
-/** `keyOf` as an integer in [0, 2^53), quick to make and to compare. */
+/** A hash of `keyOf` as an integer in [0, 2^53), which is quick to compute and to compare. */
 function hashOf(set: PuzzleSet, row: number, task: Task, by: SplitBy): number {
   const [from, to] = [row * set.length, (row + 1) * set.length];
   if (by === "solution" || !task.symmetry) return cellsHash(set.labels, from, to);
@@ -217,7 +218,7 @@ function takeFirstPuzzles(set: PuzzleSet, chosen: Int32Array): PuzzleSet {
   return takePuzzles(set, rows);
 }
 
-/** The set of these groups alone, each whole. */
+/** The set of these groups, each with all its puzzles. */
 function takeGroups(set: PuzzleSet, chosen: Int32Array): PuzzleSet {
   if (!set.groups) return takePuzzles(set, chosen);
   const { groupIndices: bounds, puzzleIndices: ends } = set.groups;

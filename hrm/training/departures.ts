@@ -1,4 +1,4 @@
-/** What a configuration does otherwise than the official recipe, read from its fields: for the announcement of a run. */
+/** The differences between a configuration and the official recipe, for the announcement of a run. */
 import {
   defaultConfig,
   defaultTrainConfig,
@@ -16,14 +16,14 @@ export interface Configured {
   readonly train: TrainConfig;
 }
 
-/** Fields that follow from the puzzles, or from how long one trains: no recipe fixes them. */
+/** Fields that follow from the puzzles or from the length of training, which no recipe fixes. */
 const NOT_COMPARED: readonly (keyof RecipeFields)[] = [
   ...TASK_FIELDS,
   "num_puzzle_identifiers",
   "total_steps",
 ];
 
-/** Sizes of the official model, which small models do not share; they are named together. */
+/** Sizes in which small models differ from the official model. One phrase names them all. */
 const SIZES: readonly (keyof RecipeFields)[] = [
   "hidden_size",
   "num_heads",
@@ -36,14 +36,14 @@ const SIZES: readonly (keyof RecipeFields)[] = [
   "batch_size",
 ];
 
-/** The official TRM recipe (config/arch/trm.yaml) where it differs from HRM's; its `H_layers` mean nothing. */
+/** The fields in which the official TRM recipe (config/arch/trm.yaml) differs from HRM's. Its `H_layers` has no effect. */
 const trmRecipe = ({ L_cycles, H_layers, mlp_t, puzzle_emb_ndim }: HrmConfig): Partial<RecipeFields> => ({
   ...{ H_cycles: 3, L_cycles: 6, L_layers: 2, H_layers, halt_only: true, bp_steps: L_cycles + 1 },
   ...{ mlp_t, pos_encodings: mlp_t ? "none" : "rope", puzzle_emb_len: puzzle_emb_ndim > 0 ? 16 : 0 },
   ...{ ema_decay: 0.999, ema_warmup: false },
 });
 
-/** Fields that have a sentence of their own below. */
+/** Fields that have their own sentence below. */
 const WORDED: readonly (keyof RecipeFields)[] = [
   "halt_only",
   "halt_exploration_prob",
@@ -68,20 +68,20 @@ const WORDED: readonly (keyof RecipeFields)[] = [
 
 const number = (value: number): string => value.toLocaleString("en", { maximumSignificantDigits: 6 });
 const percent = (fraction: number): string => `${number(100 * fraction)}%`;
-/** A rate as papers have it: 4e-3. */
+/** A rate in the notation of papers: 4e-3. */
 const rate = (value: number): string =>
   value === 0 || value >= 0.1 ? number(value) : Number(value.toPrecision(6)).toExponential();
 
-/** The learning rate over the run, warm-up apart. */
+/** The course of the learning rate after the warm-up, in words. */
 function learningRate({ lr, lr_schedule, lr_decay_start, lr_min_ratio }: TrainConfig): string {
   if (lr_min_ratio === 1) return `${rate(lr)}, constant`;
   const end = `to ${percent(lr_min_ratio)} of the peak`;
   return lr_schedule === "linear"
-    ? `${rate(lr)}, constant to ${percent(lr_decay_start)} of the plan, then linear ${end}`
+    ? `${rate(lr)}, constant to ${percent(lr_decay_start)} of the steps, then linear ${end}`
     : `${rate(lr)}, by a cosine ${end}`;
 }
 
-/** The positions, in words that go on with what they replace. */
+/** The positions, as the beginning of a phrase that names what they replace. */
 function positions({ pos_encodings: kind, rope_frequency, rope_theta }: HrmConfig): string {
   if (kind === "rope2d")
     return `rotary positions by row and column (first frequency ${number(rope_frequency)}, theta ${number(rope_theta)})`;
@@ -91,8 +91,8 @@ function positions({ pos_encodings: kind, rope_frequency, rope_theta }: HrmConfi
 }
 
 /**
- * Where a configuration departs from the official recipe, one phrase each. `recipe` holds the fields that the official
- * recipe for these puzzles sets otherwise than the official defaults.
+ * The differences between a configuration and the official recipe, one phrase each. `recipe` holds the fields in which the
+ * official recipe for these puzzles differs from the official defaults.
  */
 export function departures({ model, train }: Configured, recipe: Partial<RecipeFields> = {}): string[] {
   const own: RecipeFields = { ...model, ...train };
@@ -161,7 +161,7 @@ export function departures({ model, train }: Configured, recipe: Partial<RecipeF
   return found;
 }
 
-/** Fields in which a run departs from its preset, one phrase each. Sizes that follow from the puzzles are not counted. */
+/** The differences between a run and its preset, one phrase each. Sizes that follow from the puzzles are left out. */
 export function changes(run: Configured, preset: Configured): string[] {
   const own: RecipeFields = { ...run.model, ...run.train };
   const usual: RecipeFields = { ...preset.model, ...preset.train };

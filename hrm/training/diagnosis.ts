@@ -1,4 +1,4 @@
-/** Finds where training stopped being finite: replays steps one by one and looks into each. */
+/** Finds the first NaN or infinity in training: replays steps one by one and examines the tensors of each step. */
 import {
   add,
   assign,
@@ -20,7 +20,7 @@ import type { Symmetry } from "../puzzles/tasks/symmetry.js";
 import { trainingVariables } from "./memory.js";
 import { prepareTraining } from "./trainer.js";
 
-/** Training that left the finite numbers: at which step, and in which tensor it began. */
+/** Training produced a NaN or an infinity. Says in which step and in which tensor it appeared first. */
 export class DivergenceError extends EngineError {
   override readonly name = "DivergenceError";
   constructor(
@@ -36,17 +36,17 @@ export class DivergenceError extends EngineError {
 export interface NonFinite {
   /** 1 is the first step. */
   readonly step: number;
-  /** `weights` before the step, then `input_embeddings`, `L.0`, ..., `loss`, `grad.*`, and what the update wrote. */
+  /** A variable of the state before the step, or `input_embeddings`, `L.0`, ..., `loss`, `grad.*`, or a variable that the update wrote. */
   readonly tensor: string;
 }
 
-/** True where every number is finite. */
+/** True if every number is finite. */
 export function allFinite(values: ArrayLike<number>): boolean {
   for (let i = 0; i < values.length; i++) if (!Number.isFinite(values[i]!)) return false;
   return true;
 }
 
-/** The first tensor of a saved state that is not finite, or null. */
+/** The first tensor of a saved state that holds a NaN or an infinity; null if there is no such tensor. */
 export function nonFiniteState(snapshot: TrainingSnapshot): string | null {
   for (const [name, { data }] of snapshot.state) if (name !== "metrics" && !allFinite(data)) return name;
   return null;
@@ -57,15 +57,15 @@ export interface FindNonFiniteOptions {
   /** A finite state of the run, and the data that it trains on. */
   readonly snapshot: TrainingSnapshot;
   readonly data: PuzzleSet;
-  /** Symmetry of the puzzles, drawn from where the run augments. */
+  /** Symmetry of the puzzles. Images are drawn from it if the run augments. */
   readonly symmetry?: Symmetry | null;
-  /** The step that went wrong, as far as is known: it and the one before are looked into, the others only repeated. */
+  /** The step in which the failure was noticed. This step and the one before are examined; earlier steps are only repeated. */
   readonly lastStep: number;
 }
 
 /**
- * The error for a run whose state is not finite before any step that could be replayed.
- * @param snapshot the state as it is now
+ * The error for a run without a good checkpoint from which steps could be replayed.
+ * @param snapshot the current state
  */
 export function divergedBefore(snapshot: TrainingSnapshot): DivergenceError {
   const tensor = nonFiniteState(snapshot) ?? "a tensor that is finite again";
@@ -76,12 +76,12 @@ export function divergedBefore(snapshot: TrainingSnapshot): DivergenceError {
   );
 }
 
-/** Replays from the snapshot, which may be not finite itself; null where all of it is finite up to `lastStep`. */
+/** Replays steps from the snapshot, which may hold a NaN or an infinity itself. Returns null if everything is finite up to `lastStep`. */
 export async function findNonFinite(options: FindNonFiniteOptions): Promise<NonFinite | null> {
   const { device, snapshot, lastStep } = options;
   const before = nonFiniteState(snapshot);
   if (before !== null) return { step: snapshot.step, tensor: before };
-  /** How many numbers of each tensor were not finite, over the micro-batches so far, in the order of computation. */
+  /** Number of NaNs and infinities in each tensor over all micro-batches so far, in the order of computation. */
   const counts = new Map<string, Variable>();
   const observe = (result: StepResult): void => {
     for (const [name, tensor] of Object.entries(inOrder(result))) {
@@ -119,7 +119,7 @@ export async function findNonFinite(options: FindNonFiniteOptions): Promise<NonF
   }
 }
 
-/** What a step computes, by name, in the order in which it does. */
+/** The tensors of a step by name, in the order of computation. */
 function inOrder({ segment, total, gradients, inputEmbeddings }: StepResult): Record<string, Tensor> {
   return {
     input_embeddings: inputEmbeddings,

@@ -45,24 +45,24 @@ export interface Scores {
   readonly exactAccuracy: number;
   /** Mean over puzzles of the share of right cells. */
   readonly cellAccuracy: number;
-  /** Share of right cells among those whose answer differs from the puzzle (Sudoku: the blanks); NaN where there are none. */
+  /** Share of right cells among the cells whose answer differs from the puzzle (Sudoku: the blanks); NaN if there are no such cells. */
   readonly blankAccuracy: number;
-  /** Share of puzzles where q_halt's sign says whether they are solved. */
+  /** Share of puzzles for which the sign of q_halt says correctly whether they are solved. */
   readonly qHaltAccuracy: number;
   readonly meanSteps: number;
   /**
-   * Puzzles whose last logits, of cells or of q, hold a NaN or an infinity: their answers mean nothing. Counted from the
-   * bits, as shaders may assume that neither occurs.
+   * Puzzles whose last logits (of cells, q_halt or q_continue) hold a NaN or an infinity, so that their answers mean nothing.
+   * Counted from the bits, since shaders may assume finite numbers.
    */
   readonly nonFinite: number;
 }
 
-/** Evaluates weights on a set; compiled once, run often. */
+/** Evaluates weights on a puzzle set. It is compiled once and may run often. */
 export interface Evaluator {
   readonly program: Program;
   /**
-   * Scores over the first `limit` puzzles (default all); submits everything, then reads the sums. Calls that overlap
-   * run one after the other. If the signal fires, the promise rejects with its reason.
+   * Scores the first `limit` puzzles (default: all). Submits all work, then reads the sums. Calls that overlap run one after
+   * the other. If the signal fires, the promise rejects with its reason.
    */
   run(limit?: number, options?: Abortable): Promise<Scores>;
   destroy(): void;
@@ -73,13 +73,13 @@ export interface EvaluatorOptions extends Abortable {
   readonly config: HrmConfig;
   readonly weights: Weights;
   readonly data: PuzzleSet;
-  /** Segments that each puzzle runs; default `inference_segments`, else `halt_max_steps`. */
+  /** Segments for each puzzle. The default is `inference_segments`, or `halt_max_steps` if that is 0. */
   readonly segments?: number;
-  /** Takes the answers of each batch; a run then waits for each batch. */
+  /** Receives the answers of each batch. A run then waits for each batch. */
   readonly onAnswers?: (answers: BatchAnswers) => void;
 }
 
-/** What the model answers on consecutive puzzles of the set, and what it thinks of its answers. */
+/** Answers of the model to consecutive puzzles of the set, with its halting logits. */
 export interface BatchAnswers {
   /** Row of the first of these puzzles in the set. */
   readonly first: number;
@@ -87,7 +87,7 @@ export interface BatchAnswers {
   readonly segments: number;
   /** Answers after the last segment: tokens [puzzles, S]. */
   readonly tokens: Int32Array;
-  /** Logits after each segment [puzzles, segments]; above 0 the model believes its answer right. */
+  /** Logits after each segment [puzzles, segments]; above 0 if the model believes that its answer is right. */
   readonly qHalt: Float32Array;
   /** [puzzles, segments] */
   readonly qContinue: Float32Array;
@@ -95,7 +95,7 @@ export interface BatchAnswers {
   readonly right: Uint8Array;
 }
 
-/** Compiles the evaluation of these weights on this set. `config.batch_size` may differ from training. */
+/** Compiles the evaluation of these weights on this set. `config.batch_size` may differ from the batch size of training. */
 export function createEvaluator(options: EvaluatorOptions): Promise<Evaluator> {
   return owning(() => evaluatorOf(options));
 }
@@ -112,9 +112,9 @@ async function evaluatorOf({
   const puzzles = uploadPuzzles(device, data, "evaluation");
   const carry = createCarry(device, config);
   const totals = variable(device, zeros([METRICS.length]), "evaluation.totals");
-  /** Blank cells of finished rows, how many of them are right, and finished rows that are not finite: as integers. */
+  /** i32 [3]: blank cells of finished rows, right cells among them, and finished rows with logits that are not finite. */
   const blanks = variable(device, hostTensor(new Int32Array(3), [3]), "evaluation.blanks");
-  /** Segments done so far; a batch takes `segments` of them. */
+  /** Segments done so far; each batch takes `segments` segments. */
   const cursor = variable(device, hostTensor(Int32Array.of(0), [1]), "evaluation.cursor");
   const limitVariable = variable(device, hostTensor(Int32Array.of(data.count), [1]), "evaluation.limit");
   /** q values and whether the answer is right, of each row after each segment of a batch. */
@@ -157,7 +157,7 @@ async function evaluatorOf({
     },
     { name: "evaluation", signal },
   );
-  const inTurn = createQueue();
+  const oneRun = createQueue();
   const score = async (limit: number, { signal }: Abortable): Promise<Scores> => {
     signal?.throwIfAborted();
     const count = Math.min(limit, data.count);
@@ -197,7 +197,7 @@ async function evaluatorOf({
     program,
     run: (limit = data.count, options = {}) =>
       unlessAborted(
-        inTurn(() => score(limit, options)),
+        oneRun(() => score(limit, options)),
         options.signal,
       ),
     destroy() {
@@ -232,16 +232,16 @@ function nonFiniteLogits({ logits, qHalt, qContinue }: SegmentResult): Tensor {
   return add(sum(each, { axes: [1] }), add(nonFinite(qHalt), nonFinite(qContinue)));
 }
 
-/** What the model answers after a segment. */
+/** The answer of the model after a segment. */
 export interface SolvedSegment {
   /** Predicted tokens [S]. */
   readonly prediction: Int32Array;
-  /** Above 0 the model believes the answer right. */
+  /** Above 0 if the model believes that its answer is right. */
   readonly qHalt: number;
   readonly qContinue: number;
-  /** How far each update moved its state; see `forwardResiduals`. */
+  /** L2 norm of the change that each update made to its state; see `forwardResiduals`. */
   readonly residuals: Float32Array;
-  /** Logits, of cells and of q, that are a NaN or an infinity; more than 0: the answer means nothing. */
+  /** Number of logits that are NaN or infinite. If it is above 0, the answer means nothing. */
   readonly nonFinite: number;
 }
 
@@ -283,7 +283,7 @@ async function solverOf({ device, config: given, weights, signal }: SolverOption
   const carry = createCarry(device, config);
   const model = modelOf(config, weights);
   const { seq_len: S } = config;
-  // One segment more than anyone asks for: the carry is reset by hand.
+  // A number of segments that no caller reaches, so that rows never halt: the carry is reset by hand.
   const endless = 2 ** 30;
   const program = await compile(
     device,
@@ -296,7 +296,7 @@ async function solverOf({ device, config: given, weights, signal }: SolverOption
     },
     { name: "solver", signal },
   );
-  const inTurn = createQueue();
+  const oneRun = createQueue();
   return {
     solve(given, options = {}) {
       const { identifier = 0, segments = inferenceSegments(config), haltAbove = Infinity } = options;
@@ -325,7 +325,7 @@ async function solverOf({ device, config: given, weights, signal }: SolverOption
         }
         return results;
       };
-      return unlessAborted(inTurn(answer), signal);
+      return unlessAborted(oneRun(answer), signal);
     },
     destroy() {
       program.destroy();

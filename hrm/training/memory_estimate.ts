@@ -1,4 +1,4 @@
-/** What training needs of a device's memory, and the micro-batch that fits: found by compiling for a device that is none. */
+/** Memory that training needs, and the largest micro-batch that fits. Estimated on a fake device that allocates nothing. */
 import { LimitError, type HostTensor, type Kernel, type Program, type Target } from "../../engine/index.js";
 import { planningDevice, type DeviceTraits } from "../../engine/planning.js";
 import { bufferSize } from "../../engine/allocator.js";
@@ -11,9 +11,9 @@ import { createTrainer, type TrainerOptions } from "./trainer.js";
 
 export { defaultTraits, type DeviceTraits } from "../../engine/planning.js";
 
-/** A run to plan. */
-export interface PlanOptions extends Pick<TrainerOptions, "config" | "train" | "data" | "symmetry"> {
-  /** The device that it is for: `device.gpu`, or {@link defaultTraits}. */
+/** A run whose memory is estimated. */
+export interface EstimateOptions extends Pick<TrainerOptions, "config" | "train" | "data" | "symmetry"> {
+  /** The device that will run it: `device.gpu`, or {@link defaultTraits}. */
   readonly device: DeviceTraits;
   /** The target whose precision it will have: `device.target`. Default f32. */
   readonly multiplying?: Target;
@@ -21,34 +21,34 @@ export interface PlanOptions extends Pick<TrainerOptions, "config" | "train" | "
   readonly validation: PuzzleSet;
 }
 
-/** What a run needs; bytes are those that the device's counters will show. */
+/** What a run needs, in bytes as the device's counters (`device.stats`) will show them. */
 export interface MemoryNeeds {
   /** Rows of a micro-batch. */
   readonly microBatch: number;
-  /** While it trains and validates. */
+  /** Bytes on the device while the run trains and validates. */
   readonly held: number;
-  /** While its state is also copied to the host, to be saved. */
+  /** Bytes on the device while the state is copied to the host to be saved. */
   readonly peak: number;
   /**
-   * Estimate for the host: puzzles and initial weights while it starts; while it saves, a copy of the state, the best
-   * weights and the file. What the device holds comes on top where it computes on the CPU.
+   * Estimated bytes on the host: puzzles and initial weights at the start; a copy of the state, the best weights and the file
+   * during a save. On a software adapter the host also holds the device's memory.
    */
   readonly host: number;
-  /** Of `held`: weights, moments, averages, sums of gradients, puzzles, and the carry, which grows with the batch. */
+  /** Part of `held` for weights, moments, averages, sums of gradients, puzzles, and the carry, which grows with the batch. */
   readonly variables: number;
-  /** Of `held`: what the programs compute with, which grows with the micro-batch. */
+  /** Part of `held` for the programs' intermediates and constants, which grow with the micro-batch. */
   readonly programs: number;
-  /** Work (operations and bytes) of the dispatch that has most of it. */
+  /** Work (operations plus bytes) of the dispatch with the most work. */
   readonly longestDispatch: number;
 }
 
-/** Training and validation as programs on a device that only counts. */
-async function compiled(options: PlanOptions, microBatch: number) {
+/** Compiles training and validation on a device that only counts. */
+async function compiled(options: EstimateOptions, microBatch: number) {
   const { config, data, validation, multiplying } = options;
   const device = await planningDevice(options.device);
   device.multiplyWith(multiplying?.capabilities.mixedPrecision ?? null, multiplying?.chooseHalves);
   requireSizes(config, options.device.limits, microBatch);
-  // Values play no part, so there is no memory for them: a variable takes a bare spec as well.
+  // The estimate does not depend on values, so variables are made from specs without data.
   const state = new Map(
     parameterSpecs(config).map(({ name, shape }) => [name, { shape, dtype: "f32" } as HostTensor]),
   );
@@ -61,11 +61,11 @@ async function compiled(options: PlanOptions, microBatch: number) {
 }
 
 /**
- * The kernels of a training step with micro-batches of these rows, each as often as it runs, and those of a segment of
- * validation.
+ * The kernels of a training step with micro-batches of these rows, each repeated as often as it runs, and then the kernels
+ * of a segment of validation.
  * @throws LimitError, ConfigError as {@link trainingNeeds}
  */
-export async function trainingKernels(options: PlanOptions, microBatch: number): Promise<Kernel[]> {
+export async function trainingKernels(options: EstimateOptions, microBatch: number): Promise<Kernel[]> {
   const { trainer, evaluator } = await compiled(options, microBatch);
   const sequence: (readonly [Program, number])[] = [...trainer.sequence, [evaluator.program, 1]];
   return sequence.flatMap(([{ plan }, times]) =>
@@ -74,10 +74,10 @@ export async function trainingKernels(options: PlanOptions, microBatch: number):
 }
 
 /**
- * Floating-point operations of a training step whose batch is computed at once, as its kernels count them.
+ * Floating-point operations of a training step whose batch is computed at once, summed over its kernels.
  * @throws LimitError, ConfigError as {@link trainingNeeds}
  */
-export async function stepFlops(options: PlanOptions): Promise<number> {
+export async function stepFlops(options: EstimateOptions): Promise<number> {
   const { trainer } = await compiled(options, options.config.batch_size);
   let flops = 0;
   for (const [{ plan }, times] of trainer.sequence)
@@ -86,10 +86,10 @@ export async function stepFlops(options: PlanOptions): Promise<number> {
 }
 
 /**
- * What a run with micro-batches of these rows needs.
- * @throws LimitError where it does not fit the device's limits; ConfigError where they do not divide the batch
+ * The memory that a run with micro-batches of `microBatch` rows needs.
+ * @throws LimitError if the run does not fit the device's limits; ConfigError if the rows do not divide the batch
  */
-export async function trainingNeeds(options: PlanOptions, microBatch: number): Promise<MemoryNeeds> {
+export async function trainingNeeds(options: EstimateOptions, microBatch: number): Promise<MemoryNeeds> {
   const { device, trainer, evaluator } = await compiled(options, microBatch);
   const plans = [...trainer.sequence.map(([program]) => program), evaluator.program].map(({ plan }) => plan);
   const programs = plans.reduce((sum, { bytes }) => sum + bytes.intermediates + bytes.constants, 0);
@@ -106,8 +106,8 @@ export async function trainingNeeds(options: PlanOptions, microBatch: number): P
   };
 }
 
-/** Bytes of puzzles, as integers, and of what a run copies to the host. */
-function hostNeeds({ config, data, validation }: PlanOptions, copies: number): number {
+/** Bytes of the puzzles, and of everything that a run copies to the host. */
+function hostNeeds({ config, data, validation }: EstimateOptions, copies: number): number {
   const puzzles = [data, validation].reduce(
     (sum, { inputs, labels, identifiers }) =>
       sum + inputs.byteLength + labels.byteLength + identifiers.byteLength,
@@ -124,10 +124,10 @@ export function microBatches(batch: number): number[] {
   return [...new Set([...small.map((rows) => batch / rows), ...small.reverse()])];
 }
 
-/** Work that an adapter on the CPU does in about a second: longer dispatches would meet the watchdogs of browsers. */
+/** Work that a software adapter does in about a second. Longer dispatches risk the watchdogs of browsers. */
 const SOFTWARE_DISPATCH = 1e9;
 
-/** True for rows that should be split further, as the device computes on the CPU and would be busy with one dispatch for seconds. */
+/** True if a micro-batch should be split further: on a software adapter one of its dispatches would take seconds. */
 export function isTooLong(
   { microBatch, longestDispatch }: MemoryNeeds,
   { adapterInfo }: Pick<DeviceTraits, "adapterInfo">,
@@ -136,11 +136,11 @@ export function isTooLong(
 }
 
 /**
- * The largest micro-batch that fits the device's limits and, where one is given, the budget in bytes. On an adapter that
- * computes on the CPU, also the largest without a dispatch of over a second, as far as rows can be split.
- * @throws LimitError where none does: what the smallest needs
+ * The largest micro-batch that fits the device's limits and the budget in bytes. On a software adapter no dispatch of it
+ * takes over about a second, unless it has a single row.
+ * @throws LimitError if no micro-batch fits; it says what the smallest micro-batch needs
  */
-export async function chooseMicroBatch(options: PlanOptions, budget = Infinity): Promise<MemoryNeeds> {
+export async function chooseMicroBatch(options: EstimateOptions, budget = Infinity): Promise<MemoryNeeds> {
   let reason = "";
   for (const rows of microBatches(options.config.batch_size)) {
     try {
@@ -153,6 +153,6 @@ export async function chooseMicroBatch(options: PlanOptions, budget = Infinity):
     }
   }
   throw new LimitError(
-    `No micro-batch fits, not even one of a single row: ${reason}. Choose a smaller model or batch, or a larger budget.`,
+    `No micro-batch fits, not even a single row: ${reason}. Choose a smaller model or batch, or a larger budget.`,
   );
 }

@@ -1,6 +1,6 @@
 /**
- * Gradient accumulation: the batch of a step in equal parts, one after the other, so that only one part's activations
- * live at a time. What is drawn, halts and is counted is what the whole batch would, and the gradient is the same sum in
+ * Gradient accumulation: a step computes its batch in equal parts, one after the other, so that the activations of only one
+ * part live at a time. Draws, halting and metrics are the same as for the whole batch; the gradient is the same sum in
  * another order.
  */
 import {
@@ -28,24 +28,24 @@ import { createPacked } from "../model/parameters.js";
 import { learn, PUZZLE_LOCAL, update, type StepResult, type TrainingState } from "./step.js";
 import type { Exploration } from "../model/act.js";
 
-/** What the parts of a batch share: its draws, and their sums so far. */
+/** What the parts of a batch share: the draws of the batch, and the sums over the parts so far. */
 export interface MicroBatches {
-  /** How many parts. */
+  /** Number of parts. */
   readonly count: number;
-  /** The part under way, i32 [1]. */
+  /** Index of the current part, i32 [1]. */
   readonly part: Variable;
   /** The whole batch, with its exploration. */
   readonly drawn: Readonly<Record<keyof Batch | keyof Exploration, Variable>>;
-  /** Sums over the parts so far, zero between steps: gradients by name, the puzzle embedding's by row. */
+  /** Sums of the gradients over the parts so far, by name; zero between steps. The puzzle embedding has a gradient for each row. */
   readonly gradients: ReadonlyMap<string, Variable>;
-  /** Rows of the puzzle embedding that they belong to, i32 [B]. */
+  /** Rows of the puzzle embedding to which its gradients belong, i32 [B]. */
   readonly identifiers: Variable;
   readonly metrics: Variable;
   /** As in {@link StepResult}, i32 scalar. */
   readonly lostLogits: Variable;
 }
 
-/** How many micro-batches of `rows` rows make the batch; 1 where `rows` is absent. @throws ConfigError */
+/** Number of micro-batches of `rows` rows in the batch; 1 if `rows` is absent. @throws ConfigError if `rows` does not divide the batch */
 export function microBatchCount(config: HrmConfig, rows = config.batch_size): number {
   const { batch_size: B } = config;
   if (!isMicroBatch(rows, config))
@@ -53,7 +53,7 @@ export function microBatchCount(config: HrmConfig, rows = config.batch_size): nu
   return B / rows;
 }
 
-/** The state of accumulation. */
+/** Allocates the draws and sums for `count` parts. */
 export function createMicroBatches(device: Device, config: HrmConfig, count: number): MicroBatches {
   return owning(() => microBatchesOf(device, config, count));
 }
@@ -87,7 +87,7 @@ function microBatchesOf(device: Device, config: HrmConfig, count: number): Micro
   };
 }
 
-/** Variables that are summed up, and so start every step at zero. */
+/** The sums, which are zero at the start of every step. */
 const summed = ({ part, gradients, identifiers, metrics, lostLogits }: MicroBatches): Variable[] => [
   part,
   ...gradients.values(),
@@ -96,12 +96,12 @@ const summed = ({ part, gradients, identifiers, metrics, lostLogits }: MicroBatc
   lostLogits,
 ];
 
-/** The packs of variables, and those that are in none. */
+/** The packs of variables, and the variables that belong to no pack. */
 const wholes = (variables: readonly Variable[]): Variable[] => [
   ...new Set(variables.map((v) => v.pack ?? v)),
 ];
 
-/** Frees it. */
+/** Frees the draws and sums. */
 export function destroyMicroBatches(micro: MicroBatches): void {
   for (const v of [...summed(micro), ...Object.values(micro.drawn)]) v.destroy();
 }
@@ -113,15 +113,15 @@ export interface StepProgram {
   readonly body: () => Readonly<Record<string, Tensor>> | void;
 }
 
-/** What is traced with a step, apart from the step. */
+/** Functions that add operations to the trace of a step. */
 export interface StepHooks {
-  /** With what the batch computed, before the update. */
+  /** Called with the results of the whole batch, before the update. */
   readonly record?: (result: Pick<StepResult, "metrics" | "gradients" | "lostLogits">) => void;
-  /** With each micro-batch (or the batch). */
+  /** Called with the results of each micro-batch (or of the batch). */
   readonly observe?: (result: StepResult) => void;
 }
 
-/** The training step as programs, in order: one, or with micro-batches three, of which the second runs for each of them. */
+/** The training step as a sequence of programs: one program, or with micro-batches three, of which the second runs once for each part. */
 export function stepPrograms(
   state: TrainingState & { readonly micro: MicroBatches | null },
   draw: () => Batch & Exploration,

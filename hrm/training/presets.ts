@@ -12,7 +12,7 @@ import { generateSudoku, type SudokuGeneratorOptions } from "../puzzles/tasks/su
 import { sudokuTask } from "../puzzles/tasks/sudoku.js";
 import type { Task } from "../puzzles/tasks/task.js";
 
-/** What is known of a preset: `learning` where a recorded curve reached 50% exact on held-out puzzles. */
+/** Whether a preset is known to learn: `learning` if a recorded curve reached 50% exact on held-out puzzles. */
 export type PresetStatus =
   | {
       readonly kind: "learning";
@@ -30,7 +30,7 @@ export interface Preset {
   readonly name: string;
   readonly summary: string;
   readonly status: PresetStatus;
-  /** Fields that the official recipe for these puzzles sets otherwise than the official defaults; `departures` compares with both. */
+  /** Fields in which the official recipe for these puzzles differs from the official defaults; `departures` compares with both. */
   readonly recipe?: Partial<RecipeFields>;
   readonly task: Task;
   readonly model: HrmConfig;
@@ -40,19 +40,19 @@ export interface Preset {
   readonly evalEvery: number;
   /** Validation puzzles per look; a look that reaches the target is repeated on all of them. */
   readonly evalLimit: number;
-  /** What no two of the splits share; training augments only with splits by class. */
+  /** What two splits never share. Training augments only if the splits are by class. */
   readonly splitBy: SplitBy;
-  /** The three sets. @throws UsageError where the preset comes without puzzles */
+  /** Makes the three sets. @throws UsageError if the preset has no puzzles of its own */
   splits(seed: number): PuzzleSplits;
 }
 
-/** What the 4x4 test measures, said wherever its result is. */
+/** What the 4x4 test measures. Printed beside every result. */
 export const SUDOKU4_NOTE =
   "4x4 Sudoku has only 288 solution grids, in two symmetry classes: the test holds unseen puzzles of unseen grids, not unseen structure.";
 
 /**
- * The preset on other puzzles. Sizes and grid of the model follow the task, positions by box become positions by row and
- * column if the task has no boxes, and images are drawn only if the task has symmetries that no split crosses.
+ * The preset on other puzzles. Sizes and grid of the model follow the task. Positions by box become positions by row and
+ * column if the task has no boxes. Images are drawn only if the task has symmetries and the splits are by class.
  */
 export function withPuzzles(
   preset: Preset,
@@ -95,7 +95,7 @@ function puzzlesFromFile(name: string, task: Task) {
     splitBy: "class",
     splits(): PuzzleSplits {
       throw new UsageError(
-        `preset ${name}: comes without puzzles; pass a CSV file or a data set folder with --data, or make one with hrm generate.`,
+        `preset ${name}: has no puzzles of its own; pass a CSV file or a data set folder with --data, or make one with hrm generate.`,
       );
     },
   } as const;
@@ -122,8 +122,8 @@ const sudoku6 = sudokuPuzzles({ size: 6, difficulty: "any", givens: [18, 24] }, 
 const sudoku9Easy = sudokuPuzzles({ size: 9, difficulty: "easy", givens: [30, 37] }, 2048);
 const sudoku9 = sudokuPuzzles({ size: 9, difficulty: "medium", givens: [24, 29] }, 4096);
 /**
- * Splits of generated mazes. Those held out have shortest paths of at least `minLength` moves; those for training are a
- * mixture of filters from `minLengths`, so that short paths teach what long ones need.
+ * Splits of generated mazes. Mazes of validation and test have shortest paths of at least `minLength` moves. The minimum
+ * length of each training maze is drawn from `minLengths`, so that short paths teach what long paths need.
  */
 function mazePuzzles(
   side: number,
@@ -149,7 +149,7 @@ function mazePuzzles(
 const maze7 = mazePuzzles(7, { minLength: 9, minLengths: [2, 14], train: 12288 });
 const maze10 = mazePuzzles(10, { minLength: 21, minLengths: [2, 26], train: 12288 });
 
-/** What the small presets after sudoku4 share. */
+/** Fields that the small presets after sudoku4 share. */
 const small = {
   ...tiny,
   swiglu_multiple: 32,
@@ -166,7 +166,7 @@ const smallTraining = {
   augment: true,
 } as const;
 
-/** What the presets on whole grids share: positions of the grid, and a longer gradient than the official one. */
+/** Fields that the presets on whole grids share: positions in the grid, and a longer gradient than the official one. */
 const gridModel: Partial<HrmConfig> = {
   ...{ hidden_size: 64, num_heads: 4, H_layers: 1, L_layers: 1, swiglu_multiple: 32 },
   ...{ H_cycles: 2, L_cycles: 2, halt_max_steps: 8, halt_exploration_prob: 1, halt_only: true },
@@ -175,7 +175,7 @@ const gridTraining: Partial<TrainConfig> = {
   ...{ lr: 2e-3, lr_warmup_steps: 50, lr_schedule: "linear" },
   ...{ weight_decay: 0.5, beta1: 0.6, beta2: 0.99, staggered_starts: true, augment: true },
 };
-/** Mazes: the gradient of the whole last H cycle. */
+/** Mazes: the gradient runs through the whole last H cycle. */
 const mazeModel: Partial<HrmConfig> = {
   ...gridModel,
   batch_size: 32,
@@ -189,7 +189,7 @@ const mazeTraining: Partial<TrainConfig> = {
   lr_min_ratio: 0.1,
   ema_decay: 0.995,
 };
-/** 9x9 Sudoku: the gradient of the whole segment, and twice as many segments at inference. */
+/** 9x9 Sudoku: the gradient runs through the whole segment, and inference has twice as many segments as training. */
 const sudokuModel: Partial<HrmConfig> = {
   ...{ ...gridModel, batch_size: 16, bp_steps: 6, pos_encodings: "rope2d_boxes" },
   ...{ loss_type: "softmax_cross_entropy", inference_segments: 16 },
@@ -202,8 +202,8 @@ const sudokuTraining: Partial<TrainConfig> = {
 };
 
 /**
- * TRM at the cost of the HRM presets: one network of two layers has the parameters of two networks of one, and twice the
- * work in each update, so that half the batch costs as much.
+ * TRM at the cost of the HRM presets. One network of two layers has as many parameters as two networks of one layer, and
+ * twice the work in each update, so that half the batch costs the same.
  */
 const trm: Partial<HrmConfig> = { arch: "trm", L_layers: 2, batch_size: 16, bp_steps: 3 };
 
@@ -384,5 +384,5 @@ export const presets: readonly Preset[] = PRESETS;
 /** Names of the presets. */
 export const presetNames: readonly string[] = PRESETS.map((p) => p.name);
 
-/** A preset by name; undefined where there is none. */
+/** A preset by name; undefined if no preset has that name. */
 export const findPreset = (name: string): Preset | undefined => PRESETS.find((p) => p.name === name);

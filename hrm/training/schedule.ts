@@ -1,4 +1,4 @@
-/** Everything that changes from step to step but not with the data, computed on the host ahead of training. */
+/** Learning rates and other scalars of each step, computed on the host ahead of training. */
 import { hostTensor, variable, type Device, type HostTensor, type Variable } from "../../engine/index.js";
 import type { TrainConfig } from "../model/config.js";
 
@@ -18,24 +18,24 @@ export function learningRate(config: TrainConfig, base: number, t: number): numb
   return base * (ratio + Math.max(0, (1 - ratio) * 0.5 * (1 + Math.cos(Math.PI * progress))));
 }
 
-/** Decay of the weights' moving average at update t: ema_decay, after a warm-up by (1 + t) / (10 + t) unless that is off. */
+/** Decay of the weights' moving average at update t: ema_decay, after a warm-up by (1 + t) / (10 + t) if `ema_warmup` is set. */
 export function emaDecay(config: TrainConfig, t: number): number {
   if (!config.ema_warmup) return config.ema_decay;
   return Math.min(config.ema_decay, (1 + t) / (10 + t));
 }
 
-/** Rows of optimizer scalars, [rows, 4]: step t reads row t, or t modulo rows if the plan has more steps. */
+/** Rows of optimizer scalars, [rows, 4]: step t reads row t, or row t modulo rows if the schedule has more steps. */
 export interface ScheduleTables {
-  /** lr, 1 / (1 - beta1^t), 1 / sqrt(1 - beta2^t), EMA decay */
+  /** Columns: lr, 1 / (1 - beta1^t), 1 / sqrt(1 - beta2^t), EMA decay. */
   readonly weights: HostTensor;
-  /** lr of the puzzle embedding, and zeros */
+  /** Columns: lr of the puzzle embedding, then zeros. */
   readonly puzzle: HostTensor;
 }
 
 /**
- * The tables that the training step reads its scalars from.
- * @param first the first step that they are for, a multiple of `rows`
- * @param rows how many steps they are for; default: all
+ * Computes the tables from which the training step reads its scalars.
+ * @param first the first step in the tables, a multiple of `rows`
+ * @param rows number of steps in the tables; default: all steps of the schedule
  */
 export function scheduleTables(
   config: TrainConfig,
@@ -53,18 +53,18 @@ export function scheduleTables(
   return { weights: hostTensor(weights, [rows, 4]), puzzle: hostTensor(puzzle, [rows, 4]) };
 }
 
-/** The tables of a run on the GPU: of all its steps, or of a window of them that moves on with training. */
+/** The tables of a run on the GPU. They hold all steps, or a window of steps that moves on with training. */
 export interface Schedule {
   readonly weights: Variable;
   readonly puzzle: Variable;
-  /** Writes the window of a step if it is not there; returns how many steps from this one on may be submitted. */
+  /** Uploads the window of a step if the GPU has another window. Returns how many steps may be submitted from this step on. */
   prepare(step: number): number;
 }
 
 /** Steps whose rows are on the GPU at a time. */
 const WINDOW = 4096;
 
-/** Puts the tables of the first steps on the GPU. */
+/** Uploads the tables of the first steps. */
 export function createSchedule(device: Device, train: TrainConfig, window = WINDOW): Schedule {
   const rows = Math.min(train.total_steps + 1, window);
   const tables = scheduleTables(train, 0, rows);
@@ -77,7 +77,7 @@ export function createSchedule(device: Device, train: TrainConfig, window = WIND
     prepare(step) {
       const wanted = step - (step % rows);
       if (wanted !== first) {
-        // Written after the steps submitted so far, which read the rows before.
+        // The queue writes this after the steps submitted so far, which read the old rows.
         const next = scheduleTables(train, wanted, rows);
         weights.write(next.weights.data);
         puzzle.write(next.puzzle.data);

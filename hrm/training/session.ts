@@ -1,4 +1,4 @@
-/** A whole training run, event by event: whoever iterates decides the pace, and pauses by not asking for more. */
+/** A whole training run as a stream of events. The run goes on only while the caller asks for the next event. */
 import type { Device } from "../../engine/index.js";
 import type { Abortable } from "../../engine/abort.js";
 import { owning, Scope } from "../../engine/ownership.js";
@@ -21,7 +21,7 @@ import type { TrainingSnapshot } from "./snapshot.js";
 export interface TrainingSummary {
   /** Loss per puzzle: lm + 0.5 q. */
   readonly loss: number;
-  /** Segments per finished puzzle; NaN where none finished. */
+  /** Mean number of segments of the puzzles that finished; NaN if no puzzle finished. */
   readonly actSteps: number;
 }
 
@@ -32,28 +32,28 @@ export type SessionEvent =
       readonly step: number;
       readonly totalSteps: number;
       readonly training: TrainingSummary;
-      /** Each step since the last event. */
+      /** Metrics of each step since the last event. */
       readonly metrics: readonly StepMetrics[];
     }
   | {
       readonly kind: "validation";
       readonly step: number;
       readonly scores: Scores;
-      /** The best look so far, this one included. */
+      /** Whether this look is the best so far. */
       readonly best: boolean;
     }
   | {
       readonly kind: "end";
       readonly step: number;
-      /** The target was reached. */
+      /** Whether the target was reached. */
       readonly reached: boolean;
       readonly reason: EndReason;
     };
 
-/** Why a run ended: the target, the end of the plan, or `patience` looks without a better one. */
+/** Why a run ended: it reached its target, or its last step (`plan`), or `patience` looks brought no improvement. */
 export type EndReason = "target" | "plan" | "patience";
 
-/** The best look at the validation set, with the weights that it looked at. */
+/** The best look at the validation set, with the weights that it scored. */
 export interface BestLook {
   readonly step: number;
   readonly exactAccuracy: number;
@@ -61,14 +61,14 @@ export interface BestLook {
   readonly weights: StateDict;
 }
 
-/** Everything that decides how a run goes on: training and validation. */
+/** Everything that determines the rest of a run, of training and of validation. */
 export interface SessionSnapshot extends TrainingSnapshot {
   /** Step of the last look at the validation set; 0 before the first. */
   readonly validatedAt: number;
   /** Looks since the best one. */
   readonly looksSinceBest: number;
   readonly best: BestLook | null;
-  /** Null while the run can go on. */
+  /** Null if the run has not ended. */
   readonly ended: EndReason | null;
 }
 
@@ -76,17 +76,17 @@ export interface SessionSnapshot extends TrainingSnapshot {
 export interface Session {
   readonly trainer: Trainer;
   readonly splits: PuzzleSplits;
-  /** The weights to evaluate and solve with: the EMA where there is one. */
+  /** The weights for evaluation and solving: the EMA if the run keeps one, else the raw weights. */
   readonly weights: Weights;
   /** The best look so far; null before the first. */
   readonly best: BestLook | null;
-  /** Trains to the target, to the end of the plan, or until patience ends. */
+  /** Trains until the target, the last step or the end of patience is reached. */
   events(): AsyncGenerator<SessionEvent, void, undefined>;
-  /** Everything that `createSession({ resume })` needs to go on from here. */
+  /** The whole state of the run; `createSession({ resume })` continues from it. */
   save(): Promise<SessionSnapshot>;
-  /** Scores of the weights as they are on the first `limit` validation puzzles (default all); training does not notice. */
+  /** Scores the current weights on the first `limit` validation puzzles (default: all). Does not affect training. */
   validate(limit?: number): Promise<Scores>;
-  /** The one look at the test set, with the weights of the best look (before any: with those of now). */
+  /** Scores the weights of the best look on the test set; before the first look, the current weights. */
   test(): Promise<Scores>;
   destroy(): void;
 }
@@ -96,22 +96,25 @@ export interface SessionOptions extends Abortable {
   readonly device: Device;
   readonly preset: Preset;
   readonly seed: number;
-  /** Steps between two events, the first of which comes after 5 at most; small steps keep a page lively. */
+  /** Steps between two events, default 25. The first event comes after at most 5 steps. Small values keep a page responsive. */
   readonly stepsPerEvent?: number;
   readonly state?: StateDict;
-  /** Go on from here; preset and seed must be those of the run. */
+  /** Continue from this state. Preset and seed must be the same as in the run. */
   readonly resume?: SessionSnapshot;
-  /** Looks at the validation set without a better one that end training; default: no limit. */
+  /** Number of looks without an improvement after which training ends; default: no limit. */
   readonly patience?: number;
-  /** Rows of a micro-batch, or who chooses them once the puzzles are there; default that of `resume`, else the batch. */
+  /** Rows of a micro-batch, or a function that chooses them from the puzzles. The default is the value of `resume`, else the whole batch. */
   readonly microBatch?: number | ((splits: PuzzleSplits) => Promise<number>);
-  /** Events end at this step, without an `end`, where the plan goes further; default: the plan's end. */
+  /** Step at which the events stop without an `end` event. The default is the last step of the run. */
   readonly stopAfter?: number;
 }
 
 const STEPS_OF_FIRST_EVENT = 5;
 
-/** Prepares data, compiles training and validation. */
+/**
+ * Prepares the data, and compiles training and validation.
+ * @throws ConfigError, LimitError, ResumeError; if a step fails, everything made before is freed
+ */
 export function createSession(options: SessionOptions): Promise<Session> {
   return owning((scope) => sessionOf(options, scope));
 }
@@ -156,7 +159,7 @@ async function sessionOf(
     }),
   );
   const weights = trainer.memory.ema ?? trainer.memory.weights;
-  // The rows of training again: their kernels are compiled already, which costs more than a larger batch would save.
+  // Evaluation has the rows of training, whose kernels are compiled already: compiling others costs more than a larger batch saves.
   const evaluation = { device, config: { ...config, batch_size: rows ?? config.batch_size }, weights };
   const validation = scope.own(await createEvaluator({ ...evaluation, data: splits.validation, signal }));
   let validatedAt = resume?.validatedAt ?? 0;
@@ -176,7 +179,7 @@ async function sessionOf(
     }
   };
 
-  /** Looks at some validation puzzles; a look that reaches the target or may be the last is repeated on all of them. */
+  /** Scores some validation puzzles. A look that reaches the target, or that may be the last, is repeated on all puzzles. */
   const look = async (): Promise<{ scores: Scores; reached: boolean; isBest: boolean }> => {
     const { step } = trainer;
     const some = await validation.run(evalLimit, { signal });
@@ -206,11 +209,11 @@ async function sessionOf(
       return best;
     },
     async *events() {
-      // A run saved between a step and the look due there looks first.
+      // A run that was saved before a due look starts with that look.
       const due = (): boolean =>
         trainer.step > validatedAt && (trainer.step % evalEvery === 0 || trainer.step >= train.total_steps);
       const until = Math.min(train.total_steps, stopAfter);
-      // The first event comes early, so that who follows can soon tell how long the run will take.
+      // The first event comes early, so that the duration of the run can be estimated soon.
       const begun = trainer.step;
       const untilEvent = (): number =>
         trainer.step === begun
@@ -252,7 +255,7 @@ async function sessionOf(
 
 type Accuracies = Pick<Scores, "exactAccuracy" | "cellAccuracy">;
 
-/** Before the first whole puzzle is right, cells tell scores apart. */
+/** Compares exact accuracies, and cell accuracies if these are equal, as they are before the first solved puzzle. */
 function beats(a: Accuracies, b: Accuracies): boolean {
   return (
     a.exactAccuracy > b.exactAccuracy ||

@@ -1,19 +1,19 @@
-/** Sizes of a run by arithmetic, before anything of them is allocated. */
+/** Sizes of a run, computed before any memory is allocated. */
 import { LimitError } from "../../engine/errors.js";
 import { derive, levelUpdates, type HrmConfig } from "../model/config.js";
 import { parameterSpecs } from "../model/parameters.js";
 
-/** Blocks (layers times their uses) of a segment at most: a trace holds each of them. */
+/** The most blocks (layers times their uses) in a segment, since a trace holds every block. */
 const MOST_BLOCKS = 4096;
-/** Micro-batches of a step at most: each has buffers of its own. */
+/** The most micro-batches in a step, since each has its own buffers. */
 const MOST_PARTS = 4096;
 
 type Limits = Pick<GPUSupportedLimits, "maxBufferSize" | "maxStorageBufferBindingSize">;
 
 /**
- * Refuses what cannot be on a device of these limits: too many blocks or micro-batches, or a weight or a state that is
- * larger than a buffer may be.
- * @throws LimitError that names the first of them with its size
+ * Checks that a run fits a device with these limits: its number of blocks and micro-batches, and the size of each weight
+ * and state.
+ * @throws LimitError that names the first excess with its size
  */
 export function requireSizes(config: HrmConfig, limits: Limits, microBatch = config.batch_size): void {
   const { batch_size, seq_len, hidden_size, H_layers, L_layers } = config;

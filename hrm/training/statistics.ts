@@ -1,4 +1,4 @@
-/** Proportions with their uncertainty, as reports print them. */
+/** Proportions with their confidence intervals, and their text in reports. */
 
 export interface Interval {
   readonly low: number;
@@ -11,7 +11,7 @@ const Z_95 = 1.959963984540054;
 /**
  * Wilson's score interval for a proportion at 95% (Wilson 1927): unlike p +- z sqrt(p(1-p)/n) it stays inside
  * [0, 1] and keeps its coverage near 0 and 1. Without trials it is [0, 1].
- * Throws RangeError unless 0 <= successes <= trials.
+ * @throws RangeError unless 0 <= successes <= trials
  */
 export function wilsonInterval(successes: number, trials: number): Interval {
   if (!(successes >= 0 && successes <= trials && Number.isFinite(trials))) {
@@ -28,7 +28,7 @@ export function wilsonInterval(successes: number, trials: number): Interval {
   };
 }
 
-/** `97.3%`; a value short of 1 is never rounded up to `100.0%`, nor one above 0 down to `0.0%`. */
+/** `97.3%`. A value below 1 is never rounded up to `100.0%`, and a value above 0 is never rounded down to `0.0%`. */
 export function formatPercent(fraction: number): string {
   return `${percentDigits(fraction)}%`;
 }

@@ -39,46 +39,45 @@ import { actLoss, type LossResult } from "../model/loss.js";
 import { embed, segment, type Model, type SegmentResult } from "../model/model.js";
 import { PUZZLE_EMBEDDING } from "../model/parameters.js";
 
-/** Everything that a training step updates. */
+/** Everything that a training step reads and updates. */
 export interface TrainingState {
   readonly model: Model;
   readonly carry: Carry;
   /** Weights under Adam-atan2, by name. */
   readonly adam: ReadonlyMap<string, AdamState>;
-  /** The puzzle embedding table, where there is one. */
+  /** The puzzle embedding table; null if the model has no puzzle embedding. */
   readonly puzzleTable: Variable | null;
-  /** Its moving average, where one is kept. */
+  /** The moving average of the puzzle embedding; null if no average is kept. */
   readonly puzzleEma: Variable | null;
   /** u32 [2]: seed and number of finished steps. */
   readonly counter: Variable;
-  /** Schedule tables [rows, 4]: step t reads row t, or t modulo rows if there are fewer than steps. */
+  /** Schedule tables [rows, 4]: step t reads row t, or row t modulo rows if there are fewer rows than steps. */
   readonly schedule: { readonly weights: Tensor | Variable; readonly puzzle: TensorLike };
   readonly train: TrainConfig;
 }
 
-/** What a training step computes; the program decides what to keep. */
+/** Everything that a training step computes. The program decides which of these tensors are outputs. */
 export interface StepResult extends LossResult {
-  /** What the segment started from. */
+  /** The state from which the segment started. */
   readonly start: Refilled;
   readonly segment: SegmentResult;
   readonly halting: Halting;
   readonly targetContinue: Tensor | null;
-  /** q_halt and q_continue of the second forward. */
+  /** The second forward pass, of which only q_halt and q_continue are used; null if there is no Q target. */
   readonly next: SegmentResult | null;
   readonly inputEmbeddings: Tensor;
-  /** d (total / batch) / d parameter, by name; the puzzle embedding's as [B, puzzle_emb_ndim]. */
+  /** d (total / batch) / d parameter, by name. The gradient of the puzzle embedding is [B, puzzle_emb_ndim]. */
   readonly gradients: ReadonlyMap<string, Tensor>;
-  /** Numbers among the logits that are NaN or infinite, i32 scalar: a loss of them can be finite. */
+  /** Number of logits that are NaN or infinite, i32 scalar. The loss may be finite all the same. */
   readonly lostLogits: Tensor;
 }
 
-/** Name under which the gradient of a batch's puzzle embedding rows is found. */
+/** Name of the gradient of a batch's puzzle embedding rows. */
 export const PUZZLE_LOCAL = "inner.puzzle_emb.local_weights";
 
 /**
  * One optimizer step on one segment (paper, fig. 4 "deep supervision"): refill, segment, halting, Q target,
- * loss, one-step gradient, update. `batch` and `exploration` come from the GPU's own data and draws or from
- * outside; the step is the same.
+ * loss, one-step gradient, update. `batch` and `exploration` may be drawn on the GPU or be inputs of the program.
  */
 export function trainStep(state: TrainingState, batch: Batch, exploration: Exploration): StepResult {
   const result = learn(state, batch, exploration);
@@ -87,8 +86,8 @@ export function trainStep(state: TrainingState, batch: Batch, exploration: Explo
 }
 
 /**
- * A step without its update: the gradients, and the carry of the rows of `batch`, as many as the model's configuration
- * says.
+ * A step without its update: computes the gradients, and assigns the carry. `batch` has the batch_size of the model's
+ * configuration.
  * @param batchSize rows of the whole batch, over which the gradient is a mean
  */
 export function learn(
@@ -105,7 +104,7 @@ export function learn(
 
   const minHaltSteps = minimumHaltSteps(exploration.u, exploration.randint, config);
   const halting = decideHalting(start.steps, result, minHaltSteps, config);
-  // The second forward starts from the new carry and the same data; only its Q values are used.
+  // The second forward pass starts from the new carry and the same data; only its Q values are used.
   const needsTarget = config.halt_max_steps > 1 && !config.halt_only;
   const next = needsTarget ? segment(model, result, inputEmbeddings) : null;
   const targetContinue = next ? continueTarget(halting.last, next) : null;
@@ -135,7 +134,7 @@ export function learn(
   };
 }
 
-/** Updates every weight, and counts the step. `identifiers` i32 [B] are those of the puzzle embedding's gradient. */
+/** Updates every weight, and counts the step. `identifiers` i32 [B] are the rows of the puzzle embedding that have a gradient. */
 export function update(
   { adam, puzzleTable, puzzleEma, counter, schedule, train }: TrainingState,
   gradients: StepResult["gradients"],
@@ -171,23 +170,23 @@ export function gradientNorm(gradients: ReadonlyMap<string, Tensor>): Tensor {
   return sqrt(sumOfSquares([...gradients].filter(([name]) => name !== PUZZLE_LOCAL).map(([, g]) => g)));
 }
 
-/** 1 where x (f32) is NaN or an infinity, else 0 (i32); tests bits, since shaders may assume that there is neither. */
+/** 1 if an element of x (f32) is NaN or infinite, else 0 (i32). Tests bits, since shaders may assume finite numbers. */
 export const nonFinite = (x: Tensor): Tensor => equal(isFinite(x), 0);
 
-/** How many numbers of the tensors (f32) are NaN or infinite, i32 scalar. */
+/** Number of elements of the tensors (f32) that are NaN or infinite, i32 scalar. */
 export function countNonFinite(...tensors: readonly Tensor[]): Tensor {
   return tensors.map((x) => sum(nonFinite(x))).reduce((a, b) => add(a, b));
 }
 
 /** What an evaluation segment computes. */
 export interface EvaluationResult extends LossResult {
-  /** What the segment started from. */
+  /** The state from which the segment started. */
   readonly start: Refilled;
   readonly segment: SegmentResult;
   readonly halting: Halting;
 }
 
-/** One segment without learning: every row runs `segments` of them, then takes new data. */
+/** One segment without learning. Every row runs `segments` segments, then takes new data. */
 export function evaluationSegment(
   model: Model,
   carry: Carry,

@@ -21,7 +21,7 @@ import {
   type Plan,
 } from "../../engine/index.js";
 import { defaultTraits, planningDevice } from "../../engine/planning.js";
-import { trainingKernels, type PlanOptions } from "../../hrm/training/memory_estimate.js";
+import { trainingKernels, type EstimateOptions } from "../../hrm/training/memory_estimate.js";
 import { createTrainer, type TrainingSnapshot } from "../../hrm/index.js";
 import { matrixVariants } from "../../kernels/matmul/subgroup_matrices.js";
 import { testDevice } from "../support/device.js";
@@ -179,7 +179,7 @@ describe("programs with tensors in f16", () => {
     trainer.destroy();
     // Memory, and kernels to measure, are planned for the same programs.
     const run = { config: wide, train: training, data, validation: data, device: traits };
-    const namesOf = async (options: Partial<PlanOptions>) =>
+    const namesOf = async (options: Partial<EstimateOptions>) =>
       (await trainingKernels({ ...run, ...options }, wide.batch_size)).map(({ name }) => name);
     const names = plan.dispatches.map(({ kernel }) => kernel.name);
     assert.deepEqual((await namesOf({ multiplying: device.target })).slice(0, names.length), names);

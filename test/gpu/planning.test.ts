@@ -55,7 +55,7 @@ describe("planning @slow", () => {
   it("refuses a model that never fits, and says what the smallest micro-batch needs", async () => {
     const failure = await chooseMicroBatch({ ...run, device: defaultTraits }, 1000).catch((e: unknown) => e);
     assert.instanceOf(failure, LimitError);
-    assert.match((failure as Error).message, /not even one of a single row: \d+ bytes, .*budget of 1000/);
+    assert.match((failure as Error).message, /not even a single row: \d+ bytes, .*budget of 1000/);
   });
 
   it("stays within the limits of the device", async () => {

@@ -103,7 +103,7 @@ describe("the command line", () => {
       ["train --data none.csv", '--data: cannot read "none.csv"'],
       ["train --data bad.csv", "--data: ", "bad.csv, line 2"],
       ["train --data nothing", "--data: ", "dataset.json"],
-      ["train --preset maze-30x30-hard-1k", "--data: preset maze-30x30-hard-1k: comes without puzzles"],
+      ["train --preset maze-30x30-hard-1k", "--data: preset maze-30x30-hard-1k: has no puzzles of its own"],
       ["train --data one.csv --out few", "--data: holdOut: got 1 puzzles", "Give more puzzles"],
       ["train --test bad.csv", "--test: ", "without --data"],
       ["train --resume nothing", '--resume "nothing"', "config.json"],

@@ -49,7 +49,7 @@ describe("departures from the official recipe", () => {
       /^no puzzle embedding$/,
       /moving average \(EMA\) of the weights, decay 0\.995$/,
       /multiple of 32 \(official 256\)/,
-      /^learning rate 4e-3, constant to 30% of the plan, then linear to 10% of the peak \(official: 1e-4, constant\)$/,
+      /^learning rate 4e-3, constant to 30% of the steps, then linear to 10% of the peak \(official: 1e-4, constant\)$/,
       /^lr_warmup_steps 50 \(official 2000\)$/,
       /^weight_decay 0\.5 \(official 0\.1\)$/,
       /^beta1 0\.6 \(official 0\.9\)$/,

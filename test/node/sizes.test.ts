@@ -8,7 +8,7 @@ import {
   chooseMicroBatch,
   microBatches,
   trainingNeeds,
-  type PlanOptions,
+  type EstimateOptions,
 } from "../../hrm/training/memory_estimate.js";
 import { findPreset } from "../../hrm/training/presets.js";
 import { createSchedule, scheduleTables } from "../../hrm/training/schedule.js";
@@ -17,7 +17,7 @@ import { randomPuzzles } from "../support/tiny.js";
 
 const preset = findPreset("sudoku4")!;
 
-function planned(fields: Partial<HrmConfig>, train = preset.train): PlanOptions {
+function planned(fields: Partial<HrmConfig>, train = preset.train): EstimateOptions {
   const config = modelConfig({ ...preset.model, ...fields });
   const data = randomPuzzles(4, preset.model, 1);
   return { device: defaultTraits, config, train, data, validation: data, symmetry: null };

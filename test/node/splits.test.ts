@@ -233,7 +233,7 @@ describe("presets", () => {
     const sudoku = findPreset("sudoku-extreme-1k")!;
     // The published number, and the one row of the puzzle embedding.
     assert.equal(countParameters(sudoku.model), 27275266 + 512);
-    assert.throws(() => sudoku.splits(0), UsageError, /comes without puzzles; pass a CSV file/);
+    assert.throws(() => sudoku.splits(0), UsageError, /has no puzzles of its own; pass a CSV file/);
     assert.equal(findPreset("maze-30x30-hard-1k")!.task.name, "maze-30x30");
   });
 

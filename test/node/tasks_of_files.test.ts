@@ -273,7 +273,7 @@ describe("splits of puzzles that identifiers tell apart", () => {
     );
     assert.throws(
       () => holdOut(arcLike(4, 1, 1), task, { by: "solution", count: 1, seed: 0, unit: "examples" }),
-      /no puzzle with one to spare/,
+      /of which none can be held out/,
     );
   });
 

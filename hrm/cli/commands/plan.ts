@@ -9,7 +9,7 @@ import {
   trainingNeeds,
   type DeviceTraits,
   type MemoryNeeds,
-  type PlanOptions,
+  type EstimateOptions,
 } from "../../training/memory_estimate.js";
 import type { PuzzleSet } from "../../puzzles/puzzle_set.js";
 import { parseArguments, type Command, type Option } from "../../../terminal/arguments.js";
@@ -132,7 +132,7 @@ export async function planCommand(argv: readonly string[]): Promise<number> {
 }
 
 /** Bytes that a gradient through more than the official two updates costs with a micro-batch; null if there is no more. */
-async function longerGradient(planned: PlanOptions, microBatch: number | null): Promise<number | null> {
+async function longerGradient(planned: EstimateOptions, microBatch: number | null): Promise<number | null> {
   const { config } = planned;
   if (microBatch === null || config.bp_steps <= 2) return null;
   const [ours, official] = [
@@ -161,7 +161,7 @@ async function plannedDevice(
   adapter: string | undefined,
   limits: string,
   mixed: boolean,
-): Promise<{ traits: DeviceTraits; close: () => void } & Pick<PlanOptions, "multiplying">> {
+): Promise<{ traits: DeviceTraits; close: () => void } & Pick<EstimateOptions, "multiplying">> {
   if (adapter !== undefined) {
     const device = await openAnnounced(adapter);
     const close = (): void => device.destroy();

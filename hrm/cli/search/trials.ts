@@ -1,5 +1,5 @@
 /** What a search will do: the trials of every rung, what they cost, and how much of it is left. */
-import { defaultTraits, stepFlops, type PlanOptions } from "../../training/memory_estimate.js";
+import { defaultTraits, stepFlops, type EstimateOptions } from "../../training/memory_estimate.js";
 import type { Preset } from "../../training/presets.js";
 import type { PuzzleSplits } from "../../puzzles/puzzle_set.js";
 import { presetsOf, rungSteps, type Fields, type Sweep } from "./config.js";
@@ -49,7 +49,7 @@ export async function planSearch(
 }
 
 /** A device that takes every batch: what a step costs does not depend on the adapter. */
-const unlimited: PlanOptions["device"] = {
+const unlimited: EstimateOptions["device"] = {
   ...defaultTraits,
   limits: {
     ...defaultTraits.limits,
