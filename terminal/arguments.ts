@@ -1,11 +1,11 @@
 /**
- * Declared command-line options on top of node:util's tokenizer. Pure: returns values or the help text, or
+ * Parses declared command-line options with node:util's tokenizer. The parser is pure: it returns values or the help text, or
  * throws ArgumentError; it prints nothing and never exits.
  */
 import { parseArgs } from "node:util";
 import { EngineError } from "../engine/errors.js";
 
-/** Something wrong on the command line: what was given, what was expected. Programs exit with code 2. */
+/** The command line is wrong. Says what was given and what was expected. Programs exit with code 2. */
 export class ArgumentError extends EngineError {
   override readonly name = "ArgumentError";
   constructor(message: string) {
@@ -18,14 +18,14 @@ interface OptionBase {
   readonly help: string;
   /** One letter for the short form. */
   readonly short?: string;
-  /** What help names as the default where it is not fixed: `the preset's`. */
+  /** Words for a default that is not fixed, for help: `the preset's`. */
   readonly defaultText?: string;
 }
 
 export interface StringOption extends OptionBase {
   readonly type: "string";
   readonly default?: string;
-  /** Stands for the value in help; default `text`. */
+  /** Name of the value in help; default `text`. */
   readonly placeholder?: string;
 }
 
@@ -56,11 +56,11 @@ export interface Positional {
   readonly name: string;
   readonly help: string;
   readonly required?: boolean;
-  /** Takes all that is left; only the last one may. */
+  /** Takes all remaining arguments; only the last positional may. */
   readonly variadic?: boolean;
 }
 
-/** A command: its options by long name (without dashes), in the order of the help text. */
+/** A command. Its options are listed by long name (without dashes), in the order of the help text. */
 export interface Command<O extends Readonly<Record<string, Option>> = Readonly<Record<string, Option>>> {
   /** The program and its subcommand as typed. */
   readonly name: string;
@@ -78,7 +78,7 @@ type Value<T extends Option> = T extends { type: "int" | "float" }
       ? C
       : string;
 
-/** Value types by option name: undefined only for options without a default. */
+/** Types of the values by option name. A value may be undefined only if its option has no default. */
 export type Values<O extends Readonly<Record<string, Option>>> = {
   readonly [K in keyof O]: O[K] extends { readonly default: string | number | boolean }
     ? Value<O[K]>
@@ -92,9 +92,9 @@ export type Parsed<O extends Readonly<Record<string, Option>>> =
 const HELP: BooleanOption = { type: "bool", short: "h", help: "show this help" };
 
 /**
- * Parses what follows the command's name. `--help` or `-h` anywhere gives the help text. Options may be
- * written `--name value` or `--name=value`; the last one counts where a name is repeated; `--` ends options.
- * Throws ArgumentError.
+ * Parses the arguments after the command's name. `--help` or `-h` anywhere returns the help text. Options are written
+ * `--name value` or `--name=value`. If an option is repeated, the last value counts. `--` ends the options.
+ * @throws ArgumentError
  */
 export function parseArguments<const O extends Readonly<Record<string, Option>>>(
   command: Command<O>,
@@ -169,7 +169,7 @@ export function helpText(command: Command): string {
   return `${sections.join("\n\n")}\n`;
 }
 
-/** The candidate that a misspelt name most likely meant, or undefined where none is near. */
+/** The candidate that a misspelt name most likely means; undefined if no candidate is near. */
 export function nearestName(given: string, candidates: Iterable<string>): string | undefined {
   const plain = (name: string): string => name.toLowerCase().replace(/[-_]/g, "");
   let best: { name: string; distance: number } | undefined;
@@ -238,7 +238,7 @@ function requirePositionals(command: Command, given: readonly string[]): void {
   );
 }
 
-/** What values an option takes, in words. */
+/** The values that an option accepts, in words. */
 function expectation(option: StringOption | NumberOption | ChoiceOption): string {
   if (option.type === "string") return option.placeholder ? `a value (${option.placeholder})` : "a value";
   if (option.type === "choice") return `one of ${option.choices.join(", ")}`;
@@ -266,7 +266,7 @@ function describe(option: Option): string {
   return option.help + (notes.length > 0 ? ` (${notes.join("; ")})` : "");
 }
 
-/** Two columns; texts wider than the page wrap in theirs, names wider than theirs get a line of their own. */
+/** A table of two columns. Long texts wrap in their column, and long names get their own line. */
 function table(rows: readonly (readonly [string, string])[]): string {
   const left = Math.min(30, Math.max(...rows.map(([name]) => name.length)));
   const indent = " ".repeat(left + 4);

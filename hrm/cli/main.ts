@@ -13,7 +13,7 @@ import { solveCommand } from "./commands/solve.js";
 import { trainCommand } from "./commands/train.js";
 import { verifyCommand } from "./commands/verify.js";
 
-/** Runs a command on what follows its name; resolves to the exit code. */
+/** Runs a command with the arguments after its name; resolves to the exit code. */
 export type CommandRunner = (argv: readonly string[]) => Promise<number>;
 
 const COMMANDS: Readonly<Record<string, { run: CommandRunner; summary: string }>> = {
@@ -24,7 +24,7 @@ const COMMANDS: Readonly<Record<string, { run: CommandRunner; summary: string }>
   verify: { run: verifyCommand, summary: "replay golden fixtures of the official code" },
   info: { run: infoCommand, summary: "list adapters, and which one would be used" },
   plan: { run: planCommand, summary: "say what memory training needs, and which micro-batch fits" },
-  convert: { run: convertCommand, summary: "turn PyTorch files into safetensors and back" },
+  convert: { run: convertCommand, summary: "convert PyTorch files to safetensors and back" },
   generate: { run: generateCommand, summary: "make puzzles: Sudoku and mazes" },
 };
 
@@ -52,13 +52,13 @@ async function main(argv: readonly string[]): Promise<number> {
   return COMMANDS[name]!.run(rest);
 }
 
-/** The error as the user sees it: errors that we throw explain themselves, any other is ours and shows where. */
+/** The error for the user. Our own errors explain themselves; any other error is a bug and shows its stack. */
 function explain(error: unknown): string {
   if (error instanceof EngineError || error instanceof ConfigError) return `${error.name}: ${error.message}`;
   return `This is a defect of hrm-webgpu; please report it with the command that you ran.\n${String((error as Error)?.stack ?? error)}`;
 }
 
-// Whoever reads may stop before we do (`hrm info | head -1`); the work and its exit code do not depend on it.
+// The reader of a pipe may close it early (`hrm info | head -1`), which must not affect the work or its exit code.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code !== "EPIPE") throw error;
@@ -72,7 +72,7 @@ main(process.argv.slice(2)).then(
   (error: unknown) => {
     process.stderr.write(`${printable(explain(error))}\n`);
     process.exitCode = error instanceof ArgumentError || error instanceof ConfigError ? 2 : 1;
-    // A device that the error left open would keep the process alive.
+    // The error may have left a device open, which would keep the process alive.
     process.exit();
   },
 );

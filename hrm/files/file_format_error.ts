@@ -1,7 +1,7 @@
 import { EngineError } from "../../engine/errors.js";
 import { formatValue, formatText } from "../format_value.js";
 
-/** Where in a file something is wrong. */
+/** The place of an error in a file. */
 export interface FileFormatPlace {
   /** Name or address of the file. */
   readonly file?: string;
@@ -9,11 +9,11 @@ export interface FileFormatPlace {
   readonly line?: number;
   /** Byte offset from the start of the file. */
   readonly offset?: number;
-  /** Name of the tensor (or entry) concerned. */
+  /** Name of the tensor or entry that is wrong. */
   readonly tensor?: string;
 }
 
-/** A file that is not what its format promises: what is wrong and where. Readers throw nothing else. */
+/** A file breaks its format. Says what is wrong and where. Readers throw no other error. */
 export class FileFormatError extends EngineError {
   override readonly name = "FileFormatError";
   readonly offset: number | undefined;
@@ -21,7 +21,7 @@ export class FileFormatError extends EngineError {
   readonly file: string | undefined;
   readonly line: number | undefined;
   constructor(
-    /** The format expected: `safetensors`. */
+    /** The expected format, such as `safetensors`. */
     readonly format: string,
     problem: string,
     { file, line, offset, tensor }: FileFormatPlace = {},

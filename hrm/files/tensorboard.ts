@@ -12,12 +12,12 @@ export interface ScalarEvent {
   readonly scalars: Readonly<Record<string, number>>;
 }
 
-/** The record that every event file begins with. */
+/** The first record of every event file. */
 export function fileHeader(wallTime: number): Uint8Array<ArrayBuffer> {
   return record([...double(1, wallTime), ...string(3, "brain.Event:2")]);
 }
 
-/** A record that says that a run goes on after `step`: readers then drop older events past it. */
+/** A record that says that a run continues after `step`. Readers then drop older events of later steps. */
 export function restartRecord(wallTime: number, step: number): Uint8Array<ArrayBuffer> {
   const START = 1;
   return record([...double(1, wallTime), ...varint(2, step), ...message(7, varint(1, START))]);
@@ -90,7 +90,7 @@ export function crc32c(bytes: Uint8Array): number {
   return ~crc >>> 0;
 }
 
-/** The checksum as TFRecords store it: turned right by 15 bits, plus a constant. */
+/** The checksum as TFRecords store it: rotated right by 15 bits, plus a constant. */
 export function maskedCrc(bytes: Uint8Array): number {
   const crc = crc32c(bytes);
   return (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0;

@@ -1,10 +1,10 @@
-/** Files that hold puzzles or weights in a form that is not read here, recognised by how they begin. */
+/** Formats that are not supported, recognised by the first bytes of a file, and advice for each. */
 import { startOfText } from "./puzzles/text_lines.js";
 
 const compressed = (kind: string, unpack: string): string =>
   `compressed with ${kind}; unpack it first (${unpack})`;
 
-/** First bytes, and what is to be said of such a file. */
+/** First bytes of each format, and the end of the message about such a file. */
 const MAGIC: readonly (readonly [bytes: readonly number[], problem: string])[] = [
   [[0x1f, 0x8b], compressed("gzip", "gzip -d")],
   [[0x28, 0xb5, 0x2f, 0xfd], compressed("Zstandard", "zstd -d")],
@@ -30,7 +30,7 @@ const MAGIC: readonly (readonly [bytes: readonly number[], problem: string])[] =
   [[0xfe, 0xff], "UTF-16 text; save it as UTF-8"],
 ];
 
-/** What is wrong with a file that holds no text of puzzles; null if it may hold some. */
+/** Why a file cannot hold puzzles as text; null if it may hold them. */
 export function unsupportedProblem(bytes: Uint8Array): string | null {
   const pointer = pointerProblem(bytes);
   if (pointer !== null) return pointer;
@@ -41,12 +41,12 @@ export function unsupportedProblem(bytes: Uint8Array): string | null {
   return null;
 }
 
-/** A pointer is a short text: a few lines of keys and values. */
+/** The most bytes of a pointer, which is a text of a few lines. */
 const LONGEST_POINTER = 1024;
 
 /**
- * What to say of a file that Git LFS or git-annex left in the place of the real one, whatever the format of the real
- * one; null if the bytes are no such pointer.
+ * The message about a file that Git LFS or git-annex left in place of the real file; null if the bytes are not such a
+ * pointer.
  */
 export function pointerProblem(bytes: Uint8Array): string | null {
   const text = textStart(bytes, LONGEST_POINTER);
@@ -59,7 +59,7 @@ export function pointerProblem(bytes: Uint8Array): string | null {
   return null;
 }
 
-/** The first characters that are no white space. */
+/** The first characters after any white space. */
 export function textStart(bytes: Uint8Array, characters = 16): string {
   let at = startOfText(bytes);
   while (at < bytes.length && [9, 10, 13, 32].includes(bytes[at]!)) at++;

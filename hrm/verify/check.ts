@@ -1,4 +1,4 @@
-/** Comparing a replay with the reference: one row a quantity. */
+/** Compares a replay with the reference, with one row per quantity. */
 
 /** One line of the table. */
 export interface CheckRow {
@@ -8,7 +8,7 @@ export interface CheckRow {
   readonly error: number;
   readonly allowed: number;
   readonly passed: boolean;
-  /** Accepted ties and the like. */
+  /** A note, for example about accepted ties. */
   readonly note: string;
 }
 
@@ -19,25 +19,25 @@ export interface Checker {
   close(quantity: string, actual: ArrayLike<number>, expected: ArrayLike<number>, allowed: number): void;
   /** The same with `allowed` relative to the largest |expected| (with an absolute floor of 1e-6). */
   relative(quantity: string, actual: ArrayLike<number>, expected: ArrayLike<number>, allowed: number): void;
-  /** Equal integers, but for up to `ties` positions that `isTie` excuses. */
+  /** Integers must be equal, except at up to `ties` positions for which `isTie` is true. */
   exact(
     quantity: string,
     actual: ArrayLike<number>,
     expected: ArrayLike<number>,
     isTie?: (index: number) => boolean,
   ): void;
-  /** A figure against its bound. */
+  /** A number must not exceed its bound. */
   bound(quantity: string, error: number, allowed: number, note?: string): void;
 }
 
-/** The largest |x|; 0 of nothing. */
+/** The largest |x|; 0 for an empty list. */
 export function largest(values: ArrayLike<number>): number {
   let max = 0;
   for (let i = 0; i < values.length; i++) max = Math.max(max, Math.abs(values[i]!));
   return max;
 }
 
-/** The largest |a - b|; NaN and unequal lengths give infinity. */
+/** The largest |a - b|; infinity if the lengths differ or a number is NaN. */
 export function maxDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
   if (a.length !== b.length) return Infinity;
   let max = 0;

@@ -1,15 +1,15 @@
-/** The golden fixtures' files: safetensors beside a config.json, read into plain records. */
+/** Reads the files of golden fixtures, safetensors and config.json, into plain records. */
 import { hostTensor, type HostTensor } from "../../engine/index.js";
 import { readSafetensors } from "../files/tensors/safetensors.js";
 import { modelConfig, trainConfig, type HrmConfig, type TrainConfig } from "../model/config.js";
 
-/** Reads a file of one fixture folder by name; null where it is absent. */
+/** Reads a file of one fixture folder by name; returns null if it is absent. */
 export type ReadFile = (name: string) => Promise<Uint8Array | null>;
 
 /** Tensors of one file by name. */
 export type Tensors = ReadonlyMap<string, HostTensor>;
 
-/** A tensors file; an empty map where it is absent. */
+/** Reads a file of tensors; returns an empty map if it is absent. */
 export async function readTensors(read: ReadFile, name: string): Promise<Tensors> {
   const bytes = await read(name);
   if (!bytes) return new Map();
@@ -20,20 +20,20 @@ export async function readTensors(read: ReadFile, name: string): Promise<Tensors
   );
 }
 
-/** A JSON file; null where it is absent. */
+/** Reads a JSON file; returns null if it is absent. */
 export async function readJson(read: ReadFile, name: string): Promise<unknown> {
   const bytes = await read(name);
   return bytes && JSON.parse(new TextDecoder().decode(bytes));
 }
 
-/** What a fixture's config.json says. */
+/** The content of a fixture's config.json. */
 export interface FixtureConfig {
   readonly model: HrmConfig;
   readonly train: TrainConfig;
   readonly margins: Margins;
 }
 
-/** How far discrete decisions of the reference are from a tie, where recorded. */
+/** Distance of the reference's discrete decisions from a tie, if recorded. */
 export interface Margins {
   readonly segment?: Readonly<Record<string, number>>;
   readonly train?: readonly Readonly<Record<string, number>>[];

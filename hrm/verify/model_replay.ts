@@ -1,4 +1,7 @@
-/** Replays a model fixture: one segment with every gradient, the training trajectory, both evaluations. */
+/**
+ * Replays a model fixture: one segment with every gradient, the training trajectory, and both evaluations. The file is longer
+ * than 400 lines because the three replays share their batches and checks.
+ */
 import {
   compile,
   reshape,
@@ -54,7 +57,7 @@ function batchSpecs({
   };
 }
 
-/** Row `index` of stacked tensors, or the whole of unstacked ones. */
+/** Row `index` of stacked tensors, or whole tensors if `index` is null. */
 function batchData(tensors: Tensors, index: number | null): Record<string, TypedArray> {
   const pick = (name: string): TypedArray => {
     const { data, shape } = tensors.get(name)!;
@@ -71,7 +74,7 @@ function batchData(tensors: Tensors, index: number | null): Record<string, Typed
   };
 }
 
-/** What both replays of the training step read; `everything` adds traces and gradients. */
+/** Compiles the training step with the outputs that both replays read. `everything` adds traces and gradients. */
 async function compileStep(device: Device, memory: TrainingMemory, everything: boolean): Promise<Program> {
   const specs = batchSpecs(memory.model.config);
   return compile(
@@ -106,7 +109,7 @@ function traced(result: StepResult): Record<string, Tensor> {
   };
 }
 
-/** Metrics of a step against the fixture's `metric.*`. */
+/** Compares the metrics of a step with the fixture's `metric.*`. */
 function checkMetrics(
   check: Checker,
   label: string,
@@ -226,7 +229,7 @@ async function replayTraining(
       const target = at("out.target_q", step);
       if (target && program.plan.outputs["target_q_continue"])
         check.close(`${label} target_q`, await program.read("target_q_continue"), target, 2e-3);
-      // A decision within twice the tolerance of its logits may fall either way.
+      // A decision whose logits differ by less than twice the tolerance may go either way.
       const halt = at("out.q_halt", step)!;
       const goOn = model.halt_only ? new Float32Array(halt.length) : at("out.q_continue", step)!;
       const isTie = (row: number): boolean =>
@@ -284,7 +287,7 @@ async function replayTraining(
   }
 }
 
-/** The latents of a carry; a model with one latent has no z_H. */
+/** Compares the latents of a carry. A model with one latent has no z_H. */
 async function checkLatents(
   check: Checker,
   { zH, zL }: Carry,
@@ -296,7 +299,7 @@ async function checkLatents(
   check.relative(`${label}z_L`, await zL.read(), want("z_L"), tolerance);
 }
 
-/** The state dict after step 1 or after the last; bounds are over all of it, since an update may flip its sign. */
+/** Compares the state dict after the first or the last step. The bounds cover all weights together, since an update may flip its sign. */
 async function checkState(
   check: Checker,
   weights: Weights,
@@ -329,7 +332,7 @@ async function checkState(
   check.bound(`${label} max`, worst, outlier);
 }
 
-/** Every evaluation segment of these weights against `golden`: predictions, Q values, logits, carry, metrics. */
+/** Compares every evaluation segment of these weights with `golden`: predictions, Q values, logits, carry and metrics. */
 export async function replayEvaluation(
   device: Device,
   config: HrmConfig,
@@ -379,7 +382,7 @@ export async function replayEvaluation(
         identifiers: golden.get("batch.puzzle_identifiers")!.data,
       });
       const logits = await program.read("logits");
-      // Only the logits of the last segment are golden; near ties of earlier ones are judged by our own.
+      // Only the logits of the last segment are golden; near ties in earlier segments are judged by our own logits.
       const margin = (cell: number): number => topTwoMargin(t === T - 1 ? want("logits") : logits, cell, V);
       check.exact(
         `${label} preds segment ${t + 1}`,

@@ -1,11 +1,11 @@
-/** Replays one fixture folder, whichever kind it is. */
+/** Replays one fixture folder of either kind. */
 import { DeviceLostError, type Device } from "../../engine/index.js";
 import { createChecker, type CheckRow } from "./check.js";
 import type { ReadFile } from "./format.js";
 import { replayModel } from "./model_replay.js";
 import { replayPrimitives } from "./primitive_replay.js";
 
-/** A folder with one of these files claims to be a fixture. */
+/** A folder with one of these files is taken for a fixture. */
 export const FIXTURE_FILES: readonly string[] = [
   "primitives.json",
   "primitives.safetensors",
@@ -15,8 +15,8 @@ export const FIXTURE_FILES: readonly string[] = [
 ];
 
 /**
- * Every comparison of a folder. A fixture that cannot be replayed (a file torn or missing, a configuration that
- * cannot be) is a failed comparison after those that went before. @throws DeviceLostError
+ * All comparisons of a folder. If a fixture cannot be replayed (a file is torn or missing, or the configuration is invalid), a
+ * failed comparison is added to the earlier ones. @throws DeviceLostError
  */
 export async function replayFixture(
   device: Device,

@@ -199,11 +199,7 @@ describe("what is kept of checkpoints", () => {
       /counter says seed 7, step 21; its run says seed 7, step 20/,
     ],
     ["a counter of another seed", run({}, [8, 20]), /counter says seed 8/],
-    [
-      "a step past the plan",
-      run({ step: 101 }, [7, 101]),
-      /step 101 is past the end of its plan of 100 steps/,
-    ],
+    ["a step past the plan", run({ step: 101 }, [7, 101]), /step 101 is past its last step 100/],
     [
       "a NaN among the moments",
       run({

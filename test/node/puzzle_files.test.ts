@@ -218,6 +218,6 @@ describe("--data and --test", () => {
     const { train, test } = splitsOf(byGrid, 0);
     assert.deepEqual([train.count + 2 * test.count, byGrid.train.augment], [12, false]);
     const none = findPreset("sudoku-extreme-1k")!;
-    assert.throws(() => splitsOf(none, 0), ArgumentError, /--data: preset sudoku-extreme-1k: comes without/);
+    assert.throws(() => splitsOf(none, 0), ArgumentError, /--data: preset sudoku-extreme-1k: has no puzzles/);
   });
 });

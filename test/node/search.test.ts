@@ -6,7 +6,7 @@ import { assert } from "chai";
 import { ArgumentError } from "../../terminal/arguments.js";
 import { drawn, everyCombination, parseSweep, presetsOf, rungSteps } from "../../hrm/cli/search/config.js";
 import { appendTrial, readSearchLog, type TrialLine } from "../../hrm/cli/search/log.js";
-import { flopsLeft, stateOf, type SearchPlan } from "../../hrm/cli/search/trials.js";
+import { flopsLeft, stateOf, type CostedSearch } from "../../hrm/cli/search/trials.js";
 import { keptCount, rankOptions, type TrialScore } from "../../hrm/cli/search/ranking.js";
 import { differingFields, explainRanking } from "../../hrm/cli/search/table.js";
 import { findPreset } from "../../hrm/training/presets.js";
@@ -219,7 +219,7 @@ const lineOf = (option: number, seed: number, rung: number, exact: number): Tria
   },
   ...{ exactAccuracy: exact / 100, exactInterval: [0, 1], loss: 1, meanSteps: 4, adapter: "a", version: "v" },
 });
-const plan: SearchPlan = {
+const plan: CostedSearch = {
   sweep: parseSweep({ ...sweep, options: { lr: [0, 1, 2, 3] }, seeds: [0, 1] }, "file"),
   options: [0, 1, 2, 3].map((lr) => ({
     ...{ fields: { lr }, preset: findPreset("maze7")!, flops: 2, steps: [10, 20] },

@@ -1,4 +1,4 @@
-/** `hrm convert`: PyTorch files to safetensors and back, bit for bit. */
+/** `hrm convert`: converts PyTorch files to safetensors and back, bit for bit. */
 import { basename, extname } from "node:path";
 import { FileFormatError } from "../../files/file_format_error.js";
 import { writeSafetensors, type SafetensorsTensor } from "../../files/tensors/safetensors.js";
@@ -94,20 +94,20 @@ export async function convertCommand(argv: readonly string[]): Promise<number> {
   return 0;
 }
 
-/** Lines about what was left out, at most. */
+/** The most lines about values that were left out. */
 const MOST_LINES = 20;
-/** What names of the moving average begin with if it is written beside the raw weights. */
+/** Prefix of the moving average if it is written beside the raw weights. */
 const AVERAGE_PREFIX = "ema.";
 
-/** What to write, and what of the input is not in it. */
+/** The tensors to write, and the names of the input that are left out. */
 interface Chosen {
   readonly tensors: ReadonlyMap<string, SafetensorsTensor>;
-  /** The moving average is among them, beside the raw weights. */
+  /** Whether the moving average is written beside the raw weights. */
   readonly average: boolean;
   readonly dropped: string[];
 }
 
-/** The weights that were asked for; by default the raw ones, and the moving average beside them if `both` can be. */
+/** The weights that were asked for. By default these are the raw weights, with the moving average beside them if `both` is possible. */
 function choose(bytes: Uint8Array, which: "raw" | "ema" | undefined, both: boolean): Chosen {
   const { raw, average, unused } = isOurs(bytes) ? ourWeights(bytes) : storedWeights(bytes);
   const dropped = unused.map((name) => formatText(name, 120));
@@ -123,7 +123,7 @@ function choose(bytes: Uint8Array, which: "raw" | "ema" | undefined, both: boole
     if (raw && raw !== average) dropped.push("the raw weights (--weights raw writes them)");
     return { tensors: average!, average: false, dropped };
   }
-  // One dict may hold both, under names of its own.
+  // One dict may hold raw weights and average under different names.
   const names = new Set(average?.keys());
   const within = average !== null && [...names].every((name) => raw.get(name) === average.get(name));
   if (!average || within) return { tensors: raw, average: false, dropped };
@@ -135,7 +135,7 @@ function choose(bytes: Uint8Array, which: "raw" | "ema" | undefined, both: boole
   return { tensors: new Map([...raw, ...beside]), average: true, dropped };
 }
 
-/** The weights of a checkpoint of ours under the names that the official code loads. */
+/** The weights of one of our checkpoints, under the names that the official code loads. */
 function ourWeights(bytes: Uint8Array): StoredWeights {
   const { config, raw, ema, run } = decodeCheckpoint(bytes);
   const named = (state: StateDict): ReadonlyMap<string, SafetensorsTensor> =>
@@ -161,7 +161,7 @@ function ourWeights(bytes: Uint8Array): StoredWeights {
   };
 }
 
-/** Fields that official models do not have, with the values that stand for what those do. */
+/** Fields that official models do not have, with the values that give the official behaviour. */
 const OUR_FIELDS = { halt_only: false, swiglu_multiple: defaultConfig.swiglu_multiple } as const;
 
 /** Leaves out tensors of types that PyTorch has no storage class for, and adds their names to `dropped`. */

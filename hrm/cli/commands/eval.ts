@@ -1,4 +1,4 @@
-/** `hrm eval`: scores of a checkpoint on the test puzzles of its task. */
+/** `hrm eval`: scores a checkpoint on the test puzzles of its task. */
 import type { Checkpoint } from "../../files/checkpoints/checkpoint.js";
 import { createEvaluator, type BatchAnswers } from "../../training/evaluation.js";
 import { findPreset } from "../../training/presets.js";
@@ -78,7 +78,7 @@ const command: Command<typeof options> = {
   options,
 };
 
-/** Rows that run side by side, where there are as many puzzles. */
+/** Rows of a batch, if there are as many puzzles. */
 const BATCH = 64;
 
 /** Runs `hrm eval`. */
@@ -179,7 +179,7 @@ export async function evalCommand(argv: readonly string[]): Promise<number> {
   }
 }
 
-/** The format of the predictions by the name of their file. @throws ArgumentError */
+/** The format of the predictions, which follows from the name of their file. @throws ArgumentError */
 async function predictionsFormat({
   predictions,
   overwrite,
@@ -201,7 +201,7 @@ async function predictionsFormat({
   return ending;
 }
 
-/** Puzzles of any size, with the checkpoint on their grid. @throws ArgumentError */
+/** Puzzles of any size, and the checkpoint adapted to their grid. @throws ArgumentError */
 async function otherPuzzles(
   trained: Checkpoint,
   { path, option, columns }: PuzzleFile,
@@ -216,7 +216,7 @@ async function otherPuzzles(
   return { data: set, origin, checkpoint, task };
 }
 
-/** Puzzles of the size that the checkpoint is for. @throws ArgumentError */
+/** Puzzles of the checkpoint's own size. @throws ArgumentError */
 async function ownPuzzles(
   checkpoint: Checkpoint,
   {
@@ -229,7 +229,7 @@ async function ownPuzzles(
   return { ...(await testPuzzles(checkpoint, { puzzles, seed, task })), checkpoint, task };
 }
 
-/** What the rules say of the answers and of the puzzles. */
+/** What the rules say about the answers and about the puzzles. */
 function describeRules(
   { name }: Task,
   count: number,

@@ -1,4 +1,4 @@
-/** `hrm generate`: puzzles with exactly one answer, written as CSV, JSON lines or an official data set folder. */
+/** `hrm generate`: writes puzzles with exactly one answer as CSV, JSON lines or an official data set folder. */
 import { dirname, join } from "node:path";
 import { UsageError } from "../../../engine/errors.js";
 import { writePuzzleCsv } from "../../files/puzzles/csv.js";
@@ -117,7 +117,7 @@ export async function generateCommand(argv: readonly string[]): Promise<number> 
   return 0;
 }
 
-/** A task that puzzles can be made for. @throws ArgumentError */
+/** A task for which puzzles can be generated. @throws ArgumentError */
 function requireGenerated(name: string): Task {
   const task = /^(sudoku|maze)/.test(name) ? findTask(name) : undefined;
   if (task) return task;
@@ -176,7 +176,7 @@ function generated(task: Task, wishes: Wishes): PuzzleRecord[] {
   }
 }
 
-/** Paths and contents of what is to be written. */
+/** Paths and contents of the files to write. */
 function encoded(
   format: Format,
   records: readonly PuzzleRecord[],
@@ -188,7 +188,7 @@ function encoded(
   const files = writeDataset(puzzleSet(records, task.length), task);
   return [
     ...[...files]
-      // dataset.json last: a folder that has one is complete.
+      // dataset.json is written last, so that a folder with this file is complete.
       .sort(([a], [b]) => Number(a === "dataset.json") - Number(b === "dataset.json"))
       .map(([name, bytes]): [string, Uint8Array] => [join(out, "train", name), bytes]),
     [join(out, "identifiers.json"), JSON.stringify(["<blank>"])],

@@ -1,4 +1,4 @@
-/** `hrm info`: the adapters of this machine. */
+/** `hrm info`: lists the adapters of this machine. */
 import { listAdapters } from "../../../engine/node/index.js";
 import { parseArguments, type Command } from "../../../terminal/arguments.js";
 import { jsonOption } from "../options/common.js";
@@ -11,7 +11,7 @@ const command: Command<typeof options> = {
   options,
 };
 
-/** Runs `hrm info`. Exit code 1 where there is no adapter. */
+/** Runs `hrm info`. Returns exit code 1 if there is no adapter. */
 export async function infoCommand(argv: readonly string[]): Promise<number> {
   const parsed = parseArguments(command, argv);
   if (parsed.kind === "help") {

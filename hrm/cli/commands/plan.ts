@@ -1,4 +1,4 @@
-/** `hrm plan`: the memory that training needs, micro-batch by micro-batch, without running anything. */
+/** `hrm plan`: estimates the memory that training needs with each micro-batch, without running anything. */
 import { LimitError } from "../../../engine/index.js";
 import { mixedPrecisionPlan, useMixedPrecision } from "../../../engine/mixed_precision.js";
 import { countParameters } from "../../model/parameters.js";
@@ -49,12 +49,12 @@ const command: Command<typeof options> = {
   options,
 };
 
-/** One micro-batch: what it needs, or why it cannot be. */
+/** One micro-batch: the memory that it needs, or the reason why it is impossible. */
 type Row = { readonly microBatch: number; readonly parts: number } & (
   (MemoryNeeds & { readonly refused: null }) | { readonly refused: string }
 );
 
-/** Runs `hrm plan`. Exit code 1 where no micro-batch fits. */
+/** Runs `hrm plan`. Returns exit code 1 if no micro-batch fits. */
 export async function planCommand(argv: readonly string[]): Promise<number> {
   const parsed = parseArguments(command, argv);
   if (parsed.kind === "help") {
@@ -131,7 +131,7 @@ export async function planCommand(argv: readonly string[]): Promise<number> {
   return chosen === null ? 1 : 0;
 }
 
-/** Bytes that a gradient through more than the official two updates costs with a micro-batch; null if there is no more. */
+/** Extra bytes of a gradient through more than the official two updates; null if the gradient runs through two. */
 async function longerGradient(planned: EstimateOptions, microBatch: number | null): Promise<number | null> {
   const { config } = planned;
   if (microBatch === null || config.bp_steps <= 2) return null;
@@ -153,10 +153,10 @@ function tableLine(row: Row, budget: number, traits: DeviceTraits): string {
   return `${head}${[variables, programs, held, peak, host].map((bytes) => column(formatGB(bytes))).join("")}${peak > budget ? "  over the budget" : isTooLong(row, traits) ? "  a dispatch of over a second" : ""}`;
 }
 
-/** What `--precision mixed` stands for where there is no adapter to ask. */
+/** The matrices that `--precision mixed` assumes without an adapter. */
 const MATRICES = { M: 16, N: 16, K: 16, component: "f16", subgroupSize: 32 } as const;
 
-/** The limits to plan for, and what the device multiplies with where that is not f32. */
+/** The device of the estimate, and its mixed precision if `mixed` is set. */
 async function plannedDevice(
   adapter: string | undefined,
   limits: string,
@@ -186,7 +186,7 @@ async function plannedDevice(
   return { traits: gpu, multiplying: mixedPrecisionPlan(MATRICES), close };
 }
 
-/** So many puzzles of which nothing is known but their size. */
+/** A set of `count` puzzles of `length` cells, all zeros: only its size matters. */
 function emptyPuzzles(count: number, length: number): PuzzleSet {
   const cells = (): Int32Array => new Int32Array(count * length);
   return { count, length, inputs: cells(), labels: cells(), identifiers: new Int32Array(count) };

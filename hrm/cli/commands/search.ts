@@ -1,4 +1,4 @@
-/** `hrm search`: short trials of many options, of which the best go on: successive halving over seeds. */
+/** `hrm search`: runs short trials of many options, and continues the best of them (successive halving over seeds). */
 import { basename, extname, join } from "node:path";
 import type { Device } from "../../../engine/index.js";
 import { findPreset, presetNames, type Preset } from "../../training/presets.js";
@@ -24,7 +24,7 @@ import {
   type PlannedTrials,
   type TrialLine,
 } from "../search/log.js";
-import { flopsLeft, planSearch, stateOf, type SearchPlan } from "../search/trials.js";
+import { flopsLeft, costSearch, stateOf, type CostedSearch } from "../search/trials.js";
 import { finalRows, jsonRow, rungReport, rungTexts, tableOf } from "../search/report.js";
 import { explainRanking } from "../search/table.js";
 import { runTrial, trialFolder } from "../search/trial.js";
@@ -60,10 +60,10 @@ const command: Command<typeof options> = {
   options,
 };
 
-/** Name of the file with what the search tries, in its folder. */
+/** Name of the file in the search's folder that lists its options. */
 const SEARCH_FILE = "search.json";
 
-/** Runs `hrm search`. Exit code 1 if every option left the finite numbers, 130 after Ctrl-C. */
+/** Runs `hrm search`. Returns exit code 1 if every option diverged to NaN or infinity, and 130 after Ctrl-C. */
 export async function searchCommand(argv: readonly string[]): Promise<number> {
   const parsed = parseArguments(command, argv);
   if (parsed.kind === "help") {
@@ -83,7 +83,7 @@ export async function searchCommand(argv: readonly string[]): Promise<number> {
     );
   let [device, lock]: [Device?, RunLock?] = [];
   try {
-    // A folder that is no search is left alone.
+    // Reads first, so that a folder without a search is not changed.
     const source = await readSource(resume, config);
     if (resume !== undefined) lock = await lockRun(resume);
     const search = await prepare(source);
@@ -130,7 +130,7 @@ export async function searchCommand(argv: readonly string[]): Promise<number> {
 
 interface Source {
   readonly fields: Fields;
-  /** Begins the messages of errors. */
+  /** First words of error messages: the option or file. */
   readonly where: string;
 }
 
@@ -152,9 +152,9 @@ async function readSource(resume: string | undefined, config: string | undefined
   return { fields: await readJsonObject(path, bad), where };
 }
 
-/** A search that is known to be allowed, with the puzzles of its seeds. */
+/** A search whose options were checked, with the puzzles of its seeds. */
 interface Prepared {
-  readonly plan: SearchPlan;
+  readonly plan: CostedSearch;
   readonly splits: (seed: number) => PuzzleSplits;
 }
 
@@ -173,7 +173,7 @@ async function prepare({ fields, where }: Source): Promise<Prepared> {
     throw new ArgumentError(
       `${where}: puzzles: got ${sweep.puzzles}; expected at most ${count}, as many as there are to validate on.`,
     );
-  return { plan: await planSearch(sweep, { preset, splits: first, where }), splits };
+  return { plan: await costSearch(sweep, { preset, splits: first, where }), splits };
 }
 
 async function presetOf({ preset: name, data, test }: Sweep, where: string): Promise<Preset> {
@@ -187,7 +187,7 @@ async function presetOf({ preset: name, data, test }: Sweep, where: string): Pro
   return data === null ? preset : located(where, () => withFiles(preset, { data, test: test ?? undefined }));
 }
 
-/** Puts the file in front of what is wrong with the puzzles that it names. */
+/** Runs `work`, and puts `where` in front of the message of an ArgumentError. */
 async function located<T>(where: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
@@ -197,13 +197,13 @@ async function located<T>(where: string, work: () => Promise<T>): Promise<T> {
   }
 }
 
-const plannedTrials = ({ sweep, options: planned }: SearchPlan): PlannedTrials => ({
+const plannedTrials = ({ sweep, options: planned }: CostedSearch): PlannedTrials => ({
   options: planned,
   seeds: sweep.seeds,
   steps: planned.map(({ steps }) => steps),
 });
 
-function announce(plan: SearchPlan): void {
+function announce(plan: CostedSearch): void {
   const { sweep, options: planned } = plan;
   const { seeds, rungs, keep, measure } = sweep;
   const changed = Object.keys(sweep.base).length > 0 ? `, with ${describeFields(sweep.base)}` : "";
@@ -219,7 +219,7 @@ const tflopText = (flops: number): string => `${(flops / 1e12).toPrecision(3)} T
 interface Search extends Prepared {
   readonly device: Device;
   readonly folder: string;
-  /** Lines of finished trials; grows. */
+  /** Lines of finished trials; new lines are appended. */
   readonly lines: TrialLine[];
   readonly json: boolean;
 }
@@ -246,7 +246,7 @@ async function runSearch(search: Search): Promise<number> {
       await appendTrial(folder, line);
       lines.push(line);
       state = stateOf(plan, lines);
-      // The last rung's table is the search's own.
+      // The table of the last rung is the final table below.
       if (state.rankings.length > told && state.missing.length > 0)
         for (const text of rungReport(plan, state.rankings, lines)) say(text);
     }
@@ -280,13 +280,13 @@ async function runSearch(search: Search): Promise<number> {
 
 interface Watched {
   readonly interruption: Interruption;
-  /** Operations of training that this process has done. */
+  /** Floating-point operations of training that this process has done. */
   readonly pace: { flops: number };
-  /** When it began. */
+  /** Start of this process's work, in milliseconds of performance.now(). */
   readonly started: number;
 }
 
-/** Runs the next trial that the search lacks; null if it was interrupted. */
+/** Runs the next missing trial. Returns null if it was interrupted. */
 async function nextTrial(
   { plan, splits, device, folder, lines }: Search,
   { interruption, pace, started }: Watched,

@@ -1,4 +1,4 @@
-/** `hrm solve`: one puzzle, the answer after each segment. */
+/** `hrm solve`: solves one puzzle and shows the answer after each segment. */
 import type { Device } from "../../../engine/index.js";
 import { createSolver } from "../../training/evaluation.js";
 import { judge } from "../../puzzles/tasks/judgement.js";
@@ -54,7 +54,7 @@ const command: Command<typeof options> = {
   ],
 };
 
-/** Runs `hrm solve`. Exit code 1 if the answer breaks a rule, or without rules differs from the label. */
+/** Runs `hrm solve`. Returns exit code 1 if the answer breaks a rule, or, without rules, differs from the label. */
 export async function solveCommand(argv: readonly string[]): Promise<number> {
   const parsed = parseArguments(command, argv);
   if (parsed.kind === "help") {
@@ -108,19 +108,19 @@ export async function solveCommand(argv: readonly string[]): Promise<number> {
 
 interface Chosen {
   readonly inputs: Int32Array;
-  /** Null if the right answer is not known. */
+  /** The right answer; null if it is not known. */
   readonly label: Int32Array | null;
   readonly identifier: number;
 }
 
-/** The puzzle, if an answer is possible. @throws ArgumentError that names the givens which contradict each other */
+/** Returns the puzzle if an answer is possible. @throws ArgumentError that names the givens which contradict each other */
 function requireSolvable(task: Task, inputs: Int32Array, what: string): Int32Array {
   const problem = task.problemOf?.(inputs) ?? null;
   if (problem === null) return inputs;
   throw new ArgumentError(`${what}: ${task.name}: the puzzle has no answer: it has ${problem}.`);
 }
 
-/** The puzzle on the command line, or the numbered one of a file. @throws ArgumentError */
+/** The puzzle on the command line, or puzzle number `--index` of a file. @throws ArgumentError */
 export async function choosePuzzle(
   task: Task,
   text: string | undefined,

@@ -1,4 +1,4 @@
-/** `hrm solve --all`: the answers to every puzzle of a file, written to a file. */
+/** `hrm solve --all`: solves every puzzle of a file and writes the answers to a file. */
 import type { Device } from "../../../engine/index.js";
 import type { HrmConfig } from "../../model/config.js";
 import { createSolver } from "../../training/evaluation.js";
@@ -18,7 +18,7 @@ export interface SolveAllOptions {
   readonly all: boolean;
   readonly out: string | undefined;
   readonly puzzles: PuzzleFile | null;
-  /** A puzzle on the command line, which does not go with a file. */
+  /** A puzzle on the command line, which may not be combined with a file. */
   readonly given: string | undefined;
   readonly task: Task;
   readonly config: HrmConfig;
@@ -28,18 +28,18 @@ export interface SolveAllOptions {
   readonly json: boolean;
 }
 
-/** One puzzle with what the model answers. */
+/** One puzzle with the answer of the model. */
 export interface SolvedPuzzle {
   readonly question: string;
-  /** Empty for a puzzle that has no answer. */
+  /** The answer; empty for a puzzle that cannot have one. */
   readonly answer: string;
   /** True if every rule holds; null if no rules are known. */
   readonly solved: boolean | null;
-  /** Why the puzzle has no answer; null if nothing is known against it. */
+  /** Why the puzzle cannot have an answer; null if no reason is known. */
   readonly problem: string | null;
 }
 
-/** Solves all puzzles of a file. Returns the exit code: 1 if an answer breaks a rule; 0 if no rules are known. @throws ArgumentError */
+/** Solves all puzzles of a file. Returns the exit code: 1 if an answer breaks a rule, else 0. @throws ArgumentError */
 export async function solveAll(options: SolveAllOptions): Promise<number> {
   const { puzzles, out, task, given } = options;
   if (!options.all) throw new ArgumentError(`--out: got "${out}" without --all; expected both, or neither.`);
@@ -84,7 +84,7 @@ export function countSolved(answers: readonly SolvedPuzzle[]): number | null {
   return answers.filter(({ solved }) => solved === true).length;
 }
 
-/** Asks for the answer to every puzzle that can have one, and says how far it is. */
+/** Computes the answer to every puzzle that can have one, and prints its progress. */
 export async function answersTo(
   { count, length, inputs, identifiers }: PuzzleSet,
   task: Task,
@@ -109,7 +109,7 @@ export async function answersTo(
   return answers;
 }
 
-/** The text of a file of answers: CSV with a header, or one JSON object a line. */
+/** The text of a file of answers: CSV with a header, or one JSON object per line. */
 export function answersText(answers: readonly SolvedPuzzle[], jsonl: boolean): string {
   if (jsonl) return answers.map((answer) => `${JSON.stringify(answer)}\n`).join("");
   const lines = answers.map(

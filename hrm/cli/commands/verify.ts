@@ -20,7 +20,7 @@ const command: Command<typeof options> = {
   positionals: [{ name: "folder", help: `folders with fixtures; default ${DEFAULT_FOLDER}`, variadic: true }],
 };
 
-/** Folders at or below `folder` that hold a fixture, each once though links lead to it twice. */
+/** Folders at or below `folder` that hold a fixture. Each is listed once, even if several links lead to it. */
 async function fixtureFolders(folder: string, seen = new Set<string>()): Promise<string[]> {
   const real = await realpath(folder);
   if (seen.has(real)) return [];
@@ -40,7 +40,7 @@ const isFolder = (path: string): Promise<boolean> =>
     () => false,
   );
 
-/** Every fixture below the roots, with a name that tells them apart. @throws ArgumentError */
+/** Every fixture below the roots, each with a distinct name. @throws ArgumentError */
 async function findFixtures(roots: readonly string[]): Promise<{ folder: string; name: string }[]> {
   const seen = new Set<string>();
   const found: { folder: string; name: string }[] = [];
@@ -59,7 +59,7 @@ async function findFixtures(roots: readonly string[]): Promise<{ folder: string;
   return found;
 }
 
-/** Runs `hrm verify`. Exit code 1 on a failure, or where there was nothing to replay. */
+/** Runs `hrm verify`. Returns exit code 1 if a comparison failed, or if there was no fixture. */
 export async function verifyCommand(argv: readonly string[]): Promise<number> {
   const parsed = parseArguments(command, argv);
   if (parsed.kind === "help") {

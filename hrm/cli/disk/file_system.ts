@@ -1,15 +1,15 @@
 /**
- * The calls of the file system that keep a run: a value that is passed along, so that tests can record the calls, fail
- * each of them and cut the power between any two.
+ * The file system as an interface, so that tests can record the calls, make each of them fail, and simulate a power cut
+ * between any two.
  */
 import { lstat, mkdir, open, readdir, readlink, rename, rm, stat } from "node:fs/promises";
 
-/** What is known of a path without opening it. */
+/** Status of a path. */
 export interface FileStatus {
   readonly kind: "file" | "folder" | "link" | "other";
-  /** Bytes. */
+  /** Size in bytes. */
   readonly size: number;
-  /** Permissions of owner, group and others: the lower nine bits. */
+  /** The nine permission bits of owner, group and others. */
   readonly mode: number;
   readonly uid: number;
   readonly gid: number;
@@ -17,22 +17,22 @@ export interface FileStatus {
 
 /** An open file. */
 export interface OpenFile {
-  /** Bytes from `position` on: at most `length` of them, fewer only at the end of the file. */
+  /** Reads `length` bytes from `position`, or fewer at the end of the file. */
   read(position: number, length: number): Promise<Uint8Array>;
-  /** Writes all bytes behind those written before, or behind the end of a file that was opened to append. */
+  /** Writes all bytes after the bytes written before, or at the end of a file that was opened to append. */
   write(bytes: Uint8Array): Promise<void>;
   truncate(size: number): Promise<void>;
   setMode(mode: number): Promise<void>;
   setOwner(uid: number, gid: number): Promise<void>;
-  /** Returns when the content is on the disk. */
+  /** Resolves when the content is on the disk. */
   sync(): Promise<void>;
   close(): Promise<void>;
 }
 
-/** How a file is opened: to read, to read and change, made new (an error if the name is taken), overwritten, to append. */
+/** Modes: read; read and change; make a new file (an error if the name is taken); overwrite; append. */
 export type OpenMode = "r" | "r+" | "wx" | "w" | "a";
 
-/** The calls; all of them throw errors with Node's codes, such as ENOENT. */
+/** The calls. Each throws errors with Node's codes, such as ENOENT. */
 export interface FileSystem {
   open(path: string, how: OpenMode, mode?: number): Promise<OpenFile>;
   /** Follows links. */
@@ -41,13 +41,13 @@ export interface FileSystem {
   linkStatus(path: string): Promise<FileStatus>;
   readLink(path: string): Promise<string>;
   list(folder: string): Promise<string[]>;
-  /** Makes one folder; the one above must be there. */
+  /** Makes one folder, whose parent must exist. */
   makeFolder(path: string): Promise<void>;
   /** Replaces `to`. */
   rename(from: string, to: string): Promise<void>;
-  /** Removes a file; one that is not there is no error. */
+  /** Removes a file. A missing file is not an error. */
   remove(path: string): Promise<void>;
-  /** Returns when the names in the folder are on the disk, if the system lets folders be synced (Windows does not). */
+  /** Resolves when the names in the folder are on the disk. Does nothing on Windows, which cannot sync folders. */
   syncFolder(path: string): Promise<void>;
 }
 
@@ -66,7 +66,7 @@ function statusOf(s: NodeStatus): FileStatus {
   return { kind, size: s.size, mode: s.mode & 0o777, uid: s.uid, gid: s.gid };
 }
 
-/** Node reads less than 2 GiB at once. */
+/** Bytes of one read, since Node reads less than 2 GiB at once. */
 const MOST_AT_ONCE = 2 ** 30;
 
 /** The file system of this machine. */
@@ -114,10 +114,10 @@ export const nodeFileSystem: FileSystem = {
 /** The code of a file system's error, such as ENOENT; empty for any other error. */
 export const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? "";
 
-/** All bytes of a file; a path that is no file, such as a pipe, throws. */
+/** Reads all bytes of a file. @throws Error if the path is not a file, for example a pipe */
 export async function readWhole(fs: FileSystem, path: string): Promise<Uint8Array> {
   const { kind, size } = await fs.status(path);
-  if (kind !== "file") throw new Error("it is no file");
+  if (kind !== "file") throw new Error("it is not a file");
   const file = await fs.open(path, "r");
   try {
     return await file.read(0, size);

@@ -1,10 +1,10 @@
-/** Folders on disk, on file systems of every temper. */
+/** Making folders on any file system. */
 import { dirname } from "node:path";
 import { codeOf, nodeFileSystem, type FileSystem } from "./file_system.js";
 
 /**
- * A folder with those above it; what was made is on the disk when this returns. Node's own recursive mkdir never
- * returns if a file system refuses with ENOENT.
+ * Makes a folder and its missing parents, and resolves when they are on the disk. Node's own recursive mkdir never returns if
+ * a file system refuses with ENOENT.
  */
 export async function makeFolder(path: string, fs: FileSystem = nodeFileSystem): Promise<void> {
   const missing = await makeOne(path, fs);
@@ -16,7 +16,7 @@ export async function makeFolder(path: string, fs: FileSystem = nodeFileSystem):
   if (stillMissing) throw stillMissing;
 }
 
-/** Makes a folder, or finds it there. Returns the error if the one above it may be missing; throws any other. */
+/** Makes a folder unless it exists. Returns the error if its parent may be missing; throws any other error. */
 async function makeOne(path: string, fs: FileSystem): Promise<Error | null> {
   try {
     await fs.makeFolder(path);

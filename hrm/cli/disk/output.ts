@@ -1,9 +1,9 @@
-/** Files that commands write: each is whole or absent, and a failure is told in words. */
+/** Files that commands write. Each file is complete or absent, and a failure has a message in words. */
 import { EngineError } from "../../../engine/errors.js";
 import { codeOf, nodeFileSystem, type FileSystem } from "./file_system.js";
 import { writeAtomically } from "./write_atomically.js";
 
-/** A file that could not be written: which, and why. */
+/** A file could not be written. Says which file and why. */
 export class OutputError extends EngineError {
   override readonly name = "OutputError";
   constructor(path: string, cause: unknown) {

@@ -1,20 +1,20 @@
-/** Files that are replaced whole: no crash, full disk or power cut leaves half of one. */
+/** Replacing files as a whole: no crash, full disk or power cut leaves half a file. */
 import { randomBytes } from "node:crypto";
 import { dirname, join, resolve } from "node:path";
 import { codeOf, nodeFileSystem, type FileStatus, type FileSystem } from "./file_system.js";
 import { makeFolder } from "./make_folder.js";
 
-/** How many links one path may lead through, as on Linux. */
+/** The most links that a path may go through, as on Linux. */
 const MOST_LINKS = 40;
 
-/** True for the name of a file that was being written when its writer ended. */
+/** True for the name of a file whose writer ended before the file was complete. */
 export const isPartial = (name: string): boolean => name.endsWith(".partial");
 
 /**
- * Replaces a file in one step: a reader, also one after a power cut, sees the old file or the whole new one. The bytes
- * reach the disk before the name does (fsync, rename, fsync of the folder). The file keeps its permissions, and its owner
- * if the system lets it. If the path is a link, the file that it leads to is replaced. A path that is no file, such as
- * /dev/stdout, is written to as it is.
+ * Replaces a file in one step: a reader sees the old file or the complete new file, even after a power cut. The bytes reach
+ * the disk before the name does (fsync, rename, fsync of the folder). The file keeps its permissions, and its owner if the
+ * system allows that. If the path is a link, its target is replaced. A path that is not a file, such as /dev/stdout, is
+ * written to directly.
  */
 export async function writeAtomically(
   path: string,
@@ -28,12 +28,12 @@ export async function writeAtomically(
   if (before === null) await makeFolder(folder, fs);
   const partial = join(folder, `.${process.pid}-${randomBytes(6).toString("hex")}.partial`);
   try {
-    // Nobody else reads a private file while it is written; a new file gets the permissions that the user's mask leaves.
+    // The file is private while it is written. Then a new file gets the permissions that the user's mask allows.
     const file = await fs.open(partial, "wx", before === null ? 0o666 : 0o600);
     try {
       await file.write(bytes);
       if (before !== null) {
-        // Only root may give files away, and some file systems keep no permissions: then the file stays private.
+        // Only root may change the owner, and some file systems have no permissions. The file then stays private.
         await file.setOwner(before.uid, before.gid).catch(() => undefined);
         await file.setMode(before.mode).catch(() => undefined);
       }
@@ -58,7 +58,7 @@ async function writeInPlace(path: string, bytes: Uint8Array, fs: FileSystem): Pr
   }
 }
 
-/** The path that a path leads to through links, whether something is there or not. */
+/** The target of a path after all links, whether or not it exists. */
 async function followLinks(path: string, fs: FileSystem): Promise<string> {
   let target = path;
   for (let links = 0; ; links++) {
@@ -70,7 +70,7 @@ async function followLinks(path: string, fs: FileSystem): Promise<string> {
   }
 }
 
-/** The status of a path; null if nothing is there. */
+/** The status of a path; null if it does not exist. */
 async function statusOrNull(
   path: string,
   fs: FileSystem,

@@ -1,4 +1,4 @@
-/** The checkpoint that a command line names: ours, an official PyTorch file, or safetensors of a state dict. */
+/** Reads the checkpoint that a command line names: one of ours, an official PyTorch file, or safetensors of a state dict. */
 import type { Device } from "../../../engine/index.js";
 import type { Checkpoint } from "../../files/checkpoints/checkpoint.js";
 import { ConfigError, isModelField, type HrmConfig } from "../../model/config.js";
@@ -51,26 +51,26 @@ export const checkpointOptions = {
   },
 } as const satisfies Record<string, Option>;
 
-/** A checkpoint with what it is, in words. */
+/** A checkpoint and its description. */
 export interface LoadedCheckpoint {
   readonly checkpoint: Checkpoint;
   readonly description: string;
 }
 
-/** What the command line says of the checkpoint. */
+/** What the command line says about the checkpoint. */
 export interface CheckpointChoice {
   readonly checkpoint: string | undefined;
   /** Which weights are wanted. */
   readonly weights: "ema" | "raw";
   readonly preset: string | undefined;
   readonly config: string | undefined;
-  /** Puzzles that go with it, and the option that named them: they tell the task where nothing else does. */
+  /** Puzzles for the checkpoint, and the option that named them. They decide the task if nothing else does. */
   readonly puzzles: PuzzleFile | null;
 }
 
 const EXPECTED = "expected a file that hrm train or hrm convert wrote, or an official PyTorch checkpoint";
 
-/** Reads a checkpoint file; warns of what had to be assumed. @throws ArgumentError naming the option or file, and what is wrong with it */
+/** Reads a checkpoint file, and warns of assumptions. @throws ArgumentError that names the option or file and what is wrong */
 export async function loadCheckpoint(choice: CheckpointChoice): Promise<LoadedCheckpoint> {
   const { checkpoint: path } = choice;
   if (path === undefined) throw new ArgumentError(`--checkpoint: got nothing; ${EXPECTED}.`);
@@ -106,14 +106,14 @@ async function open(bytes: Uint8Array, path: string, choice: CheckpointChoice): 
   if (assumed.length > 0) {
     const values = assumed.map((field) => `${field} ${String(config[field])}`).join(", ");
     say(
-      `warning   the file does not tell ${values}: assumed; where that is wrong, name them with --preset or --config`,
+      `warning   the file does not tell ${values}: assumed; if that is wrong, name them with --preset or --config`,
     );
   }
   const kind = isTorch(bytes) ? "PyTorch" : "safetensors";
   return { checkpoint, description: `${raw.size} tensors of a ${kind} file, taken for ${task}` };
 }
 
-/** Weights alone: fields from --config, or the official configuration beside the file, then the preset, then the puzzles, then the official defaults. */
+/** Opens a file of weights. Fields come from --config or the official configuration beside the file, then from the preset, the puzzles and the official defaults. */
 async function openWeights(
   bytes: Uint8Array,
   path: string,
@@ -139,7 +139,7 @@ async function openWeights(
       : null;
   const given: Partial<HrmConfig> = {
     ...(data && { seq_len: data.task.length }),
-    // Text encodes by the task's rules; other formats hold tokens, and may not use all that the model knows.
+    // Text is encoded by the task's rules. Other formats hold tokens, which may not use the whole vocabulary of the model.
     ...(data?.format === "csv" && { vocab_size: data.task.vocabSize }),
     ...fromPreset,
     ...fromFile,
@@ -162,7 +162,7 @@ async function openWeights(
   }
 }
 
-/** The fields that a preset adds to weights. The weights themselves tell whether positions are learned. */
+/** The fields that a preset adds to weights. The weights themselves show whether positions are learned. */
 function presetFields({ model }: Preset): Partial<HrmConfig> {
   const { pos_encodings, vocab_size, rope_frequency, inference_segments } = model;
   const { grid_rows, grid_columns, box_rows, box_columns } = model;
@@ -172,7 +172,7 @@ function presetFields({ model }: Preset): Partial<HrmConfig> {
   return { ...untold, ...grid, vocab_size, rope_frequency, inference_segments };
 }
 
-/** The raw or averaged weights of a checkpoint, on the device. */
+/** Uploads the raw or averaged weights of a checkpoint. */
 export function uploadWeights(device: Device, checkpoint: Checkpoint, which: "ema" | "raw"): Weights {
   if (which === "ema" && !checkpoint.ema)
     say("weights   this checkpoint keeps no EMA; using the raw weights");

@@ -1,14 +1,14 @@
-/** Configuration files: one JSON object, read strictly and within a bound. */
+/** Reads configuration files: one JSON object, by strict rules and with a limit on its size. */
 import { nodeFileSystem, readWhole } from "../disk/file_system.js";
 import { readFile } from "node:fs/promises";
 import { reasonOf } from "../disk/output.js";
 import { JsonError, parseStrictJson } from "./strict_json.js";
 import { formatValue } from "../../format_value.js";
 
-/** A configuration has a few hundred bytes. */
+/** The most bytes of a configuration, which usually has a few hundred. */
 const MOST_BYTES = 1e6;
 
-/** The fields of a JSON file. `bad` makes the error of a reason; `parse` may read another language and throws JsonError. */
+/** The fields of a JSON file. `bad` makes an error from a reason. `parse` may read another language; it throws JsonError. */
 export async function readJsonObject(
   path: string,
   bad: (reason: string) => Error,

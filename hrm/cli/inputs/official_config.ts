@@ -7,19 +7,19 @@ import { formatText } from "../../format_value.js";
 import { isAddress, pathOf } from "./read_input.js";
 import { JsonError } from "./strict_json.js";
 
-/** Names under which it lies beside a checkpoint. */
+/** Its names beside a checkpoint. */
 const NAMES = ["all_config.yaml", "all_config.yml", "all_config.json"];
-/** A configuration is some lines. */
+/** The most bytes of a configuration, which has some lines. */
 const LARGEST = 1 << 20;
 
 /** Fields of a configuration file under the names used here. */
 export interface ConfigFields {
   readonly fields: Record<string, unknown>;
-  /** Fields of the official file that say nothing about the model or its training steps. */
+  /** Fields of the official file that do not concern the model or its training steps. */
   readonly unused: readonly string[];
 }
 
-/** The path of the official configuration beside a checkpoint; null if there is none, or the checkpoint is no file. */
+/** The path of the official configuration beside a checkpoint; null if there is none, or if the checkpoint is not a file. */
 export async function configBeside(checkpoint: string): Promise<string | null> {
   if (isAddress(checkpoint)) return null;
   for (const name of NAMES) {
@@ -30,10 +30,10 @@ export async function configBeside(checkpoint: string): Promise<string | null> {
   return null;
 }
 
-/** True for text that begins as JSON does. */
+/** True for text that begins like JSON. */
 export const looksLikeJson = (text: string): boolean => /^\s*[[{"]/.test(text);
 
-/** The value of YAML text. @throws JsonError saying in one line where it is not YAML */
+/** The value of YAML text. @throws JsonError that says in one line where the text is not YAML */
 export function parseYaml(text: string): unknown {
   if (text.length > LARGEST)
     throw new JsonError(1, `begins a text of ${text.length} characters; expected at most ${LARGEST}`);
@@ -49,7 +49,7 @@ export function parseYaml(text: string): unknown {
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** True for the official layout, whose field `arch` holds the model's. */
+/** True for the official layout, in which `arch` holds the fields of the model. */
 export const isOfficial = (value: Record<string, unknown>): boolean =>
   Object.hasOwn(value, "arch") && isRecord(value["arch"]);
 
@@ -59,8 +59,8 @@ const FAMILY = /(?:^|\.)(\w+)@/;
 const TRM_FIELDS = ["name", "no_ACT_continue"];
 
 /**
- * The fields of an official configuration: those of `arch` and its loss, and those of training under their own names.
- * `${.hidden_size}`, as the sources of the official code have it, stands for the field of that name.
+ * The fields of an official configuration: the fields of `arch` and its loss, and the fields of training under their own
+ * names. `${.hidden_size}` (in the sources of the official code) stands for the field of that name.
  */
 export function officialFields(value: Record<string, unknown>): ConfigFields {
   const arch = value["arch"] as Record<string, unknown>;
@@ -74,7 +74,7 @@ export function officialFields(value: Record<string, unknown>): ConfigFields {
   const family = typeof arch["name"] === "string" ? FAMILY.exec(arch["name"])?.[1] : undefined;
   const trm = family === "trm" || family === "trm_singlez";
   for (const [name, field] of Object.entries(arch)) {
-    // TRM's one network has no layers of H: official files say 0.
+    // TRM has one network without layers of H, so official files say 0.
     if (name === "H_layers" && trm) continue;
     if (isModelField(name)) fields[name] = resolved(field);
     else if (name !== "loss" && !(trm && TRM_FIELDS.includes(name))) unused.push(`arch.${name}`);

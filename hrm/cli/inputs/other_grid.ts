@@ -1,4 +1,4 @@
-/** A trained model on puzzles of another size: how far what it learned carries. */
+/** A trained model on puzzles of another size. */
 import type { Checkpoint } from "../../files/checkpoints/checkpoint.js";
 import { ConfigError, modelConfig } from "../../model/config.js";
 import { sizesOf } from "../../model/task_fields.js";
@@ -6,9 +6,9 @@ import type { Task } from "../../puzzles/tasks/task.js";
 import { ArgumentError } from "../../../terminal/arguments.js";
 
 /**
- * The checkpoint with the grid of another task of the same tokens. Its weights do not change, so that its positions must
- * be computed and not learned.
- * @throws ArgumentError naming what the weights are tied to
+ * Returns the checkpoint with the grid of another task that has the same tokens. Its weights do not change, so its positions
+ * must be computed and not learned.
+ * @throws ArgumentError that names the property to which the weights are tied
  */
 export function onGridOf(checkpoint: Checkpoint, task: Task): Checkpoint {
   const { config } = checkpoint;

@@ -1,4 +1,4 @@
-/** Puzzles from the files and folders that the command line names. */
+/** Reads puzzles from the files and folders that the command line names. */
 import { readFile, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { EngineError, UsageError } from "../../../engine/errors.js";
@@ -31,19 +31,19 @@ import { reasonOf } from "../disk/output.js";
 import { say } from "../output/console.js";
 import { formatValue } from "../../format_value.js";
 
-/** The largest share of a file that is held out for validation, and for a test without a file of its own. */
+/** The largest share of a file that is held out for validation, and for a test set without its own file. */
 const HELD_OUT_SHARE = 0.1;
-/** Puzzles held out at most. */
+/** The most puzzles that are held out. */
 const HELD_OUT_MOST = 512;
 
-/** Puzzles whose split takes long enough to say so. */
+/** Number of puzzles from which on a message announces the split, since it takes long. */
 const MANY_GROUPS = 100_000;
 
-/** Puzzles that the command line names, and the option that did. */
+/** Puzzles that the command line names, and the option that names them. */
 export interface PuzzleFile {
   readonly path: string;
   readonly option: string;
-  /** What `--columns` says. */
+  /** Value of `--columns`. */
   readonly columns?: ColumnChoice | undefined;
 }
 
@@ -55,7 +55,7 @@ export const columnsOption = {
   defaultText: "what their names or contents tell",
 } as const satisfies Option;
 
-/** What `--columns question=NAME,answer=2` says. @throws ArgumentError */
+/** Parses `--columns question=NAME,answer=2`. @throws ArgumentError */
 export function columnChoice(given: string | undefined): ColumnChoice | undefined {
   if (given === undefined) return undefined;
   const choice: { question?: string; answer?: string } = {};
@@ -70,7 +70,7 @@ export function columnChoice(given: string | undefined): ColumnChoice | undefine
   return choice;
 }
 
-/** The file to read puzzles from, where `--data` and `--test` mean the same; null for none. @throws ArgumentError for two */
+/** The file of puzzles, for commands in which `--data` and `--test` mean the same; null if neither is given. @throws ArgumentError if both are given */
 export function puzzleFile({
   data,
   test,
@@ -89,7 +89,7 @@ export function puzzleFile({
   return test === undefined ? null : { path: test, option: "--test", columns };
 }
 
-/** What pipes gave: they give it once, and a command may ask for its puzzles several times. */
+/** Bytes of pipes, which can be read once, while a command may ask for its puzzles several times. */
 const piped = new Map<string, Promise<Uint8Array>>();
 
 /**
@@ -99,7 +99,7 @@ const piped = new Map<string, Promise<Uint8Array>>();
 export async function openSource(given: string, option: string): Promise<Source> {
   if (isAddress(given)) return urlSource(given);
   const path = given === "-" ? "/dev/stdin" : pathOf(given);
-  // A data set's own file stands for its folder, as at an address.
+  // dataset.json stands for its folder, as in an address.
   const inFolder = basename(path) === "dataset.json";
   const bad = (error: unknown): ArgumentError =>
     new ArgumentError(
@@ -139,12 +139,12 @@ export async function openSource(given: string, option: string): Promise<Source>
   };
 }
 
-/** Bytes of a file from which on reading it is announced, with its progress. */
+/** Size in bytes from which on reading a file is announced with its progress. */
 const LARGE_FILE = 4e6;
 /** Milliseconds between two reports of progress. */
 const PROGRESS_EVERY = 3000;
 
-/** Says that a large file is being read; returns what reports the share that was read. */
+/** Prints that a large file is being read. Returns a function that reports the share that was read. */
 async function announceReading(source: Source): Promise<(share: number) => void> {
   const size = await stat(source.name).then(
     (found) => (found.isFile() ? found.size : 0),
@@ -186,10 +186,10 @@ export function namedTask(own: Task, name: string | undefined): Task {
   return { ...task, numPuzzleIdentifiers: own.numPuzzleIdentifiers };
 }
 
-/** Notes that were said: a command may ask for its puzzles several times. */
+/** Notes that were printed, since a command may ask for its puzzles several times. */
 const noted = new Set<string>();
 
-/** Puzzles of a file or folder; says what was assumed of them. @throws ArgumentError naming the option, the file, the line and what is wrong */
+/** Reads the puzzles of a file or folder, and prints assumptions about them. @throws ArgumentError that names the option, the file, the line and what is wrong */
 export async function readPuzzles(path: string, option: string, options: LoadOptions): Promise<PuzzleData> {
   const source = await openSource(path, option);
   try {
@@ -206,21 +206,21 @@ export async function readPuzzles(path: string, option: string, options: LoadOpt
   }
 }
 
-/** Puzzles from files, and what to do with them. */
+/** Files of puzzles, and how to use them. */
 export interface Files {
   readonly data: string;
   readonly test?: string | undefined;
-  /** `--columns` as it was given. */
+  /** Value of `--columns`. */
   readonly columns?: string | undefined;
-  /** Name of the task; default: what the puzzles tell. */
+  /** Name of the task; the default follows from the puzzles. */
   readonly task?: string | undefined;
-  /** What is held out; default: puzzles, or examples if identifiers tell puzzles apart. */
+  /** What is held out; the default is puzzles, or examples if identifiers distinguish puzzles. */
   readonly validation?: Validation | undefined;
 }
 
 /**
- * The preset on puzzles from files: what is held out for validation comes from `data`, and so does the test set if
- * there is no `test` (an official folder may bring its own). @throws ArgumentError
+ * Returns the preset on puzzles from files. The validation set is held out of `data`, and so is the test set if `test` is not
+ * given and the folder of `data` has no test set. @throws ArgumentError
  */
 export async function withFiles(
   preset: Preset,
@@ -251,13 +251,13 @@ interface SplitPlan {
   readonly validation: Validation | undefined;
 }
 
-/** Training, validation and test sets of the puzzles of files. */
+/** Makes training, validation and test sets from the puzzles of files. */
 function splitFiles(
   set: PuzzleSet,
   testSet: PuzzleSet | null,
   { task, by, seed, validation }: SplitPlan,
 ): PuzzleSplits {
-  // What is held out are groups: the images of a puzzle are not asked again and again.
+  // Groups are held out, so that the test does not repeat the images of one puzzle.
   const groups = set.groups ? set.groups.groupIndices.length - 1 : set.count;
   if (validation === "none") {
     const rows = Array.from({ length: Math.min(HELD_OUT_MOST, set.count) }, (_, row) => row);
@@ -277,7 +277,7 @@ function splitFiles(
   return { train: rest, validation: held, test: testSet, held: unit };
 }
 
-/** The splits of a preset. @throws ArgumentError where its puzzles are too few, or it comes without any */
+/** Makes the splits of a preset. @throws ArgumentError if the preset has no puzzles or too few */
 export function splitsOf(preset: Preset, seed: number): PuzzleSplits {
   try {
     return preset.splits(seed);
@@ -290,7 +290,7 @@ export function splitsOf(preset: Preset, seed: number): PuzzleSplits {
   }
 }
 
-/** The other half of an official folder; null where it holds one set alone. */
+/** The test part of an official folder; null if the folder holds one set. */
 async function ownTestSet(path: string, task: Task): Promise<PuzzleSet | null> {
   const source = await openSource(path, "--data");
   if (source.kind === "file" || (await source.read("dataset.json"))) return null;
@@ -298,7 +298,7 @@ async function ownTestSet(path: string, task: Task): Promise<PuzzleSet | null> {
   return (await readPuzzles(path, "--data", { task, split: "test" })).set;
 }
 
-/** What the splits promise, in words; says so if test puzzles repeat solutions of training. */
+/** Describes the splits and what they never share. Says if test puzzles repeat solutions of training. */
 export function describeSplits(
   { train, validation, test, held = "puzzles" }: PuzzleSplits,
   { task, splitBy }: Pick<Preset, "task" | "splitBy">,
@@ -318,8 +318,8 @@ export function describeSplits(
 }
 
 /**
- * A warning for each set that asks for identifiers which training never saw, if the model embeds identifiers
- * (`puzzle_emb_ndim` above 0): nothing can be known of them.
+ * A warning for each set with identifiers that training never sees, if the model embeds identifiers (`puzzle_emb_ndim` above
+ * 0), since it cannot learn them.
  */
 export function identifierWarnings(
   { train, validation, test }: PuzzleSplits,
@@ -341,7 +341,7 @@ export function identifierWarnings(
   });
 }
 
-/** How the blank cells were filled, beside what the most frequent answer would score on them. */
+/** The accuracy on blank cells, and the accuracy of always answering the most frequent token. */
 export function describeBlanks({ blankAccuracy }: Scores, data: PuzzleSet): string {
   const majority = majorityOfBlanks(data);
   if (Number.isNaN(majority)) return "no blanks";

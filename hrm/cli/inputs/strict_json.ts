@@ -1,6 +1,6 @@
-/** JSON of configuration files: read strictly, and with the line of what is wrong. */
+/** Strict JSON for configuration files. Errors name the line. */
 
-/** Text that is no JSON, or that JSON leaves open: where, and what. */
+/** The text is not JSON, or has no defined meaning in JSON. Says where and why. */
 export class JsonError extends Error {
   override readonly name = "JsonError";
   constructor(
@@ -12,15 +12,15 @@ export class JsonError extends Error {
   }
 }
 
-/** Lists and objects in each other at most; configurations have three. */
+/** The deepest nesting of lists and objects; configurations have three levels. */
 const DEEPEST = 64;
 const SPACE = /[ \t\n\r]*/y;
 const STRING = /"(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/y;
 const SCALAR = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/y;
 
 /**
- * The value of a JSON text. Objects have no prototype, so that nothing is found in them but what the text says.
- * @throws JsonError if it is no JSON, if a key stands twice in one object, or if a number is too large for a double
+ * The value of a JSON text. Objects have no prototype, so that they have only the keys in the text.
+ * @throws JsonError if the text is not JSON, if an object has a key twice, or if a number is too large for a double
  */
 export function parseStrictJson(text: string): unknown {
   let at = 0;
@@ -80,7 +80,7 @@ export function parseStrictJson(text: string): unknown {
     if (scalar === Infinity || scalar === -Infinity) throw bad("has a number beyond 1.8e308", start);
     return scalar;
   };
-  // A byte order mark, as some editors write it.
+  // Some editors write a byte-order mark.
   if (text.startsWith("\ufeff")) at = 1;
   const result = value(0);
   match(SPACE);

@@ -1,4 +1,4 @@
-/** The run that a command line and a config file ask for: a preset with some fields changed. */
+/** Applies the options and the config file to a preset. */
 import {
   ConfigError,
   isModelField,
@@ -18,7 +18,7 @@ import { isOfficial, looksLikeJson, officialFields, parseYaml } from "../inputs/
 import { say } from "../output/console.js";
 import { parseStrictJson } from "../inputs/strict_json.js";
 
-/** Configuration fields with an option of their own name, or none because the task fixes them. */
+/** Fields with an option of another name (or the same), and fields that the task fixes, which have no option. */
 type Renamed = "batch_size" | "total_steps" | "lr" | TaskField;
 type Field = Exclude<keyof HrmConfig | keyof TrainConfig, Renamed>;
 
@@ -83,7 +83,7 @@ export const fieldOptions = {
   augment: flag("train on random symmetric images of the puzzles"),
 } as const satisfies Record<Field, Option>;
 
-/** Options whose name is shorter than their field's. */
+/** Options with their own names, and the fields that they set. */
 const RENAMED = [
   ["batch", "batch_size"],
   ["lr", "lr"],
@@ -131,8 +131,9 @@ export async function configure(preset: Preset, values: ConfigureValues): Promis
 }
 
 /**
- * The preset with other values for some fields of the model and of training. `spelling` says how the user gave a field.
- * @throws ArgumentError if the task fixes a field, or if the configuration refuses a value
+ * Returns the preset with other values for some fields of the model and of training. `spelling` returns the words with which
+ * the user gave a field, for messages.
+ * @throws ArgumentError if the task fixes a field, or if a value is invalid
  */
 export function withFields(
   preset: Preset,
@@ -162,8 +163,8 @@ export function withFields(
 }
 
 /**
- * The fields of a config file: JSON or YAML, flat or in the layout of the official all_config.yaml, of which it says what
- * is not used. @throws ArgumentError
+ * Reads the fields of a config file in JSON or YAML, flat or in the layout of the official all_config.yaml. Prints the names
+ * of official fields that are not used. @throws ArgumentError
  */
 export async function readConfigFile(file: string): Promise<Record<string, unknown>> {
   const bad = (reason: string): ArgumentError =>

@@ -1,12 +1,12 @@
-/** The lines that a run prints first. Every line follows from the configuration that runs. */
+/** The lines that a run prints first. They follow from the configuration of the run. */
 import { changes, departures } from "../../training/departures.js";
 import { countParameters } from "../../model/parameters.js";
 import { SUDOKU4_NOTE, type Preset } from "../../training/presets.js";
 
 export interface Announced {
-  /** The configuration that runs: the preset with the changes of options, files and puzzles. */
+  /** The preset with the changes of options, files and puzzles. */
   readonly preset: Preset;
-  /** The preset of this name as it is. */
+  /** The preset without changes. */
   readonly named: Preset;
   /** The file that the puzzles come from; null if the preset makes them. */
   readonly data: string | null;
@@ -35,7 +35,7 @@ export function announcement({ preset, named, data }: Announced): string[] {
           : "augment is false";
     lines.push(`          nothing is augmented, although the preset augments: ${reason}`);
   }
-  // Other puzzles of the same task may share grids with those held out: the split's own line says what they share.
+  // Puzzles of files may share grids with held-out puzzles; the line about the split says what they share.
   if (data === null && preset.task.name === "sudoku4") lines.push(`          ${SUDOKU4_NOTE}`);
   if (data !== null) lines.push(`puzzles   ${preset.task.name} from ${data}`);
   return lines;

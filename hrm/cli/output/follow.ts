@@ -1,4 +1,4 @@
-/** Shows a run's progress while it goes on. */
+/** Shows the progress of a run. */
 import type { Preset } from "../../training/presets.js";
 import type { EndReason, Session, SessionEvent } from "../../training/session.js";
 import { formatPercent } from "../../training/statistics.js";
@@ -6,7 +6,7 @@ import type { Interruption } from "../runs/interrupt.js";
 import { formatDuration } from "../../format_duration.js";
 import { progressLine, type TextStream } from "./render.js";
 
-/** What the progress line tells; NaN where there is nothing yet. */
+/** Values of the progress line; NaN before the first value. */
 export interface ProgressState {
   readonly step: number;
   readonly totalSteps: number;
@@ -19,7 +19,7 @@ export interface ProgressState {
   readonly stepsPerSecond: number;
 }
 
-/** One line, with fewer words where the terminal has fewer columns. */
+/** The progress line, with fewer words on a narrow terminal. */
 export function progressText(state: ProgressState, columns = Infinity): string {
   const { step, totalSteps, loss, cells, exact, actSteps, stepsPerSecond: rate } = state;
   const percent = (value: number): string => (Number.isNaN(value) ? "-" : formatPercent(value));
@@ -31,16 +31,16 @@ export function progressText(state: ProgressState, columns = Infinity): string {
   return `${step}/${totalSteps} loss ${loss.toFixed(3)} cells ${percent(cells)} exact ${percent(exact)} ACT ${act} ${speed}/s ${left} left`;
 }
 
-/** How long the steps that are left will take at the pace of those timed, and what the figure leaves out. */
+/** Estimates the time of the remaining steps from the timed steps, and says what the estimate leaves out. */
 export function estimateText({
   steps,
   seconds,
   timed,
   adapter,
 }: {
-  /** Steps left. */
+  /** Remaining steps. */
   readonly steps: number;
-  /** What `timed` steps took. */
+  /** Seconds that `timed` steps took. */
   readonly seconds: number;
   readonly timed: number;
   readonly adapter: string;
@@ -60,14 +60,14 @@ export interface FollowOptions {
   readonly onEvent: (event: SessionEvent) => Promise<void>;
 }
 
-/** Runs a session and shows its progress; why it ended, or null where it was stopped before its plan's end. */
+/** Runs a session and shows its progress. Returns why the run ended; null if it was stopped before its last step. */
 export async function follow(options: FollowOptions): Promise<EndReason | null> {
   const { session, adapter, preset, interruption, stream, onEvent } = options;
   const line = progressLine({ stream });
   const columns = stream.isTTY ? (stream.columns || 80) - 1 : Infinity;
   const { step: first } = session.trainer;
   const started = performance.now();
-  /** Where the first event ended, until an estimate was given: the steps before it also warm up the device. */
+  /** Step and time of the first event, until the estimate is printed. The steps before it warm up the device and are not timed. */
   let warm: { step: number; at: number } | null | undefined;
   let scores = { cellAccuracy: NaN, exactAccuracy: NaN };
   let ending: EndReason | null = null;

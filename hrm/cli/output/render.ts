@@ -1,8 +1,8 @@
-/** What the command line shows while it works. Everything here writes to the stream it is given (stderr). */
+/** Progress and colours on a terminal. Every function writes to the stream that it is given (stderr). */
 import { printable } from "../../format_value.js";
 import { visibleWidth } from "../../puzzles/tasks/text.js";
 
-/** The part of a tty.WriteStream that is needed. */
+/** The part of tty.WriteStream that is used here. */
 export interface TextStream {
   write(text: string): unknown;
   readonly isTTY?: boolean;
@@ -12,26 +12,26 @@ export interface TextStream {
 
 export interface ProgressOptions {
   readonly stream: TextStream;
-  /** Seconds between lines where the stream is no terminal; default 10. */
+  /** Seconds between lines if the stream is not a terminal; default 10. */
   readonly everySeconds?: number;
-  /** Clock in seconds; default the monotonic one. */
+  /** Clock in seconds; default: the monotonic clock. */
   readonly now?: () => number;
 }
 
-/** A line that follows the work. */
+/** A line that shows the progress of some work. */
 export interface ProgressLine {
-  /** Shows a state: over the last one on a terminal, else as a new line when one is due. */
+  /** Shows a state. On a terminal it overwrites the last state; elsewhere it is printed when a new line is due. */
   update(text: string): void;
-  /** Prints a line that stays, above the progress line. */
+  /** Prints a permanent line above the progress line. */
   note(text: string): void;
-  /** Leaves the last state standing and ends its line. */
+  /** Keeps the last state on screen and ends its line. */
   end(): void;
 }
 
-/** Redraws on a terminal at most this often, in seconds. */
+/** Shortest time between two redraws on a terminal, in seconds. */
 const REDRAW_SECONDS = 0.1;
 
-/** One line on a terminal that is drawn over and over; elsewhere (a log, CI) a line every so many seconds. */
+/** Makes a progress line. A terminal shows one line that is redrawn; elsewhere (a log, CI) a new line is printed every few seconds. */
 export function progressLine({
   stream,
   everySeconds = 10,
@@ -40,9 +40,9 @@ export function progressLine({
   const terminal = stream.isTTY === true;
   const interval = terminal ? REDRAW_SECONDS : everySeconds;
   let shownAt = -Infinity;
-  /** The last state, where it was not shown. */
+  /** The last state if it has not been shown; else null. */
   let pending: string | undefined;
-  /** Columns of the terminal's line that hold text. */
+  /** Columns of the terminal's line that hold text at the moment. */
   let width = 0;
   const erase = (): void => {
     if (width > 0) stream.write(`\r${" ".repeat(width)}\r`);
@@ -90,7 +90,7 @@ export function wantsColor(stream: TextStream, env: Readonly<Record<string, stri
   return stream.isTTY === true && env["TERM"] !== "dumb";
 }
 
-/** Cuts plain text to a width; a longer line would wrap and could not be drawn over. */
+/** Cuts plain text to a width, since a line that wraps cannot be redrawn. */
 function fit(text: string, width: number): string {
   return visibleWidth(text) <= width ? text : `${[...text].slice(0, Math.max(0, width - 1)).join("")}…`;
 }

@@ -14,7 +14,7 @@ export interface Solution {
   readonly segments: readonly SolvedSegment[];
 }
 
-/** Grids side by side, wrong cells in red, with what the model thinks of its answer; then what is known of the last. */
+/** Renders the grids side by side, with wrong cells in red and the q_halt of the model, and then a judgement of the last answer. */
 export function renderSolution({ task, inputs, label = null, segments }: Solution, color: boolean): string {
   const judged = segments.map(({ prediction }) => judge(task, inputs, prediction, label));
   const grids = segments.map(({ prediction }, i) =>

@@ -1,11 +1,11 @@
-/** Checkpoints of a run on disk: written so that no crash leaves half a file, the last few kept, the newest good one found. */
+/** Checkpoints of a run on disk. No crash leaves half a file, the newest few are kept, and the newest good checkpoint is found. */
 import { join } from "node:path";
 import { decodeCheckpoint, type Checkpoint } from "../../files/checkpoints/checkpoint.js";
 import { EngineError } from "../../../engine/errors.js";
 import { codeOf, nodeFileSystem, readWhole, type FileSystem } from "../disk/file_system.js";
 import { isPartial, writeAtomically } from "../disk/write_atomically.js";
 
-/** A folder without a checkpoint that can be read. */
+/** A folder has no checkpoint that can be read. */
 export class NoCheckpointError extends EngineError {
   override readonly name = "NoCheckpointError";
   constructor(message: string) {
@@ -17,11 +17,11 @@ const SUFFIX = ".safetensors";
 const NAME = /^step-(\d+)\.safetensors$/;
 
 export interface StoreOptions {
-  /** Checkpoints kept, at least 1. */
+  /** Number of checkpoints to keep, at least 1. */
   readonly keep: number;
   /**
-   * Which files of the folder are whole, by name, as far as somebody looked; the store adds to it. With the same map
-   * at every call each file is read once.
+   * Which files of the folder are whole, by name, as far as they were read. The store adds to the map, so that each file is
+   * read once if every call gets the same map.
    */
   readonly usable?: Map<string, boolean>;
   /** See {@link Wanted}. */
@@ -29,17 +29,17 @@ export interface StoreOptions {
   readonly fs?: FileSystem;
 }
 
-/** The reason why a whole checkpoint does not serve the purpose at hand; null if it does. */
+/** Returns the reason why a whole checkpoint does not serve the caller's purpose; null if it does. */
 export type Wanted = (checkpoint: Checkpoint) => string | null;
 
-/** A checkpoint that a run can go on from. */
+/** Accepts checkpoints from which a run can continue. */
 export const ofRun: Wanted = ({ run }) => (run ? null : "it holds weights alone, not a run");
 
 const anyCheckpoint: Wanted = () => null;
 
 /**
- * Writes `step-00000125.safetensors`, then removes older checkpoints until `keep` are left, the new one among them.
- * Only files that can be resumed from count and are removed: damaged ones stay as they are. Returns the path.
+ * Writes `step-00000125.safetensors`, then removes older checkpoints until `keep` are left, including the new one. Only files
+ * from which a run can continue are counted and removed; damaged files stay. Returns the path.
  */
 export async function storeCheckpoint(
   folder: string,
@@ -62,22 +62,22 @@ export async function storeCheckpoint(
       usable.delete(name);
     }
   }
-  // Files that a killed writer left behind, too.
+  // Removes files that a killed writer left behind, too.
   for (const name of await fs.list(folder)) if (isPartial(name)) await fs.remove(join(folder, name));
   return path;
 }
 
-/** The checkpoint to go on with. */
+/** The checkpoint to continue from. */
 export interface NewestCheckpoint {
   readonly path: string;
   readonly checkpoint: Checkpoint;
-  /** Newer files that could not be used, newest first: worth a warning. */
+  /** Newer files that could not be used, newest first, for a warning. */
   readonly skipped: readonly { readonly path: string; readonly problem: string }[];
 }
 
 /**
  * The newest checkpoint of a folder that is whole and wanted.
- * @throws NoCheckpointError if there is none, naming what is wrong with each file
+ * @throws NoCheckpointError if there is no such checkpoint; it says what is wrong with each file
  */
 export async function newestCheckpoint(
   folder: string,
@@ -96,7 +96,7 @@ export async function newestCheckpoint(
   );
 }
 
-/** Reads one file of the folder, or says why it is of no use. */
+/** Reads one file of the folder, or returns the reason why it cannot be used. */
 async function readStored(
   folder: string,
   name: string,
@@ -116,8 +116,8 @@ async function readStored(
 }
 
 /**
- * Stored checkpoints, newest first; none if there is no folder.
- * @throws the file system's error if the folder cannot be read: what cannot be seen is not taken for missing
+ * Stored checkpoints, newest first; an empty list if there is no folder.
+ * @throws the file system's error if the folder cannot be read, since its files are not known to be missing
  */
 export async function storedSteps(
   folder: string,

@@ -1,4 +1,4 @@
-/** `--autotune`: kernels for a run chosen by measurement, and kept for later runs on the same device. */
+/** `--autotune`: measures which kernels are fastest for a run, and keeps the result for later runs on the same device. */
 import { autotune, choicesKey } from "../../../engine/autotune.js";
 import type { Device } from "../../../engine/index.js";
 import { readChoices, writeChoices } from "../../../engine/node/index.js";
@@ -15,11 +15,11 @@ export interface RunToTune {
   readonly splits: PuzzleSplits;
   /** Rows of a micro-batch. */
   readonly microBatch: number;
-  /** What measuring may take; undefined for the tuner's default. */
+  /** Seconds that measuring may take; undefined for the tuner's default. */
   readonly seconds?: number | undefined;
 }
 
-/** Measures what is not known yet, says what was found, and lets the device take it. */
+/** Measures kernels without a known result, prints the outcome, and makes the device use the fastest variants. */
 export async function chooseKernels({
   device,
   preset,

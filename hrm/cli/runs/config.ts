@@ -1,4 +1,4 @@
-/** What a run is, as its folder's config.json keeps it: enough to go on with it. */
+/** The configuration of a run, kept in config.json in its folder, from which the run can continue. */
 import { join } from "node:path";
 import {
   isMicroBatch,
@@ -17,16 +17,16 @@ import { formatValue } from "../../format_value.js";
 export const PRECISIONS = ["f32", "mixed"] as const;
 export type Precision = (typeof PRECISIONS)[number];
 
-/** What validation may look at: puzzles that are held out, examples of training puzzles that are, or training puzzles. */
+/** What validation scores: held-out puzzles, held-out examples of training puzzles, or training puzzles (`none` held out). */
 export const VALIDATIONS = ["puzzles", "examples", "none"] as const;
 export type Validation = (typeof VALIDATIONS)[number];
 
-/** The most gigabytes that a memory budget can have; its bytes are counted exactly. */
+/** The largest memory budget in GB. Its number of bytes is an exact integer. */
 export const LARGEST_BUDGET_GB = 1e6;
 
 const count = { type: "int", min: 1, max: LARGEST_COUNT } as const;
 
-/** Numbers of a run, as options and config.json both may have them. */
+/** Ranges of a run's numbers, for options and for config.json. */
 export const RUN_NUMBERS = {
   seed: { type: "int", min: 0, max: 2 ** 32 - 1 },
   stopAt: { type: "float", min: 0, max: 1 },
@@ -38,35 +38,35 @@ export const RUN_NUMBERS = {
   memoryBudget: { type: "int", min: 0, max: LARGEST_BUDGET_GB * 1e9 },
 } as const;
 
-/** Everything that decides a run. */
+/** Everything that determines a run. */
 export interface RunConfig {
   readonly preset: string;
   readonly seed: number;
-  /** Where it started; a resumed run may be elsewhere. */
+  /** Adapter on which the run started; a resume may use another. */
   readonly adapter: string;
   readonly stopAt: number;
   readonly evalEvery: number;
   readonly evalLimit: number;
-  /** Looks at the validation set without a better one that end training; null for no limit. */
+  /** Number of looks without an improvement after which training ends; null for no limit. */
   readonly patience: number | null;
-  /** Checkpoints kept, besides the best. */
+  /** Number of newest checkpoints to keep, besides the best. */
   readonly keep: number;
-  /** Rows of a micro-batch; null for the largest that fits. */
+  /** Rows of a micro-batch; null for the largest micro-batch that fits. */
   readonly microBatch: number | null;
   /** Bytes that training may take; null for no budget. */
   readonly memoryBudget: number | null;
-  /** Kernels are chosen by measurement before the first step. */
+  /** Whether kernels are chosen by measurement before the first step. */
   readonly autotune: boolean;
-  /** Of matrix products; `mixed` rounds their operands to f16. */
+  /** Precision of matrix products; `mixed` rounds their operands to f16. */
   readonly precision: Precision;
-  /** Files that the puzzles came from; null where the preset made them. */
+  /** Files of the puzzles; null if the preset makes them. */
   readonly data: string | null;
   readonly test: string | null;
-  /** Task that the files' puzzles were said to be of; null if the files told. */
+  /** Task that `--task` named; null if the files say which task they belong to. */
   readonly task: string | null;
-  /** `--columns` as it was given: which columns of the files hold the puzzles; null if the files tell. */
+  /** `--columns` as given: the columns of the files that hold the puzzles; null if they are recognised. */
   readonly columns: string | null;
-  /** What was held out for validation; null for what suits the puzzles. */
+  /** What is held out for validation; null for the default that suits the puzzles. */
   readonly validation: Validation | null;
   readonly model: HrmConfig;
   readonly train: TrainConfig;
@@ -81,8 +81,8 @@ export async function writeRunConfig(folder: string, config: RunConfig): Promise
 }
 
 /**
- * Reads a run's configuration, and holds it to the same rules as the command line.
- * @throws ArgumentError if the folder is not that of a run
+ * Reads a run's configuration, and checks it by the same rules as the command line.
+ * @throws ArgumentError if the folder does not belong to a run
  */
 export async function readRunConfig(folder: string): Promise<RunConfig> {
   const bad = (reason: string): ArgumentError =>
@@ -99,7 +99,7 @@ export async function readRunConfig(folder: string): Promise<RunConfig> {
 
 type Reader<T> = (value: unknown) => T | Wrong;
 
-/** What a field should have been. */
+/** Says that a field is wrong, and what was expected. */
 class Wrong {
   constructor(readonly expected: string) {}
 }
@@ -148,7 +148,7 @@ const READERS: { readonly [K in keyof RunConfig]: Reader<unknown> } = {
   train: object,
 };
 
-/** Absent in folders from before there was a choice, which then was this. */
+/** Values of fields that old folders do not have. */
 const FORMER = {
   ...{ microBatch: null, memoryBudget: null, autotune: false, precision: "f32" },
   ...{ task: null, columns: null, validation: null },

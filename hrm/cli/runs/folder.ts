@@ -1,4 +1,4 @@
-/** A run's folder on disk: made once, never overwritten, each file whole or absent. */
+/** The folder of a run. It is made once and never overwritten. */
 import { access, constants } from "node:fs/promises";
 import { join } from "node:path";
 import { ArgumentError } from "../../../terminal/arguments.js";
@@ -6,7 +6,7 @@ import { codeOf, nodeFileSystem, type FileSystem } from "../disk/file_system.js"
 import { makeFolder } from "../disk/make_folder.js";
 import { reasonOf } from "../disk/output.js";
 
-/** Makes the folder in which runs get theirs. @throws ArgumentError if it takes no folder */
+/** Makes the folder that holds the folders of runs. @throws ArgumentError if no folder can be made in it */
 export async function openParent(parent: string, fs: FileSystem = nodeFileSystem): Promise<void> {
   try {
     await makeFolder(parent, fs);
@@ -17,8 +17,8 @@ export async function openParent(parent: string, fs: FileSystem = nodeFileSystem
 }
 
 /**
- * Makes a folder that did not exist: `parent/name`, or with the next free number. Two processes never get the
- * same one. @throws ArgumentError if `parent` takes no folder
+ * Makes a new folder `parent/name`, or `parent/name-2` and so on if the name is taken. Two processes never get the same folder.
+ * @throws ArgumentError if no folder can be made in `parent`
  */
 export async function createRunFolder(
   parent: string,

@@ -1,17 +1,16 @@
-/** This machine's memory, against what a run needs of it. */
+/** Compares the memory that a run needs with the memory of this machine. */
 import { totalmem } from "node:os";
 import { LimitError } from "../../../engine/index.js";
 import type { MemoryNeeds } from "../../training/memory_estimate.js";
 import { formatGB } from "../output/console.js";
 
-/** Bytes that this process may have: the machine's, or a container's. */
+/** Bytes that this process may use: those of the machine or of the container. */
 function hostMemory(): number {
   return Math.min(totalmem(), process.constrainedMemory() || Infinity);
 }
 
 /**
- * Refuses a run that this machine's memory does not hold. An adapter that computes on the CPU (`software`) holds its
- * buffers there as well.
+ * Refuses a run that needs more memory than this machine has. A software adapter keeps its buffers in the machine's memory, too.
  * @throws LimitError
  */
 export function requireHostMemory(

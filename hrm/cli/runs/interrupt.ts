@@ -1,24 +1,24 @@
-/** Ctrl-C: the first asks for a clean stop, a second ends the process at once. */
+/** Ctrl-C: the first press asks for a clean stop, and a second press ends the process at once. */
 
-/** Ctrl-C under `npm run` can arrive twice within milliseconds; that is one press of the key. */
+/** Under `npm run` one press of Ctrl-C can arrive as two signals within milliseconds, which count as one. */
 const SAME_PRESS_MS = 1000;
 
 /** A watch over SIGINT and SIGTERM. */
 export interface Interruption {
-  /** The signal that asked to stop, or null. */
+  /** The signal that asked to stop; null if none has come. */
   readonly signal: "SIGINT" | "SIGTERM" | null;
-  /** 130 for SIGINT and 143 for SIGTERM, as shells have it. */
+  /** The exit code of shells: 130 for SIGINT and 143 for SIGTERM. */
   readonly exitCode: number;
-  /** The result of some work, or null as soon as a stop is asked for; the work then goes on unheard. */
+  /** Returns the result of some work, or null as soon as a stop is requested. The work then goes on, and its result is ignored. */
   unlessStopped<T>(work: () => Promise<T>): Promise<T | null>;
-  /** Gives the signals back to their default. */
+  /** Restores the default handling of the signals. */
   dispose(): void;
 }
 
-/** What sends signals and can be ended: the process, but for tests. */
+/** A source of signals that can be ended: the process, or a fake in tests. */
 export type Interruptible = Pick<NodeJS.Process, "on" | "off" | "exit">;
 
-/** Watches for a request to stop; `onRequest` runs at the first. */
+/** Watches for a request to stop. `onRequest` runs at the first request. */
 export function watchInterrupt(
   onRequest: () => void,
   { on = process }: { readonly on?: Interruptible } = {},
@@ -48,7 +48,7 @@ export function watchInterrupt(
     async unlessStopped(work) {
       if (signal !== null) return null;
       const working = work();
-      // Whoever does not wait for the work is not told of its failure.
+      // The caller no longer waits for the work, so its failure is ignored.
       working.catch(() => undefined);
       return Promise.race([working, requested]);
     },

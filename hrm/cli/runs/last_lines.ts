@@ -1,4 +1,4 @@
-/** The end of a file of lines, read backwards, so that neither time nor memory depends on what stands before. */
+/** Reads a file of lines backwards from its end, so that neither time nor memory depends on the length of the file. */
 import type { OpenFile } from "../disk/file_system.js";
 
 /** The byte that ends a line. */
@@ -6,19 +6,19 @@ export const NEWLINE = 10;
 
 /** Bytes read at a time. */
 const BLOCK = 1 << 18;
-/** A longer line is not looked at. */
+/** Longer lines are not read. */
 const LONGEST = 1 << 16;
 
 export interface LastKept {
-  /** Bytes up to the end of the last line that stays. */
+  /** Bytes up to the end of the last kept line. */
   readonly keep: number;
-  /** The last line that stays; null if no line stays, or if it is longer than any line of a history. */
+  /** The last kept line; null if no line is kept, or if the line is too long to be read. */
   readonly line: Uint8Array | null;
-  /** False if that line lacks its newline, which only the last line of a file can. */
+  /** False if the last kept line has no newline, which only the last line of a file can lack. */
   readonly ended: boolean;
 }
 
-/** Finds how much of a file stays if lines are taken off its end as long as `drop` says so. */
+/** Finds how much of a file is kept if lines are removed from its end while `drop` returns true. */
 export async function lastKept(
   file: OpenFile,
   size: number,
@@ -26,7 +26,7 @@ export async function lastKept(
 ): Promise<LastKept> {
   let block = { from: size, bytes: new Uint8Array(0) };
   for (let keep = size; keep > 0;) {
-    // The longest line, its own newline and that of the line before.
+    // Room for the longest line, its newline, and the newline of the line before.
     if (keep - block.from < LONGEST + 2 && block.from > 0) {
       const from = Math.max(0, keep - BLOCK);
       block = { from, bytes: new Uint8Array(await file.read(from, keep - from)) };

@@ -1,4 +1,4 @@
-/** Where a run on disk stands. */
+/** The last saved state of a run. */
 import { join } from "node:path";
 import type { SessionSnapshot } from "../../training/session.js";
 import { ArgumentError } from "../../../terminal/arguments.js";
@@ -9,7 +9,7 @@ import { CHECKPOINT_FOLDER } from "./store.js";
 import { say } from "../output/console.js";
 
 /**
- * The state to go on from; null if the run was ended before its first checkpoint.
+ * The state from which a run continues; null if the run ended before its first checkpoint.
  * @throws ArgumentError if the folder cannot be read, or if it has a history without a checkpoint
  */
 export async function lastState(folder: string): Promise<SessionSnapshot | null> {

@@ -1,6 +1,6 @@
 /**
- * One process at a time in a run's folder. A lock file names its process by number, start and boot of the machine, so
- * that the lock of a process that was killed, or of a machine that went down, is recognised and taken over.
+ * A lock lets one process at a time work in a run's folder. The lock file identifies its process by number, start time and
+ * boot of the machine, so that the lock of a killed process, or from before a crash of the machine, is recognised and taken over.
  */
 import { randomBytes } from "node:crypto";
 import { readFileSync, readlinkSync } from "node:fs";
@@ -10,31 +10,31 @@ import { ArgumentError } from "../../../terminal/arguments.js";
 import { codeOf, nodeFileSystem, readWhole, type FileSystem } from "../disk/file_system.js";
 import { OutputError } from "../disk/output.js";
 
-/** Who holds a lock. */
+/** The process that holds a lock. */
 export interface Holder {
   readonly pid: number;
-  /** When the process started, as the machine counts; null if it does not say. A later process of that number differs. */
+  /** Start time of the process in the machine's count; null if unknown. A later process with the same number has another. */
   readonly started: string | null;
   readonly host: string;
-  /** Changes whenever the machine starts; null if it does not say. */
+  /** Identifier of the machine's boot; null if unknown. */
   readonly boot: string | null;
-  /** Space of process numbers, which containers have of their own; null if the machine knows none. */
+  /** Namespace of process numbers, which differs between containers; null if the machine has no namespaces. */
   readonly space: string | null;
-  /** Time of day, for people. */
+  /** When the lock was taken, for messages. */
   readonly since: string;
 }
 
-/** What a machine tells of processes. */
+/** What a machine knows about processes. */
 export interface Machine {
   /** This process. */
   self(): Omit<Holder, "since">;
-  /** When a process started, "" if the machine does not say, null if there is no such process. */
+  /** Start time of a process; "" if unknown, null if there is no such process. */
   startOf(pid: number): string | null;
 }
 
 /** A lock that is held. */
 export interface RunLock {
-  /** Those whose locks were taken over, since they ended without giving them back; null for a damaged lock. */
+  /** Processes that ended without releasing their locks, which were taken over; null stands for a damaged lock. */
   readonly stale: readonly (Holder | null)[];
   release(): Promise<void>;
 }
@@ -45,14 +45,14 @@ export interface LockOptions {
 }
 
 const LOCK = /^lock-.*\.json$/;
-/** Tries if two processes ask in the same moment: both step back, and ask again after different times. */
+/** Number of tries if two processes ask at the same moment: both withdraw and try again after different delays. */
 const TRIES = 4;
-/** A lock younger than this may be stepped back from. */
+/** A lock younger than this many milliseconds may be withdrawn by its process. */
 const SAME_MOMENT_MS = 5000;
 
 /**
  * Locks a run's folder for this process.
- * @throws ArgumentError naming who holds it; OutputError if no file can be made there
+ * @throws ArgumentError that names the process that holds the lock; OutputError if no file can be made in the folder
  */
 export async function lockRun(
   folder: string,
@@ -64,7 +64,7 @@ export async function lockRun(
     const path = join(folder, name);
     try {
       await writeWhole(path, `${JSON.stringify(self)}\n`, fs);
-      // Each process writes its lock before it looks for others, so of two at least one sees the other.
+      // Each process writes its lock before it looks for others, so that at least one of two processes sees the other.
       const stale: (Holder | null)[] = [];
       let other: Found | undefined;
       for (const found of await otherLocks(folder, name, fs)) {
@@ -87,7 +87,7 @@ export async function lockRun(
   }
 }
 
-/** A lock of somebody else: `null` if the file is damaged, as after a power cut; `unknown` if it cannot be read. */
+/** The lock of another process: `null` if the file is damaged (by a power cut, for example); `unknown` if it cannot be read. */
 interface Found {
   readonly name: string;
   readonly holder: Holder | null | "unknown";
@@ -103,14 +103,14 @@ async function otherLocks(folder: string, own: string, fs: FileSystem): Promise<
     try {
       locks.push({ name, holder: holderOf(await readWhole(fs, join(folder, name))) });
     } catch (error) {
-      // Given back meanwhile.
+      // The lock was released in between.
       if (codeOf(error) !== "ENOENT") locks.push({ name, holder: "unknown" });
     }
   }
   return locks;
 }
 
-/** What a lock file says, or null if it is damaged: locks get their names only when they are whole. */
+/** The content of a lock file; null if it is damaged. A lock file gets its name only when it is complete. */
 function holderOf(bytes: Uint8Array): Holder | null {
   try {
     const { pid, started, host, boot, space, since } = Object(
@@ -126,10 +126,10 @@ function holderOf(bytes: Uint8Array): Holder | null {
   }
 }
 
-/** False only if the holder is gone for sure. */
+/** False only if the holder has certainly ended. */
 function mayBeAlive(holder: Holder, self: Omit<Holder, "since">, machine: Machine): boolean {
   if (holder.boot !== self.boot) return holder.host !== self.host;
-  // Without a boot's name the host's must do; another container's processes cannot be seen.
+  // If the boot is unknown, the host name decides. Processes of another container cannot be seen.
   if ((self.boot === null && holder.host !== self.host) || holder.space !== self.space) return true;
   const started = machine.startOf(holder.pid);
   if (started === null) return false;
@@ -150,7 +150,7 @@ function refusal(folder: string, { name, holder }: Found, self: Holder): Argumen
   );
 }
 
-/** Writes a small file that has its name only when it is whole. A power cut may damage it, and then nobody holds it. */
+/** Writes a small file that gets its name when it is complete. A power cut may damage it; then no process holds the lock. */
 async function writeWhole(path: string, text: string, fs: FileSystem): Promise<void> {
   const unfinished = `${path}.new`;
   try {
@@ -167,7 +167,7 @@ async function writeWhole(path: string, text: string, fs: FileSystem): Promise<v
   }
 }
 
-/** The machine that this process runs on; what only Linux tells is null or "" elsewhere. */
+/** The machine on which this process runs. Values that only Linux has are null or "" on other systems. */
 export const thisMachine: Machine = {
   self() {
     return {
@@ -181,7 +181,7 @@ export const thisMachine: Machine = {
   startOf(pid) {
     const stat = attempt(() => readFileSync(`/proc/${pid}/stat`, "latin1"));
     if (stat !== null) {
-      // The name before the last bracket may hold anything; behind it: state, ..., and start as the twentieth.
+      // The process name ends at the last bracket and may hold any character. The start time is the twentieth field after it.
       const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
       return fields[0] === "Z" || fields[0] === "X" ? null : fields[19]!;
     }

@@ -1,4 +1,4 @@
-/** A run's history on disk: metrics.jsonl, and the same scalars for TensorBoard (docs/cli.md lists the fields). */
+/** The history of a run on disk: metrics.jsonl, and the same scalars for TensorBoard (docs/cli.md lists the fields). */
 import { join } from "node:path";
 import type { TrainConfig } from "../../model/config.js";
 import type { Scores } from "../../training/evaluation.js";
@@ -20,25 +20,25 @@ export async function hasHistory(folder: string, fs: FileSystem = nodeFileSystem
 /** Name of the file in the run's folder. */
 export const METRICS_FILE = "metrics.jsonl";
 
-/** One line of metrics.jsonl; all are means, rates and fractions, never sums. */
+/** One line of metrics.jsonl. All numbers are means, rates or fractions, never sums. */
 export type MetricsLine = { readonly step: number; readonly seconds: number } & (
   | {
       readonly kind: "train";
-      /** Per puzzle: lm + 0.5 (q_halt + q_continue), and its parts; means since the last line. */
+      /** Loss per puzzle, lm + 0.5 (q_halt + q_continue), and its parts: means since the last line. */
       readonly loss: number;
       readonly lmLoss: number;
       readonly qHaltLoss: number;
       readonly qContinueLoss: number;
-      /** Mean segments of the puzzles that finished; null where none did. */
+      /** Mean number of segments of the puzzles that finished; null if no puzzle finished. */
       readonly actSteps: number | null;
       readonly learningRate: number;
-      /** L2 norm of the gradient of the weights (not of the puzzle embedding): the mean of the steps, and the largest. */
+      /** L2 norm of the gradient of the weights without the puzzle embedding: the mean and the maximum over the steps. */
       readonly gradientNorm: number;
       readonly gradientNormMax: number;
     }
   | (Pick<Scores, "count" | "exactAccuracy" | "cellAccuracy" | "qHaltAccuracy" | "meanSteps"> & {
       readonly kind: "validation" | "test";
-      /** Validation: whether this look is the best so far. */
+      /** In lines of validation: whether this look is the best so far. */
       readonly best?: boolean;
     })
 );
@@ -46,7 +46,7 @@ export type MetricsLine = { readonly step: number; readonly seconds: number } & 
 /** Appends to a run's history. */
 export interface RunLog {
   write(line: MetricsLine): Promise<void>;
-  /** Returns when all that was written is on the disk. */
+  /** Resolves when everything written so far is on the disk. */
   sync(): Promise<void>;
 }
 
@@ -74,7 +74,7 @@ export function trainLine(
   };
 }
 
-/** Scores as a line. */
+/** The line of scores. */
 export function scoresLine(
   kind: "validation" | "test",
   { step, seconds, scores }: { step: number; seconds: number; scores: Scores },
@@ -85,9 +85,9 @@ export function scoresLine(
 }
 
 /**
- * Opens the history of a run that stands at `step`. Lines past it at the file's end, from before a crash, are cut off, so
- * that no step stands there twice, and so is a torn last line; everything before stays as it is. `warn` is told of a last
- * line that stays although it is not understood.
+ * Opens the history of a run that is at `step`. Lines of later steps at the end of the file, from before a crash, and a torn
+ * last line are cut off, so that no step occurs twice; everything before them stays. `warn` receives a message if the last
+ * line is kept although it is not understood.
  * @throws OutputError if the history cannot be read or written; it is then unchanged
  */
 export async function openRunLog(
@@ -119,7 +119,7 @@ export interface RunLogOptions {
   readonly fs?: FileSystem;
 }
 
-/** Cuts lines past a step off the end of metrics.jsonl; makes the file if there is none. */
+/** Cuts lines after a step off the end of metrics.jsonl. Makes the file if it is missing. */
 async function cutHistory(
   path: string,
   step: number,
@@ -149,7 +149,7 @@ async function cutHistory(
   }
 }
 
-/** True for the beginning of a line, as a killed writer leaves it, and for zeros, as a power cut leaves them. */
+/** True for an incomplete line, which a killed writer leaves, and for zeros, which a power cut leaves. */
 function isTorn(bytes: Uint8Array): boolean {
   const begins = [...LINE_BEGINS].every((byte, i) => i >= bytes.length || bytes[i] === byte);
   return begins || bytes.every((byte) => byte === 0);
@@ -157,7 +157,7 @@ function isTorn(bytes: Uint8Array): boolean {
 
 const LINE_BEGINS = new TextEncoder().encode('{"kind":"');
 
-/** The step and kind of a line, or null if it is not one of ours. */
+/** The step and kind of a line; null if this program did not write it. */
 function metricsLine(bytes: Uint8Array): Pick<MetricsLine, "step" | "kind"> | null {
   try {
     const { step, kind } = Object(JSON.parse(new TextDecoder().decode(bytes))) as Record<string, unknown>;
@@ -169,7 +169,7 @@ function metricsLine(bytes: Uint8Array): Pick<MetricsLine, "step" | "kind"> | nu
   }
 }
 
-/** A name for an event file that no other start of the run has, also if it has this process's number and second. */
+/** A name for an event file that no other start of the run uses, even with the same process number in the same second. */
 async function freeName(folder: string, second: number, fs: FileSystem): Promise<string> {
   const taken = await written(folder, () => fs.list(folder));
   for (let i = 0; ; i++) {
@@ -198,7 +198,7 @@ async function syncFile(path: string, fs: FileSystem): Promise<void> {
   }
 }
 
-/** Runs what changes a path; whatever it throws becomes an OutputError that names the path. */
+/** Runs a change of a file. Any error becomes an OutputError that names the path. */
 async function written<T>(path: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
@@ -207,7 +207,7 @@ async function written<T>(path: string, work: () => Promise<T>): Promise<T> {
   }
 }
 
-/** A line's numbers by TensorBoard tag. */
+/** The numbers of a line, by TensorBoard tag. */
 function scalars(line: MetricsLine): Record<string, number> {
   const { kind, step: _step, seconds: _seconds, ...values } = line;
   return Object.fromEntries(

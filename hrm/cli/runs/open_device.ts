@@ -5,9 +5,9 @@ import { ArgumentError } from "../../../terminal/arguments.js";
 import { say } from "../output/console.js";
 
 /**
- * Opens a device and says which. Without Dawn's own bounds checks: every index in our kernels is guarded by its
- * shape, the tests run them with the checks on, and a software adapter trains a fifth faster without.
- * @throws ArgumentError where `adapter` names none of those found
+ * Opens a device and prints its name. Dawn's own bounds checks are off: every index in our kernels is guarded by its shape,
+ * the tests run with the checks on, and a software adapter trains a fifth faster without them.
+ * @throws ArgumentError if `adapter` matches no adapter
  */
 export async function openAnnounced(adapter: string | undefined): Promise<Device> {
   let device: Device;

@@ -64,7 +64,7 @@ export async function divergence(
   const { snapshot, path } = store.last;
   const { symmetry } = preset.task;
   const found = await findNonFinite({ device, snapshot, data: session.splits.train, symmetry, lastStep });
-  // Squares of finite numbers may still be too large.
+  // All numbers may be finite while the sum of their squares overflows.
   const { step, tensor } = found ?? { step: lastStep, tensor: "the gradient's norm" };
   return new DivergenceError(
     step,

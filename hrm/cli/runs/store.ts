@@ -1,4 +1,4 @@
-/** Checkpoints of a running session: the newest few, and the best. */
+/** Checkpoints of a running session: the newest few and the best. */
 import { join } from "node:path";
 import {
   decodeCheckpoint,
@@ -18,34 +18,34 @@ export const BEST_FILE = "best.safetensors";
 /** Name of the folder with the newest checkpoints. */
 export const CHECKPOINT_FOLDER = "checkpoints";
 
-/** Seconds after which a run saves between two looks: what a crash loses at most, about. */
+/** Seconds after which a run saves even between two looks, so that a crash loses about this much work at most. */
 const SAVE_EVERY_SECONDS = 30;
 
-/** What a run keeps on disk. */
+/** The checkpoints of a run on disk. */
 export interface RunStore {
-  /** The last state that was saved, in memory and on disk; null before the first. */
+  /** The last saved state, in memory and on disk; null before the first save. */
   readonly last: { readonly snapshot: SessionSnapshot; readonly path: string } | null;
-  /** True where the last save is long ago. */
+  /** True if the last save was long ago. */
   readonly due: boolean;
   /**
-   * Saves the session as it is, unless some of it is no longer finite: then nothing is written and the last good
-   * checkpoint stays. Returns whether it saved. @throws OutputError
+   * Saves the current state and returns true. If the state holds a NaN or an infinity, writes nothing, keeps the last good
+   * checkpoint and returns false. @throws OutputError
    */
   save(options?: SaveOptions): Promise<boolean>;
-  /** Writes the best look's file again if it is missing, damaged or of another step. @throws OutputError */
+  /** Writes the file of the best look again if it is missing, damaged or of another step. @throws OutputError */
   keepBest(best: BestLook): Promise<void>;
 }
 
 export interface SaveOptions {
-  /** Keep it as the best, too. */
+  /** Whether to save the state as the best, too. */
   readonly best?: boolean;
-  /** Runs before the state is written: what is logged here is there whenever the checkpoint is. */
+  /** Runs before the state is written, so that the log is complete whenever the checkpoint exists. */
   readonly log?: () => Promise<void>;
 }
 
 export interface RunStoreOptions {
   readonly folder: string;
-  /** What checkpoints say of their puzzles. */
+  /** Fields of the checkpoints that describe the puzzles. */
   readonly origin: Pick<Checkpoint, "task" | "data" | "vocabulary">;
   /** Checkpoints kept, besides the best. */
   readonly keep: number;

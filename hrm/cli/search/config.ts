@@ -1,4 +1,4 @@
-/** What a search tries: the fields of sweep.json, and the options that they span. */
+/** The file of a search: its fields, and the options that they define. */
 import { isModelField, isTrainField, LARGEST_COUNT } from "../../model/config.js";
 import type { Preset } from "../../training/presets.js";
 import { formatValue, formatText } from "../../format_value.js";
@@ -10,21 +10,21 @@ import { RUN_NUMBERS } from "../runs/config.js";
 /** Values of some configuration fields. */
 export type Fields = Readonly<Record<string, unknown>>;
 
-/** How far a rung trains, in steps of the plan or in TFLOP of training. */
+/** The length of training up to a rung, in steps or in TFLOP. */
 export type Rung = { readonly steps: number } | { readonly tflop: number };
 
 export const MEASURES = ["exact", "cells"] as const;
 export type Measure = (typeof MEASURES)[number];
 
-/** A search, checked as far as that needs no preset. */
+/** A search after all checks that do not need its preset. */
 export interface Sweep {
   readonly preset: string;
-  /** Files that the puzzles come from; null if the preset makes them. */
+  /** Files of the puzzles; null if the preset makes them. */
   readonly data: string | null;
   readonly test: string | null;
   /** Fields that all options share. */
   readonly base: Fields;
-  /** What each option sets, with the place in the file that says so. */
+  /** The fields that each option sets, and their place in the file. */
   readonly options: readonly { readonly fields: Fields; readonly place: string }[];
   readonly seeds: readonly number[];
   readonly rungs: readonly Rung[];
@@ -39,7 +39,7 @@ const NAMES = [
   ...["preset", "data", "test", "base", "options", "trials", "sample", "seed"],
   ...["seeds", "rungs", "keep", "measure", "puzzles"],
 ];
-/** Options times seeds: more would be a mistake in the file. */
+/** The most trials (options times seeds). More are taken for a mistake in the file. */
 const MOST_TRIALS = 10_000;
 const TFLOP = /^(\d+(?:\.\d+)?|\.\d+) ?TFLOP$/;
 
@@ -172,7 +172,7 @@ export function parseSweep(given: Fields, where: string): Sweep {
 
 const extentOf = (rung: Rung): number => ("steps" in rung ? rung.steps : rung.tflop);
 
-/** The same text for equal values, whatever the order of their keys. */
+/** A text that is the same for equal values, whatever the order of their keys. */
 function canonical(value: unknown): string {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return JSON.stringify(value);
   return JSON.stringify(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
@@ -188,7 +188,7 @@ export function everyCombination(axes: readonly Axis[]): Fields[] {
   return all;
 }
 
-/** `count` different combinations at random, each with the same probability. */
+/** Draws `count` different combinations, each with the same probability. */
 export function drawn(axes: readonly Axis[], count: number, seed: number): Fields[] {
   const random = hostRandom(seed, "search");
   const found = new Map<string, Fields>();
@@ -203,8 +203,8 @@ export function drawn(axes: readonly Axis[], count: number, seed: number): Field
 }
 
 /**
- * The preset of each option: every trial is held to the rules of the configuration before the first one starts.
- * @throws ArgumentError naming the option
+ * The preset of each option. Every configuration is checked before the first trial starts.
+ * @throws ArgumentError that names the option
  */
 export function presetsOf(sweep: Sweep, preset: Preset, where: string): Preset[] {
   return sweep.options.map(({ fields, place }) => {
@@ -224,8 +224,8 @@ export function presetsOf(sweep: Sweep, preset: Preset, where: string): Preset[]
 }
 
 /**
- * The step of each rung for one option, whose plan has `totalSteps` steps of `flops` operations.
- * @throws ArgumentError if a rung is beyond the plan, or if two rungs are the same step
+ * The step of each rung for one option, whose schedule has `totalSteps` steps of `flops` operations each.
+ * @throws ArgumentError if a rung is after the last step, or if two rungs are the same step
  */
 export function rungSteps(
   { rungs }: Pick<Sweep, "rungs">,

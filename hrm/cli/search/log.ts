@@ -1,4 +1,4 @@
-/** The record of a search: search.jsonl, one line for each trial at each rung. The search goes on from it. */
+/** The record of a search: search.jsonl, with one line for each trial at each rung. A stopped search continues from it. */
 import { join } from "node:path";
 import { formatValue } from "../../format_value.js";
 import { ArgumentError } from "../../../terminal/arguments.js";
@@ -14,32 +14,32 @@ export const SEARCH_LOG_FILE = "search.jsonl";
 export interface TrialLine extends TrialScore {
   /** Number of the rung, from 0. */
   readonly rung: number;
-  /** What the option sets; the search's base is not repeated. */
+  /** The fields that the option sets, without the search's base. */
   readonly fields: Fields;
-  /** Steps of the plan that the trial has trained, and what they cost. */
+  /** Steps that the trial has trained, and their cost. */
   readonly step: number;
   readonly tflop: number;
-  /** What this rung of the trial took the process that ended it. */
+  /** Seconds that the process which finished this rung of the trial spent on it. */
   readonly seconds: number;
   readonly exactAccuracy: number | null;
   /** 95% Wilson interval. */
   readonly exactInterval: readonly [number, number] | null;
-  /** Mean loss of a puzzle over the last steps of training; null if the process that ended the rung trained none. */
+  /** Mean loss of a puzzle over the last steps of training; null if the process that finished the rung trained no step. */
   readonly loss: number | null;
   readonly meanSteps: number | null;
   readonly adapter: string;
   readonly version: string;
 }
 
-/** Lines of a search that was begun before. */
+/** Lines of a search that was started before. */
 export interface FoundLines {
   readonly lines: readonly TrialLine[];
-  /** Bytes of whole lines; what is behind them is a line that a killed writer did not finish. */
+  /** Bytes of complete lines. The rest of the file is a line that a killed writer did not finish. */
   readonly whole: number;
   readonly torn: boolean;
 }
 
-/** What a line must agree with: the search's plan. */
+/** The trials of the search, with which every line must agree. */
 export interface PlannedTrials {
   readonly options: readonly { readonly fields: Fields }[];
   readonly seeds: readonly number[];
@@ -48,8 +48,8 @@ export interface PlannedTrials {
 }
 
 /**
- * Reads the record; it changes nothing.
- * @throws ArgumentError if a line is damaged, is not of this search, or stands there twice
+ * Reads the record without changing it.
+ * @throws ArgumentError if a line is damaged, belongs to another search, or occurs twice
  */
 export async function readSearchLog(
   folder: string,
@@ -114,7 +114,7 @@ function trialLine(text: string, bad: (problem: string) => ArgumentError): Trial
   return line as unknown as TrialLine;
 }
 
-/** Cuts off what is behind the whole lines. @throws OutputError */
+/** Cuts off everything after the complete lines. @throws OutputError */
 export async function dropTornLine(
   folder: string,
   whole: number,
@@ -123,7 +123,7 @@ export async function dropTornLine(
   await changing(folder, "r+", fs, (file) => file.truncate(whole));
 }
 
-/** Appends a line, which is on the disk when this returns. @throws OutputError */
+/** Appends a line, and resolves when it is on the disk. @throws OutputError */
 export async function appendTrial(
   folder: string,
   line: TrialLine,

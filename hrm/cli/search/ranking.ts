@@ -1,8 +1,8 @@
-/** Which options of a search are the best, and how sure that is. */
+/** Ranks the options of a search, and says how certain the ranking is. */
 import { wilsonInterval } from "../../training/statistics.js";
 import type { Measure } from "./config.js";
 
-/** What ranking needs of a trial at a rung. */
+/** The results of a trial at a rung that ranking needs. */
 export interface TrialScore {
   /** Number of the option, from 0. */
   readonly option: number;
@@ -11,7 +11,7 @@ export interface TrialScore {
   readonly count: number;
   readonly exact: number;
   readonly cellAccuracy: number;
-  /** Step at which the trial left the finite numbers; null if it did not. It then has no scores. */
+  /** Step at which the trial diverged to NaN or infinity, so that it has no scores; null if it did not. */
   readonly divergedAt: number | null;
 }
 
@@ -25,44 +25,44 @@ export interface Standing {
   readonly cells: number;
   /** Standard deviation of the measure over the seeds; null for a single seed. */
   readonly deviation: number | null;
-  /** A seed left the finite numbers: the option ranks last and does not go on. */
+  /** Whether a seed diverged to NaN or infinity. The option then ranks last and does not go on. */
   readonly diverged: boolean;
-  /** Goes on to the next rung. */
+  /** Whether the option goes on to the next rung. */
   readonly kept: boolean;
-  /** Whether the best option may be better by chance alone; true for itself, null if nothing tells. */
+  /** Whether the best option may be better only by chance; true for the best option itself, null if unknown. */
   readonly likeBest: boolean | null;
 }
 
-/** How the last option that goes on was told from the first that does not. */
+/** What separates the last option that goes on from the first option that does not. */
 export type Cut =
-  /** Measure and cells are equal: the order in the file decided. */
+  /** Measure and cells are equal, so the order in the file decided. */
   | "order"
-  /** The measure is equal: cells decided. */
+  /** The measure is equal, so the cell accuracy decided. */
   | "cells"
   /** The difference may be chance. */
   | "chance"
-  /** Nothing tells how large chance is. */
+  /** The effect of chance is unknown. */
   | "unknown"
   | "clear";
 
 export interface Ranking {
   /** Best first. */
   readonly standings: readonly Standing[];
-  /** Null if every option goes on, or if none is cut but diverged ones. */
+  /** Null if every option goes on, or if only diverged options are cut. */
   readonly cut: Cut | null;
 }
 
-/** Differences of so many standard errors are not taken for chance. */
+/** Differences above this number of standard errors count as real. */
 const STANDARD_ERRORS = 2;
 
-/** How many of `count` options a share keeps: rounded up, at least one. */
+/** Number of options that go on if a share of `count` is kept: rounded up, at least 1. */
 export const keptCount = (count: number, share: number): number =>
   Math.max(1, Math.ceil(count * share - 1e-9));
 
 /**
- * Ranks options by the mean of the measure over their seeds; equal means by cells, then by their order in the file. The
- * standard error of a mean is the larger of two: that of its puzzles (exact answers alone tell it), and that of its
- * seeds, whose variance is pooled over the options, since each has only a few.
+ * Ranks options by the mean of the measure over their seeds. Options with equal means are ranked by cell accuracy, then by
+ * their order in the file. The standard error of a mean is the larger of two: the error from its puzzles (known only for exact
+ * answers), and the error from its seeds, whose variance is pooled over the options, since each option has few seeds.
  */
 export function rankOptions(
   scores: readonly TrialScore[],
@@ -122,7 +122,7 @@ export function rankOptions(
   return { standings, cut };
 }
 
-/** Variance of a proportion, from its 95% Wilson interval: not 0 where all or none of the puzzles are right. */
+/** Variance of a proportion, from its 95% Wilson interval: not 0 if all or none of the puzzles are right. */
 function puzzleVariance(exact: number, count: number): number {
   const { low, high } = wilsonInterval(exact, count);
   return ((high - low) / (2 * 1.96)) ** 2;

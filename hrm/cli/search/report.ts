@@ -3,10 +3,10 @@ import type { Sweep } from "./config.js";
 import type { TrialLine } from "./log.js";
 import type { Ranking } from "./ranking.js";
 import { differingFields, explainRanking, searchTable, type TableRow } from "./table.js";
-import type { SearchPlan } from "./trials.js";
+import type { CostedSearch } from "./trials.js";
 
 /** Each rung in words. A rung that is given in TFLOP ends at a different step for each option. */
-export function rungTexts({ sweep, options: planned }: SearchPlan): string[] {
+export function rungTexts({ sweep, options: planned }: CostedSearch): string[] {
   return sweep.rungs.map((rung, i) => {
     if ("steps" in rung) return `step ${rung.steps}`;
     const steps = planned.map((option) => option.steps[i]!);
@@ -17,7 +17,7 @@ export function rungTexts({ sweep, options: planned }: SearchPlan): string[] {
 
 /** The options of a rung as lines of a table. */
 function rowsOf(
-  { options: planned }: SearchPlan,
+  { options: planned }: CostedSearch,
   { standings }: Ranking,
   rung: number,
   lines: readonly TrialLine[],
@@ -34,7 +34,7 @@ function rowsOf(
 
 /** Every option at the last rung that it reached, with the best option first. */
 export function finalRows(
-  plan: SearchPlan,
+  plan: CostedSearch,
   rankings: readonly Ranking[],
   lines: readonly TrialLine[],
 ): TableRow[] {
@@ -50,14 +50,14 @@ export function finalRows(
 }
 
 /** The table of these rows, with a column for each field that differs between options. */
-export function tableOf({ sweep, options: planned }: SearchPlan, rows: readonly TableRow[]): string {
+export function tableOf({ sweep, options: planned }: CostedSearch, rows: readonly TableRow[]): string {
   const { seeds, measure } = sweep;
   return searchTable(rows, { columns: differingFields(planned.map(({ fields }) => fields)), seeds, measure });
 }
 
 /** Lines that report a rung whose trials are all done. */
 export function rungReport(
-  plan: SearchPlan,
+  plan: CostedSearch,
   rankings: readonly Ranking[],
   lines: readonly TrialLine[],
 ): string[] {

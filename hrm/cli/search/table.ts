@@ -1,4 +1,4 @@
-/** The tables of a search, and the sentences that say how far they can be trusted. */
+/** The tables of a search, and sentences about their certainty. */
 import { formatValue } from "../../format_value.js";
 import { formatPercent, formatProportion } from "../../training/statistics.js";
 import type { Fields, Measure } from "./config.js";
@@ -8,7 +8,7 @@ import type { Cut, Ranking, Standing } from "./ranking.js";
 export interface TableRow {
   readonly standing: Standing;
   readonly fields: Fields;
-  /** Step and cost of each of its trials there. */
+  /** Step and cost of each of its trials at that rung. */
   readonly step: number;
   readonly tflop: number;
 }
@@ -19,7 +19,7 @@ export function differingFields(options: readonly Fields[]): string[] {
   return names.filter((name) => new Set(options.map((fields) => JSON.stringify(fields[name]))).size > 1);
 }
 
-/** The table as text: best first, one line for each option. */
+/** The table as text, with one line for each option and the best option first. */
 export function searchTable(
   rows: readonly TableRow[],
   { columns, seeds, measure }: { columns: readonly string[]; seeds: readonly number[]; measure: Measure },
@@ -67,7 +67,7 @@ export function searchTable(
     .join("\n");
 }
 
-/** What the marks of a table mean, and what decided its order; plain sentences, one a line. */
+/** Sentences that explain the marks of a table and its order, one per line. */
 export function explainRanking(
   { standings, cut }: Ranking,
   { measure, seeds }: { measure: Measure; seeds: readonly number[] },

@@ -1,4 +1,4 @@
-/** One trial of a search: a run of its own that trains to the step of a rung, and is scored there. */
+/** One trial of a search: a run that trains to the step of a rung, and is scored there. */
 import { join } from "node:path";
 import type { Device } from "../../../engine/index.js";
 import type { Scores } from "../../training/evaluation.js";
@@ -25,29 +25,29 @@ export interface TrialOptions {
   readonly seed: number;
   readonly data: string | null;
   readonly test: string | null;
-  /** The trial's folder, made if it is missing. */
+  /** The folder of the trial, which is made if it is missing. */
   readonly folder: string;
   /** Step to train to. */
   readonly until: number;
   /** Validation puzzles to score; null for all. */
   readonly puzzles: number | null;
   readonly interruption: Interruption;
-  /** Hears of the progress: of the step where the trial begins with null, then of means since the last call. */
+  /** Receives the progress: first the initial step with null, then each step with the means since the last call. */
   readonly onSteps: (step: number, training: TrainingSummary | null) => void;
 }
 
-/** How a trial came out at a rung; null if it was interrupted, and its state is saved. */
+/** The result of a trial at a rung; null if it was interrupted after saving its state. */
 export type TrialResult =
   | { readonly kind: "scored"; readonly step: number; readonly scores: Scores; readonly loss: number | null }
   | { readonly kind: "diverged"; readonly step: number }
   | null;
 
-/** A damaged checkpoint costs little with one more behind it. */
+/** A second checkpoint limits the loss if the newest is damaged. */
 const CHECKPOINTS_KEPT = 2;
 
 /**
- * Trains a trial from where its folder stands, and scores it.
- * @throws ArgumentError if its folder cannot be gone on with, or is past the step already; OutputError
+ * Trains a trial from its last saved state, and scores it.
+ * @throws ArgumentError if the trial cannot continue from its folder, or is past the step already; OutputError
  */
 export async function runTrial(options: TrialOptions): Promise<TrialResult> {
   await makeFolder(options.folder);
@@ -61,7 +61,7 @@ export async function runTrial(options: TrialOptions): Promise<TrialResult> {
 
 async function lockedTrial(options: TrialOptions): Promise<TrialResult> {
   const { device, splits, seed, data, test, folder, until, puzzles, interruption, onSteps } = options;
-  // The rungs are the only looks: a trial ends by its rung or by its plan, and not by a target.
+  // Only rungs are looks: a trial ends at its rung or its last step, and never by reaching a target.
   const { total_steps } = options.preset.train;
   const preset = { ...options.preset, splits: () => splits, stopAt: 1, evalEvery: total_steps };
   const { model, train, task, stopAt, evalEvery, evalLimit } = preset;
@@ -128,6 +128,6 @@ async function lockedTrial(options: TrialOptions): Promise<TrialResult> {
   }
 }
 
-/** The folder of a trial within that of its search. */
+/** The folder of a trial inside the folder of its search. */
 export const trialFolder = (search: string, option: number, seed: number): string =>
   join(search, "trials", `option${option}-seed${seed}`);

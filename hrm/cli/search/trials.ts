@@ -1,4 +1,4 @@
-/** What a search will do: the trials of every rung, what they cost, and how much of it is left. */
+/** The trials of a search: which trials each rung has, what they cost, and which of them are left. */
 import { defaultTraits, stepFlops, type EstimateOptions } from "../../training/memory_estimate.js";
 import type { Preset } from "../../training/presets.js";
 import type { PuzzleSplits } from "../../puzzles/puzzle_set.js";
@@ -6,7 +6,7 @@ import { presetsOf, rungSteps, type Fields, type Sweep } from "./config.js";
 import type { TrialLine } from "./log.js";
 import { keptCount, rankOptions, type Ranking } from "./ranking.js";
 
-/** An option of a search with all that follows from it. */
+/** An option of a search, with its preset and costs. */
 export interface PlannedOption {
   readonly fields: Fields;
   /** The preset with the fields of the search's base and of the option. */
@@ -17,17 +17,17 @@ export interface PlannedOption {
   readonly steps: readonly number[];
 }
 
-/** A search whose every trial is known to be allowed. */
-export interface SearchPlan {
+/** A search whose options were all checked. */
+export interface CostedSearch {
   readonly sweep: Sweep;
   readonly options: readonly PlannedOption[];
 }
 
-/** Plans a search; `where` begins the message of every error. @throws ArgumentError */
-export async function planSearch(
+/** Checks and costs all options of a search. `where` is the start of every error message. @throws ArgumentError */
+export async function costSearch(
   sweep: Sweep,
   { preset, splits, where }: { preset: Preset; splits: PuzzleSplits; where: string },
-): Promise<SearchPlan> {
+): Promise<CostedSearch> {
   const counted = new Map<string, number>();
   const options: PlannedOption[] = [];
   for (const [i, own] of presetsOf(sweep, preset, where).entries()) {
@@ -48,7 +48,7 @@ export async function planSearch(
   return { sweep, options };
 }
 
-/** A device that takes every batch: what a step costs does not depend on the adapter. */
+/** A device without limits, since the cost of a step does not depend on the adapter. */
 const unlimited: EstimateOptions["device"] = {
   ...defaultTraits,
   limits: {
@@ -58,18 +58,18 @@ const unlimited: EstimateOptions["device"] = {
   },
 };
 
-/** Where a search stands after some trials. */
+/** The state of a search after some trials. */
 export interface SearchState {
   /** The rung that is not complete yet; the number of rungs if all are. */
   readonly rung: number;
   /** Rankings of the complete rungs. */
   readonly rankings: readonly Ranking[];
-  /** Trials that the rung still lacks, in the order in which they run. */
+  /** Missing trials of that rung, in the order in which they run. */
   readonly missing: readonly { readonly option: number; readonly seed: number }[];
 }
 
-/** Follows from the lines of finished trials alone, so that a search that was killed goes on as if it had not been. */
-export function stateOf({ sweep, options }: SearchPlan, lines: readonly TrialLine[]): SearchState {
+/** Computes the state from the lines of finished trials alone, so that a killed search continues as if it had not stopped. */
+export function stateOf({ sweep, options }: CostedSearch, lines: readonly TrialLine[]): SearchState {
   const { rungs, seeds, measure } = sweep;
   const rankings: Ranking[] = [];
   let alive = options.map((_, option) => option);
@@ -93,8 +93,8 @@ export function stateOf({ sweep, options }: SearchPlan, lines: readonly TrialLin
   return { rung: rungs.length, rankings, missing: [] };
 }
 
-/** Operations of training that are left: exact for the rung under way, and for later ones by the mean option. */
-export function flopsLeft({ sweep, options }: SearchPlan, state: SearchState): number {
+/** Remaining operations of training: exact for the current rung, and estimated by the mean option for later rungs. */
+export function flopsLeft({ sweep, options }: CostedSearch, state: SearchState): number {
   const { rungs, seeds, keep } = sweep;
   const costOf = (option: number, rung: number): number => {
     const { flops, steps } = options[option]!;

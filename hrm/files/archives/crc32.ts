@@ -18,7 +18,7 @@ const TABLES: readonly Int32Array[] = (() => {
   return tables;
 })();
 
-/** CRC-32 of these bytes, as an unsigned number; `before` goes on from the checksum of the bytes in front of them. */
+/** CRC-32 of these bytes, as an unsigned number. `before` is the checksum of the bytes in front of them. */
 export function crc32(bytes: Uint8Array, before = 0): number {
   const [t0, t1, t2, t3, t4, t5, t6, t7] = TABLES as readonly Int32Array[] & { readonly length: 8 };
   const words = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

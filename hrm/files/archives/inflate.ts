@@ -1,7 +1,7 @@
 /** Inflate: decompresses raw DEFLATE data (RFC 1951) into a buffer of the size that is expected, never more. */
 import { EngineError } from "../../../engine/errors.js";
 
-/** Why data cannot be inflated. */
+/** Data cannot be inflated. Says why. */
 export class InflateError extends EngineError {
   override readonly name = "InflateError";
   constructor(message: string) {
@@ -9,7 +9,7 @@ export class InflateError extends EngineError {
   }
 }
 
-/** Code lengths are sent in this order (RFC 1951, 3.2.7). */
+/** Order of the code lengths (RFC 1951, 3.2.7). */
 const LENGTH_ORDER = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 const MAX_BITS = 15;
 

@@ -1,7 +1,7 @@
 /**
  * Zip archives (PKWARE APPNOTE 6.3), as far as files of tensors use them: stored and deflated entries, zip64, data
- * descriptors. The central directory is believed only where the local headers agree. Nothing is allocated from a size
- * that the file merely claims: stored entries are views, deflated ones are bounded by what their bytes can hold.
+ * descriptors. The central directory counts only if the local headers agree. No memory is allocated from a size that the
+ * file merely claims: stored entries are views, and deflated entries are bounded by what their bytes can hold.
  */
 import { UsageError } from "../../../engine/errors.js";
 import { crc32 } from "./crc32.js";
@@ -13,9 +13,9 @@ export interface ZipEntry {
   readonly name: string;
   /** Uncompressed bytes. */
   readonly size: number;
-  /** Where its data begins in the archive. */
+  /** Offset of its data in the archive. */
   readonly offset: number;
-  /** The content; a view of the archive where it is stored. @throws FileFormatError where its checksum is wrong */
+  /** The content; a view of the archive if the entry is stored. @throws FileFormatError if the checksum is wrong */
   read(): Uint8Array;
 }
 
@@ -28,7 +28,7 @@ const STORED = 0;
 const DEFLATED = 8;
 /** Deflate makes at most 258 bytes of 2 bits, and a little for codes (zlib's documentation: 1032 to 1). */
 const MAX_RATIO = 1032;
-/** Deflated entries may together unpack to this, or to 4 times the archive: weights hardly compress. */
+/** All deflated entries together may unpack to this many bytes or to 4 times the archive, since weights hardly compress. */
 const MAX_INFLATED = 1 << 26;
 
 /** True for bytes that begin as a zip archive does. */
@@ -95,7 +95,7 @@ export function readZip(bytes: Uint8Array): ReadonlyMap<string, ZipEntry> {
   return entries;
 }
 
-/** Entries that share bytes are how a small file pretends to be a huge one. */
+/** @throws FileFormatError if entries share bytes, by which a small file pretends to be a huge one */
 function requireApart(entries: readonly { name: string; start: number; end: number }[]): void {
   let before = 0;
   for (const { name, start, end } of [...entries].sort((a, b) => a.start - b.start)) {
@@ -158,7 +158,7 @@ interface Directory {
   readonly count: number;
 }
 
-/** The end record is the last thing in the file, but for a comment whose length it gives. */
+/** Finds the end record, which is followed only by a comment of the length that it gives. */
 function findDirectory(reader: Reader): Directory {
   const lowest = Math.max(0, reader.length - 22 - 0xffff);
   let end = reader.length - 22;
@@ -195,7 +195,7 @@ function findDirectory(reader: Reader): Directory {
   return { offset, end: offset + size, count };
 }
 
-/** Sizes that did not fit 32 bits stand in the extra field 1, in this order. */
+/** Reads sizes that do not fit 32 bits from the extra field 1, in this order. */
 function zip64Sizes<S extends { size: number; packed: number; header: number }>(
   extra: Uint8Array,
   offset: number,
@@ -229,7 +229,7 @@ function decodeName(bytes: Uint8Array, offset: number): string {
 
 /**
  * Writes an archive of stored entries, each one's data aligned (PyTorch maps its files into memory and wants 64).
- * @throws UsageError on a name twice, or on more than 4 GB or 65535 entries, which would need zip64
+ * @throws UsageError if a name occurs twice, or if there are more than 4 GB or 65535 entries, which would need zip64
  */
 export function writeZip(
   files: Iterable<readonly [name: string, bytes: Uint8Array]>,
@@ -259,7 +259,7 @@ export function writeZip(
     );
   const out = new Uint8Array(total);
   const view = new DataView(out.buffer);
-  /** the fields that both headers have; `at` is that of the version needed. */
+  /** Writes the fields that both headers have. `at` is the offset of the field "version needed". */
   const common = (at: number, { crc, bytes, name }: (typeof placed)[number]): void => {
     view.setUint16(at + 2, 0x0800, true); // names are UTF-8
     view.setUint16(at + 8, 0x21, true); // 1980-01-01: the same tensors give the same bytes

@@ -1,5 +1,5 @@
 /**
- * Checkpoints: safetensors with the raw weights under the official names and everything else beside them by prefix
+ * Checkpoints: safetensors files with the raw weights under their official names and all other tensors under prefixes
  * (docs/checkpoints.md), sealed with a checksum.
  */
 import { hostTensor, type HostTensor, type Shape } from "../../../engine/index.js";
@@ -24,19 +24,19 @@ const BEST = "best.";
 /** A checkpoint in memory. */
 export interface Checkpoint {
   readonly config: HrmConfig;
-  /** Name of the task, as presets have it. */
+  /** Name of the preset or of the task. */
   readonly task: string;
-  /** The file that the puzzles came from; absent where a preset made them. */
+  /** The file of the puzzles; absent if a preset made them. */
   readonly data?: string;
-  /** Tokens in the order of their numbers, where the writer gave them. */
+  /** Characters of the tokens in the order of their numbers, if they are known. */
   readonly vocabulary?: readonly string[];
   readonly step: number;
-  /** The run's seed, which decides the split: with it, test puzzles stay unseen. Null in a file that does not say. */
+  /** The run's seed, which decides the split and so which puzzles stay unseen. Null if the file does not say. */
   readonly seed: number | null;
   readonly raw: StateDict;
-  /** The moving average, every parameter; null where none was kept. */
+  /** The moving average of every parameter; null if no average was kept. */
   readonly ema: StateDict | null;
-  /** The run to go on with; absent where the file holds weights alone. */
+  /** The run that can continue; absent if the file holds only weights. */
   readonly run?: SessionSnapshot;
 }
 
@@ -57,7 +57,7 @@ type RunRecord = Omit<SessionSnapshot, "config" | "state" | "best"> & {
 
 type Choices = Pick<RunIdentity, "kernels" | "microBatch" | "precision">;
 
-/** Choices as the file keeps them: one map, in which the micro-batch and the precision stand beside the kernels. */
+/** Choices in the form of the file: one map of kernels, in which micro-batch and precision are further entries. */
 const choicesToJson = ({ kernels, microBatch, precision }: Choices): Record<string, string> => ({
   ...kernels,
   ...(microBatch !== null && { "micro-batch": String(microBatch) }),
@@ -75,11 +75,11 @@ function choicesFromJson(json: Record<string, string>, config: HrmConfig): Choic
   return { kernels, microBatch, precision };
 }
 
-/** The file's bytes. */
+/** Writes a checkpoint as the bytes of a file. */
 export function encodeCheckpoint(checkpoint: Checkpoint): Uint8Array<ArrayBuffer> {
   const { config, task, data: file, vocabulary, step, seed, raw, ema, run } = checkpoint;
   const trained = parameterSpecs(config).filter((p) => p.update !== "fixed");
-  // TRM's average leaves out the puzzle embedding, so that its `ema` has the raw tensor.
+  // TRM does not average the puzzle embedding, so its `ema` holds the raw tensor.
   const averages = trained.flatMap(({ name }) =>
     ema && ema.get(name) !== raw.get(name) ? [[PREFIX.ema + name, ema.get(name)!] as const] : [],
   );
@@ -120,7 +120,7 @@ function safetensorsEntry([name, { shape, dtype, data }]: readonly [string, Host
   return [name, { dtype: DTYPES[dtype], shape, data } as SafetensorsTensor];
 }
 
-/** Reads a checkpoint. @throws FileFormatError on anything that is none, or that is not as it was written */
+/** Reads a checkpoint. @throws FileFormatError if the file is not a checkpoint, or was damaged */
 export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
   const { tensors, metadata } = readSealed(bytes, FORMAT);
   const { config: json, task } = metadata;
@@ -133,7 +133,7 @@ export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
       : understood("vocabulary", () => strings(parsed(metadata["vocabulary"]!)));
   if (vocabulary && vocabulary.length !== config.vocab_size)
     throw broken(`its vocabulary has ${vocabulary.length} tokens; expected ${config.vocab_size}`);
-  // Their number bounds what parameterSpecs makes of the configuration.
+  // The number of tensors bounds the work of parameterSpecs.
   const layersOfH = config.arch === "hrm" ? config.H_layers : 0;
   if (layersOfH + config.L_layers > tensors.size)
     throw broken(
@@ -176,7 +176,7 @@ function hostEntry(name: string, tensor: SafetensorsTensor): [string, HostTensor
   return [[name, hostTensor(tensor.data, tensor.shape)]];
 }
 
-/** A run's counter, step and plan agree, and its state is finite: otherwise it cannot go on. */
+/** @throws FileFormatError unless the run's counter, step and schedule agree and its state is finite, as continuing requires */
 function requireConsistent({ seed, step, train }: RunRecord, claimed: number, all: StateDict): void {
   const counter = all.get("counter")?.data;
   if (step !== claimed) throw broken(`its run is at step ${step}, but its metadata says step ${claimed}`);
@@ -184,8 +184,7 @@ function requireConsistent({ seed, step, train }: RunRecord, claimed: number, al
     throw broken(
       `its counter says seed ${counter[0]}, step ${counter[1]}; its run says seed ${seed}, step ${step}`,
     );
-  if (step > train.total_steps)
-    throw broken(`its step ${step} is past the end of its plan of ${train.total_steps} steps`);
+  if (step > train.total_steps) throw broken(`its step ${step} is past its last step ${train.total_steps}`);
   for (const [name, { data }] of all) {
     const lost = name === "metrics" ? 0 : nonFiniteNumbers(data);
     if (lost > 0)
@@ -197,7 +196,7 @@ function requireConsistent({ seed, step, train }: RunRecord, claimed: number, al
   }
 }
 
-/** A weight as the configuration has it. */
+/** A weight with the shape of the configuration. @throws FileFormatError */
 function parameter(all: ReadonlyMap<string, HostTensor>, name: string, shape: Shape): HostTensor {
   const value = all.get(name);
   if (value?.dtype === "f32" && value.shape.join() === shape.join()) return value;
@@ -230,7 +229,7 @@ function runRecord(value: unknown, config: HrmConfig): RunRecord {
   };
 }
 
-/** Runs a reader of metadata; whatever it throws becomes a FileFormatError that names the part. */
+/** Runs a reader of metadata. Any error becomes a FileFormatError that names the part. */
 function understood<T>(part: string, read: () => T): T {
   try {
     return read();

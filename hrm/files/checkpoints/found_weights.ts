@@ -1,6 +1,6 @@
 /**
- * Weights in files of any origin: which of a file's tensors are the model's, whatever wrappers their names went through,
- * and which are a moving average of them. Nothing is left out in silence: what is not used is listed.
+ * Finds weights in files of any origin: which tensors belong to the model, whatever wrappers changed their names, and which
+ * are a moving average of them. All names that are not used are listed.
  */
 import { FileFormatError } from "../file_format_error.js";
 import { pointerProblem } from "../unsupported_formats.js";
@@ -15,16 +15,16 @@ import {
 } from "../tensors/torch.js";
 import { formatValue, formatNames, formatText } from "../../format_value.js";
 
-/** What official names begin with if a compiled model in its loss head was saved; `evaluate.py` accepts it for all. */
+/** Prefix of official names if a compiled model was saved in its loss head; `evaluate.py` accepts it for all models. */
 export const OFFICIAL_PREFIX = "_orig_mod.model.";
 
-/** Parts of names that wrappers add, in any order and number: DataParallel, compile, Lightning, FSDP, checkpointing. */
+/** Parts that wrappers add to names, in any order and number: DataParallel, compile, Lightning, FSDP, checkpointing. */
 const WRAPPERS = new Set([
   ...["module", "_orig_mod", "model", "inner", "net", "network", "state_dict", "_forward_module"],
   ...["_fsdp_wrapped_module", "_checkpoint_wrapped_module"],
 ]);
 
-/** What the names of the model's parts begin with. */
+/** First parts of the names of the model's tensors. */
 const PARTS = /^(embed_tokens|embed_pos|puzzle_emb|[HL]_level|lm_head|q_head|[HL]_init)$/;
 
 /** Every model has these embeddings. */
@@ -33,21 +33,21 @@ const SIGN = "inner.embed_tokens.embedding_weight";
 /** Tensors of a model under their official names. */
 export type NamedTensors = ReadonlyMap<string, SafetensorsTensor>;
 
-/** What a file holds of a model. */
+/** The tensors of a model in a file. */
 export interface FoundWeights {
-  /** Null if the file holds a moving average alone. */
+  /** Null if the file holds only a moving average. */
   readonly raw: NamedTensors | null;
-  /** The moving average; it may lack what is no parameter. Null if there is none. */
+  /** The moving average, which may lack tensors that are not parameters. Null if the file has no average. */
   readonly average: NamedTensors | null;
-  /** Values that are no tensors that can be read, by the official name that they stand under: `an object of x.Y`. */
+  /** Descriptions of values under official names that cannot be read as tensors, by that name: `an object of x.Y`. */
   readonly unreadable: ReadonlyMap<string, string>;
-  /** Names and keys of the file that belong to neither; tensors under an official name are not among them. */
+  /** Names and keys of the file that belong to neither group, without tensors under an official name. */
   readonly unused: readonly string[];
-  /** The part of the names, such as `student`, behind which the raw weights were found; null if wrappers alone are. */
+  /** The prefix of the raw weights besides wrappers, such as `student`; null if there are only wrappers. */
   readonly behind: string | null;
 }
 
-/** The official name of a tensor and what stands before it besides wrappers; null if it is no part of a model. */
+/** The official name of a tensor, and its prefix besides wrappers; null if the tensor does not belong to a model. */
 function officialName(name: string): { readonly owner: string; readonly short: string } | null {
   const parts = name.split(".");
   const at = parts.findIndex((part) => PARTS.test(part));
@@ -56,7 +56,7 @@ function officialName(name: string): { readonly owner: string; readonly short: s
   return { owner: plain(parts.slice(0, at)), short: `inner.${plain(parts.slice(at))}` };
 }
 
-/** A dict's names by what stands before them: `""` for wrappers alone. */
+/** The names of a dict, by prefix; the prefix is `""` if there are only wrappers. */
 function owners(names: Iterable<string>): { of: Map<string, Map<string, string>>; rest: string[] } {
   const of = new Map<string, Map<string, string>>();
   const rest: string[] = [];
@@ -79,7 +79,7 @@ function owners(names: Iterable<string>): { of: Map<string, Map<string, string>>
   return { of, rest };
 }
 
-/** Dicts of tensors in a file, those that are most likely the weights first, and the keys of its outermost dict. */
+/** The dicts of tensors in a file, with the most likely weights first, and the keys of the outermost dict. */
 interface TensorDicts {
   readonly dicts: readonly TorchDict[];
   readonly keys: readonly string[];
@@ -138,12 +138,12 @@ const readGroup = ({ dict, names }: Group): NamedTensors => {
   return new Map([...names].map(([short, name]) => [short, tensors.get(name)!]));
 };
 
-/** Finds a model's weights in the bytes of a file. @throws FileFormatError if there are none */
+/** Finds a model's weights in the bytes of a file. @throws FileFormatError if the file has no weights */
 export function findWeights(bytes: Uint8Array): FoundWeights {
   return found(tensorDicts(bytes));
 }
 
-/** Finds a model's weights among tensors. @throws FileFormatError if there are none */
+/** Finds a model's weights among tensors. @throws FileFormatError if there are no weights */
 export function findAmong(tensors: NamedTensors): FoundWeights {
   return found({ dicts: [dictOf(tensors)], keys: [...tensors.keys()] });
 }
@@ -176,7 +176,7 @@ function found(file: TensorDicts): FoundWeights {
   };
 }
 
-/** Keys of the outermost dict, and names in the dicts that are used, that belong to no group in use. */
+/** Keys of the outermost dict, and names in the used dicts, that belong to no used group. */
 function unusedOf({ dicts, keys }: TensorDicts, used: readonly Group[]): string[] {
   const taken = new Set(used.flatMap(({ dict }) => dict.path.slice(0, 1)));
   const root = dicts.find(({ path }) => path.length === 0);
@@ -187,7 +187,7 @@ function unusedOf({ dicts, keys }: TensorDicts, used: readonly Group[]): string[
   return [...keys.filter((key) => !taken.has(key)), ...within.filter((name) => !names.has(name))];
 }
 
-/** What other models' tensors are called. */
+/** Patterns of tensor names of other models. */
 const FAMILIES: readonly (readonly [names: RegExp, family: string])[] = [
   [/(^|\.)layers\.\d+\.self_attn\.q_proj\./, "a language model of Llama's kind"],
   [/(^|\.)h\.\d+\.attn\.c_attn\./, "a language model of GPT-2's kind"],
@@ -199,7 +199,7 @@ const FAMILIES: readonly (readonly [names: RegExp, family: string])[] = [
   [/\.lora_[AB]\./, "an adapter (LoRA), which holds changes of weights alone"],
 ];
 
-/** What to say of tensors that are no weights of this model: the family as far as names tell, and the kinds of names. */
+/** The message about tensors of another model: its family as far as the names tell, and the kinds of names. */
 function foreignModel(dicts: readonly TorchDict[]): string {
   const names = dicts.flatMap((dict) => dict.names);
   if (names.length === 0)
@@ -212,9 +212,9 @@ function foreignModel(dicts: readonly TorchDict[]): string {
   return `${others}; they are named ${formatNames(kinds, 4)}; expected a state dict of the Hierarchical Reasoning Model`;
 }
 
-/** A file's tensors as they are named in it, for whoever converts it. */
+/** The tensors of a file under their own names, for conversion. */
 export interface StoredWeights {
-  /** Null if the file holds a moving average alone. */
+  /** Null if the file holds only a moving average. */
   readonly raw: NamedTensors | null;
   readonly average: NamedTensors | null;
   /** Keys and names of values that are not among these tensors. */

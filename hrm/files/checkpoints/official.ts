@@ -1,6 +1,6 @@
 /**
- * Weights of the official implementation, and any checkpoint at all: the state dicts of `pretrain.py` (PyTorch files, or
- * safetensors made of them) have no configuration beside them. What shapes tell is read from shapes; the rest is given.
+ * Opens checkpoints of the official implementation, and our own. The state dicts of `pretrain.py` (PyTorch files, or
+ * safetensors made from them) come without a configuration. Sizes follow from shapes; the caller gives the other fields.
  */
 import { hostTensor } from "../../../engine/index.js";
 import { decodeCheckpoint, type Checkpoint } from "./checkpoint.js";
@@ -37,16 +37,15 @@ import { taskOfShape } from "../../puzzles/tasks/registry.js";
 
 export { OFFICIAL_PREFIX };
 
-/** Tensors by name, of a PyTorch file or a safetensors file. @throws FileFormatError */
+/** Reads the tensors of a PyTorch or safetensors file, by name. @throws FileFormatError */
 export function readTensorFile(bytes: Uint8Array): ReadonlyMap<string, SafetensorsTensor> {
   return isTorch(bytes) ? readTorch(bytes) : readSafetensors(bytes).tensors;
 }
 
 /**
  * The weights among these tensors under their official names, as f32: F32, BF16 and F16 exactly, F64 rounded. Wrappers'
- * parts of names (`module.`, `_orig_mod.`, `model.`) are left out wherever they stand. Tensors of other types are no
- * weights and are left aside.
- * @throws FileFormatError if no weights are there
+ * parts of names (`module.`, `_orig_mod.`, `model.`) are removed wherever they occur. Tensors of other types are ignored.
+ * @throws FileFormatError if there are no weights
  */
 export function officialState(tensors: ReadonlyMap<string, SafetensorsTensor>): StateDict {
   const { raw, average } = findAmong(tensors);
@@ -56,17 +55,17 @@ export function officialState(tensors: ReadonlyMap<string, SafetensorsTensor>): 
 
 const FLOATS: ReadonlySet<string> = new Set(["F64", "F32", "F16", "BF16"]);
 
-/** A configuration, and which of its fields nobody gave and no shape tells. */
+/** A configuration, and its fields that were neither given nor follow from a shape. */
 export interface InferredConfig {
   readonly config: HrmConfig;
   /** Fields that kept their default. */
   readonly assumed: readonly (keyof HrmConfig)[];
 }
 
-/** Tensors of which the shapes alone matter here. */
+/** Tensors of which only the shapes are used. */
 type Shapes = ReadonlyMap<string, { readonly shape: readonly number[] }>;
 
-/** Fields that no shape tells but that decide what the weights compute. */
+/** Fields that do not follow from shapes but change what the weights compute. */
 export const UNTOLD_FIELDS = [
   "puzzle_emb_len",
   "num_heads",
@@ -80,7 +79,7 @@ export const UNTOLD_FIELDS = [
   "causal",
 ] as const satisfies readonly (keyof HrmConfig)[];
 
-/** What the official TRM code has as defaults (config/arch/trm.yaml), for fields that no shape tells. */
+/** Defaults of the official TRM code (config/arch/trm.yaml) for fields that do not follow from shapes. */
 const TRM_DEFAULTS = {
   H_cycles: 3,
   L_cycles: 6,
@@ -88,7 +87,7 @@ const TRM_DEFAULTS = {
   halt_only: true,
 } as const satisfies Partial<HrmConfig>;
 
-/** The grid that positions in two dimensions need: the one given, else that of the task of this shape. */
+/** The grid for two-dimensional positions: the given grid, else the grid of the task with this shape. */
 function gridFor(given: Partial<HrmConfig>, vocabSize: number): Partial<HrmConfig> {
   const { seq_len, grid_rows } = given;
   if (!isInGrid(given) || grid_rows !== undefined || seq_len === undefined) return {};
@@ -96,9 +95,9 @@ function gridFor(given: Partial<HrmConfig>, vocabSize: number): Partial<HrmConfi
 }
 
 /**
- * The configuration of these weights: sizes from their shapes, the rest from `given`, else the official defaults. Rotary
- * positions have no weights, so that `given` says which kind they are; without it they are the official ones.
- * @throws ConfigError where `given` contradicts a shape; FileFormatError where a weight is missing
+ * The configuration of these weights. Sizes follow from shapes; other fields come from `given`, else from the official
+ * defaults. Rotary positions have no weights, so `given` says which kind they are; the default is the official kind.
+ * @throws ConfigError if `given` contradicts a shape; FileFormatError if a weight is missing
  */
 export function inferConfig(state: Shapes, given: Partial<HrmConfig> = {}): InferredConfig {
   const shape = (name: string): readonly [number, number] => {
@@ -113,7 +112,7 @@ export function inferConfig(state: Shapes, given: Partial<HrmConfig> = {}): Infe
       );
     return [found[0]!, found[1]!];
   };
-  // Every layer that any tensor belongs to: the last one must not vanish because one of its tensors is missing.
+  // A layer counts if it has any tensor, so that a missing tensor in the last layer is an error and not a smaller model.
   const layers = (level: string): number => {
     const numbers = new Set<string>();
     for (const name of state.keys())
@@ -156,7 +155,7 @@ export function inferConfig(state: Shapes, given: Partial<HrmConfig> = {}): Infe
       throw new ConfigError(field, given[field], `${JSON.stringify(value)}, as the weights have it`);
   }
   const fields: Partial<HrmConfig> = {
-    // Official models keep heads of 64; a smaller model has at least one.
+    // Official models have heads of size 64; a smaller model has one head.
     num_heads: Math.max(1, Math.round(hidden_size / 64)),
     ...ofArch,
     ...(arch !== "hrm" && { bp_steps: (given.L_cycles ?? TRM_DEFAULTS.L_cycles) + 1 }),
@@ -195,8 +194,8 @@ export function inferConfig(state: Shapes, given: Partial<HrmConfig> = {}): Infe
 const FIRST_LAYER = "inner.L_level.layers.0";
 
 /**
- * Cells and prefix positions of weights for `positions` in all, or null if no weight tells how many: the prefix is what
- * the cells leave, or the cells are what the prefix leaves.
+ * Numbers of cells and of prefix positions. `positions` is their sum, or null if it does not follow from a weight. One of
+ * the two is given or known, and the other is the rest.
  */
 function sequenceOf(
   positions: number | null,
@@ -213,7 +212,7 @@ function sequenceOf(
   return { seq_len: positions - (puzzle_emb_len || fewest), puzzle_emb_len };
 }
 
-/** Expansion and rounding that give these inner sizes: those given, the official ones, or an expansion made to fit. */
+/** Expansion and rounding that give these inner sizes: the given values, the official values, or an expansion that fits. */
 function expansionOf(
   inner: { readonly hidden: number; readonly sequence: number | null },
   hidden: number,
@@ -233,28 +232,28 @@ function expansionOf(
     : { expansion: (3 * inner.hidden) / (2 * hidden), swiglu_multiple: 1 };
 }
 
-/** What to make of a file of weights alone. */
+/** What is known about a file that holds only weights. */
 export interface OpenOptions {
-  /** Fields that its shapes do not tell. */
+  /** Fields that do not follow from its shapes. */
   readonly config?: Partial<HrmConfig>;
-  /** Name of the task that the weights belong to; default: the one that sequence length and vocabulary are those of. */
+  /** Name of the task of the weights. The default is the task with the same sequence length and vocabulary. */
   readonly task?: string;
 }
 
-/** A checkpoint, however it was written. */
+/** A checkpoint that was opened, whatever program wrote it. */
 export interface OpenedCheckpoint {
   readonly checkpoint: Checkpoint;
-  /** Fields of the configuration that neither the file nor the options tell: worth a warning. */
+  /** Fields of the configuration that neither the file nor the options say, for a warning. */
   readonly assumed: readonly (keyof HrmConfig)[];
-  /** True if the file holds a moving average alone: then it stands as the raw weights, too. */
+  /** True if the file holds only a moving average, which then serves as the raw weights, too. */
   readonly averageAlone: boolean;
-  /** What was rounded, guessed or left aside, one clause each: worth saying. */
+  /** What was rounded, guessed or ignored, one clause each, for messages. */
   readonly notes: readonly string[];
 }
 
 /**
  * Opens our checkpoints, the official PyTorch files, and safetensors files of a state dict.
- * @throws FileFormatError on anything else; ConfigError where options contradict the weights
+ * @throws FileFormatError on any other file; ConfigError if options contradict the weights
  */
 export function openCheckpoint(
   bytes: Uint8Array,
@@ -282,7 +281,7 @@ export function openCheckpoint(
   };
 }
 
-/** The configuration of what was found; what cannot be read is named if it is wanted. @throws FileFormatError, ConfigError */
+/** The configuration of the weights that were found. The error names a needed tensor that cannot be read. @throws FileFormatError, ConfigError */
 function inferFrom(found: FoundWeights, tensors: NamedTensors, given?: Partial<HrmConfig>): InferredConfig {
   const layer = [...found.unreadable].find(([name]) => /^inner\.[HL]_level\./.test(name));
   if (layer)
@@ -300,7 +299,7 @@ function inferFrom(found: FoundWeights, tensors: NamedTensors, given?: Partial<H
   }
 }
 
-/** The parameters of a configuration as f32; what else there is, of whatever type, is left aside. @throws FileFormatError */
+/** The parameters of a configuration as f32. Other tensors are ignored. @throws FileFormatError */
 function stateOf(config: HrmConfig, tensors: NamedTensors): StateDict {
   return new Map(
     parameterSpecs(config).map(({ name, shape }) => [
@@ -327,7 +326,7 @@ function averagedState(config: HrmConfig, raw: StateDict, average: NamedTensors)
   return state;
 }
 
-/** What is worth saying of a file of weights. */
+/** Notes about a file of weights. */
 function notesOf({ raw, average, unused, behind }: FoundWeights, config: HrmConfig): string[] {
   const notes: string[] = [];
   const specs = parameterSpecs(config);
@@ -350,7 +349,7 @@ function notesOf({ raw, average, unused, behind }: FoundWeights, config: HrmConf
   return notes;
 }
 
-/** True for a checkpoint that {@link encodeCheckpoint} wrote, whole or torn, however little of it is left to read. */
+/** True for a checkpoint that {@link encodeCheckpoint} wrote, even if only a part of it is left. */
 export function isOurs(bytes: Uint8Array): boolean {
   if (isTorch(bytes) || pointerProblem(bytes) !== null) return false;
   return isSealed(bytes) || readSafetensors(bytes).metadata["format"] === "hrm-webgpu";

@@ -1,13 +1,13 @@
 /**
- * A checksum inside a safetensors file: its metadata's `checksum` is the CRC-32 of the whole file, header included,
- * taken with zeros in the checksum's own place. Whatever was torn, truncated or flipped shows.
+ * A checksum inside a safetensors file. The `checksum` in its metadata is the CRC-32 of the whole file, header included,
+ * computed with zeros in place of its own digits. It detects torn, truncated and altered files.
  */
 import { UsageError } from "../../../engine/errors.js";
 import { crc32 } from "../archives/crc32.js";
 import { FileFormatError } from "../file_format_error.js";
 import { readSafetensors, type Safetensors } from "../tensors/safetensors.js";
 
-/** Metadata entry to write a file with before {@link seal} fills it in. */
+/** Metadata entry for a new file, which {@link seal} fills in. */
 export const UNSEALED = { checksum: "crc32:00000000" } as const;
 
 // Not TextEncoder: importing this file must touch no global that only some hosts have.
@@ -15,7 +15,7 @@ const ascii = (text: string): Uint8Array => Uint8Array.from(text, (c) => c.charC
 const KEY = ascii('"checksum":"crc32:');
 const ZEROS = ascii("00000000");
 
-/** Puts the checksum into a file that was written with {@link UNSEALED} in its metadata; changes and returns `bytes`. */
+/** Writes the checksum into a file that has {@link UNSEALED} in its metadata. Changes and returns `bytes`. */
 export function seal<B extends Uint8Array>(bytes: B): B {
   const at = sealPlace(bytes);
   if (at === -1) throw new UsageError("seal: got a file without a checksum entry; write it with UNSEALED.");
@@ -23,19 +23,19 @@ export function seal<B extends Uint8Array>(bytes: B): B {
   return bytes;
 }
 
-/** True for a file that says it is sealed, whole or not. */
+/** True for a file that has a checksum, whether or not it is intact. */
 export function isSealed(bytes: Uint8Array): boolean {
   return sealPlace(bytes) !== -1;
 }
 
 /**
  * Reads a sealed file.
- * @throws FileFormatError where the checksum is missing or wrong, or the file is no safetensors file
+ * @throws FileFormatError if the checksum is missing or wrong, or if the file is not a safetensors file
  */
 export function readSealed(bytes: Uint8Array, format: string): Safetensors {
   const at = sealPlace(bytes);
   if (at === -1) {
-    // A file that is broken in other ways, or a healthy one of another origin: the reader knows which.
+    // The file has no checksum: it is damaged or of another origin, which the reader finds out.
     readSafetensors(bytes);
     throw new FileFormatError(
       format,
@@ -60,7 +60,7 @@ function checksum(bytes: Uint8Array, at: number): string {
     .padStart(8, "0");
 }
 
-/** Where the eight digits start, or -1. */
+/** Byte offset of the eight digits; -1 if the file has none. */
 function sealPlace(bytes: Uint8Array): number {
   if (bytes.length < 8) return -1;
   const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);

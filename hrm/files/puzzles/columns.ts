@@ -1,4 +1,4 @@
-/** Which columns of a table, or keys of an object, hold puzzles and answers. */
+/** Finds the columns of a table, or the keys of an object, that hold puzzles and answers. */
 import { formatValue } from "../../format_value.js";
 
 /** What `--columns` says: a name, or the number of a column counted from 1. */
@@ -7,17 +7,17 @@ export interface ColumnChoice {
   readonly answer?: string | undefined;
 }
 
-/** Where a row has its puzzle and its answer, from 0; no answer for puzzles to be solved. */
+/** Columns of puzzle and answer, counted from 0. The answer is null for puzzles without answers. */
 export interface Columns {
   readonly question: number;
   readonly answer: number | null;
   /** True if the first row names the columns. */
   readonly header: boolean;
-  /** What was guessed, in a sentence; null for nothing. */
+  /** A sentence about what was guessed; null if nothing was guessed. */
   readonly note: string | null;
 }
 
-/** What columns are called in files that people have; names in front win. */
+/** Usual names of columns. Earlier names win. */
 const QUESTION =
   "question puzzle puzzles quiz quizzes sudoku problem problems unsolved initial_board initial_grid initial start board grid input inputs givens".split(
     " ",
@@ -26,11 +26,11 @@ const ANSWER =
   "answer answers solution solutions solved solved_board solution_board final_board output outputs label labels target result".split(
     " ",
   );
-/** Words beside one of the names above that make a column something else. */
+/** Words that, beside one of the names above, give a column another meaning. */
 const OTHER =
   /^(id|ids|index|no|nr|number|name|size|length|difficulty|rating|level|count|type|source|hash|time|steps)$/;
 
-/** The name as it is compared: `Initial Board` is `initial_board`. */
+/** The name in the form for comparison: `Initial Board` becomes `initial_board`. */
 const normal = (name: string): string =>
   name
     .trim()
@@ -38,7 +38,7 @@ const normal = (name: string): string =>
     .toLowerCase()
     .replace(/[\s-]+/g, "_");
 
-/** The place of the best name of a list; -1 for none. */
+/** Index of the best name in a list; -1 if no name fits. */
 function placeOf(names: readonly string[], known: readonly string[], but = -1): number {
   for (const name of known) {
     const at = names.findIndex((given, i) => i !== but && given === name);
@@ -54,13 +54,13 @@ function placeOf(names: readonly string[], known: readonly string[], but = -1): 
   return -1;
 }
 
-/** True if one of these names says what puzzles or answers are called. */
+/** True if one of these names is a usual name of puzzles or answers. */
 export function namesColumns(names: readonly string[]): boolean {
   const given = names.map(normal);
   return placeOf(given, QUESTION) >= 0 || placeOf(given, ANSWER) >= 0;
 }
 
-/** Keys of puzzle and answer among the names of a header or the keys of an object; -1 for none. */
+/** Indices of puzzle and answer among the names of a header or the keys of an object; -1 if missing. */
 export function namedColumns(names: readonly string[]): { question: number; answer: number } {
   const given = names.map(normal);
   const unsolved = placeOf(given, QUESTION);
@@ -68,7 +68,7 @@ export function namedColumns(names: readonly string[]): { question: number; answ
   return { question: unsolved, answer };
 }
 
-/** The length that a text has as a board: its own, or without white space; 0 if it is none. `wanted` is that of the task. */
+/** Number of cells of a text as a board, with or without its white space; 0 if it is not a board. `wanted` is the task's number of cells. */
 export function boardLength(text: string, wanted?: number): number {
   if (text.length > 16384) return 0;
   if (/^[# SGo]+$/.test(text) && text.includes("#")) {
@@ -85,18 +85,18 @@ export function boardLength(text: string, wanted?: number): number {
     const others = new Set(cells.toUpperCase());
     for (const character of `._0${side === 16 || side === 12 ? "ABCDEFGHIJKLMNOP" : ""}${digits}`)
       others.delete(character);
-    // A grid in which nothing is known has one character alone.
+    // A grid without givens consists of one character.
     if (others.size <= 1) return cells.length;
   }
   return 0;
 }
 
-/** True if a board has cells to fill: some character that is a blank. */
+/** True if a board has blanks. */
 const hasBlanks = (text: string): boolean => /[._0?*x ~-]/i.test(text.trim());
 
 /**
- * Chooses the columns by the choice of the caller, the names of the first row, or what looks like a board in the first
- * rows. `fail` makes the error of a problem.
+ * Chooses the columns: by the caller's choice, by the names in the first row, or by fields of the first rows that look like
+ * boards. `fail` makes an error from a message.
  */
 export function chooseColumns(
   rows: readonly (readonly string[])[],
@@ -138,7 +138,7 @@ export function chooseColumns(
       throw fail(
         `the header ${formatValue(first.join(","))} names answers but no questions; name the column with --columns question=NAME_OR_NUMBER`,
       );
-    // Nothing looks like a puzzle: where the official files have them, so that the error names what is there.
+    // No field looks like a puzzle. The columns of the official files are taken, so that the error shows their content.
     if (first.length < 2)
       throw fail(
         `got 1 field (${formatValue(first.join(","))}); expected source,question,answer,rating, a header that names question and answer, or a puzzle a line`,

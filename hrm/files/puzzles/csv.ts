@@ -1,6 +1,6 @@
 /**
- * Puzzle CSV as the Sudoku-Extreme and Maze-Hard data sets have it: `source,question,answer,rating`, one character a
- * cell; and what else people have (`readPuzzleText`).
+ * Puzzle CSV in the format of the Sudoku-Extreme and Maze-Hard data sets: `source,question,answer,rating`, with one character
+ * per cell. `readPuzzleText` also accepts other tables.
  */
 import type { PuzzleRecord, PuzzleSet } from "../../puzzles/puzzle_set.js";
 import type { Task } from "../../puzzles/tasks/task.js";
@@ -15,7 +15,7 @@ export function readPuzzleCsv(bytes: Uint8Array, task: Task, file = "the file"):
   return readPuzzleText(bytes, file, { task }).set;
 }
 
-/** The first question of a file, by which its task can be told, and its line. @throws FileFormatError */
+/** The first question of a file, which shows its task, and the line of the question. @throws FileFormatError */
 export function firstQuestion(bytes: Uint8Array, file = "the file"): { question: string; line: number } {
   for (const { question, line } of textRows(bytes, { format: "csv", file, wanted: undefined }).rows)
     return { question, line };

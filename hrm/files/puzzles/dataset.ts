@@ -13,7 +13,7 @@ const FORMAT = "dataset";
 /** The fields of `dataset.json`. */
 export interface DatasetMetadata {
   readonly pad_id: number;
-  /** Labels of this value are ignored; null where none are. */
+  /** Value of labels that are ignored; null if no labels are ignored. */
   readonly ignore_label_id: number | null;
   readonly blank_identifier_id: number;
   readonly vocab_size: number;
@@ -34,14 +34,14 @@ export interface Dataset {
   readonly notes: readonly string[];
 }
 
-/** The bytes of a file in the folder, or null where there is none of this name. */
+/** Returns the bytes of a file in the folder; null if there is no such file. */
 export type ReadFile = (name: string) => Promise<Uint8Array | null>;
 
 const ARRAYS = ["inputs", "labels", "puzzle_identifiers", "puzzle_indices", "group_indices"] as const;
 
 /**
  * Reads a folder with a `dataset.json` of its own; `folder` names it in messages.
- * @throws FileFormatError where a file is missing, unreadable, or contradicts the others
+ * @throws FileFormatError if a file is missing or unreadable, or if files contradict each other
  */
 export async function readDataset(read: ReadFile, folder = "the folder"): Promise<Dataset> {
   const file = `${folder}/dataset.json`;
@@ -85,7 +85,7 @@ export function writeDataset(
   const { count, length } = set;
   const { puzzleIndices, groupIndices } = set.groups ?? trivialGroups(count);
   const ignored = set.labels.includes(IGNORE_LABEL);
-  // 0 is PAD, so no answer has it unless a task of one's own does.
+  // 0 is PAD, so only the answers of a user's own task may have it.
   const ignoreId = set.labels.includes(0) ? (ignored ? IGNORE_LABEL : null) : 0;
   const labels = ignored && ignoreId === 0 ? set.labels.map((l) => Math.max(0, l)) : set.labels;
   const bytes = vocabSize <= 256;
@@ -116,7 +116,7 @@ export function writeDataset(
   ]);
 }
 
-/** Every row a puzzle, every puzzle a group. */
+/** Groups in which every row is a puzzle and every puzzle is a group. */
 function trivialGroups(count: number): PuzzleGroups {
   const indices = Int32Array.from({ length: count + 1 }, (_, i) => i);
   return { puzzleIndices: indices, groupIndices: indices };
@@ -162,7 +162,7 @@ function parseMetadata(bytes: Uint8Array, file: string): DatasetMetadata {
   return fields as unknown as DatasetMetadata;
 }
 
-/** One set, with everything that must agree checked. */
+/** Reads one set, and checks that its files agree. */
 function checkedSet(
   arrays: Record<(typeof ARRAYS)[number], NpyIntegers>,
   metadata: DatasetMetadata,

@@ -2,17 +2,17 @@
 import { FileFormatError } from "../file_format_error.js";
 import { textLines } from "./text_lines.js";
 
-/** Characters of a row after which a quote that is still open was not meant to be one. */
+/** If a quote is still open after this many characters, it was not meant as a quote. */
 const LONGEST_QUOTED = 16384;
-/** Fields of a row at most: every field is an object, so a row of commas alone would take a hundred times its size. */
+/** The most fields in a row. Each field is an object, so a row of commas would otherwise take a hundred times its size. */
 const MOST_FIELDS = 4096;
 
-/** What may stand between fields. */
+/** Characters that may separate fields. */
 export const SEPARATORS = [",", ";", "\t", "|"] as const;
 
 /** A row of fields. */
 export interface FieldRow {
-  /** The line on which it begins, from 1. */
+  /** Its first line, counted from 1. */
   readonly line: number;
   readonly fields: string[];
 }
@@ -64,7 +64,7 @@ export function* fieldRows(
   if (open) throw unclosed(open.line);
 }
 
-/** Adds the fields of a line to a row; false if a quote is open at its end. `quoted` tells whether it begins inside one. */
+/** Adds the fields of a line to a row. Returns false if a quote is open at the end of the line. `quoted` says whether the line begins inside a quote. */
 function readFields(
   text: string,
   separator: string,
@@ -83,7 +83,7 @@ function readFields(
   if (quoted) row.field += "\n";
   for (;;) {
     if (!quoted) {
-      // Spaces before a quote are no part of the field.
+      // Spaces before a quote do not belong to the field.
       let start = at;
       while (text[start] === " ") start++;
       if (text[start] !== '"') {

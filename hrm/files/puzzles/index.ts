@@ -42,31 +42,31 @@ export interface PuzzleData {
   readonly set: PuzzleSet;
   /** False if puzzles came without answers. */
   readonly answered: boolean;
-  /** What was assumed of the data and is worth a line, one sentence each. */
+  /** Assumptions about the data, one sentence each, for messages. */
   readonly notes: readonly string[];
 }
 
 export interface LoadOptions {
   /**
-   * The task that the puzzles must be of: rows that break its rules are refused. Default: the one that the data are for;
-   * data that look like a Sudoku or maze but break the rules are then a grid without rules and without symmetries.
+   * The task of the puzzles; rows that break its rules are refused. The default is the task that fits the data. Data that look
+   * like a Sudoku or maze but break its rules are then a grid without rules and symmetries.
    */
   readonly task?: Task;
   /** True if the data tell the number of identifiers, not `task`. */
   readonly ownIdentifiers?: boolean;
-  /** Which half of an official folder with `train` and `test` inside. */
+  /** Which part of an official folder that has `train` and `test` inside. */
   readonly split: "train" | "test";
   /** Which columns or keys hold puzzles and answers, by name or by number from 1; default: by their usual names. */
   readonly columns?: ColumnChoice | undefined;
   /** False if puzzles may come without answers, to be solved; default true. */
   readonly needsAnswers?: boolean | undefined;
-  /** Called now and then with the share of a file that was read, from 0 to 1. */
+  /** Called from time to time with the share of the file that was read, from 0 to 1. */
   readonly onProgress?: ((share: number) => void) | undefined;
 }
 
 /**
  * Reads puzzles: tables and lists of text (`.csv`, `.tsv`, `.txt`, `.sdm`, `.sdk`), JSON lines or a JSON list (`.jsonl`,
- * `.ndjson`, or what begins with "{" or a list), `.npz` archives, or an official data set folder. All or nothing: on an error, nothing has been loaded.
+ * `.ndjson`, or what begins with "{" or a list), `.npz` archives, or an official data set folder. On an error nothing is loaded.
  * @throws FileFormatError, SourceError
  */
 export async function loadPuzzles(source: Source, options: LoadOptions): Promise<PuzzleData> {
@@ -88,7 +88,7 @@ async function loadFile(source: FileSource, options: LoadOptions): Promise<Puzzl
   return { format: "csv", name, ...readPuzzleText(bytes, name, options) };
 }
 
-/** Identifiers that a JSON lines file may have. */
+/** The most identifiers in a JSON lines file. */
 const MOST_IDENTIFIERS = 65536;
 
 function loadJsonl(bytes: Uint8Array, name: string, options: LoadOptions): PuzzleData {
@@ -109,8 +109,8 @@ function loadJsonl(bytes: Uint8Array, name: string, options: LoadOptions): Puzzl
 const puzzleAt = (row: number): string => `puzzle ${row + 1} (index ${row})`;
 
 /**
- * The data if every row obeys the rules of its task. Rows of a wanted task that break them are refused; other data are
- * then a grid without rules and without symmetries, with a note. `placeOf` says where a row is. @throws FileFormatError
+ * Checks every row by the rules of its task. If a row breaks them, it is refused if the caller named the task; otherwise the
+ * data become a grid without rules and symmetries, with a note. `placeOf` returns the place of a row. @throws FileFormatError
  */
 function byRules(
   data: PuzzleData,
@@ -171,7 +171,7 @@ async function loadFolder(
   });
 }
 
-/** Where a row of several sets in turn lies: the file of its set, and its index there. */
+/** The place of a row in sets that follow one another: the file of its set, and its index in that file. */
 function placeInSets(
   sets: readonly string[],
   counts: readonly number[],

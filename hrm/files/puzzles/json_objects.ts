@@ -1,10 +1,10 @@
-/** Objects of a JSON file: one a line, or the elements of one list. */
+/** Objects of a JSON file: one per line, or the elements of one list. */
 import { FileFormatError } from "../file_format_error.js";
 import { textStart } from "../unsupported_formats.js";
 import { startOfText, textLines } from "./text_lines.js";
 
 const FORMAT = "jsonl";
-/** A list is read as a whole; longer ones belong into lines. */
+/** The most bytes of a list, which is read as a whole. Longer lists should be written as JSON lines. */
 const LONGEST_LIST = 256e6;
 
 /** One object of a file, and makers of errors that name its place. */
@@ -15,7 +15,7 @@ export interface JsonObject {
   readonly fail: (problem: string) => FileFormatError;
 }
 
-/** The objects of a file in their order. @throws FileFormatError on anything that is no object */
+/** The objects of a file in their order. @throws FileFormatError if a value is not an object */
 export function* jsonObjects(bytes: Uint8Array, file: string): Generator<JsonObject> {
   if (textStart(bytes, 1) === "[") {
     yield* listObjects(bytes, file);

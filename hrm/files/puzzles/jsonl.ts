@@ -1,10 +1,10 @@
 /**
- * Puzzles of a task of one's own, one JSON object a line:
+ * Puzzles of a user's own task, one JSON object per line:
  *
  *     {"input": [[1, 2], [0, 3]], "label": [[1, 2], [null, 3]]}
  *
  * Grids are lists of rows of tokens, all of one size; a flat list is one row. Tokens count from 0 (padding). A label of
- * null is not learned. `"identifier"` (an integer from 0, default 0) tells apart kinds of puzzles. The first line may be
+ * null is not learned. `"identifier"` (an integer from 0, default 0) distinguishes kinds of puzzles. The first line may be
  * `{"vocabSize": 11, "numPuzzleIdentifiers": 3}`; without it both are one more than the largest number in the file.
  */
 import { IGNORE_LABEL, type PuzzleRecord, type PuzzleSet } from "../../puzzles/puzzle_set.js";
@@ -32,7 +32,7 @@ export interface TaskPuzzles {
   readonly notes: readonly string[];
 }
 
-/** What reading JSON lines takes. */
+/** Options of reading JSON lines. */
 export type JsonOptions = Pick<TextOptions, "columns" | "needsAnswers">;
 
 /**
@@ -77,7 +77,7 @@ export function readPuzzleJsonl(
       [keys.question, input],
       [keys.answer, label],
     ] as const) {
-      // A task says how many cells there are; how a file breaks them into rows is its own affair.
+      // The task fixes the number of cells; the file may divide them into rows in any way.
       const fits = task
         ? grid.cells.length === task.length
         : grid.rows === size.rows && grid.columns === size.columns;
@@ -119,13 +119,13 @@ export function readPuzzleJsonl(
 interface GridKeys {
   readonly question: string;
   readonly answer: string;
-  /** True for texts, or lists of digits, one character a cell. */
+  /** True for texts, and for lists of digits, with one character per cell. */
   readonly text: boolean;
 }
 
-/** Keys that hold tokens, as the header of this file says; other names hold digits, 0 being a blank. */
+/** Keys whose values are tokens, see the head of this file. Other keys hold digits, where 0 is a blank. */
 const TOKEN_KEYS = ["input", "inputs", "label", "labels", "output", "outputs", "target"];
-/** Other keys that a message names at most. */
+/** The most unknown keys that a message names. */
 const MOST_KEYS = 16;
 
 function keysOf(object: Record<string, unknown>, choice: ColumnChoice | undefined, fail: Fail): GridKeys {
@@ -248,7 +248,7 @@ function parsedGrid(
   const rows = (value.every(Array.isArray) ? value : [value]) as unknown[][];
   const columns = rows[0]!.length;
   if (columns === 0) throw fail(`${what} has an empty row`);
-  // Every row is measured before cells are allocated: one long row among many short ones is no grid.
+  // All rows are measured before cells are allocated, since one long row among many short rows is not a grid.
   const ragged = rows.findIndex((row) => row.length !== columns);
   if (ragged >= 0)
     throw fail(

@@ -8,12 +8,12 @@ import { formatValue } from "../../format_value.js";
 
 const FORMAT = "npy";
 const MAGIC = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59];
-/** The header of an array of integers needs about a hundred bytes. */
+/** The most bytes of a header that is read; an array of integers needs about a hundred. */
 const LONGEST_HEADER = 65536;
 /** NumPy's own limit. */
 const MOST_DIMENSIONS = 64;
 
-/** An array of integers, row-major whatever the file's order. */
+/** An array of integers in row-major order, whatever order the file has. */
 export interface NpyIntegers {
   readonly shape: readonly number[];
   readonly values: Int32Array;
@@ -27,7 +27,7 @@ interface Header {
 
 /**
  * Reads an array of integers; `file` names it in messages. Needs at most four times the file's size.
- * @throws FileFormatError where it is none, where header and size disagree, or where a value needs more than 32 bits
+ * @throws FileFormatError if it is not such a file, if header and size disagree, or if a value needs more than 32 bits
  */
 export function readNpy(bytes: Uint8Array, file = "the file"): NpyIntegers {
   const fail = (problem: string, offset?: number): FileFormatError =>
@@ -114,7 +114,7 @@ export function writeNpy(
   return bytes;
 }
 
-/** Where Fortran order stores the element with row-major index i. */
+/** The position in Fortran order of the element with row-major index i. */
 function fortranPositions(shape: readonly number[]): (index: number) => number {
   // Dimensions of 1 move nothing; without them, there are at most as many as an array's size has bits.
   const sizes: number[] = [];
@@ -183,7 +183,7 @@ function parseHeader(text: string): Header | string {
   if (order !== "True" && order !== "False") return "fortran_order is neither True nor False";
   if (!shape.startsWith("(")) return `shape ${formatValue(shape)} is not a tuple of integers`;
   const items = shape.slice(1, -1).split(",");
-  // A comma may stand behind the last.
+  // A comma may follow the last pair.
   if (items.at(-1)!.trim() === "") items.pop();
   if (items.length > MOST_DIMENSIONS)
     return `a shape of ${items.length} dimensions; expected at most ${MOST_DIMENSIONS}`;

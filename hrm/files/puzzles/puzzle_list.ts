@@ -1,5 +1,5 @@
 /**
- * Puzzles without a table: one a line (`.sdm`, banks of `hash puzzle rating`), or boards over several lines (`.sdk`, grids of
+ * Puzzles without a table: one per line (`.sdm`, banks of `hash puzzle rating`), or boards over several lines (`.sdk`, grids of
  * nine lines). Lines that begin with "#" are comments.
  */
 import { FileFormatError } from "../file_format_error.js";
@@ -10,13 +10,13 @@ import type { TextRow } from "./puzzle_table.js";
 
 /** Sides of the boards that a row of cells may belong to. */
 const SIDES = [4, 6, 9, 12, 16];
-/** Tokens of a line that are looked at. */
+/** The most words of a line that are examined. */
 const MOST_WORDS = 64;
 
-/** What a line of a list is. */
+/** What one line of a list holds. */
 export type ListKind = "puzzle a line" | "row a line" | "maze a line" | "maze row a line";
 
-/** What kind of list a line is of; null for none. `wanted` is the number of cells of the task. */
+/** The kind of list to which a line belongs; null if it belongs to none. `wanted` is the number of cells of the task. */
 export function listKindOf(line: string, wanted?: number): ListKind | null {
   if (line.length > 16384) return null;
   if (/^[# SGo]{3,}$/.test(line) && line.includes("#") && !isComment(`${line} `)) {
@@ -36,7 +36,7 @@ function cellsOf(line: string): string {
   return SIDES.includes(line.length) && /^[\d ]+$/.test(line) ? line.replaceAll(" ", ".") : bare;
 }
 
-/** The side of the board that a row belongs to; 0 if it is no row. */
+/** The side of the board to which a row belongs; 0 if the line is not a row. */
 function sideOf(line: string): number {
   if (line.length > 256) return 0;
   const cells = cellsOf(line);
@@ -44,7 +44,7 @@ function sideOf(line: string): number {
   const digits = "123456789ABCDEFG".slice(0, cells.length);
   const others = new Set(cells.toUpperCase());
   for (const character of `._0${digits}`) others.delete(character);
-  // Without a digit or a usual blank, it may be the rule of a frame.
+  // A line without a digit or a usual blank may belong to a frame.
   return others.size <= 1 && /[0-9A-G._?x]/i.test(cells) ? cells.length : 0;
 }
 
@@ -96,7 +96,7 @@ export function* listRows(
     }
     const here = sideOf(text);
     if (here === 0) {
-      // A title between boards, or the rule of a frame.
+      // This line is a title between boards, or belongs to a frame.
       if (rows.length === 0 || /^[\s|+\-=*:\u2500-\u257f]+$/u.test(text)) continue;
       throw fail(
         `got ${JSON.stringify(text.slice(0, 40))} as row ${rows.length + 1} of a board; expected ${side} cells, as in its first row on line ${start}`,

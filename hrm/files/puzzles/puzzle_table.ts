@@ -1,24 +1,24 @@
-/** Puzzles that are read one after another into arrays that grow: no object is kept for a puzzle. */
+/** Collects puzzles in arrays that grow, so that no object is kept per puzzle. */
 import type { PuzzleSet } from "../../puzzles/puzzle_set.js";
 
-/** One puzzle as a file has it. */
+/** The text of one puzzle in a file. */
 export interface TextRow {
-  /** The line on which it begins, from 1. */
+  /** Its first line, counted from 1. */
   readonly line: number;
   readonly question: string;
-  /** Null for a puzzle that is to be solved. */
+  /** Null for a puzzle without an answer. */
   readonly answer: string | null;
 }
 
-/** A set under way. */
+/** A set that grows. */
 export interface PuzzleTable {
   readonly count: number;
-  /** Adds a puzzle; a number as label stands for all of its cells. */
+  /** Adds a puzzle. A number as label is used for all cells. */
   add(input: ArrayLike<number>, label: ArrayLike<number> | number, identifier: number): void;
   finish(): PuzzleSet;
 }
 
-/** A table of puzzles of `length` cells; `most` bounds their number, if it is known. */
+/** Makes an empty table for puzzles of `length` cells. `most` is an upper bound on their number. */
 export function createTable(length: number, most = Infinity): PuzzleTable {
   let capacity = Math.min(most, 64);
   let inputs = new Int32Array(capacity * length);

@@ -1,4 +1,4 @@
-/** Puzzles of text files, one character a cell: tables (CSV and its kin), lists and boards, with answers or without. */
+/** Reads puzzles from text files with one character per cell: tables (such as CSV), lists and boards, with or without answers. */
 import { IGNORE_LABEL, type PuzzleSet } from "../../puzzles/puzzle_set.js";
 import { formatValue } from "../../format_value.js";
 import { MAZE_SIDES } from "../../puzzles/tasks/maze.js";
@@ -12,13 +12,13 @@ import { createTable, type TextRow } from "./puzzle_table.js";
 import { textLines } from "./text_lines.js";
 
 export interface TextOptions {
-  /** The task that the puzzles must be of; default: the one that the first puzzle is of. */
+  /** The task of the puzzles; the default is the task of the first puzzle. */
   readonly task?: Task | undefined;
   /** Which columns or keys to read; default: by their names, or by what looks like a puzzle. */
   readonly columns?: ColumnChoice | undefined;
-  /** Whether puzzles may come without answers (default true: they must have them). */
+  /** Whether every puzzle must have an answer; default true. */
   readonly needsAnswers?: boolean | undefined;
-  /** Called now and then with the share of the file that was read. */
+  /** Called from time to time with the share of the file that was read. */
   readonly onProgress?: ((share: number) => void) | undefined;
 }
 
@@ -32,7 +32,7 @@ export interface TextPuzzles {
   readonly notes: readonly string[];
 }
 
-/** Lines that are looked at to tell what a file is. */
+/** The most lines that are examined to recognise the kind of file. */
 const MOST_LINES = 40;
 /** Rows between two reports of progress. */
 const PROGRESS_ROWS = 8192;
@@ -79,7 +79,7 @@ export function textRows(
     (problem) => new FileFormatError(format, problem, { file, line: line! }),
   );
   const count = first[0]!.length;
-  // Separators of a comma and a space: one space in front of a field is no cell of it.
+  // If separators are a comma and a space, the space in front of a field is not a cell.
   const spaced =
     count > 1 && first.every((row) => row.slice(1).every((field) => field.startsWith(" ") && !isMaze(field)));
   const cell = (field: string): string => (spaced && field.startsWith(" ") ? field.slice(1) : field);
@@ -109,7 +109,7 @@ export function textRows(
 /** True for the rows of a maze, whose spaces are cells. */
 const isMaze = (field: string): boolean => /^[# SGo]+$/.test(field) && boardLength(field) > 0;
 
-/** What a text file is, by its first lines. */
+/** The kind of a text file, recognised by its first lines. */
 function shapeOf(
   bytes: Uint8Array,
   { format, file, columns, wanted }: RowsOptions,
@@ -131,14 +131,14 @@ function shapeOf(
   return { kind: "table", separator: fallback ?? "," };
 }
 
-/** The separator of a line, and whether it is certain: there are names of columns, or fields that are boards. */
+/** The separator of a line. It is certain if the line has names of columns, or fields that are boards. */
 function separatorOf(line: string, wanted: number | undefined): { separator: string; certain: boolean } {
   let best = { separator: ",", certain: false, score: 0 };
   for (const separator of SEPARATORS) {
     const fields = line.split(separator, 256).map((field) => field.replace(/^\s*"|"\s*$/g, ""));
     const boards = fields.filter((field) => boardLength(field, wanted) > 0).length;
     const named = boards === 0 && namesColumns(fields);
-    // A word alone is a name if it is nothing else: "puzzle" above a list.
+    // A single word is a name of a column if it is the whole line, such as "puzzle" above a list.
     const certain =
       (boards > 0 && fields.length > 1) || (named && (fields.length > 1 || /^\s*\w+\s*$/.test(line)));
     const score = (certain ? 1000 : 0) + 100 * boards + fields.length;
@@ -151,7 +151,7 @@ export interface DecodeOptions extends TextOptions {
   readonly format: string;
   readonly file: string;
   readonly notes: readonly string[];
-  /** Bytes of the file: more puzzles than they have room for cannot come. */
+  /** Bytes of the file, which bound the number of puzzles. */
   readonly size: number;
 }
 
@@ -230,7 +230,7 @@ function decoded(
   }
 }
 
-/** What a spreadsheet makes of puzzles that it takes for numbers; null if the text is something else. */
+/** The message about a puzzle that a spreadsheet changed because it took it for a number; null for other texts. */
 function spreadsheetProblem(text: string, { length, name }: Task): string | null {
   const advice = "; write the file anew with these columns as text (in a spreadsheet: import them as text)";
   if (/^[+-]?\d([.,]\d+)?E\+?\d+$/i.test(text.trim()))
@@ -240,7 +240,7 @@ function spreadsheetProblem(text: string, { length, name }: Task): string | null
   return null;
 }
 
-/** The task that a question is of, by its length and characters. @throws FileFormatError */
+/** The task of a question, recognised by its length and characters. @throws FileFormatError */
 export function taskOfQuestion(
   question: string,
   { format, file, line }: { format: string; file: string; line: number },
@@ -266,7 +266,7 @@ export function taskOfQuestion(
   );
 }
 
-/** The Sudoku whose board a text has among other words. */
+/** The Sudoku task of a board that stands between other words; undefined if there is no board. */
 function boardIn(text: string): Task | undefined {
   if (text.length > 16384) return undefined;
   for (const size of [9, 4, 6, 16, 12]) {

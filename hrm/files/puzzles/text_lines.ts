@@ -1,4 +1,4 @@
-/** Lines of a text file, one at a time, so that a large file is never one large string. */
+/** Reads a text file line by line, so that a large file never becomes one large string. */
 import { FileFormatError } from "../file_format_error.js";
 
 const [LF, CR] = [10, 13];
@@ -10,12 +10,12 @@ export interface TextLine {
   readonly text: string;
 }
 
-/** Where the text begins: behind a byte-order mark, where there is one. */
+/** Offset of the text, after a byte-order mark if the file has one. */
 export function startOfText(bytes: Uint8Array): number {
   return bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0;
 }
 
-/** Lines end with LF, CR LF or CR; a byte-order mark is skipped. @throws FileFormatError on bytes that are no UTF-8 */
+/** Lines end with LF, CR LF or CR; a byte-order mark is skipped. @throws FileFormatError if the bytes are not UTF-8 */
 export function* textLines(bytes: Uint8Array, format: string, file: string): Generator<TextLine> {
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
   const [nextLF, nextCR] = [finder(bytes, LF), finder(bytes, CR)];
@@ -33,7 +33,7 @@ export function* textLines(bytes: Uint8Array, format: string, file: string): Gen
   }
 }
 
-/** Finds a byte at or after rising places, the end where there is none; what was found is not searched again. */
+/** Finds the next byte of a value from rising offsets; returns the end if there is none. The last result is kept, so that no byte is searched twice. */
 function finder(bytes: Uint8Array, byte: number): (from: number) => number {
   let found = -1;
   return (from) => {

@@ -1,17 +1,17 @@
-/** Downloads within bounds: of size, of redirects, and of time without progress; failures name their cause. */
+/** Downloads with limits on size, redirects, and time without progress. Errors name their cause. */
 import { SourceError } from "./source_error.js";
 
 /** Bounds of a download. */
 export interface DownloadLimits {
-  /** Bytes of a file, decompressed; default 2^30. */
+  /** The most bytes of a file after decompression; default 2^30. */
   readonly maxBytes: number;
-  /** Milliseconds in which a server must answer, and then send `minBytes` each time; default 60,000. */
+  /** Milliseconds within which a server must answer, and then send `minBytes` again and again; default 60,000. */
   readonly patienceMs: number;
-  /** Bytes that arrive in `patienceMs` at least, until the end; default 65,536. */
+  /** The fewest bytes that must arrive within `patienceMs`, except at the end; default 65,536. */
   readonly minBytes: number;
-  /** Redirects that are followed; default 5. A page follows as many as its browser does. */
+  /** The most redirects that are followed; default 5. In a page the browser's limit holds. */
   readonly maxRedirects: number;
-  /** How many times as large as what was sent a compressed answer may become; default 100, and 64 MiB are always allowed. */
+  /** The largest ratio of decompressed to sent bytes; default 100. 64 MiB are always allowed. */
   readonly maxExpansion: number;
 }
 
@@ -25,11 +25,11 @@ export const defaultDownloadLimits: DownloadLimits = {
 
 const ALWAYS_ALLOWED = 2 ** 26;
 const REDIRECTS = [301, 302, 303, 307, 308];
-/** What can be done without a download. */
+/** Advice for every failed download. */
 const WAY_OUT = "Download it by other means and give the file";
 
 /**
- * The bytes at an address; null if the server has no such file.
+ * Downloads the bytes at an address. Returns null if the server has no such file.
  * @throws SourceError that names the cause
  */
 export async function download(
@@ -41,7 +41,7 @@ export async function download(
     new SourceError(`cannot read ${printable(address)}: ${reason}`, cause === undefined ? {} : { cause });
   const abort = new AbortController();
   const patience = startPatience(limits, abort);
-  /** What a failed await means: our own bounds, or the network's. */
+  /** The error of a failed await: one of our limits was reached, or the network failed. */
   const failure = (error: unknown): SourceError =>
     error instanceof SourceError ? error : fail(patience.reason() ?? causeOf(error), error);
   try {
@@ -61,7 +61,7 @@ export async function download(
     throw failure(error);
   } finally {
     patience.stop();
-    // Ends what was not read to its end.
+    // Ends a transfer that was not read to its end.
     abort.abort();
   }
 }
@@ -75,7 +75,7 @@ const MEANINGS: Readonly<Record<number, string>> = {
 
 type Fail = (reason: string, cause?: unknown) => SourceError;
 
-/** The answer after redirects. */
+/** The response after all redirects. */
 async function answer(
   address: string,
   { maxRedirects }: DownloadLimits,
@@ -84,10 +84,10 @@ async function answer(
 ): Promise<Response> {
   let url = address;
   for (let redirects = 0; ; redirects++) {
-    // Uncompressed, so that its length is known; browsers leave this header out.
+    // Asks for an uncompressed response, so that its length is known. Browsers drop this header.
     const request = { signal, headers: { "accept-encoding": "identity" } };
     const response = await fetch(url, { ...request, redirect: "manual" });
-    // A page may not see where it is sent to: its browser follows.
+    // A page cannot see the target of a redirect, so its browser follows it.
     if (response.type === "opaqueredirect") return fetch(url, { ...request, redirect: "follow" });
     const location = response.headers.get("location");
     if (!REDIRECTS.includes(response.status) || location === null) return response;
@@ -100,7 +100,7 @@ async function answer(
   }
 }
 
-/** All bytes of an answer, within the limits. */
+/** Reads all bytes of a response, within the limits. */
 async function body(
   response: Response,
   { maxBytes, maxExpansion }: DownloadLimits,
@@ -109,7 +109,7 @@ async function body(
 ): Promise<Uint8Array> {
   const encoded = response.headers.get("content-encoding") !== null;
   const length = response.headers.get("content-length");
-  // Other origins may hide that an answer is compressed; its length then says nothing about the bytes here.
+  // Another origin may hide that a response is compressed. Its length then differs from the number of bytes here.
   const sent = length !== null && response.type !== "cors" ? Number(length) : null;
   const tooLarge = (bytes: number, limit: number): SourceError =>
     fail(`it has ${bytes} bytes or more, and the limit is ${limit}. ${WAY_OUT}, or raise maxBytes`);
@@ -137,7 +137,7 @@ async function body(
   return bytes;
 }
 
-/** Aborts where too little arrives. */
+/** Aborts the download if too few bytes arrive. */
 function startPatience({ patienceMs, minBytes }: DownloadLimits, abort: AbortController) {
   let bytes: number | null = null;
   let reason: string | null = null;
@@ -159,7 +159,7 @@ function startPatience({ patienceMs, minBytes }: DownloadLimits, abort: AbortCon
   };
 }
 
-/** True for a web page: what many servers send in place of a file. */
+/** True for a web page, which many servers send in place of a missing file. */
 function isHtml(bytes: Uint8Array): boolean {
   return /^\s*(<!doctype html|<html[\s>])/i.test(new TextDecoder().decode(bytes.subarray(0, 256)));
 }
@@ -191,13 +191,13 @@ function causeOf(error: unknown): string {
     if (meaning) return `${meaning} (${String(code)})`;
   }
   const messages = chain.reverse().map(({ message }) => printable(message ?? ""));
-  // Browsers keep the cause to themselves.
+  // Browsers do not reveal the cause.
   return messages.length === 1 && error instanceof TypeError
     ? `${messages[0]}; the browser does not say why: is there a network, and does that server let other pages read its files (CORS)?`
     : messages.filter(Boolean).join(": ");
 }
 
-/** Foreign text within a message: no control characters, and no longer than a line. */
+/** Text of a server for a message: without control characters, and at most a line long. */
 function printable(text: string): string {
   const escaped = JSON.stringify(text.slice(0, 200)).slice(1, -1);
   return text.length > 200 ? `${escaped}...` : escaped;

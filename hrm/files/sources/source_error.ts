@@ -1,6 +1,6 @@
 import { EngineError } from "../../../engine/errors.js";
 
-/** Something that could not be read at all. */
+/** A source could not be read. */
 export class SourceError extends EngineError {
   override readonly name = "SourceError";
   constructor(message: string, options?: ErrorOptions) {

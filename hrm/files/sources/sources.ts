@@ -1,4 +1,4 @@
-/** Where bytes come from: a page's File or Blob, a URL; Node's paths are made sources by the command line. */
+/** Sources of bytes: a File or Blob of a page, or a URL. The command line makes sources from paths. */
 import { download, type DownloadLimits } from "./download.js";
 import { SourceError } from "./source_error.js";
 
@@ -8,7 +8,7 @@ export { SourceError } from "./source_error.js";
 /** One file. */
 export interface FileSource {
   readonly kind: "file";
-  /** For messages, and its ending tells the format. */
+  /** Name for messages; its ending says the format. */
   readonly name: string;
   /** @throws SourceError */
   read(): Promise<Uint8Array>;
@@ -18,7 +18,7 @@ export interface FileSource {
 export interface FolderSource {
   readonly kind: "folder";
   readonly name: string;
-  /** Null where there is no such file. @throws SourceError */
+  /** Returns null if there is no such file. @throws SourceError */
   read(path: string): Promise<Uint8Array | null>;
 }
 
@@ -59,8 +59,8 @@ export function fileListSource(files: Iterable<File>): FolderSource {
 }
 
 /**
- * An address: a folder if it ends with "/" or "/dataset.json", else a file. `limits` bound each download: 1 GiB, five
- * redirects, and a minute in which too little arrives, unless they say otherwise.
+ * The source at an address: a folder if the address ends with "/" or "/dataset.json", else a file. `limits` apply to each
+ * download; the defaults are 1 GiB, five redirects, and a minute in which too few bytes arrive.
  */
 export function urlSource(url: string | URL, limits: Partial<DownloadLimits> = {}): Source {
   const address = String(url);

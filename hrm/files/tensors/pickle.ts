@@ -1,16 +1,17 @@
 /**
- * Python pickles, read by a machine that executes nothing. Pickle is a program: its opcodes name functions and call
- * them. Only the names that the caller lists do anything here, each a plain TypeScript function. Every other name, and
- * whatever a call of it makes, is an opaque value that is carried along unopened. Opcodes outside the list below and
- * anything out of order are refused.
+ * Reads Python pickles by a machine that executes nothing. A pickle is a program: its opcodes name functions and call
+ * them. Only names that the caller lists have an effect here; each is a plain TypeScript function. Every other name, and every
+ * result of its calls, is an opaque value that is passed along unopened. Opcodes outside the list below, and opcodes in an
+ * impossible order, are refused.
  *
- * Work and memory stay bounded: every value is paid for from a budget before it is made, with what its longest name or
- * container costs; nothing is copied that is not paid for again.
+ * Work and memory are bounded: every value is paid for from a budget before it is made, and so is every copy.
+ *
+ * The file is longer than 400 lines because the opcodes, the stack and the budget form one machine.
  */
 import { formatValue, formatText } from "../../format_value.js";
 import { FileFormatError } from "../file_format_error.js";
 
-/** What a pickle may hold once read. */
+/** A value in a pickle that was read. */
 export type PickleValue =
   | null
   | boolean
@@ -48,13 +49,13 @@ export interface PickleOpaque {
   readonly kind: "opaque";
   /** `argparse Namespace`; `int` for an integer beyond 2^53, `set` for a set. */
   readonly name: string;
-  /** The items of a subclass of dict; null if it was given none. */
+  /** The items of a subclass of dict; null if it has none. */
   entries: Map<PickleValue, PickleValue> | null;
-  /** Its attributes, in a dict as a rule; null if it was given none. */
+  /** Its attributes, usually in a dict; null if it has none. */
   state: PickleValue;
 }
 
-/** Whatever an allowed function or the persistent loader made. */
+/** The result of an allowed function or of the persistent loader. */
 export interface PickleObject {
   readonly kind: "object";
   readonly value: unknown;

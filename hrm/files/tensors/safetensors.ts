@@ -5,9 +5,8 @@
  *   N bytes   JSON { name: { dtype, shape, data_offsets: [begin, end] }, ..., "__metadata__": { key: text } }
  *   the rest  data, little endian, row-major; offsets count from here; no holes, no overlaps
  *
- * Memory stays bounded by the file's own size: tensors are views of the bytes given (a copy where they are
- * not aligned), and sizes are checked before anything is made of them. Hosts are taken to be little endian,
- * as all that run WebGPU are.
+ * Memory is bounded by the size of the file: tensors are views of the given bytes (copies if they are not aligned), and sizes
+ * are checked before memory is allocated. Hosts must be little endian, as all hosts with WebGPU are.
  */
 import { UsageError } from "../../../engine/errors.js";
 import { FileFormatError, type FileFormatPlace } from "../file_format_error.js";
@@ -57,12 +56,12 @@ export interface Safetensors {
 
 const FORMAT = "safetensors";
 const METADATA = "__metadata__";
-/** The reference implementation's limit. */
+/** The most bytes of a header, as in the reference implementation. */
 const MAX_HEADER_BYTES = 100_000_000;
-/** More than any library has. */
+/** The most dimensions, more than any library has. */
 const MOST_DIMENSIONS = 64;
 
-/** Reads a whole file. Throws FileFormatError on anything that breaks the format. */
+/** Reads a whole file. @throws FileFormatError if the file breaks the format */
 export function readSafetensors(bytes: Uint8Array): Safetensors {
   const header = readHeader(bytes);
   const entries = Object.entries(header.json).filter(([name]) => name !== METADATA);
@@ -78,8 +77,8 @@ export function readSafetensors(bytes: Uint8Array): Safetensors {
 
 /**
  * Writes tensors, wide element types first (so that every tensor is aligned to its element size), else in the
- * order given. The same tensors and metadata give the same bytes. Throws UsageError on a shape that does not
- * fit its data or on the reserved name `__metadata__`.
+ * order given. The same tensors and metadata give the same bytes.
+ * @throws UsageError if a shape does not fit its data, or if a tensor has the reserved name `__metadata__`
  */
 export function writeSafetensors(
   tensors: Iterable<readonly [name: string, tensor: SafetensorsTensor]>,
@@ -122,7 +121,7 @@ export function writeSafetensors(
 
 /**
  * A floating-point tensor as f32: F32 as it is, BF16 and F16 widened exactly, F64 rounded to the nearest.
- * Throws FileFormatError on other dtypes; `name` is for its message.
+ * @throws FileFormatError on other dtypes; `name` is for its message
  */
 export function widenToF32(tensor: SafetensorsTensor, name: string): Float32Array {
   const { dtype, data } = tensor;
@@ -178,7 +177,7 @@ function readHeader(bytes: Uint8Array): { json: Record<string, unknown>; end: nu
   return { json, end };
 }
 
-/** The first key that an object of this (valid) JSON text has twice: JSON.parse would keep the last silently. */
+/** The first key that occurs twice in an object of this valid JSON text, of which JSON.parse would silently keep the last. */
 function duplicateKey(text: string): string | undefined {
   const open: Set<string>[] = [];
   for (let i = 0; i < text.length; i++) {
@@ -242,7 +241,7 @@ function readEntry(name: string, entry: unknown, dataLength: number, dataStart: 
   return { name, dtype: dtype as SafetensorsDtype, shape, begin, end };
 }
 
-/** Ranges must follow each other without hole or overlap and fill the data, as the format demands. */
+/** @throws FileFormatError unless the ranges follow each other without hole or overlap and fill the data */
 function requireSeamless(ranges: readonly TensorRange[], dataLength: number, dataStart: number): void {
   let at = 0;
   for (const { name, begin, end } of [...ranges].sort((a, b) => a.begin - b.begin || a.end - b.end)) {
@@ -272,7 +271,7 @@ function readMetadata(json: Record<string, unknown>): Record<string, string> {
   return metadata as Record<string, string>;
 }
 
-/** A tensor of these bytes; a view where they are aligned. */
+/** A tensor of these bytes; a view if they are aligned, else a copy. */
 export function tensorOf(
   dtype: SafetensorsDtype,
   shape: readonly number[],

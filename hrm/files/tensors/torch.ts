@@ -1,7 +1,9 @@
 /**
  * Files of `torch.save` since PyTorch 1.6: a zip archive with a pickle `<name>/data.pkl` that describes tensors, and a
  * raw file `<name>/data/<key>` for each storage that they are views of. The pickle is read by a machine that executes
- * nothing (pickle.ts), so a file from a stranger can be opened.
+ * nothing (pickle.ts), so that a file from a stranger is safe to open.
+ *
+ * The file is longer than 400 lines because reading and writing share the tables of storages and element types.
  */
 import { UsageError } from "../../../engine/errors.js";
 import { formatValue, formatNames } from "../../format_value.js";
@@ -22,7 +24,7 @@ import { isZip, readZip, writeZip, type ZipEntry } from "../archives/zip.js";
 
 const FORMAT = "torch";
 
-/** Element type of each storage class that tensors here may have. */
+/** Element type of each storage class that is supported. */
 const STORAGES: Readonly<Record<string, SafetensorsDtype>> = {
   "torch FloatStorage": "F32",
   "torch DoubleStorage": "F64",
@@ -36,7 +38,7 @@ const STORAGES: Readonly<Record<string, SafetensorsDtype>> = {
   "torch BoolStorage": "BOOL",
 };
 
-/** Element types that storages without a class of their own have (`_rebuild_tensor_v3`), by PyTorch's name. */
+/** Element types of untyped storages (`_rebuild_tensor_v3`), by PyTorch's name. */
 const DTYPES: Readonly<Record<string, SafetensorsDtype>> = {
   ...{ "torch float32": "F32", "torch float64": "F64", "torch float16": "F16", "torch bfloat16": "BF16" },
   ...{ "torch float8_e4m3fn": "F8_E4M3", "torch float8_e5m2": "F8_E5M2", "torch bool": "BOOL" },
@@ -50,7 +52,7 @@ class Storage {
     readonly key: string,
     /** Its storage class, `torch FloatStorage`. */
     readonly type: string,
-    /** Elements; bytes in an untyped storage. */
+    /** Number of elements; number of bytes in an untyped storage. */
     readonly count: number,
   ) {}
 }
@@ -59,9 +61,9 @@ class Storage {
 class TensorView {
   constructor(
     readonly storage: Storage,
-    /** Null for an element type that has no place in safetensors. */
+    /** Null for an element type that safetensors does not have. */
     readonly dtype: SafetensorsDtype | null,
-    /** The element type as PyTorch names it. */
+    /** PyTorch's name of the element type. */
     readonly type: string,
     readonly offset: number,
     readonly shape: readonly number[],
@@ -69,7 +71,7 @@ class TensorView {
   ) {}
 }
 
-/** More dimensions than a tensor of PyTorch can have. */
+/** The most dimensions, more than a tensor of PyTorch can have. */
 const MOST_DIMENSIONS = 64;
 
 const dict: PickleFunction = ([pairs], pay) => {
@@ -105,7 +107,7 @@ const view: PickleFunction = ([storage, offset, shape, stride, , , dtype], pay) 
 
 const first: PickleFunction = ([data]) => data ?? null;
 
-/** Functions that make a tensor of its parts or of another tensor. */
+/** Functions that make a tensor from its parts or from another tensor. */
 const REBUILDERS = new Map<string, NonNullable<PickleFunction>>([
   ["torch._utils _rebuild_tensor", view],
   ["torch._utils _rebuild_tensor_v2", view],
@@ -123,7 +125,7 @@ const fromType: PickleFunction = ([make, , args], pay) => {
   return rebuild(args.items, pay);
 };
 
-/** Names that do something here; whatever others make stays unopened. */
+/** Names that have an effect here. Results of all other names stay opaque. */
 const GLOBALS: ReadonlyMap<string, PickleFunction> = new Map<string, PickleFunction>([
   ["collections OrderedDict", dict],
   ["torch Size", first],
@@ -159,23 +161,23 @@ export interface TorchDict {
   readonly average: boolean;
   /** Names of its tensors. */
   readonly names: readonly string[];
-  /** What else it holds, by name: `an object of numpy.ndarray`, `a tensor of ComplexFloat`. */
+  /** Descriptions of its other values, by name: `an object of numpy.ndarray`, `a tensor of ComplexFloat`. */
   readonly others: ReadonlyMap<string, string>;
   /** Its tensors. Contiguous ones are views of the file's bytes; others are gathered. @throws FileFormatError */
   read(): ReadonlyMap<string, SafetensorsTensor>;
 }
 
-/** What a file of `torch.save` holds. */
+/** The content of a file of `torch.save`. */
 export interface TorchFile {
-  /** Every dict with tensors but those of optimizers; those that are most likely the weights come first. */
+  /** Every dict with tensors except optimizer states, with the most likely weights first. */
   readonly dicts: readonly TorchDict[];
   /** Keys of the outermost dict. */
   readonly keys: readonly string[];
-  /** What the outermost value is, for a message: `a dict`. */
+  /** The kind of the outermost value, for messages: `a dict`. */
   readonly what: string;
 }
 
-/** Keys under which training scripts keep the weights, the most telling first. */
+/** Keys under which training scripts keep the weights, with the most specific first. */
 const WEIGHT_KEYS = [
   "state_dict",
   "model_state_dict",
@@ -187,27 +189,27 @@ const WEIGHT_KEYS = [
   "weights",
 ];
 const AVERAGE = /(^|[._-])(ema|swa|averaged?|shadow)([._-]|$)|^(ema|shadow)/i;
-/** How deep dicts with weights lie at most. */
+/** The greatest depth at which dicts with weights are searched. */
 const MOST_DEPTH = 4;
 
 /** True for a part of a name that says that what follows is a moving average of weights. */
 export const namesAverage = (part: string): boolean => AVERAGE.test(part);
 
-/** How to make a file that can be read, for messages. */
+/** Advice how to make a file that can be read, for messages. */
 export const SAVE_ANEW = "save the state dict anew: torch.save(model.state_dict(), path)";
 
 /**
  * The tensors of a `torch.save` file, by name: a state dict, or a dict that holds one (`model`, `state_dict`,
- * `model_state_dict`); if it holds a moving average alone, that. Contiguous tensors are views of the bytes given; others
- * are gathered. Values that are no tensors are left out.
- * @throws FileFormatError on anything else
+ * `model_state_dict`); if the file holds only a moving average, the average. Contiguous tensors are views of the given bytes;
+ * others are gathered. Values that are not tensors are left out.
+ * @throws FileFormatError on any other file
  */
 export function readTorch(bytes: Uint8Array): ReadonlyMap<string, SafetensorsTensor> {
   const file = readTorchFile(bytes);
   return requireDict(file, file.dicts.find((d) => !d.average) ?? file.dicts[0]).read();
 }
 
-/** The dict that was found. @throws FileFormatError if none was, saying what the file holds */
+/** Returns the dict that was found. @throws FileFormatError if no dict was found; it says what the file holds */
 export function requireDict({ keys, what }: TorchFile, found: TorchDict | undefined): TorchDict {
   if (found) return found;
   throw problem(
@@ -245,7 +247,7 @@ export function readTorchFile(bytes: Uint8Array): TorchFile {
   };
 }
 
-/** Persistent ids are ("storage", class, key, location, elements); where it was saved from does not matter. */
+/** Persistent ids are ("storage", class, key, location, elements). The location is ignored. */
 function storageOf(id: PickleValue): PickleValue {
   const [kind, type, key, , count] = isTuple(id) ? id.items : [];
   if (kind !== "storage" || !isGlobal(type) || typeof key !== "string" || key.length > 100)
@@ -257,7 +259,7 @@ function storageOf(id: PickleValue): PickleValue {
 const keyName = (key: PickleValue): string =>
   typeof key === "string" || typeof key === "number" ? String(key) : kindOfValue(key);
 
-/** Dicts that hold tensors themselves, found breadth first; each value is visited once, however often it is kept. */
+/** Finds dicts that hold tensors directly, breadth first. Each value is visited once, however often it occurs. */
 function dictsWithTensors(
   root: PickleValue,
   read: (name: string, view: TensorView) => SafetensorsTensor,
@@ -299,8 +301,8 @@ function dictsWithTensors(
 }
 
 /**
- * Reads tensors until all of them together have `budget` bytes: views that repeat a storage and copies that are
- * gathered are the two things here that a lying file could make large.
+ * Reads tensors until all of them together have `budget` bytes: a malicious file could
+ * otherwise ask for huge views that repeat a storage, or for huge copies.
  */
 function tensorReader(
   storages: (view: TensorView, tensor: string) => Uint8Array,
@@ -326,7 +328,7 @@ function tensorReader(
   };
 }
 
-/** The bytes of storages, each read (and its checksum compared) once, and aligned for its elements. */
+/** Reads the bytes of storages. Each is read and checked once, and aligned for its elements. */
 function storageReader(
   entries: ReadonlyMap<string, ZipEntry>,
   prefix: string,
@@ -356,7 +358,7 @@ function storageReader(
   };
 }
 
-/** Bytes of an element of a storage; an untyped one counts bytes. */
+/** Bytes of an element of a storage; 1 for an untyped storage. */
 const storageWidth = ({ type }: Storage): number => {
   const dtype = STORAGES[type];
   return dtype === undefined ? 1 : DTYPE_BYTES[dtype];
@@ -424,7 +426,7 @@ export const isStorable = (dtype: SafetensorsDtype): boolean => STORAGE_OF.has(d
 /**
  * A file that `torch.load` reads (also with `weights_only=True`) as an OrderedDict of contiguous CPU tensors, in the
  * order given. The same tensors give the same bytes.
- * @throws UsageError on a dtype that PyTorch has no storage class for, and on a shape that does not fit its data
+ * @throws UsageError if PyTorch has no storage class for a dtype, or if a shape does not fit its data
  */
 export function writeTorch(
   tensors: Iterable<readonly [name: string, tensor: SafetensorsTensor]>,

@@ -25,7 +25,7 @@ export const PATH = 5;
 const CHARACTERS = ".# SGo";
 const EXPECTED = '"#" (wall), " " (open), "S", "G" or "o" (path)';
 
-/** Smallest and largest side that a name may ask for. */
+/** Smallest and largest side of a maze. */
 export const MAZE_SIDES = { min: 3, max: 64 } as const;
 
 /** The maze task of a side length; its name is `maze-10x10`. @throws PuzzleError on sides outside 3..64 */
@@ -78,7 +78,7 @@ function requireEnds(cells: Int32Array, name: string): Int32Array {
   return cells;
 }
 
-/** Moves from `from` to every cell through cells that `passable` allows; -1 where there is no way. */
+/** Moves from `from` to every cell through cells that `passable` allows; -1 for cells that cannot be reached. */
 export function mazeDistances(
   side: number,
   from: number,
@@ -107,8 +107,8 @@ export function mazeDistances(
 }
 
 /**
- * Solved where the marked cells are a path from S to G of the fewest moves. Cells that break a rule: changed walls
- * and ends, tokens that no cell may have, and marked cells that S does not reach along marked cells.
+ * A maze is solved if the marked cells form a path from S to G with the fewest moves. Cells that break a rule are changed
+ * walls, changed ends, invalid tokens, and marked cells that cannot be reached from S along marked cells.
  */
 function checkMaze(input: ArrayLike<number>, answer: ArrayLike<number>, side: number): Verdict {
   const name = `maze-${side}x${side}`;
@@ -135,13 +135,13 @@ function checkMaze(input: ArrayLike<number>, answer: ArrayLike<number>, side: nu
   return { solved: length === shortest, violations };
 }
 
-/** Where the one cell with this token is; -1 where there is none or another. */
+/** Index of the only cell with this token; -1 if no cell or several cells have it. */
 function onlyIndex(cells: ArrayLike<number>, token: number): number {
   const index = Array.prototype.indexOf.call(cells, token);
   return index === Array.prototype.lastIndexOf.call(cells, token) ? index : -1;
 }
 
-/** A frame around the maze; with colours, the path is green, violations red. */
+/** Draws a frame around the maze. With colours, the path is green and violations are red. */
 function renderMaze(
   cells: ArrayLike<number>,
   side: number,

@@ -14,20 +14,23 @@ export interface MazeGeneratorOptions {
   /** An integer in [0, 2^53). */
   readonly seed: number;
   /**
-   * Fewest moves of the shortest path; default 2 sides and 1. A range stands for a mixture: each maze draws its own
-   * number uniformly from it, both ends included, so that short and long paths occur.
+   * Fewest moves of the shortest path; the default is twice the side plus 1. If a range is given, each maze draws its own
+   * minimum uniformly from it, both ends included, so that short and long paths occur.
    */
   readonly minLength?: number | readonly [from: number, to: number];
-  /** Mazes that shall not be made again, nor their images: those held out for a test. */
+  /** Mazes that are excluded with all their images, such as held-out mazes. */
   readonly without?: readonly Pick<PuzzleRecord, "input" | "label">[];
 }
 
-/** Wall patterns to try before a length counts as out of reach. */
+/** Number of wall patterns to try before a length counts as impossible. */
 const TRIES = 20000;
-/** Wall patterns to try before a maze of a mixture draws another number of moves. */
+/** Number of wall patterns to try before a maze draws another minimum from the range. */
 const TRIES_OF_A_DRAW = 200;
 
-/** Distinct up to rotation and reflection; the rating is the number of moves. Throws UsageError on options that no maze meets. */
+/**
+ * Generates mazes that are distinct up to rotation and reflection. The rating is the number of moves.
+ * @throws UsageError if no maze satisfies the options
+ */
 export function generateMazes({
   side,
   count,
@@ -79,7 +82,7 @@ function tryMaze(side: number, minLength: number, random: HostRandom): Maze | nu
   const passable = (cell: number): boolean => walls[cell] === 0;
   const [distances, queue] = [new Int32Array(cells), new Int32Array(cells)];
   if (!mayReach(side, minLength, open, passable, distances, queue)) return null;
-  // Pairs far enough apart, counted first and found again by number.
+  // Counts the pairs that are far enough apart, then draws a number and finds its pair again.
   const pairs = open.map((from) => {
     mazeDistances(side, from, passable, distances, queue);
     return distances.reduce((count, d) => count + (d >= minLength ? 1 : 0), 0);
@@ -103,8 +106,8 @@ function tryMaze(side: number, minLength: number, random: HostRandom): Maze | nu
 }
 
 /**
- * A quick look before all pairs are measured: from a random open cell to the farthest cell, and from there to its
- * farthest. A pattern whose longest distance this underrates is passed over.
+ * A quick estimate of the longest distance, before all pairs are measured: from a random open cell to the farthest cell, and
+ * from there to its farthest cell. A pattern whose estimate is too low is skipped.
  */
 function mayReach(
   side: number,
@@ -155,7 +158,7 @@ function onlyPath(
   return path;
 }
 
-/** Cells on shortest paths other than `path`; none where it is the only one, since a rival leaves the path somewhere. */
+/** Cells on shortest paths that are not on `path`; empty if `path` is the only shortest path. */
 function rivalCells(
   side: number,
   start: number,

@@ -1,10 +1,10 @@
 /** Pictures of grids as SVG text: cells with a background and a mark, and lines of two weights. */
 
-/** How one cell looks. */
+/** The appearance of one cell. */
 export interface PictureCell {
   /** One or a few characters, centred. */
   readonly text?: string;
-  /** `given` bold, `filled` blue. Default `given`. */
+  /** `given` marks are bold, `filled` marks are blue. Default `given`. */
   readonly ink?: "given" | "filled";
   /** Background. */
   readonly fill?: "wall" | "path" | "end" | "violation";
@@ -15,7 +15,7 @@ export interface PictureOptions {
   readonly columns: number;
   /** Accessible name. */
   readonly label: string;
-  /** Heavy lines every so many rows and columns; 0 draws thin lines nowhere and heavy ones around only. */
+  /** Rows and columns between heavy lines. 0 draws only the heavy frame, and no thin lines. */
   readonly box: { readonly rows: number; readonly columns: number };
   readonly cell: (index: number) => PictureCell;
 }

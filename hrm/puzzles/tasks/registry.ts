@@ -4,10 +4,10 @@ import { MAZE_SIDES, mazeTask } from "./maze.js";
 import { SUDOKU_SIZES, sudokuTask } from "./sudoku.js";
 import type { Task } from "./task.js";
 
-/** The names there are, for messages. */
+/** The names of tasks, for messages. */
 export const TASK_NAMES = `sudoku4, sudoku6, sudoku9, sudoku12, sudoku16, maze-NxN (N from ${MAZE_SIDES.min} to ${MAZE_SIDES.max}), grid-RxC-vV`;
 
-/** The task of this name; undefined where there is none. */
+/** The task of this name; undefined if no task has it. */
 export function findTask(name: string): Task | undefined {
   const sudoku = SUDOKU_SIZES.find((size) => name === `sudoku${size}`);
   if (sudoku) return sudokuTask(sudoku);
@@ -23,8 +23,8 @@ export function findTask(name: string): Task | undefined {
 }
 
 /**
- * The task that data of this shape may be for; a task without rules if the shape tells none. Other data may have the same
- * shape, so rows are to be checked by its rules.
+ * The task that data of this shape may belong to; a task without rules if no task has the shape. Other data may have the same
+ * shape, so the caller must check rows by the rules.
  */
 export function taskOfShape(length: number, vocabSize: number): Task {
   const side = Math.round(Math.sqrt(length));
@@ -35,7 +35,7 @@ export function taskOfShape(length: number, vocabSize: number): Task {
   return gridOfShape(length, vocabSize);
 }
 
-/** A task without rules: square if the length is a square number, else one row. */
+/** A task without rules. Its grid is a square if the length is a square number, else one row. */
 export function gridOfShape(length: number, vocabSize: number): Task {
   const side = Math.round(Math.sqrt(length));
   const square = side * side === length;

@@ -1,4 +1,4 @@
-/** Whether puzzles obey the rules of the task that they are said to be of. */
+/** Checks whether puzzles obey the rules of their task. */
 import { IGNORE_LABEL, type PuzzleSet } from "../puzzle_set.js";
 import { digitToken } from "./sudoku.js";
 import type { Task } from "./task.js";
@@ -22,13 +22,13 @@ export function firstBrokenRow({ count, length, inputs, labels }: PuzzleSet, tas
 }
 
 /**
- * Which rule a puzzle and its label break; null if they obey, or if no rules are known. Ignored labels are not judged, so
- * a puzzle without any label obeys. `input` and `label` are tokens, [length].
+ * The rule that a puzzle and its label break, in words; null if they obey, or if no rules are known. Ignored labels are not
+ * checked, so that a puzzle without a label obeys. `input` and `label` are tokens, [length].
  */
 export function ruleProblem(task: Task, input: Int32Array, label: Int32Array): string | null {
   const labelled = label.reduce((sum, token) => sum + Number(token !== IGNORE_LABEL), 0);
   const complete = labelled === label.length;
-  // The rules of paths cannot be judged from a part of the answer.
+  // The rules of paths need the whole answer.
   if (labelled === 0 || (!complete && task.symmetry?.kind !== "sudoku")) return null;
   const answer = complete ? label : label.map((token, i) => (token === IGNORE_LABEL ? input[i]! : token));
   const { solved, violations } = task.check(input, answer);
@@ -53,7 +53,7 @@ function placeOf({ columns }: Task, cell: number): string {
   return `row ${Math.floor(cell / columns) + 1}, column ${(cell % columns) + 1} of the grid`;
 }
 
-/** What to add to every token if the label is a Sudoku grid in another encoding; "" if it is none. */
+/** A hint what to add to every token, if the label is a Sudoku grid in another encoding; else "". */
 function offsetHint(task: Task, label: Int32Array): string {
   const { symmetry, length } = task;
   if (symmetry?.kind !== "sudoku") return "";

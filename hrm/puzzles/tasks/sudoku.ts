@@ -12,10 +12,10 @@ import { styled, type TextStyle } from "./text.js";
 /** Token of an empty cell. */
 export const BLANK = 1;
 
-/** Side length of the grid, also its number of digits. */
+/** Side of the grid, which is also the number of digits. */
 export type SudokuSize = 4 | 6 | 9 | 12 | 16;
 
-/** Every size that there is a task for. */
+/** All sizes that have a task. */
 export const SUDOKU_SIZES: readonly SudokuSize[] = [4, 6, 9, 12, 16];
 
 const BOX_ROWS: Readonly<Record<SudokuSize, number>> = { 4: 2, 6: 2, 9: 3, 12: 3, 16: 4 };
@@ -27,7 +27,7 @@ export function digitToken(digit: number): number {
   return digit + 1;
 }
 
-/** True where a cell holds a digit of a grid of this size. */
+/** True if a cell holds a digit of a grid of this size. */
 export function isDigit(token: number, size: SudokuSize): boolean {
   return Number.isInteger(token) && token > BLANK && token <= size + 1;
 }
@@ -89,7 +89,7 @@ export function sudokuTask(size: SudokuSize): Task {
   };
 }
 
-/** Cells of a broken rule: twins in a row, column or box; givens that were changed; tokens out of the vocabulary. */
+/** Cells that break a rule: equal digits in a row, column or box, changed givens, and tokens outside the vocabulary. */
 function checkSudoku(
   input: ArrayLike<number>,
   answer: ArrayLike<number>,
@@ -134,7 +134,7 @@ function isSolution(
   return true;
 }
 
-/** What rules out every answer to a puzzle, or what is odd about the boxes of a wrong answer; null for nothing. */
+/** Why a puzzle cannot have an answer, or what is wrong with the boxes of a wrong answer; null if neither is known. */
 function sudokuProblem(
   input: ArrayLike<number>,
   answer: ArrayLike<number> | undefined,
@@ -158,7 +158,7 @@ function sudokuProblem(
   return null;
 }
 
-/** Box-drawn grid; with colours, givens are bold, violations red, blanks dim. */
+/** Draws the grid with box characters. With colours, givens are bold, violations red and blanks dim. */
 function renderSudoku(
   cells: ArrayLike<number>,
   size: SudokuSize,
@@ -194,7 +194,7 @@ function renderSudoku(
   return lines.join("\n");
 }
 
-/** Givens bold, filled digits blue, violations on red. */
+/** Draws givens in bold, filled digits in blue, and violations on red. */
 function drawSudoku(
   cells: ArrayLike<number>,
   size: SudokuSize,

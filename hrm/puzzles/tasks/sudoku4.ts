@@ -1,11 +1,10 @@
 /**
- * 4x4 Sudoku puzzles. There are only 288 solution grids, so all of them are listed, and a set of grids is a
- * bit mask of 288 bits: the grids that agree with a puzzle are the AND of its givens' masks, and the puzzle
- * has one solution where one bit is left.
+ * 4x4 Sudoku puzzles. There are only 288 solution grids, so all of them are listed, and a set of grids is a mask of 288
+ * bits. The grids that agree with a puzzle are the AND of its givens' masks; the puzzle has one solution if one bit is left.
  *
  * Relabelling digits, permuting rows within bands and columns within stacks, permuting bands and stacks, and
  * transposing put the 288 grids in two classes, of 96 and 192 grids. Splits are by grid, so a test grid never
- * occurs in training, but symmetric images of it do: what is tested is unseen puzzles, not unseen structure.
+ * occurs in training, but its symmetric images do: the test has unseen puzzles, not unseen structure.
  */
 import { UsageError } from "../../../engine/errors.js";
 import { hostRandom, shuffle, type HostRandom } from "../random.js";
@@ -18,11 +17,11 @@ const GRIDS = 288;
 const MASK_WORDS = GRIDS / 32;
 const FEWEST_GIVENS = 6;
 const MOST_GIVENS = 10;
-/** Grids of the validation and of the test split; the other 230 are for training. */
+/** Number of grids in each of validation and test; the other 230 are for training. */
 const HELD_OUT_GRIDS = 29;
 
 export interface Sudoku4SplitsOptions {
-  /** Decides which grids go where and which puzzles are drawn; an integer in [0, 2^53). */
+  /** Seed of the split and of the puzzles, an integer in [0, 2^53). */
   readonly seed: number;
   /** Number of training puzzles; default 32,768. */
   readonly train?: number;
@@ -33,10 +32,10 @@ export interface Sudoku4SplitsOptions {
 }
 
 /**
- * Three splits with disjoint solution grids (230 training, 29 validation, 29 test), without a puzzle twice in
- * a split. The number of givens is uniform in 6..10; given that number, puzzles are uniform over those of the
- * split's grids with exactly one solution. The size of one split does not change the puzzles of another.
- * Throws UsageError on counts that are no positive integers, or above what the grids have.
+ * Three splits with disjoint solution grids (230 training, 29 validation, 29 test). No puzzle occurs twice in a split. The
+ * number of givens is uniform in 6..10, and for each number the puzzles are uniform over the puzzles of the split's grids with
+ * exactly one solution. The size of one split does not change the puzzles of another.
+ * @throws UsageError if a count is not a positive integer, or larger than the number of puzzles
  */
 export function sudoku4Splits({
   seed,
@@ -87,7 +86,7 @@ export function sudoku4Grids(): Int32Array[] {
   return grids;
 }
 
-/** [16 cells, 4 digits, 9 words]: bit g of a mask is set where grid g has that digit in that cell. */
+/** Masks [16 cells, 4 digits, 9 words]: bit g is set if grid g has that digit in that cell. */
 function givenMasks(grids: readonly Int32Array[]): Int32Array {
   const masks = new Int32Array(CELLS * SIZE * MASK_WORDS);
   grids.forEach((grid, g) => {
@@ -100,7 +99,7 @@ function maskStart(cell: number, token: number): number {
   return (cell * SIZE + token - digitToken(1)) * MASK_WORDS;
 }
 
-/** True where no other grid has the same digits as `grid` in the given cells. */
+/** True if no other grid has the same digits as `grid` in the given cells. */
 function isUnique(grid: Int32Array, givens: readonly number[], masks: Int32Array): boolean {
   let found = false;
   for (let word = 0; word < MASK_WORDS; word++) {

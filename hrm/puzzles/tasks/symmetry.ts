@@ -1,12 +1,12 @@
 /**
- * Symmetries: changes of a puzzle together with its answer that make another valid pair. Training draws them at
- * random (augmentation); splits keep everything that they connect on one side.
+ * Symmetries: changes of a puzzle together with its answer that give another valid pair. Training draws them at random
+ * (augmentation); splits keep puzzles that a symmetry connects on one side.
  */
 
 /** Digits relabelled; bands, rows within bands, stacks and columns within stacks permuted; square boxes transposed. */
 export interface SudokuSymmetry {
   readonly kind: "sudoku";
-  /** Side of the grid, also the number of digits. */
+  /** Side of the grid, which is also the number of digits. */
   readonly size: number;
   readonly boxRows: number;
   readonly boxColumns: number;
@@ -20,7 +20,7 @@ export interface DihedralSymmetry {
 
 export type Symmetry = SudokuSymmetry | DihedralSymmetry;
 
-/** Where the 8 images of a side x side square take each cell from, [8][side * side]; the first is the identity. */
+/** The source of each cell in the 8 images of a side x side square, [8][side * side]. The first image is the identity. */
 export function dihedralSources(side: number): Int32Array[] {
   const last = side - 1;
   const images: ((row: number, column: number) => readonly [number, number])[] = [
@@ -41,7 +41,7 @@ export function dihedralSources(side: number): Int32Array[] {
   );
 }
 
-/** The least of the 8 images as text: equal for squares that rotations and reflections map on each other. */
+/** The least of the 8 images as text, which is equal for squares that rotations and reflections map on each other. */
 export function dihedralClass(cells: ArrayLike<number>, sources: readonly Int32Array[]): string {
   let least: string | undefined;
   for (const source of sources) {
@@ -52,7 +52,7 @@ export function dihedralClass(cells: ArrayLike<number>, sources: readonly Int32A
   return least!;
 }
 
-/** The least hash of the 8 images: equal for squares that rotations and reflections map on each other. */
+/** The least hash of the 8 images, which is equal for squares that rotations and reflections map on each other. */
 export function dihedralInvariant(cells: ArrayLike<number>, sources: readonly Int32Array[]): number {
   const image = new Int32Array(cells.length);
   let least = Infinity;
@@ -64,9 +64,9 @@ export function dihedralInvariant(cells: ArrayLike<number>, sources: readonly In
 }
 
 /**
- * A canonical form of a solution grid (tokens 2 and up), as text of digits: equal for grids that the symmetry maps
- * on each other, different for others. It is the least image in row-major order among those whose first row is
- * 1, 2, 3, ... and whose first two rows have the greatest rank (`cycleRank`, then `sharedDigits`), which leaves few to compare.
+ * A canonical form of a solution grid (tokens 2 and up), as text of digits. It is equal exactly for grids that the symmetry
+ * maps on each other: the least image in row-major order among the images whose first row is 1, 2, 3, ... and whose first two
+ * rows have the greatest rank (`cycleRank`, then `sharedDigits`), of which there are few.
  */
 export function sudokuClass(grid: ArrayLike<number>, symmetry: SudokuSymmetry): string {
   const { size, boxRows, boxColumns } = symmetry;
@@ -105,15 +105,15 @@ export function sudokuClass(grid: ArrayLike<number>, symmetry: SudokuSymmetry): 
 }
 
 /**
- * An integer in [0, 2^53) that the symmetry does not change, in a thousandth of the time of `sudokuClass`: equal for grids
- * that it maps on each other, and different for nearly all others. It is a hash of how the permutation between every
- * pair of lines falls into cycles, added up in a way that no order of lines, bands or digits changes.
+ * An integer in [0, 2^53) that the symmetry does not change: equal for grids that it maps on each other, and different for
+ * nearly all other grids. It takes a thousandth of the time of `sudokuClass`. It is a hash of the cycles of the permutations
+ * between all pairs of lines, summed so that the order of lines, bands and digits does not matter.
  */
 export function sudokuInvariant(grid: ArrayLike<number>, symmetry: SudokuSymmetry): number {
   const { size, boxRows, boxColumns } = symmetry;
   const rows = linesHash(grid, size, boxRows, size, 1);
   const columns = linesHash(grid, size, boxColumns, 1, size);
-  // A transposition swaps the two, so neither may come first.
+  // A transposition swaps the two hashes, so their order must not matter.
   const square = boxRows === boxColumns;
   const low = square ? mixed(mixed(rows) + mixed(columns)) : mixed(mixed(rows) + Math.imul(columns, 3));
   const high = square
@@ -160,7 +160,7 @@ function mixed(value: number): number {
   return h ^ (h >>> 16);
 }
 
-/** An integer in [0, 2^53) made of cells: equal for equal cells. */
+/** A hash of cells, an integer in [0, 2^53). */
 export function cellsHash(cells: ArrayLike<number>, from: number, to: number): number {
   let low = 0x9747b28c;
   let high = 0x3c6ef372;
@@ -209,7 +209,7 @@ function sharedDigits(
   return shared;
 }
 
-/** Replaces `best` by the image with these first two rows and this column order if that is less. */
+/** Replaces `best` by the image with these first two rows and this column order if the image is less. */
 function keepLeast(
   best: Int32Array,
   cells: Int32Array,
@@ -220,7 +220,7 @@ function keepLeast(
   label: Int32Array,
 ): void {
   for (let j = 0; j < size; j++) label[cells[first * size + columns[j]!]!] = j;
-  // Nearly every order loses in the second row.
+  // Nearly every order is already greater in the second row.
   for (let j = 0; j < size; j++) {
     const difference = label[cells[second * size + columns[j]!]!]! - best[size + j]!;
     if (difference > 0) return;
@@ -232,7 +232,7 @@ function keepLeast(
   const rows = [first, second];
   for (let position = 1; position < size; position++) {
     if (position === 2) {
-      // The other rows by their first cells: within a band, then the bands.
+      // Sorts the other rows by their first cells: first within each band, then the bands.
       const bands = Array.from({ length: size / boxRows }, (_, b) =>
         Array.from({ length: boxRows }, (_, r) => b * boxRows + r)
           .filter((row) => row !== first && row !== second)

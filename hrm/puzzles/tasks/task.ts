@@ -1,75 +1,75 @@
-/** A puzzle task as the trainer, the solver and the command line see it. */
+/** The interface of a puzzle task for the trainer, the solver and the command line. */
 import { EngineError } from "../../../engine/errors.js";
 import type { Symmetry } from "./symmetry.js";
 
 export { IGNORE_LABEL, type PuzzleSet, type PuzzleSplits } from "../puzzle_set.js";
 
-/** What the rules say of an answer; the right answer is not needed for it. */
+/** What the rules say about an answer, without knowing the right answer. */
 export interface Verdict {
-  /** The answer is complete and no rule is broken; null if no rules are known. */
+  /** Whether the answer is complete and breaks no rule; null if no rules are known. */
   readonly solved: boolean | null;
   /** Indices of the cells that break a rule, ascending. Empty cells break none. */
   readonly violations: readonly number[];
 }
 
-/** What a rendering tells apart. */
+/** Options of a rendering. */
 export interface Highlights {
-  /** The puzzle that `cells` answers, [length]: its givens are told from filled cells. */
+  /** The puzzle that `cells` answers, [length]. Its givens are drawn differently from filled cells. */
   readonly input?: ArrayLike<number>;
   /** Cells to mark (red), as `Task.check` returns them. */
   readonly violations?: readonly number[];
 }
 
 export interface RenderOptions extends Highlights {
-  /** Use ANSI colours; default false: plain text. */
+  /** Whether to use ANSI colours; default false. */
   readonly color?: boolean;
 }
 
 /** Rules, encoding, text and picture of a family of puzzles. `cells` is one puzzle or answer, [length], row-major. */
 export interface Task {
-  /** As on the command line: `sudoku4`, `maze-10x10`. `findTask` knows it by this name. */
+  /** Name on the command line and for `findTask`: `sudoku4`, `maze-10x10`. */
   readonly name: string;
   readonly vocabSize: number;
-  /** Cells: rows * columns. */
+  /** Number of cells, rows * columns. */
   readonly length: number;
   readonly rows: number;
   readonly columns: number;
-  /** Rows of the puzzle embedding; 1 where puzzles are not told apart. */
+  /** Rows of the puzzle embedding; 1 if all puzzles share one row. */
   readonly numPuzzleIdentifiers: number;
-  /** What tokens stand for, in the order of their numbers; null where they are mere numbers. */
+  /** Characters of the tokens in the order of their numbers; null if tokens have no characters. */
   vocabulary(): readonly string[] | null;
-  /** Changes that make another puzzle of the same kind: the augmentations, and what splits must not cross. */
+  /** Changes that turn a puzzle into another valid puzzle, for augmentation and for splits; null if there are none. */
   readonly symmetry: Symmetry | null;
-  /** Reads one puzzle as a person types it; white space may be skipped. Throws PuzzleError. */
+  /** Reads one puzzle as a person types it; white space may be skipped. @throws PuzzleError */
   parse(text: string): Int32Array;
   /**
-   * Reads one puzzle or answer as data files have it: one character a cell. `like` is another text of the same puzzle, its
-   * answer, if a task can be written with several sets of symbols. Throws PuzzleError.
+   * Reads one puzzle or answer from a data file, with one character per cell. `like` is another text of the same puzzle (its
+   * answer), which decides the set of symbols if the task has several. @throws PuzzleError
    */
   decode(text: string, like?: string): Int32Array;
   /** One line that `parse` and `decode` read back. */
   format(cells: ArrayLike<number>): string;
-  /** Checks an answer by the rules. Throws PuzzleError on arrays of another length. */
+  /** Checks an answer by the rules. @throws PuzzleError if an array has another length */
   check(input: ArrayLike<number>, answer: ArrayLike<number>): Verdict;
   /**
-   * In words, why a puzzle can have no answer, or why this answer cannot be right; null if nothing is known. Tasks with
-   * rules may have it.
+   * The reason why a puzzle can have no answer, or why this answer cannot be right; null if no reason is known. Only tasks
+   * with rules may have this function.
    */
   problemOf?(input: ArrayLike<number>, answer?: ArrayLike<number>): string | null;
   /**
-   * A quick number that is equal for puzzles that symmetry maps on each other, and nearly always different for others:
-   * an integer in [0, 2^53). Large files are split by it.
+   * An integer in [0, 2^53) that is quick to compute: equal for puzzles that the symmetry maps on each other, and nearly
+   * always different for other puzzles. Large files are split by this number.
    */
   invariantOf?(input: ArrayLike<number>, answer: ArrayLike<number>): number;
-  /** Equal for puzzles that symmetry maps on each other (by their solutions, where those decide), else different. */
+  /** A text that is equal exactly for puzzles that the symmetry maps on each other (by their solutions, if these decide). */
   classOf(input: ArrayLike<number>, answer: ArrayLike<number>): string;
-  /** Several lines for a terminal, without a newline at the end. */
+  /** Renders several lines for a terminal, without a newline at the end. */
   renderText(cells: ArrayLike<number>, options?: RenderOptions): string;
-  /** An SVG element; ink is `currentColor`. */
+  /** Renders an SVG element that is drawn in `currentColor`. */
   renderPicture(cells: ArrayLike<number>, highlights?: Highlights): string;
 }
 
-/** A puzzle that is none: text that cannot be read, or cells of a wrong number. */
+/** A puzzle is invalid: its text cannot be read, or it has a wrong number of cells. */
 export class PuzzleError extends EngineError {
   override readonly name = "PuzzleError";
   constructor(message: string) {
@@ -89,8 +89,8 @@ export function requireLength<T extends ArrayLike<number>>(
 }
 
 /**
- * One token a character. `tokenOf` gives undefined for characters that stand for nothing; `expected` names those
- * that do. @throws PuzzleError
+ * Decodes one token per character. `tokenOf` returns undefined for invalid characters; `expected` names the valid ones.
+ * @throws PuzzleError
  */
 export function decodeCells(
   task: string,
