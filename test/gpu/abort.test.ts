@@ -73,7 +73,7 @@ describe("an AbortSignal", () => {
     program.destroy();
   });
 
-  it("ends an evaluation between batches, and one that waits its turn at once", async () => {
+  it("ends an evaluation between batches, and one that waits its turn at once @slow", async () => {
     const device = await testDevice();
     const weights = createWeights(device, haltOnly, initialState(haltOnly, 3));
     const data = randomPuzzles(20, haltOnly, 6);
@@ -92,7 +92,7 @@ describe("an AbortSignal", () => {
     for (const v of weights.values()) v.destroy();
   });
 
-  it("ends a solver's puzzle after the segment in which it fires", async () => {
+  it("ends a solver's puzzle after the segment in which it fires @slow", async () => {
     const device = await testDevice();
     const weights = createWeights(device, haltOnly, initialState(haltOnly, 3));
     const solver = await createSolver({ device, config: haltOnly, weights });
@@ -118,7 +118,7 @@ describe("an AbortSignal", () => {
     for (const v of weights.values()) v.destroy();
   });
 
-  it("ends training between submissions", async () => {
+  it("ends training between submissions @slow", async () => {
     const device = await testDevice();
     const before = device.stats.buffersLive;
     const controller = new AbortController();
@@ -164,7 +164,7 @@ describe("an AbortSignal", () => {
 });
 
 describe("a solver", () => {
-  it("stops after the first segment that believes its answer, and tells of each", async () => {
+  it("stops after the first segment that believes its answer, and tells of each @slow", async () => {
     const device = await testDevice();
     const weights = createWeights(device, haltOnly, initialState(haltOnly, 3));
     const solver = await createSolver({ device, config: haltOnly, weights });
