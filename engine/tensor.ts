@@ -2,6 +2,7 @@
 import type { Capabilities } from "../kernels/capabilities.js";
 import type { Dtype, Kernel } from "../kernels/core/kernel.js";
 import type { ElementwiseName } from "../kernels/elementwise.js";
+import type { ElementwiseFormula } from "../kernels/elementwise_formulas.js";
 import { DtypeError, ShapeError, UsageError } from "./errors.js";
 import {
   checkShape,
@@ -77,7 +78,7 @@ export interface SourceOperation<A> extends OperationBase<A> {
 /** Fusable: computes one element of its result from one element of each input. */
 export interface ElementwiseOperation<A> extends OperationBase<A> {
   readonly kind: "elementwise";
-  readonly apply: ElementwiseName;
+  readonly apply: ElementwiseName | ElementwiseFormula;
 }
 
 /** The output is the first input's storage under another shape. */

@@ -6,6 +6,7 @@
  */
 import { KernelError, requireBindable, requirePositive, type Dtype, type Kernel } from "./core/kernel.js";
 import type { Capabilities } from "./capabilities.js";
+import type { ElementwiseFormula } from "./elementwise_formulas.js";
 import {
   bindingsOf,
   linearThreads,
@@ -125,7 +126,7 @@ export type Operand =
 
 /** One operation; statement i defines value i. */
 export interface Statement {
-  readonly operation: ElementwiseName;
+  readonly operation: ElementwiseName | ElementwiseFormula;
   readonly operands: readonly Operand[];
   readonly dtype: Dtype;
 }
@@ -149,7 +150,9 @@ const WORKGROUP = 64;
 export function elementwise(spec: ElementwiseSpec, capabilities: Capabilities): Kernel {
   const { shape, inputs, statements, outputs } = spec;
   const size = shape.reduce((a, b) => a * b, 1);
-  const label = statements.map((s) => s.operation);
+  const label = statements.map(({ operation }) =>
+    typeof operation === "string" ? operation : operation.name,
+  );
   const name = `elementwise_${(label.length > 4 ? [...label.slice(0, 3), `${label.length - 3}more`] : label).join("_")}_${shape.join("x") || "scalar"}`;
   const count = inputs.length + outputs.filter((o) => o.inPlace === undefined).length;
   if (count > capabilities.maxStorageBuffersPerShaderStage) {
@@ -211,7 +214,9 @@ export function elementwise(spec: ElementwiseSpec, capabilities: Capabilities): 
     // A conversion loses a NaN only if it makes an integer.
     const byBits = first === "f32" && !(operation === "cast" && dtype === "f32");
     const formula: (...operands: string[]) => string =
-      (byBits && F32_FORMULAS[operation]) || FORMULAS[operation];
+      typeof operation === "string"
+        ? (byBits && F32_FORMULAS[operation]) || FORMULAS[operation]
+        : (...names) => operation.expression(...names);
     // WGSL refuses a constant expression whose value is not finite. A named variable makes the expression not constant.
     const named = operands.every((operand) => "literal" in operand);
     const names = operands.map((operand, k) => (named ? `c${i}_${k}` : text(operand)));
@@ -223,12 +228,14 @@ export function elementwise(spec: ElementwiseSpec, capabilities: Capabilities): 
       .replace(/\bC\(/g, `${typeName(first, width)}(`)
       .replace(/\bPOSITION\b/g, width === 4 ? "(vec4u(index * 4u) + vec4u(0u, 1u, 2u, 3u))" : "index");
   });
+  const formulas = statements.map((s) => s.operation).filter((operation) => typeof operation !== "string");
+  const own = lines([...new Set(formulas.map(({ functions = "" }) => functions))]);
   const stores = outputs.map((o, i) => `out${i}[index] = v${o.value};`);
   const { workgroups, prologue } = linearThreads(name, size / width, WORKGROUP, capabilities);
   const code = shader({
     bindings,
     workgroupSize: WORKGROUP,
-    declarations: functionsFor(values.join("\n"), width),
+    declarations: lines(functionsFor(lines(values, own), width), ofWidth(own, width)),
     body: lines(prologue, loads, values, stores),
   });
   const moved =

@@ -18,8 +18,11 @@ const BUDGET = {
   "engine/autotune": 12,
   // Reached from here alone: the kernels on subgroup matrices, and what chooses halves.
   "engine/mixed_precision": 20,
+  "engine/check_gradient": 26,
+  "engine/custom_op": 6,
   "engine/norms": 12,
-  "engine/optimizers": 12,
+  "engine/operations": 24,
+  "engine/optimizers": 14,
   "engine/planning": 12,
   "engine/run_kernel": 4,
   "engine/sampling": 12,

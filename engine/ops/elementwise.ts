@@ -44,7 +44,13 @@ const OPERATIONS = {
   inverseSqrt: elementwiseOperation("inverseSqrt", ([a], dy, y) => [div(mul(mul(dy, -0.5), y), a!)]),
   sigmoid: elementwiseOperation("sigmoid", (_, dy, y) => [mul(dy, mul(y, sub(1, y)))]),
   silu: elementwiseOperation("silu", ([a], dy) => [make("siluGradient", [a!, dy], "f32")]),
-  siluGradient: elementwiseOperation("siluGradient"),
+  siluGradient: elementwiseOperation("siluGradient", ([a, d], dy) => {
+    const s = sigmoid(a!);
+    const falling = mul(a!, sub(1, s));
+    // Of d s (1 + x (1 - s)): by x, and by d.
+    const byX = mul(mul(d!, mul(s, sub(1, s))), add(2, sub(falling, mul(a!, s))));
+    return [mul(dy, byX), mul(dy, mul(s, add(1, falling)))];
+  }),
   // sigmoid(x) - t must be exactly zero if t was computed as sigmoid(x): optimizers that normalise need that.
   bceWithLogits: elementwiseOperation("bceWithLogits", ([x, t], dy) => [
     mul(dy, sub(sigmoid(x!), t!)),

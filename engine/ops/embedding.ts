@@ -1,7 +1,15 @@
 /** Rows looked up by index, and their gradient: a scatter-add in a fixed order. */
-import { gatherRows, scatterAddRows } from "../../kernels/embedding.js";
+import { gatherRows, scatterAddRows as scatterAddRowsKernel } from "../../kernels/embedding.js";
 import { ShapeError } from "../errors.js";
-import { formatSpec, makeTensor, requireDtype, sizeOf, type Operation, type Tensor } from "../tensor.js";
+import {
+  formatSpec,
+  makeTensor,
+  requireDtype,
+  sizeOf,
+  type Operation,
+  type Shape,
+  type Tensor,
+} from "../tensor.js";
 import { type TensorLike, asTensor } from "../trace.js";
 
 const takeRowsOperation: Operation<null> = {
@@ -18,7 +26,7 @@ const takeRowsOperation: Operation<null> = {
     return gatherRows(spec, capabilities);
   },
   gradient: ({ inputs: [table, indices], gradients: [dy] }) => [
-    makeTensor(scatterAddOperation, [dy!, indices!], null, table!.shape, "f32"),
+    scatterAddRows(dy!, indices!, table!.shape),
     null,
   ],
 };
@@ -29,9 +37,18 @@ const scatterAddOperation: Operation<null> = {
   lower({ inputs: [, indices], outputs: [table], capabilities }) {
     const [tableRows, ...row] = table!.shape;
     const spec = { rows: sizeOf(indices!.shape), size: sizeOf(row), tableRows: tableRows! };
-    return scatterAddRows(spec, capabilities);
+    return scatterAddRowsKernel(spec, capabilities);
   },
+  gradient: ({ inputs: [, indices], gradients: [dTable] }) => [takeRows(dTable!, indices!), null],
 };
+
+/**
+ * Rows [..., row] added up in a table [V, row] of zeros at `indices` [...] (i32), in the order of the rows; those with an
+ * index outside 0..V-1 are left out. f32
+ */
+export function scatterAddRows(rows: Tensor, indices: Tensor, shape: Shape): Tensor {
+  return makeTensor(scatterAddOperation, [rows, indices], null, shape, "f32");
+}
 
 /**
  * Rows of `table` [V, ...] at `indices` [...] (i32); an index outside 0..V-1 yields a row of zeros.

@@ -89,6 +89,7 @@ const padOperation: Operation<{ start: readonly number[] }> = {
       capabilities,
     );
   },
+  gradient: ({ attributes: { start }, inputs: [x], gradients: [dy] }) => [slice(dy!, start, x!.shape)],
 };
 
 /** The block of `shape` that begins at `start`. */
