@@ -1,4 +1,4 @@
-/** Optimizer steps: a dispatch for each pack of parameters. */
+/** Optimizers: those that keep their own state, and the steps below them, a dispatch for each pack of parameters. */
 export {
   adamAtan2Step,
   adamWStep,
@@ -7,3 +7,13 @@ export {
   type AdamState,
 } from "./ops/optimizer.js";
 export { pack, packedVariables, type Pack } from "./ops/pack.js";
+export {
+  adam,
+  adamAtan2,
+  adamW,
+  clipByGlobalNorm,
+  sgd,
+  type AdamSettings,
+  type LearningRate,
+  type Optimizer,
+} from "./stateful_optimizers.js";
