@@ -1,6 +1,13 @@
 /** From a graph to units of execution: views vanish, chains of elementwise operations become one unit. */
-import type { ElementwiseName } from "../../kernels/elementwise.js";
-import { literalOperation, sameShape, sizeOf, type Node, type Shape, type Tensor } from "../tensor.js";
+import {
+  literalOperation,
+  sameShape,
+  sizeOf,
+  type ElementwiseOperation,
+  type Node,
+  type Shape,
+  type Tensor,
+} from "../tensor.js";
 import { variableOperation } from "../variable.js";
 
 /**
@@ -27,7 +34,7 @@ export function isSource(tensor: Tensor): boolean {
 }
 
 /** The function that an elementwise node applies; undefined for other nodes. */
-export function appliedBy({ operation }: Node): ElementwiseName | undefined {
+export function appliedBy({ operation }: Node): ElementwiseOperation<unknown>["apply"] | undefined {
   return operation.kind === "elementwise" ? operation.apply : undefined;
 }
 
@@ -46,13 +53,29 @@ export function reachableNodes(tensors: readonly Tensor[]): Node[] {
 /** Up to this many elements, a value that broadcasts to them is computed again for each instead of in its own dispatch. */
 const FEW_ELEMENTS = 4096;
 
+/** Operations that one kernel holds at most: longer ones take drivers more than their length to compile. */
+const MOST_OPERATIONS = 96;
+
+/** Inputs that a search for a cycle looks at before it gives up, and the groups stay apart: planning stays linear. */
+const LONGEST_SEARCH = 20_000;
+
+/** What grouping took, for tests: inputs that searches for cycles looked at. */
+export interface FusionEffort {
+  searched: number;
+}
+
 /**
  * Groups nodes into units and orders them so that every unit comes after what it reads.
  * @param nodes reachable nodes in topological order
  * @param kept roots that must be written to memory even if no unit reads them
  * @param maxBuffers storage buffers that one kernel may bind
  */
-export function fuse(nodes: readonly Node[], kept: ReadonlySet<Tensor>, maxBuffers: number): Unit[] {
+export function fuse(
+  nodes: readonly Node[],
+  kept: ReadonlySet<Tensor>,
+  maxBuffers: number,
+  effort: FusionEffort = { searched: 0 },
+): Unit[] {
   const computed = nodes.filter(({ operation: { kind } }) => kind !== "source" && kind !== "view");
   const consumers = new Map<Node, Node[]>();
   for (const node of computed) {
@@ -64,18 +87,20 @@ export function fuse(nodes: readonly Node[], kept: ReadonlySet<Tensor>, maxBuffe
   const groupOf = new Map<Node, Set<Node>>();
   for (const node of computed) groupOf.set(node, new Set([node]));
 
-  /** True if computing `start` needs a member of `target`, going through whole groups. */
+  /** True if computing `start` needs a member of `target`, going through whole groups, or if that takes long to tell. */
   const reaches = (start: readonly Node[], target: ReadonlySet<Node>): boolean => {
     const oldest = Math.min(...[...target].map((n) => n.id));
     const seen = new Set<Set<Node>>();
     const stack = [...start];
+    const limit = effort.searched + LONGEST_SEARCH;
     for (let node = stack.pop(); node; node = stack.pop()) {
-      if (target.has(node)) return true;
+      if (target.has(node) || effort.searched > limit) return true;
       const group = groupOf.get(node);
       if (!group || seen.has(group)) continue;
       seen.add(group);
       for (const member of group) {
         for (const input of member.inputs) {
+          effort.searched++;
           const producer = rootOf(input).node;
           // A group can need the target only through a member younger than the target's oldest node.
           if (target.has(producer)) return true;
@@ -122,6 +147,7 @@ export function fuse(nodes: readonly Node[], kept: ReadonlySet<Tensor>, maxBuffe
       const producer = rootOf(input).node;
       const [mine, theirs] = [groupOf.get(node)!, groupOf.get(producer)];
       if (!theirs || theirs === mine || !appliedBy(producer)) continue;
+      if (theirs.size + mine.size > MOST_OPERATIONS) continue;
       const same = sameShape(input.shape, shape) && sameShape(producer.outputs[0]!.shape, shape);
       if (!same && !(sizeOf(shape) <= FEW_ELEMENTS && repeatable(theirs, mine))) continue;
       if (reaches(inputsOutside(mine, theirs), theirs) || reaches(inputsOutside(theirs, mine), mine))
