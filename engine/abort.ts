@@ -1,18 +1,18 @@
 /** Work that its caller may give up through an `AbortSignal`. */
 
-/** What long work takes: whoever fires the signal ends it. */
+/** Option of long work: firing the signal ends the work. */
 export interface Abortable {
-  /** Ends the work when it fires: the promise rejects with the signal's reason, and what was made is freed. */
+  /** Ends the work when it fires. The promise rejects with the signal's reason, and the objects made so far are freed. */
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * The result of `work`, unless the signal fires first: then a promise that rejects with the signal's reason at once. The
- * work itself goes on, so whoever owns what it makes has to free that.
+ * Resolves with the result of `work`. If the signal fires first, it rejects immediately with the signal's reason. The work
+ * itself goes on, so that its owner has to free what it makes.
  */
 export async function unlessAborted<T>(work: Promise<T>, signal?: AbortSignal): Promise<T> {
   if (!signal) return work;
-  // Nobody hears of it if the work fails after the signal has fired.
+  // If the work fails after the signal has fired, the error is dropped.
   work.catch(() => undefined);
   signal.throwIfAborted();
   let abort = (): void => undefined;

@@ -14,7 +14,7 @@ export interface Allocator {
   readBuffer(source: GPUBuffer, bytes: number, offset?: number): Promise<ArrayBuffer>;
 }
 
-/** Bytes of the buffer that holds `bytes`: a multiple of 16, so that 4-vectors can be bound. */
+/** Size of a buffer for `bytes` bytes: a multiple of 16, so that 4-vectors can be bound. */
 export function bufferSize(bytes: number): number {
   return Math.max(16, Math.ceil(bytes / 16) * 16);
 }

@@ -43,10 +43,10 @@ export class AdapterError extends EngineError {
   }
 }
 
-/** What went wrong on the GPU, as WebGPU tells errors apart. */
+/** WebGPU's kinds of errors. */
 export type GpuErrorCode = "out-of-memory" | "validation" | "internal";
 
-/** The GPU reported an error; rejects the next awaited call. `code` says of which kind. */
+/** The GPU reported an error; it rejects the next awaited call. `code` names the kind. */
 export class GpuError extends EngineError {
   override readonly name = "GpuError";
   constructor(

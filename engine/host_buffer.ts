@@ -1,10 +1,10 @@
-/** Buffers of a host's own that tensors live in, so that its code and programs share values without copies. */
+/** Tensors in buffers of the host, so that the host's code and programs share values without copies. */
 import { UsageError } from "./errors.js";
 import { sizeOf, type TensorSpec } from "./host_data.js";
 
-/** Where in a buffer of the host's a variable lives. */
+/** The place of a variable in a buffer of the host. */
 export interface BufferPlace {
-  /** A buffer of the same `GPUDevice`, with the usage STORAGE. `destroy()` of the variable leaves it to its owner. */
+  /** A buffer of the same `GPUDevice`, with the usage STORAGE. `destroy()` of the variable does not destroy the buffer. */
   readonly buffer: GPUBuffer;
   /** The byte at which the variable begins, a multiple of the device's `minStorageBufferOffsetAlignment`; default 0. */
   readonly offset?: number;

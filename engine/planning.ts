@@ -1,10 +1,10 @@
-/** Planning without a GPU: a device that compiles programs and counts their memory, and computes nothing. */
+/** Planning without a GPU: a device that compiles programs, counts their memory and computes nothing. */
 import { Device, loadKernels } from "./device.js";
 
-/** What decides how programs are compiled: of a `GPUDevice`, or made up. */
+/** The properties of a device that decide how programs are compiled: those of a `GPUDevice`, or invented ones. */
 export type DeviceTraits = Pick<GPUDevice, "limits" | "features" | "adapterInfo">;
 
-/** What every WebGPU device has at least (the specification's default limits), as far as the engine looks. */
+/** The specification's default limits, as far as the engine uses them. Every WebGPU device has at least these. */
 export const defaultTraits = {
   limits: {
     maxBufferSize: 2 ** 28,
@@ -26,8 +26,8 @@ export const defaultTraits = {
 } as unknown as DeviceTraits;
 
 /**
- * A device that refuses what a real one of these traits refuses and counts what it would hold in `stats`, without
- * holding anything. Variables, `compile` and `destroy` work; nothing runs, and what is read is never there.
+ * A device that refuses whatever a real device with these traits refuses. It counts in `stats` what a real device would
+ * hold, and holds nothing. Variables, `compile` and `destroy` work. Nothing runs, and reads never finish.
  */
 export async function planningDevice({ limits, features, adapterInfo }: DeviceTraits): Promise<Device> {
   const nothing = (): object => ({});

@@ -1,4 +1,4 @@
-/** Other libraries on the same adapter, shapes and data: checked against the same reference, timed in turn with ours. */
+/** Other libraries on the same adapter, shapes and data: checked against the same reference, and interleaved with ours. */
 import type { Device, Program } from "../../engine/index.js";
 import type { HrmConfig, StateDict, StepMetrics, TrainConfig } from "../../hrm/index.js";
 import {
@@ -27,7 +27,7 @@ import { estimateSeconds, rates, type Work } from "./roofline.js";
 /** Elements compared of each result. */
 const COMPARED = 256;
 
-/** Someone who computes: ours (null) or a peer by name. */
+/** A contestant: ours (null) or a peer by name. */
 interface Contestant {
   readonly peer: string | null;
   readonly work: PeerWork;
@@ -72,7 +72,7 @@ export async function runPeers(
     else opened.push({ name, peer });
   }
 
-  /** Whether to go on with a line, which is named where it would take too long. */
+  /** True if the line should run. A line that would take too long is reported as skipped. */
   const begins = ({ kernel, shape }: Line, flops: number): boolean => {
     const seconds = estimateSeconds(ceilings, { flops, bytes: 0 });
     if (seconds > options.budget) {
@@ -84,7 +84,7 @@ export async function runPeers(
     return true;
   };
 
-  /** A peer's work, checked; names the reason where there is none. */
+  /** A peer's checked work, or null after the reason was reported. */
   const takeOn = async <Work extends PeerWork>(
     { kernel, shape }: Line,
     name: string,
@@ -233,7 +233,7 @@ export async function runPeers(
   }
 
   const trained = opened.filter(({ peer }) => !!peer.hrmStep);
-  // The peers' models have the official positions, not those of a grid.
+  // The peers' models have only the official positions.
   const shared = HRM_STEPS.filter(({ config }) => ["learned", "rope"].includes(config.pos_encodings));
   for (const { shape, config, puzzles } of trained.length > 0 ? shared : []) {
     const line: Line = {
@@ -285,10 +285,10 @@ const planned = ({ plan }: Program): Work =>
 const tooLong = (flops: number, seconds: number, budget: number): string =>
   `${(flops / 1e9).toPrecision(3)} GFLOP: about ${seconds.toPrecision(2)} s a run here for ours, budget ${budget} s`;
 
-/** Dispatches that TensorFlow.js, by its default, and we put into one submission. */
+/** Dispatches per submission: the default of TensorFlow.js, which we use too. */
 const SUBMITTED_TOGETHER = 15;
 
-/** Ours as a peer is driven: passes in flight until drained. */
+/** Our work, driven like a peer: passes are in flight until drained. */
 function ownWork(device: Device, encode: (pass: GPUComputePassEncoder) => void): PeerWork {
   let open: { encoder: GPUCommandEncoder; pass: GPUComputePassEncoder; runs: number } | null = null;
   const submit = (): void => {
@@ -337,12 +337,12 @@ function compare(
   return maxError;
 }
 
-/** Peers may round more than ours do: they are asked for a right result, not for our accuracy. */
+/** Peers may round more than we do. They need a correct result, but not our accuracy. */
 const PEER_TOLERANCE = 8;
 
 /**
- * Of a sum of `terms` products of two operands that were rounded, and the sum to the same precision after it, which is not
- * counted here: errors of one sign would reach twice the rounding; as they come, they average out.
+ * Tolerance of a sum of `terms` products of two rounded operands. Errors of one sign would reach twice the rounding; errors
+ * of random signs average out. The rounding of the sum itself is not counted here.
  */
 const roundedTolerance = (rounding: number, terms: number): number =>
   rounding === 0 ? 0 : 2 * rounding * Math.min(1, 8 / Math.sqrt(terms));

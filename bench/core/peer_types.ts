@@ -13,14 +13,14 @@ export interface PeerOperation extends PeerWork {
 
 export interface PeerStep extends PeerWork {
   setLabels(labels: Int32Array): void;
-  /** Puts the weights back to their start. */
+  /** Restores the initial weights. */
   setWeights(): void;
-  /** Of the last run, before its update. */
+  /** Loss of the last run, before its update. */
   loss(): Promise<number>;
   weights(): Promise<Record<string, ArrayLike<number>>>;
 }
 
-/** What HRM's step is compared by. */
+/** The metrics by which HRM's steps are compared. */
 export type HrmMetrics = Pick<StepMetrics, "lm_loss" | "q_halt_loss" | "gradientNorm">;
 
 export interface PeerHrmStep extends PeerWork {
@@ -30,25 +30,25 @@ export interface PeerHrmStep extends PeerWork {
 
 /** An opened library. */
 export interface Peer {
-  /** Absent where only whole steps are asked for; null for an operation that the library does not have. */
+  /** Absent if only whole steps are asked for; null for an operation that the library does not have. */
   operation?(kind: string, spec: Sizes, data: Buffers): PeerOperation | null | Promise<PeerOperation | null>;
-  /** Absent where the library does not train. */
+  /** Absent if the library does not train. */
   step?(
     spec: BlockStack & { learningRate: number },
     data: { x: Float32Array; labels: Int32Array; weights: Record<string, unknown> },
   ): PeerStep | Promise<PeerStep>;
-  /** Absent where the library is not asked for it. */
+  /** Absent if the library is not asked for it. */
   hrmStep?(
     spec: { config: HrmConfig; train: TrainConfig },
     data: { state: StateDict; inputs: Int32Array; labels: Int32Array },
   ): PeerHrmStep | Promise<PeerHrmStep>;
-  /** Of what a step is compared by, where the library computes it with another precision than f32. */
+  /** Tolerance of a step's metrics, if the library computes them with another precision than f32. */
   readonly stepTolerance?: number;
-  /** Largest relative error of a number that the library rounds to its precision, where that is not f32. */
+  /** Largest relative rounding error of the library's precision, if that is not f32. */
   readonly rounding?: number;
 }
 
-/** A library with its version, or why it is not here. */
+/** A library with its version, or the reason why it is missing. */
 export interface NamedPeer {
   readonly name: string;
   readonly peer: Peer | { readonly reason: string };
@@ -60,13 +60,13 @@ export interface PeerOptions {
   /** Seconds that a library may take for one answer: opening the work, its first run, or one sample. */
   readonly patience: number;
   readonly seed: number;
-  /** Whether a line is wanted. */
+  /** True if the line is wanted. */
   wants(kernel: string, shape: string): boolean;
 }
 
 export interface PeerEvents {
   progress?(what: string): void;
-  /** One shape: ours first, then the peers that could. */
+  /** Reports one shape: our result first, then those of the peers that computed it. */
   compared?(ours: Result, peers: readonly PeerResult[]): void;
   omitted?(omission: Omission): void;
 }

@@ -27,7 +27,7 @@ import { bytesOf, lower, placeOf } from "./lower.js";
 import { planMemory } from "./memory.js";
 import type { InputSpecs, OutputSpecs, Plan, Storage } from "./plan.js";
 
-/** What `compile` takes besides the function. */
+/** Options of `compile`. */
 export interface CompileOptions extends Abortable {
   /** Shown in errors, labels and `explain()`. */
   readonly name?: string;
@@ -77,7 +77,7 @@ export function plan<I extends InputSpecs>(
     if (rootOf(t) !== variable.tensor) assigned.set(variable, computed(t));
   }
   if (outputs.size + assigned.size === 0)
-    throw new UsageError("compile: the function returns no tensor and assigns none.");
+    throw new UsageError("compile: the function returns no tensor and assigns to no variable.");
   const results = { outputs, assigned };
   const kept = new Set([...outputs.values(), ...assigned.values()]);
   const nodes = reachableNodes([...kept]);
@@ -107,19 +107,19 @@ export function plan<I extends InputSpecs>(
   };
 }
 
-/** A tensor made from another program's inputs has no value here. */
+/** Refuses tensors made from another program's inputs, because these have no value here. */
 function requireOwnInputs(nodes: readonly Node[], own: readonly Tensor[]): void {
   const known = new Set(own.map((t) => t.node));
   const stranger = nodes.find((n) => n.operation === inputOperation && !known.has(n));
   if (stranger) {
     const { name } = stranger.attributes as InputAttributes;
     throw new UsageError(
-      `compile: got ${stranger.outputs[0]!} "${name}" of another program; expected this one's inputs, variables and constants.`,
+      `compile: got ${stranger.outputs[0]!} "${name}" of another program; expected inputs of this program, variables and constants.`,
     );
   }
 }
 
-/** A root that a kernel writes: leaves are copied, so that results never alias what programs read. */
+/** A root that a kernel writes. Leaves are copied, so that results never alias the inputs of programs. */
 function computed(tensor: Tensor): Tensor {
   const root = rootOf(tensor);
   return isSource(root) ? identity(tensor) : root;
@@ -128,7 +128,7 @@ function computed(tensor: Tensor): Tensor {
 /**
  * Compiles a function of tensors into a program: traced once, planned, its pipelines created in parallel,
  * then replayed by `run()`.
- * @throws ShapeError, DtypeError, UsageError, LimitError at once, not through the promise: mistakes in the function
+ * @throws ShapeError, DtypeError, UsageError, LimitError for mistakes in the function, synchronously and not through the promise
  * @returns a promise that rejects with GpuError if the device refuses, DeviceLostError if it is gone, and with the reason
  * of the signal if that fires
  */
@@ -287,8 +287,8 @@ function constantData(tensor: Tensor): TypedArray {
 }
 
 /**
- * Reads tensors now: compiles what they need, runs it once and copies the values to the host. The same path
- * and pipeline cache as `compile`; for values outside of any training step.
+ * Reads a tensor now: compiles the operations that it needs, runs them once and copies the value to the host. It shares the
+ * path and pipeline cache of `compile`. Use it for values outside any training step.
  */
 export async function read(device: Device, tensor: Tensor): Promise<TypedArray> {
   const program = await compile(device, {}, () => ({ value: tensor }), { name: "read" });

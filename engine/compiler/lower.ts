@@ -1,4 +1,4 @@
-/** From units to dispatches over symbolic storage: which kernel, which values, which of them in place. */
+/** From units to dispatches over symbolic storage: the kernel, its values, and which of them are in place. */
 import { elementwise, type Operand, type Statement } from "../../kernels/elementwise.js";
 import { KernelError, type Kernel } from "../../kernels/core/kernel.js";
 import type { Capabilities } from "../../kernels/capabilities.js";
@@ -19,7 +19,7 @@ import { variableOperation, type Variable, type VariableAttributes } from "../va
 import type { Halves, Intermediate, PlannedDispatch, Results, Storage } from "./plan.js";
 import { appliedBy, isSource, outputsOf, residualOf, rootOf, unitShape, type Unit } from "./fuse.js";
 
-/** Lowers ordered units to dispatches. @throws LimitError where a kernel does not fit the device */
+/** Lowers ordered units to dispatches. @throws LimitError if a kernel does not fit the device */
 export function lower(
   units: readonly Unit[],
   results: Results,
@@ -103,7 +103,7 @@ export function lower(
       dispatches.push({ kernel, label, storages: places });
     }
   }
-  // Results that could not be written where they belong.
+  // Copies the results that could not be written to their destination directly.
   for (const [variable, root] of results.assigned)
     copy(`assign ${variable.name}`, root, storageOf(root), { kind: "variable", variable });
   for (const [name, root] of results.outputs)
@@ -185,8 +185,8 @@ function usesOf(units: readonly Unit[]): Uses {
 }
 
 /**
- * Lets results be computed straight into their variable or output buffer. A variable's buffer can take its new
- * value once nobody reads the old one any more, or in the very kernel that reads it last, element by element.
+ * Lets results be computed directly into their variable or output buffer. A variable's buffer can take its new value after
+ * the last read of the old value, or in the kernel of the last read if that works element by element.
  */
 function placeResults(
   units: readonly Unit[],
@@ -213,7 +213,7 @@ function placeResults(
   return storages;
 }
 
-/** The members of a pack, and where they belong. */
+/** The members of a pack, with their storage in it. */
 function membersOf({ operation, attributes, inputs }: Node, pack: Storage): (readonly [Tensor, Storage])[] {
   if (operation.kind !== "pack") return [];
   return operation.firsts(attributes).map((first, i) => {
@@ -222,7 +222,7 @@ function membersOf({ operation, attributes, inputs }: Node, pack: Storage): (rea
   });
 }
 
-/** Lets members of packs be computed where they belong, unless a dispatch would bind the pack's buffer twice. */
+/** Lets members of packs be computed in place, unless a dispatch would bind the pack's buffer twice. */
 function placeMembers(
   units: readonly Unit[],
   storages: Map<Tensor, Storage>,
@@ -236,11 +236,11 @@ function placeMembers(
     const pack = intermediate(4 * output.size);
     storages.set(output, pack);
     const members = membersOf(node, pack);
-    /** Units that write or read a member in its place. */
+    /** Units that write or read a member in place. */
     const using = new Set<number>();
     for (const [root, place] of members) {
       const users = [definedAt.get(root)!, ...readAt.get(root)!].filter((index) => index !== at);
-      // One that is there twice is copied from outside.
+      // A tensor that is in the pack twice is computed elsewhere and copied.
       const twice = members.filter(([other]) => other === root).length > 1;
       if (isSource(root) || storages.has(root) || twice || users.some((index) => using.has(index))) continue;
       storages.set(root, place);
@@ -307,7 +307,7 @@ function lowerElementwise(
   };
 }
 
-/** What tells the buffer of a storage from others, and the elements that it has there, where not all. */
+/** Identity of a storage's buffer, and its range of elements there if it is only a part. */
 export function placeOf(storage: Storage): { buffer: unknown; first?: number; size?: number } {
   switch (storage.kind) {
     case "variable": {
@@ -328,7 +328,7 @@ function sameStorage(a: Storage, b: Storage): boolean {
   return x.buffer === y.buffer && x.first === y.first && x.size === y.size;
 }
 
-/** WebGPU forbids a buffer that one dispatch both reads and writes through different bindings. */
+/** Checks that no dispatch reads and writes one buffer through different bindings, which WebGPU forbids. */
 function requireNoAliasing({ kernel, label, storages }: PlannedDispatch): void {
   const buffers = storages.map((s) => placeOf(s).buffer);
   if (
