@@ -21,36 +21,36 @@ export interface DeviceStats {
   readbacks: number;
 }
 
-/** Who computes: for tables, logs and the user's eyes. */
+/** Adapter description for logs and UI. */
 export interface AdapterDescription {
   /** One line, such as `SwiftShader Device (Subzero) (software)`. */
   readonly name: string;
   readonly vendor: string;
   readonly architecture: string;
-  /** True where shaders run on the CPU. */
+  /** True if shaders run on the CPU. */
   readonly software: boolean;
   readonly features: readonly string[];
 }
 
 export interface DeviceOptions {
   /**
-   * Bring your own device; features and limits are then as you requested them. It stays yours: `destroy()` frees what
-   * the engine made on it and leaves it open, and the engine neither hears nor mutes errors of other code on it.
+   * Your own device, with the features and limits that you requested. It stays yours: `destroy()` frees the engine's
+   * objects and leaves the device open, and the engine neither receives nor mutes errors of other code on it.
    */
   device?: GPUDevice;
-  /** Bring your own adapter, or the `GPU` object to ask (default `navigator.gpu`). */
+  /** Your own adapter, or the `GPU` object to ask for one (default `navigator.gpu`). */
   adapter?: GPUAdapter;
   gpu?: GPU;
   powerPreference?: GPUPowerPreference;
   /** Submissions that may be in flight before `run` waits; default 8. */
   maxInFlight?: number;
-  /** Longest submission, in milliseconds as far as it can be foreseen; watchdogs act on long ones. Default 1000. */
+  /** Longest submission in milliseconds, by estimate. Watchdogs end long submissions. Default 1000. */
   maxSubmissionMs?: number;
-  /** Pipelines that are kept for programs to come, the most recently used ones; programs keep theirs. Default 512. */
+  /** How many of the most recently used pipelines are kept for later programs. A program keeps its own pipelines. Default 512. */
   maxPipelines?: number;
 }
 
-/** The feature behind which browsers and Dawn keep subgroup matrices; its name may change. */
+/** The feature that enables subgroup matrices in browsers and Dawn. Its name may change. */
 export const SUBGROUP_MATRIX_FEATURE = "chromium-experimental-subgroup-matrix";
 
 const USEFUL_FEATURES = ["subgroups", "shader-f16", "timestamp-query", SUBGROUP_MATRIX_FEATURE] as const;
@@ -66,9 +66,9 @@ const USEFUL_LIMITS = [
 ] as const;
 
 /**
- * Opens the best device there is in this browser window or worker.
+ * Opens the best device in this browser window or worker.
  * In Node use `openNodeDevice` from `hrm-webgpu/node`.
- * @throws AdapterError where there is no WebGPU, no adapter, or only a null adapter.
+ * @throws AdapterError if there is no WebGPU, no adapter, or only a null adapter.
  */
 export async function openDevice(options: DeviceOptions = {}): Promise<Device> {
   const open = async (device: GPUDevice, info: GPUAdapterInfo, borrowed: boolean): Promise<Device> =>
@@ -85,7 +85,7 @@ export async function openDevice(options: DeviceOptions = {}): Promise<Device> {
   const adapter = options.adapter ?? (await gpu!.requestAdapter({ powerPreference }));
   if (!adapter) {
     throw new AdapterError(
-      "WebGPU is there but offers no adapter. Update the graphics driver or enable WebGPU's software adapter.",
+      "WebGPU is available but offers no adapter. Update the graphics driver or enable WebGPU's software adapter.",
     );
   }
   refuseNullAdapter(adapter.info);
@@ -105,14 +105,14 @@ export async function openDevice(options: DeviceOptions = {}): Promise<Device> {
   return open(device, adapter.info, false);
 }
 
-/** The kernels made for this kind of adapter: what others need not load. */
+/** Loads the kernels made for this kind of adapter. Other adapters need not load them. */
 export async function loadKernels(info: GPUAdapterInfo): Promise<Pick<Capabilities, "cpu" | "gpu">> {
   return isSoftwareAdapter(info)
     ? { cpu: (await import("../kernels/cpu/index.js")).cpuKernels }
     : { gpu: (await import("../kernels/gpu/index.js")).gpuKernels };
 }
 
-/** Dawn's null backend accepts every call and computes nothing: training on it would be a lie. */
+/** Refuses Dawn's null backend, which accepts every call and computes nothing. */
 export function refuseNullAdapter(info: GPUAdapterInfo): void {
   const text = wordsOf(info);
   if (/\bnull\b/.test(text)) {
@@ -122,7 +122,7 @@ export function refuseNullAdapter(info: GPUAdapterInfo): void {
   }
 }
 
-/** `SwiftShader Device (Subzero)`; of GPUs also the model, which Dawn's description, the driver's, leaves out. */
+/** A title such as `SwiftShader Device (Subzero)`. For GPUs it adds the model, because Dawn's description names only the driver. */
 export function adapterTitle(info: GPUAdapterInfo): string {
   const { description, device, architecture, vendor } = info;
   const title = description || device || architecture || vendor;
@@ -136,7 +136,7 @@ function describeAdapter(info: GPUAdapterInfo): string {
   return vendor && title !== vendor ? `${title} [${vendor}]` : title || "unnamed adapter";
 }
 
-/** True for adapters that run shaders on the CPU (also where the browser hides it in `isFallbackAdapter`). */
+/** True for adapters that run shaders on the CPU, even if the browser does not say so in `isFallbackAdapter`. */
 export function isSoftwareAdapter(info: GPUAdapterInfo): boolean {
   return (
     info.isFallbackAdapter === true ||
@@ -144,7 +144,7 @@ export function isSoftwareAdapter(info: GPUAdapterInfo): boolean {
   );
 }
 
-/** All that an adapter says of itself, in small letters. */
+/** All texts of an adapter's description, in lower case. */
 function wordsOf({ vendor, architecture, device, description }: GPUAdapterInfo): string {
   return [vendor, architecture, device, description].join(" ").toLowerCase();
 }
@@ -175,17 +175,17 @@ function capabilitiesOf(device: GPUDevice): Capabilities {
 /** Every kind of error that a scope catches. */
 const ALL_ERRORS = ["internal", "out-of-memory", "validation"] as const;
 
-/** Listeners for the loss of each device. A promise takes no listener back, so each device's promise has one subscriber. */
+/** Listeners for the loss of each device. A promise cannot remove a listener, so that each device's promise has one subscriber. */
 const lossListeners = new WeakMap<GPUDevice, Set<(info: GPUDeviceLostInfo) => void>>();
 
-/** Calls `listener` when the device is lost; returns what ends that. */
+/** Calls `listener` when the device is lost. @returns a function that removes the listener */
 function onLoss(gpu: GPUDevice, listener: (info: GPUDeviceLostInfo) => void): () => void {
   let listeners = lossListeners.get(gpu);
   if (!listeners) {
     const added = (listeners = new Set());
     lossListeners.set(gpu, added);
     void gpu.lost.then((info) => {
-      // Later listeners subscribe anew.
+      // A later listener subscribes again.
       lossListeners.delete(gpu);
       for (const tell of added) tell(info);
     });
@@ -196,7 +196,7 @@ function onLoss(gpu: GPUDevice, listener: (info: GPUDeviceLostInfo) => void): ()
 
 /**
  * An open device. Make one with {@link openDevice}; close it with `destroy()`. Several may share one GPUDevice: each
- * counts, reports and frees what it made itself.
+ * counts, reports and frees its own objects.
  */
 export class Device implements Allocator {
   readonly adapter: AdapterDescription;
@@ -218,7 +218,7 @@ export class Device implements Allocator {
   #destroyed = false;
   readonly #borrowed: boolean;
   readonly #unhook: (() => void)[] = [];
-  /** Settles when every error scope closed so far has told what it caught. */
+  /** Settles when every error scope closed so far has reported. */
   #scopes: Promise<unknown> = Promise.resolve();
   readonly #buffers = new Set<GPUBuffer>();
   readonly #pipelines: PipelineCache;
@@ -226,7 +226,7 @@ export class Device implements Allocator {
   readonly #inFlight: Promise<unknown>[] = [];
   readonly #maxInFlight: number;
   readonly #maxSubmissionMs: number;
-  /** Work a millisecond: a guess until submissions were timed. */
+  /** Work per millisecond. It is a guess until submissions were timed. */
   #speed: number;
   #lastDone = 0;
 
@@ -238,10 +238,10 @@ export class Device implements Allocator {
       maxPipelines = 512,
       borrowed = true,
     }: Pick<DeviceOptions, "maxInFlight" | "maxSubmissionMs" | "maxPipelines"> & {
-      /** Others use `gpu` as well, and destroy it. */
+      /** True if other code uses `gpu` too, and destroys it. */
       readonly borrowed?: boolean;
     } = {},
-    /** Of the adapter itself where it is known: Dawn's devices leave out subgroup matrices. */
+    /** Info of the adapter itself, if known: the info of Dawn's devices leaves out subgroup matrices. */
     readonly adapterInfo: GPUAdapterInfo = gpu.adapterInfo,
     /** See {@link loadKernels}. */
     kernels: Pick<Capabilities, "cpu" | "gpu"> = {},
@@ -261,7 +261,7 @@ export class Device implements Allocator {
       software: this.capabilities.software,
       features: [...gpu.features].sort(),
     };
-    // On a borrowed device our calls run in error scopes: what reaches this event there is not ours.
+    // On a borrowed device our calls run in error scopes, so that errors that reach this event are not ours.
     if (!borrowed) {
       const hear = (event: GPUUncapturedErrorEvent): void => {
         event.preventDefault();
@@ -287,8 +287,8 @@ export class Device implements Allocator {
   }
 
   /**
-   * Runs calls to the GPU at once. What they do wrong is thrown by the next awaited call of this device; on a borrowed
-   * device the calls run in error scopes for that, so that the host does not hear of it.
+   * Runs calls to the GPU immediately. The next awaited call of this device throws their errors. On a borrowed device the
+   * calls run in error scopes, so that their errors do not reach the host.
    */
   guard<T>(body: () => T): T {
     if (!this.#borrowed) return body();
@@ -301,7 +301,7 @@ export class Device implements Allocator {
     return value;
   }
 
-  /** Throws what calls so far did wrong, once. Waits for reports, not for the GPU's work. */
+  /** Throws the errors of earlier calls, once. It waits for error reports, not for the GPU's work. */
   async settle(): Promise<void> {
     await this.#scopes;
     this.throwLateError();
@@ -321,15 +321,15 @@ export class Device implements Allocator {
   }
 
   /**
-   * Programs compiled from now on take these variants of kernels, and all others their default; `{}` takes back every
-   * choice. Measured ones come from `hrm-webgpu/engine/autotune`.
+   * Sets the kernel variants for programs compiled from now on. Other kernels take their default; `{}` removes every choice.
+   * `hrm-webgpu/engine/autotune` measures choices.
    */
   choose(choices: KernelChoices): void {
     this.#target = { ...this.#target, capabilities: { ...this.capabilities, choices } };
   }
 
   /**
-   * Programs compiled from now on multiply like this, and store in f16 what `chooseHalves` says; null for f32. See
+   * Sets mixed precision for programs compiled from now on, which store in f16 what `chooseHalves` says. Null means f32. See
    * `hrm-webgpu/engine/mixed-precision`.
    */
   multiplyWith(mixedPrecision: MixedPrecision | null, chooseHalves?: ChooseHalves): void {
@@ -337,7 +337,7 @@ export class Device implements Allocator {
     this.#target = { capabilities: mixedPrecision ? { ...f32, mixedPrecision } : f32, chooseHalves };
   }
 
-  /** Throws what the GPU reported since the last awaited call, once. */
+  /** Throws the error that the GPU reported since the last awaited call, once. */
   throwLateError(): void {
     this.#requireOpen();
     const late = this.#late;
@@ -351,8 +351,8 @@ export class Device implements Allocator {
   }
 
   /**
-   * The loss of the device where that explains an error, else the error: a lost device fails calls in many ways,
-   * some of them before it says that it is lost.
+   * The loss of the device if that explains an error, else the error. A lost device fails calls in many ways, some of them
+   * before it reports the loss.
    */
   async lossOr(error: unknown): Promise<unknown> {
     const tick = new Promise<null>((resolve) => setTimeout(() => resolve(null), 10));
@@ -379,7 +379,7 @@ export class Device implements Allocator {
     return buffer;
   }
 
-  /** Releases a buffer made by {@link createBuffer}, once. Safe while submitted work still uses it. */
+  /** Releases a buffer made by {@link createBuffer}, once. Submitted work may still use it. */
   destroyBuffer(buffer: GPUBuffer): void {
     if (!this.#buffers.delete(buffer)) return;
     this.stats.buffersLive--;
@@ -412,7 +412,7 @@ export class Device implements Allocator {
   }
 
   /**
-   * The pipeline of a kernel, created asynchronously, cached by WGSL text within `maxPipelines`; concurrent requests
+   * The pipeline of a kernel. It is created asynchronously and cached by WGSL text, up to `maxPipelines`. Concurrent requests
    * share one creation.
    * @param context names the op and shapes in the error.
    */
@@ -434,7 +434,7 @@ export class Device implements Allocator {
   }
 
   async #createPipeline(kernel: Kernel): Promise<GPUComputePipeline> {
-    // The scope takes the shader's own message, which the pipeline's rejection does not repeat.
+    // The scope gets the shader's own message, which the pipeline's rejection does not repeat.
     const { value, error: scope } = captureErrors(this.gpu, ["validation"], () =>
       this.gpu.createComputePipelineAsync({
         label: kernel.name,
@@ -451,17 +451,17 @@ export class Device implements Allocator {
     return created.value;
   }
 
-  /** Work a millisecond that any device does: a pause of the host, or compiling, does not make it slower than that. */
+  /** The least work per millisecond of any device. A pause of the host, or compiling, must not make a device look slower. */
   get #leastSpeed(): number {
     return this.capabilities.software ? 1e5 : 1e7;
   }
 
-  /** Work (operations and bytes of kernels) that one submission should hold on this device. */
+  /** Work (operations and bytes of kernels) for one submission on this device. */
   get workPerSubmission(): number {
     return this.#speed * this.#maxSubmissionMs;
   }
 
-  /** Finishes and submits commands; resolves at once unless `maxInFlight` submissions are unfinished. */
+  /** Finishes and submits commands. It resolves immediately unless `maxInFlight` submissions are unfinished. */
   async submit(encoder: GPUCommandEncoder, work = 0): Promise<void> {
     this.throwLateError();
     this.guard(() => this.gpu.queue.submit([encoder.finish()]));
@@ -485,7 +485,7 @@ export class Device implements Allocator {
     await this.settle();
   }
 
-  /** Copies a buffer's first `bytes` bytes to the host; the one way back from the GPU. */
+  /** Copies a buffer's first `bytes` bytes to the host. This is the only way back from the GPU. */
   async readBuffer(source: GPUBuffer, bytes: number, offset = 0): Promise<ArrayBuffer> {
     this.throwLateError();
     const size = Math.ceil(bytes / 4) * 4;
@@ -522,7 +522,7 @@ export class Device implements Allocator {
     }
   }
 
-  /** Frees everything that was made through this device, and the GPUDevice unless it was passed in. */
+  /** Frees all objects made through this device, and the GPUDevice unless it was passed in. */
   destroy(): void {
     if (this.#destroyed) return;
     for (const buffer of [...this.#buffers]) this.destroyBuffer(buffer);

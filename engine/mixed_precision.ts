@@ -1,8 +1,7 @@
 /**
- * Mixed precision: matrix products, those of attention among them, whose operands are rounded to f16 and whose sums are
- * f32, on subgroup matrices (tensor cores). Activations of the forward pass are stored in f16, too, and so are gradients that
- * products alone read. Everything else stays f32: weights and their averages, moments, and the arithmetic of norms, softmax and losses
- * (Micikevicius et al. 2018).
+ * Mixed precision (Micikevicius et al. 2018): matmul and attention round their operands to f16 and sum in f32, on subgroup
+ * matrices (tensor cores). Activations of the forward pass, and gradients that only matmuls read, are stored in f16. All
+ * else stays f32: weights and their averages, moments, and the arithmetic of norms, softmax and losses.
  */
 import { attentionBackwardMatrices, attentionBackwardTiles } from "../kernels/attention/matrices_backward.js";
 import type { AttentionSpec } from "../kernels/attention/spec.js";
@@ -21,7 +20,7 @@ import type { Target } from "./target.js";
 export { SUBGROUP_MATRIX_FEATURE };
 export type { SubgroupMatrices } from "../kernels/matmul/spec.js";
 
-/** As `GPUAdapterInfo.subgroupMatrixConfigs` lists them. */
+/** An entry of `GPUAdapterInfo.subgroupMatrixConfigs`. */
 interface MatrixConfig {
   readonly M: number;
   readonly N: number;
@@ -30,7 +29,7 @@ interface MatrixConfig {
   readonly resultComponentType: string;
 }
 
-/** The largest f16 matrices with f32 results that the device multiplies. @throws AdapterError naming what it lacks */
+/** The largest f16 matrices with f32 results that the device multiplies. @throws AdapterError that names what the device lacks */
 export function subgroupMatrices({ adapterInfo, adapter, capabilities }: Device): SubgroupMatrices {
   const lacks = (what: string): AdapterError =>
     new AdapterError(
@@ -57,7 +56,7 @@ export function subgroupMatrices({ adapterInfo, adapter, capabilities }: Device)
  * numbers whose products and sums f32 holds exactly, in every layout, where anything but the exact result is refused, and
  * attends where the result is known.
  * @returns the matrices in use
- * @throws AdapterError where the device lacks something or computes something else
+ * @throws AdapterError if the device lacks a feature or computes a wrong result
  */
 export async function useMixedPrecision(device: Device): Promise<SubgroupMatrices> {
   const matrices = subgroupMatrices(device);
@@ -77,7 +76,7 @@ export function mixedPrecisionPlan(matrices: SubgroupMatrices): Target {
   };
 }
 
-/** What kernels take from these matrices: products, and attention with whole matrices in its head vectors. */
+/** The kernels on these matrices: matmul, and attention if matrices divide its head vectors. */
 export function mixedPrecisionOn(matrices: SubgroupMatrices): Required<MixedPrecision> {
   return {
     name: `${matrices.component} ${matrices.M}x${matrices.N}x${matrices.K}`,
@@ -95,9 +94,9 @@ export function mixedPrecisionOn(matrices: SubgroupMatrices): Required<MixedPrec
 }
 
 /**
- * Attends with keys that are the signs of a position's binary digits, so far apart that every query sees exactly one: all
- * results are known. Deltas are zero, which leaves score gradients to be seen. Within 2^-10, for what exp and log may
- * be off by.
+ * Computes attention with keys that are the signs of a position's binary digits. They are so far apart that every query sees
+ * exactly one key, so that all results are known. Deltas are zero, which makes score gradients visible. The tolerance is
+ * 2^-10, because exp and log may be off.
  * @throws AdapterError
  */
 async function checkAttention(
@@ -157,7 +156,7 @@ async function checkAttention(
   }
 }
 
-/** What a wrong result is refused with. */
+/** The error for a wrong result. */
 function refused(
   { adapter }: Device,
   { name }: Kernel,
@@ -171,7 +170,7 @@ function refused(
   );
 }
 
-/** Multiplies sixteenths between 0 and 2: their products and sums have at most 20 bits. @throws AdapterError */
+/** Multiplies multiples of 1/16 between 0 and 2, whose products and sums have at most 20 bits. @throws AdapterError */
 async function checkExact(
   device: Device,
   capabilities: Capabilities,

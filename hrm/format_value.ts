@@ -41,7 +41,7 @@ export function formatText(text: string, longest = LONGEST): string {
   return shortened(text.slice(0, longest + 1).replace(HIDDEN, escapeOf), longest);
 }
 
-/** Some names of a file: the first few, and how many more there are. "nothing" if there are none. */
+/** The first few names of a file, and the number of further names; "nothing" if there are no names. */
 export function formatNames(names: Iterable<string | number>, most = 6): string {
   const first: string[] = [];
   let count = 0;

@@ -1,6 +1,6 @@
 /**
- * What programs store in f16 where they multiply in mixed precision: results of the forward pass, and for each run a copy
- * of the weights; of gradients, those that products alone read. What a program keeps stays f32, as does all arithmetic.
+ * Decides what programs in mixed precision store in f16: results of the forward pass, a copy of the weights for each run,
+ * and gradients that only matmuls read. Results of a program, variables and all arithmetic stay f32.
  */
 import { inHalves } from "../../kernels/core/f16_storage.js";
 import type { Capabilities } from "../../kernels/capabilities.js";
@@ -14,13 +14,13 @@ import { variableOperation, type Variable, type VariableAttributes } from "../va
 import { residualOf, rootOf, type Unit } from "./fuse.js";
 import type { ChooseHalves, Intermediate, Storage } from "./plan.js";
 
-/** What the node's operation declares of f16. */
+/** The f16 bindings that the node's operation declares. */
 const declared = ({ operation }: Node): F16Bindings | undefined =>
   operation.kind === "kernel" ? operation.f16 : undefined;
 
 /**
- * Bindings of a matmul that may be stored as f16; none if it is computed in f32, or if rows are not whole 4-vectors. Its
- * residual may be, too.
+ * Bindings of a matmul that may be stored as f16, its residual among them. Empty if it is computed in f32, or if rows are
+ * not whole 4-vectors.
  */
 function bindingsOfProduct({ attributes, inputs }: Node, residual: boolean, on: Capabilities): F16Bindings {
   const { layout, M, N, K } = attributes as MatmulAttributes;
@@ -36,11 +36,11 @@ function bindingsOfProduct({ attributes, inputs }: Node, residual: boolean, on: 
 /** A root tensor that a unit reads or writes. */
 interface Access {
   readonly root: Tensor;
-  /** The binding, where it may be f16. */
+  /** The binding, if it may be f16. */
   readonly name: string | null;
-  /** A product rounds it to f16 anyway. */
+  /** True if a matmul rounds it to f16 anyway. */
   readonly rounded: boolean;
-  /** As a gradient: multiplied first. */
+  /** True if it is a gradient, which is multiplied before it is rounded. */
   readonly scaled: boolean;
 }
 
@@ -81,7 +81,7 @@ function accessesOf({ nodes, elementwise }: Unit, capabilities: Capabilities): A
   };
 }
 
-/** silu(gate) value of a product with gates and values, which goes nowhere else. */
+/** silu(gate) value of a matmul of gates and values, which has no other reader. */
 const gatedOperation: Operation<{ readonly rows: number; readonly inner: number; readonly K: number }> = {
   name: "gatedProduct",
   kind: "kernel",
@@ -90,7 +90,7 @@ const gatedOperation: Operation<{ readonly rows: number; readonly inner: number;
     capabilities.mixedPrecision!.gated!({ ...attributes, halves }, capabilities)!,
 };
 
-/** True if the device runs the gated product. A product that it refuses is left as it is, and is refused with its label. */
+/** True if the device can run the gated product. A refused product stays unmerged, and its own error names it. */
 function hasGatedKernel(spec: Omit<GatedSpec, "halves">, capabilities: Capabilities): boolean {
   try {
     return !!capabilities.mixedPrecision?.gated?.({ ...spec, halves: [] }, capabilities);
@@ -100,7 +100,7 @@ function hasGatedKernel(spec: Omit<GatedSpec, "halves">, capabilities: Capabilit
   }
 }
 
-/** The units, of which products that SwiGLU alone reads do its work as they are stored. */
+/** The units, after merging SwiGLU into each matmul that only SwiGLU reads. */
 function withGates(
   units: readonly Unit[],
   kept: ReadonlySet<Tensor>,
@@ -131,20 +131,20 @@ function withGates(
   return gated.filter((unit) => !gone.has(unit));
 }
 
-/** A copy to be stored in f16: a pack of one. */
+/** A copy to be stored in f16: a pack of one tensor. */
 const half: Operation<null> = { name: "half", kind: "pack", firsts: () => [0] };
 
-/** A variable in f16: by itself, or as part of the copy of its pack. */
+/** An f16 copy of a variable: by itself, or as part of the copy of its pack. */
 interface Copy {
   readonly copy: Tensor;
-  /** The copy that is made. */
+  /** The whole copy. */
   readonly whole: Tensor;
   readonly variable: Variable;
 }
 
 /**
- * Variables that products round more than once are rounded first, with all of their pack in a dispatch, and the products
- * read that: the units with those copies in front.
+ * Puts copies in front of the units: a variable that matmuls would round more than once is rounded first, in one dispatch
+ * with its whole pack, and the matmuls read the copy.
  */
 function withCopies(
   units: readonly Unit[],
@@ -182,9 +182,9 @@ function withCopies(
 }
 
 /**
- * A tensor is stored in f16 if it is f32, not kept, its producer can write it so and all who read it can read it so; what
- * elementwise kernels compute also only if a product rounds it anyway, and a gradient only if nobody else reads it than
- * products that round it: multiplied as they would multiply it, so that they get the same numbers.
+ * A tensor is stored in f16 if it is f32 and not kept, its producer can write f16, and all its readers can read f16. A result
+ * of an elementwise kernel must also be rounded by some matmul anyway. A gradient must have no readers but matmuls that round
+ * it; it is stored multiplied as they would multiply it, so that they get the same numbers.
  */
 export const chooseHalves: ChooseHalves = (fused, kept, capabilities) => {
   const { units, copies } = withCopies(withGates(fused, kept, capabilities), capabilities);
@@ -199,7 +199,7 @@ export const chooseHalves: ChooseHalves = (fused, kept, capabilities) => {
       const reads = readers.get(root) ?? [];
       if (name === null || reads.length === 0 || root.dtype !== "f32" || kept.has(root)) continue;
       if (root.node.isGradient) {
-        // Products keep to f32, as they have their own way to write f16.
+        // Matmuls are lowered with f32 bindings here, because they write f16 in their own way.
         const f16 = declared(members[0]!);
         if (f16 && f16.role !== "product" && reads.every((read) => read.scaled)) scaled.add(root);
       } else if (reads.every((read) => read.name !== null && !read.scaled)) {

@@ -11,7 +11,7 @@ export type InputSpecs = Readonly<Record<string, TensorSpec>>;
 /** Program outputs by name. */
 export type OutputSpecs = Readonly<Record<string, TensorSpec>>;
 
-/** Everything known of a program before it touches the device. */
+/** A program before it touches the device. */
 export interface Plan<I extends InputSpecs = InputSpecs, O extends OutputSpecs = OutputSpecs> {
   readonly inputs: I;
   readonly outputs: O;
@@ -51,7 +51,7 @@ export type Storage =
   | { readonly kind: "output"; readonly name: string }
   | Intermediate;
 
-/** A value that the memory plan gives a slot; of a pack's members, so many elements of it from this one on. */
+/** A value that the memory plan gives a slot. A member of a pack is a range of its elements. */
 export interface Intermediate {
   readonly kind: "intermediate";
   readonly id: number;
@@ -68,21 +68,21 @@ export interface PlannedDispatch {
   readonly storages: readonly Storage[];
 }
 
-/** What the program keeps of its results. */
+/** The results that outlive a run. */
 export interface Results {
   /** Root tensors by output name. */
   readonly outputs: ReadonlyMap<string, Tensor>;
-  /** Root tensors by the variable that they are assigned to; none of them is a source. */
+  /** Root tensors by the variable that they are assigned to. No root is a source. */
   readonly assigned: ReadonlyMap<Variable, Tensor>;
 }
 
-/** What is stored in f16; see f16_storage.ts. */
+/** Tensors stored in f16; see f16_storage.ts. */
 export interface Halves {
-  /** The units, of which some read copies in f16. */
+  /** The units. Some of them read copies in f16. */
   readonly units: readonly Unit[];
-  /** Of units: their bindings in f16, by the names that kernels give them. */
+  /** For each unit, the names of its kernel's bindings in f16. */
   readonly names: ReadonlyMap<Unit, readonly string[]>;
-  /** The dispatches with storage, and kernels, in f16. */
+  /** Returns the dispatches with f16 storage and kernels. */
   adapt(
     dispatches: readonly PlannedDispatch[],
     storageOf: (root: Tensor) => Storage,

@@ -335,7 +335,7 @@ function checkGrid({ seq_len, grid_rows, grid_columns, box_rows, box_columns }: 
     throw new ConfigError(
       "grid_rows",
       grid_rows,
-      `grid_rows x grid_columns (${grid_columns}) = seq_len (${seq_len}), or 0 for both if the cells are no grid`,
+      `grid_rows x grid_columns (${grid_columns}) = seq_len (${seq_len}), or 0 for both if the cells do not form a grid`,
     );
   for (const [field, lines, grid] of [
     ["box_rows", box_rows, grid_rows],

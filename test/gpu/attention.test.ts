@@ -77,7 +77,7 @@ const VARIANTS = [
   { variant: "for GPUs", capabilities: { software: false, subgroups: null } },
 ] as const;
 
-/** B, S, H, D for subgroups of four: all trips and blocks full and not, one to three of a head, one to four positions a lane. */
+/** B, S, H, D for subgroups of four: full and partial trips and blocks, one to three per head, one to four positions per lane. */
 const SHARED_SHAPES = [
   [1, 1, 1, 4],
   [2, 5, 3, 8],

@@ -181,7 +181,7 @@ describe("a renderer of the host's", () => {
         assert.lengthOf(rows, 1, `column ${column}`);
         // Rows count from the top; a point on an edge between rows belongs to either.
         assert.closeTo(rows[0]! + 0.5, 32 * (1 - heights[column]!), 0.51, `column ${column}`);
-        // The model learned the line: a logistic curve comes within 0.01 of it.
+        // The model learned the line: a logistic curve can approximate it within 0.01.
         assert.closeTo(heights[column]!, ys[column]!, 0.05);
       }
       pixels.destroy();

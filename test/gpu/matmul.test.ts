@@ -11,7 +11,7 @@ import { testDevice } from "../support/device.js";
 import { openTestDevice } from "../support/platform.js";
 import { assertClose, poisoned, random } from "../support/random.js";
 
-/** A GPU with nothing but what the specification guarantees. */
+/** A GPU with only the limits that the specification guarantees. */
 const GPU: Capabilities = { ...baselineCapabilities, gpu: gpuKernels };
 
 type Operands = Record<"a" | "b" | "bias" | "residual", Float32Array>;

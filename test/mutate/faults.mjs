@@ -171,8 +171,8 @@ export const FAULTS = [
   ...into("engine/ops/elementwise.ts", "gpu/numerics", "a tie of max or min", [
     [
       "min: both arguments take the gradient of a tie",
-      'min: operation("min", ([a, b], dy) => chosen(less(b!, a!), dy))',
-      'min: operation("min", ([a, b], dy) => chosen(lessEqual(b!, a!), dy))',
+      'min: elementwiseOperation("min", ([a, b], dy) => chosen(less(b!, a!), dy))',
+      'min: elementwiseOperation("min", ([a, b], dy) => chosen(lessEqual(b!, a!), dy))',
     ],
   ]),
   ...into("hrm/training/step.ts", "gpu/watch", "counts NaN and infinities", [

@@ -14,7 +14,7 @@ import { textLines } from "./text_lines.js";
 export interface TextOptions {
   /** The task of the puzzles; the default is the task of the first puzzle. */
   readonly task?: Task | undefined;
-  /** Which columns or keys to read; default: by their names, or by what looks like a puzzle. */
+  /** Which columns or keys to read. By default their names decide, or contents that look like a puzzle. */
   readonly columns?: ColumnChoice | undefined;
   /** Whether every puzzle must have an answer; default true. */
   readonly needsAnswers?: boolean | undefined;
