@@ -84,9 +84,9 @@ async function emit({ outputFiles }) {
   }
 }
 
-/** Removes chunks of earlier builds, which would be published with the package. */
-async function dropOldChunks({ outputFiles }) {
-  const folder = join(root, "dist", "chunks");
+/** Removes chunks of earlier builds, which would be published with the package or the site. */
+async function dropOldChunks({ outputFiles }, outdir) {
+  const folder = join(root, outdir, "chunks");
   const current = new Set(outputFiles.map(({ path }) => path));
   for (const name of await readdir(folder).catch(() => [])) {
     const path = join(folder, name);
@@ -123,12 +123,21 @@ const targets = {
   }),
   playground: () => ({
     ...common,
-    entryPoints: ["main.ts", "worker.ts", "index.html", "style.css"].map((name) => `docs/playground/${name}`),
+    entryPoints: [
+      { in: "docs/playground/main.tsx", out: "main" },
+      { in: "docs/playground/worker/worker.ts", out: "worker" },
+      ...["index.html", "style.css", "models/shipped.safetensors"].map((name) => ({
+        in: `docs/playground/${name}`,
+        out: name.replace(/\.[a-z]+$/, ""),
+      })),
+    ],
     platform: "browser",
     minify: true,
-    loader: { ".html": "copy" },
+    // What page and worker share is loaded once; what few visitors look at is loaded when they do.
+    splitting: true,
+    chunkNames: "chunks/[name]-[hash]",
+    loader: { ".html": "copy", ".safetensors": "copy" },
     outdir: "build/playground",
-    outbase: "docs/playground",
   }),
   "bench-page": () => ({
     ...common,
@@ -159,7 +168,7 @@ export async function build(names) {
       if (options.entryPoints.length === 0) return;
       const result = await esbuild.build(options);
       await emit(result);
-      if (name === "library") await dropOldChunks(result);
+      if (options.splitting) await dropOldChunks(result, options.outdir);
     }),
   );
 }

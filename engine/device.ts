@@ -16,6 +16,8 @@ export interface DeviceStats {
   bytesLive: number;
   bytesPeak: number;
   pipelinesCreated: number;
+  /** Of these: pipelines that are compiled, or failed to. */
+  pipelinesReady: number;
   submits: number;
   dispatches: number;
   readbacks: number;
@@ -206,6 +208,7 @@ export class Device implements Allocator {
     bytesLive: 0,
     bytesPeak: 0,
     pipelinesCreated: 0,
+    pipelinesReady: 0,
     submits: 0,
     dispatches: 0,
     readbacks: 0,
@@ -429,6 +432,8 @@ export class Device implements Allocator {
             { cause },
           ),
         );
+      } finally {
+        this.stats.pipelinesReady++;
       }
     });
   }

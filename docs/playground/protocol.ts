@@ -1,6 +1,6 @@
 /**
- * What the page and its worker say to each other. The worker owns the device and the run; the page owns what is
- * shown. Both sides are typed here and nowhere else.
+ * What the page and its worker say to each other. The worker owns the device, the run and the model of a file; the page
+ * owns what is shown. Both sides are typed here and nowhere else.
  *
  *              prepare                start              target or end of plan
  *   (loaded) ----------> preparing -> ready --> training ----------------------> testing -> finished
@@ -9,84 +9,150 @@
  *                            |                  paused-+
  *                            +-- prepare, from every phase; any error -> failed
  *
- * The worker does one thing at a time: it takes commands in order, between two events of the run, and judges a
- * command when its turn comes. One that its phase does not accept changes nothing. It announces every change
- * of phase, so what arrives before `preparing` belongs to the run before.
+ * The worker has two lanes. The first lane does what changes the run: it takes commands in order, between two events of
+ * the run, and judges a command when its turn comes. A command that its phase does not accept changes nothing. The lane
+ * announces every change of phase, so what arrives before `preparing` belongs to the run before. The second lane answers
+ * looks, which change nothing: one at a time, while the first lane compiles or trains. A look at a model that is not there
+ * is dropped.
  */
-import type { Scores, SolvedSegment } from "../../hrm/training/evaluation.js";
+import type { Census } from "../../hrm/thinking/census.js";
+import type { Thought } from "../../hrm/thinking/thoughts.js";
+import type { Scores } from "../../hrm/training/evaluation.js";
+import type { StepMetrics } from "../../hrm/training/trainer.js";
 import type { RunConfig } from "./run_config.js";
 
 /** Where a run stands. */
 export type Phase = "preparing" | "ready" | "training" | "paused" | "testing" | "finished" | "failed";
 
+/** Which model to look at: the run's, or the one of a file (the one that comes with the page, or the visitor's). */
+export type Source = "run" | "file";
+
 /** What the page asks for. */
 export type Command =
-  /** Begins a run from its initial weights; frees the one before. Reset is this with the same configuration. */
-  | { readonly type: "prepare"; readonly run: RunConfig }
+  /**
+   * Begins a run, and frees the one before. Without `resume` it begins from its initial weights; reset is this with the same
+   * configuration. `resume` is a checkpoint of this run, which goes on.
+   */
+  | { readonly type: "prepare"; readonly run: RunConfig; readonly resume?: Uint8Array<ArrayBuffer> }
   | { readonly type: "start" }
   | { readonly type: "pause" }
-  /** Solves validation puzzle `puzzle` from now on, at once with the weights as they are. */
-  | { readonly type: "show"; readonly puzzle: number }
-  /** Answers with a checkpoint. */
-  | { readonly type: "save" };
+  /** Answers with a checkpoint: to download, or to keep in the browser. */
+  | { readonly type: "save"; readonly purpose: "download" | "keep" }
+  /** Opens a checkpoint of any origin; its model takes the place of the file's before. */
+  | {
+      readonly type: "open";
+      readonly name: string;
+      readonly bytes: Uint8Array<ArrayBuffer>;
+      readonly own: boolean;
+    };
+
+/** What the page wants to see. */
+export type Look =
+  /** The thought about a puzzle of tokens [S], with the weights as they are. */
+  | { readonly type: "think"; readonly source: Source; readonly inputs: Int32Array }
+  /** The thought about the same puzzle with the initial weights of the same seed. */
+  | { readonly type: "twin"; readonly source: Source; readonly inputs: Int32Array }
+  /** Where the model stops on held-out puzzles. */
+  | { readonly type: "census"; readonly source: Source };
 
 /** Commands that change something in a phase. */
 export const ACCEPTED: Readonly<Record<Phase, readonly Command["type"][]>> = {
-  preparing: ["prepare"],
-  ready: ["prepare", "start", "show", "save"],
-  training: ["prepare", "pause", "show", "save"],
-  paused: ["prepare", "start", "show", "save"],
-  testing: ["prepare"],
-  finished: ["prepare", "show", "save"],
-  failed: ["prepare"],
+  preparing: ["prepare", "open"],
+  ready: ["prepare", "start", "save", "open"],
+  training: ["prepare", "pause", "save", "open"],
+  paused: ["prepare", "start", "save", "open"],
+  testing: ["prepare", "open"],
+  finished: ["prepare", "save", "open"],
+  failed: ["prepare", "open"],
 };
 
 /** What went wrong: `code` decides the advice, `message` is for reading. */
 export interface Failure {
-  readonly code: "adapter" | "device-lost" | "config" | "diverged" | "other";
+  readonly code: "adapter" | "device-lost" | "config" | "diverged" | "file" | "other";
   readonly message: string;
+}
+
+/** A model that can be looked at, and puzzles that it does not train on. */
+export interface ModelInfo {
+  readonly source: Source;
+  /** The name of the task, as checkpoints have it. */
+  readonly task: string;
+  /** Where the weights come from: the name of the file; empty for a run. */
+  readonly name: string;
+  readonly parameters: number;
+  /** Steps of training that its weights had when it was opened. */
+  readonly step: number;
+  /** Segments that a thought has. */
+  readonly segments: number;
+  /** It stops once q_halt is above 0, and not once q_halt is above q_continue, as the paper has it. */
+  readonly haltOnly: boolean;
+  /** What is worth saying of the file, a clause each. */
+  readonly notes: readonly string[];
+  readonly held: {
+    readonly count: number;
+    /** [count, S] */
+    readonly inputs: Int32Array;
+    /** [count, S] */
+    readonly labels: Int32Array;
+    /** False if nothing says which puzzles the model was trained on, so that these are freshly made ones. */
+    readonly unseen: boolean;
+  };
+  /** The configuration of its checkpoint's run, with which the page can go on; null for weights alone. */
+  readonly run: RunConfig | null;
 }
 
 /** What the worker tells. */
 export type Report =
   | { readonly type: "phase"; readonly phase: Phase }
-  /** `products` tells which kernels multiply matrices, once that is known and where it is not the usual ones. */
-  | {
-      readonly type: "adapter";
-      readonly name: string;
-      readonly software: boolean;
-      readonly products: string;
-    }
-  /** Sizes of the run being prepared. */
+  /** `products` tells which kernels multiply matrices, once that is known and if they are not the usual ones. */
+  | { readonly type: "adapter"; readonly name: string; readonly software: boolean; readonly products: string }
+  /** Kernels compiled so far since compiling began, of those asked for so far. */
+  | { readonly type: "compiling"; readonly what: string; readonly done: number; readonly total: number }
+  | { readonly type: "model"; readonly model: ModelInfo }
+  /** Sizes of the run, and how it goes on: why a resumed run is not bit-identical to one without a stop. */
   | {
       readonly type: "run";
-      readonly parameters: number;
+      readonly step: number;
       readonly trainPuzzles: number;
       readonly validationPuzzles: number;
       readonly testPuzzles: number;
+      readonly differences: readonly string[];
     }
-  /** Means over the steps since the last report. */
+  /** Means over the steps since the last report, and each of them. */
   | {
       readonly type: "progress";
       readonly step: number;
       readonly totalSteps: number;
       /** Loss per puzzle. */
       readonly loss: number;
-      /** Segments per finished puzzle; NaN where none finished. */
+      /** Segments per finished puzzle; NaN if none finished. */
       readonly actSteps: number;
       /** Over the last seconds of training, looks at the validation set included, pauses not. */
       readonly stepsPerSecond: number;
+      /** Puzzles in a batch, over which the metrics are sums. */
+      readonly batch: number;
+      readonly metrics: readonly StepMetrics[];
     }
   | { readonly type: "validation"; readonly step: number; readonly scores: Scores }
-  /** A validation puzzle and the answer after each segment, with the weights after `step` steps. */
   | {
-      readonly type: "solution";
+      readonly type: "thought";
+      readonly source: Source;
+      readonly twin: boolean;
+      /** Steps that the weights had. */
       readonly step: number;
-      readonly puzzle: number;
       readonly inputs: Int32Array;
-      readonly segments: readonly SolvedSegment[];
+      readonly thought: Thought;
     }
+  | { readonly type: "census"; readonly source: Source; readonly step: number; readonly census: Census }
   /** The one look at the test set; `reached` tells whether validation reached its target. */
   | { readonly type: "test"; readonly step: number; readonly reached: boolean; readonly scores: Scores }
-  | { readonly type: "checkpoint"; readonly name: string; readonly bytes: Uint8Array<ArrayBuffer> }
+  | {
+      readonly type: "checkpoint";
+      readonly purpose: "download" | "keep";
+      readonly name: string;
+      readonly step: number;
+      readonly bytes: Uint8Array<ArrayBuffer>;
+    }
+  /** A failure that leaves the run as it is: a file that cannot be opened. */
+  | { readonly type: "refused"; readonly failure: Failure }
   | { readonly type: "failure"; readonly failure: Failure };

@@ -1,6 +1,9 @@
 /** Answers requests with the files of a folder, for pages of this machine alone. */
+import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { extname, join, sep } from "node:path";
+import { promisify } from "node:util";
+import { brotliCompress, constants, gzip } from "node:zlib";
 
 const TYPES = {
   ".html": "text/html; charset=utf-8",
@@ -12,9 +15,18 @@ const TYPES = {
 /** Names of this machine; a page of another name that leads here must not read what is served (DNS rebinding). */
 const HOST = /^(127\.0\.0\.1|localhost)(:\d+)?$/i;
 
+/** Types that are sent compressed. */
+const COMPRESSED = new Set([".html", ".js", ".css", ".map"]);
+const ENCODERS = {
+  br: (bytes) => promisify(brotliCompress)(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: 9 } }),
+  gzip: promisify(gzip),
+};
+
+/** Files whose names hold a hash of their contents never change; others are asked for again, and answered 304. */
+const IMMUTABLE = /^\/chunks\//;
+
 /** Headers of every answer: nothing from elsewhere is loaded, embeds the page, or shares its process. */
 const HEADERS = {
-  "cache-control": "no-store",
   "content-security-policy":
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
   "cross-origin-embedder-policy": "require-corp",
@@ -26,13 +38,24 @@ const HEADERS = {
 
 /** A handler for `createServer` of node:http. */
 export function staticFiles(folder) {
+  /** Compressed files by the hash of their contents and the encoding. */
+  const encoded = new Map();
+  const encode = (tag, encoding, bytes) => {
+    const key = `${encoding} ${tag}`;
+    if (!encoded.has(key)) encoded.set(key, ENCODERS[encoding](bytes));
+    return encoded.get(key);
+  };
   return async (request, response) => {
     const answer = (status, headers = {}, body = undefined) =>
       response
         .writeHead(status, { ...HEADERS, ...headers })
         .end(request.method === "HEAD" ? undefined : body);
     const refuse = (status, text, headers = {}) =>
-      answer(status, { "content-type": "text/plain; charset=utf-8", ...headers }, text);
+      answer(
+        status,
+        { "content-type": "text/plain; charset=utf-8", "cache-control": "no-store", ...headers },
+        text,
+      );
     if (!HOST.test(request.headers.host ?? ""))
       return refuse(403, "This server answers at http://127.0.0.1 and http://localhost only.");
     if (request.method !== "GET" && request.method !== "HEAD")
@@ -47,6 +70,21 @@ export function staticFiles(folder) {
     const file = join(folder, path.endsWith("/") ? `${path}index.html` : path);
     const bytes = file.startsWith(folder + sep) ? await readFile(file).catch(() => null) : null;
     if (!bytes) return refuse(404, "not here");
-    return answer(200, { "content-type": TYPES[extname(file)] ?? "application/octet-stream" }, bytes);
+    const tag = `"${createHash("sha256").update(bytes).digest("base64url").slice(0, 22)}"`;
+    const accepted = String(request.headers["accept-encoding"] ?? "")
+      .split(",")
+      .map((part) => part.split(";")[0].trim());
+    const encoding = COMPRESSED.has(extname(file))
+      ? ["br", "gzip"].find((name) => accepted.includes(name))
+      : undefined;
+    const headers = {
+      "content-type": TYPES[extname(file)] ?? "application/octet-stream",
+      "cache-control": IMMUTABLE.test(path) ? "public, max-age=31536000, immutable" : "no-cache",
+      etag: tag,
+      vary: "accept-encoding",
+      ...(encoding && { "content-encoding": encoding }),
+    };
+    if (request.headers["if-none-match"] === tag) return answer(304, headers);
+    return answer(200, headers, encoding ? await encode(tag, encoding, bytes) : bytes);
   };
 }

@@ -80,6 +80,8 @@ export interface Session {
   readonly weights: Weights;
   /** The best look so far; null before the first. */
   readonly best: BestLook | null;
+  /** Why the run ended; null while it can go on. */
+  readonly ended: EndReason | null;
   /** Trains until the target, the last step or the end of patience is reached. */
   events(): AsyncGenerator<SessionEvent, void, undefined>;
   /** The whole state of the run; `createSession({ resume })` continues from it. */
@@ -207,6 +209,9 @@ async function sessionOf(
     weights,
     get best() {
       return best;
+    },
+    get ended() {
+      return ended;
     },
     async *events() {
       // A run that was saved before a due look starts with that look.

@@ -94,6 +94,7 @@ describe("a program's runs", () => {
       bytesLive: 0,
       bytesPeak: 0,
       pipelinesCreated: 0,
+      pipelinesReady: 0,
       submits: 40,
       dispatches: 40 * step.plan.dispatches.length,
       readbacks: 0,
@@ -287,6 +288,7 @@ describe("pipelines", () => {
       const kernels = new Set(programs.flatMap((p) => p.plan.dispatches.map((d) => d.kernel.code)));
       assert.equal(kernels.size, 2);
       assert.equal(device.stats.pipelinesCreated, 2);
+      assert.equal(device.stats.pipelinesReady, 2);
       await same();
       assert.equal(device.stats.pipelinesCreated, 2);
     });

@@ -7,14 +7,15 @@ import {
   readPlace,
   type RunConfig,
 } from "../../docs/playground/run_config.js";
-import { identify, webgpuHelp } from "../../docs/playground/webgpu_help.js";
-import { ConfigError } from "../../hrm/model/config.js";
+import { identify, webgpuHelp } from "../../docs/playground/views/webgpu_help.js";
+import { ConfigError, inferenceSegments } from "../../hrm/model/config.js";
+import { countParameters } from "../../hrm/model/parameters.js";
 
 describe("playground address", () => {
   const usual = presetRun("sudoku4");
 
   it("is the preset's run where it says nothing", () => {
-    expect(readPlace("")).to.deep.equal({ run: usual, puzzle: 0, problems: [] });
+    expect(readPlace("")).to.deep.equal({ run: usual, puzzle: null, problems: [] });
     expect(readPlace("#preset=sudoku4-official").run).to.deep.equal(presetRun("sudoku4-official"));
   });
 
@@ -24,10 +25,11 @@ describe("playground address", () => {
       { ...usual, seed: 4294967295 },
       { ...usual, seed: 7, lr: 1e-7, batch: 3, steps: 17, target: 0.123 },
       { ...presetRun("sudoku4-official"), lr: 0.5, products: "measured" },
-      { ...usual, products: "mixed" },
+      { ...usual, products: "mixed", variant: "flat" },
+      { ...presetRun("maze7"), variant: "one-segment" },
     ];
     for (const run of runs)
-      for (const puzzle of [0, 1023])
+      for (const puzzle of [null, 1, 1024])
         expect(readPlace(formatPlace({ run, puzzle }))).to.deep.equal({ run, puzzle, problems: [] });
   });
 
@@ -44,6 +46,8 @@ describe("playground address", () => {
       ["steps=1e9", "steps=1e9"],
       ["target=97", "target=97"],
       ["puzzle=x", "puzzle=x"],
+      ["puzzle=0", "puzzle=0"],
+      ["variant=tall", "variant=tall"],
       ["preset=chess", "preset=chess"],
       ["products=f64", "products=f64"],
       ["__proto__=1", "__proto__"],
@@ -52,7 +56,7 @@ describe("playground address", () => {
     ] as const;
     for (const [hash, name] of rows) {
       const { run, puzzle, problems } = readPlace(`#${hash}`);
-      expect({ run, puzzle }, hash).to.deep.equal({ run: usual, puzzle: 0 });
+      expect({ run, puzzle }, hash).to.deep.equal({ run: usual, puzzle: null });
       expect(problems, hash).to.have.length(1);
       expect(problems[0], hash).to.contain(name).and.contain("expected");
     }
@@ -68,6 +72,15 @@ describe("playground address", () => {
     });
     expect([model.batch_size, train.lr, train.total_steps, stopAt]).to.deep.equal([8, 0.001, 40, 0.5]);
     expect(() => configuredPreset({ ...usual, batch: 0 })).to.throw(ConfigError);
+  });
+
+  it("has baselines to test the claim with: one segment, and one network of the same size without hierarchy", () => {
+    const whole = configuredPreset(usual).model;
+    const short = configuredPreset({ ...usual, variant: "one-segment" }).model;
+    expect([short.halt_max_steps, inferenceSegments(short)]).to.deep.equal([1, 1]);
+    const flat = configuredPreset({ ...usual, variant: "flat" }).model;
+    expect(flat.arch).to.equal("trm_singlez");
+    expect(countParameters(flat)).to.equal(countParameters(whole));
   });
 });
 

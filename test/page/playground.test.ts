@@ -1,247 +1,283 @@
-/** The playground in real Chromium, as a visitor drives it: `npm start`'s server, clicks, what the page shows. */
+/** The playground in real Chromium, as a visitor uses it: watch, scrub, edit, train, pause, resume, save. */
 import { expect } from "chai";
-import { spawn, type ChildProcess } from "node:child_process";
-import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Browser, Page } from "puppeteer";
+import type { Page } from "puppeteer";
 import { decodeCheckpoint } from "../../hrm/files/checkpoints/checkpoint.js";
 import { countParameters } from "../../hrm/model/parameters.js";
-import { launchBrowser } from "../../bench/browser/launch.js";
+import { sudokuTask } from "../../hrm/puzzles/tasks/sudoku.js";
+import {
+  accessibilityProblems,
+  cellsOf,
+  openPlayground,
+  stepOf,
+  text,
+  untilPhase,
+  untilStep,
+  untilThought,
+  type Playground,
+} from "../support/playground.js";
 
-/** Starts the server as a user does, and reads its address from what it prints. */
-async function startServer(): Promise<{ server: ChildProcess; address: string }> {
-  const server = spawn(process.execPath, ["docs/playground/serve.mjs", "--port", "0"], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  let printed = "";
-  for await (const chunk of server.stdout) {
-    printed += String(chunk);
-    const address = /http:\/\/127\.0\.0\.1:\d+\//.exec(printed)?.[0];
-    if (address) return { server, address };
-  }
-  throw new Error(`The server ended without an address; it printed ${JSON.stringify(printed)}.`);
-}
+const task = sudokuTask(4);
 
-/** A number that the page keeps on its root element. */
-const number = (page: Page, name: "step" | "heartbeat"): Promise<number> =>
-  page.evaluate((key) => Number(document.documentElement.dataset[key]), name);
-
-const text = (page: Page, selector: string): Promise<string> =>
-  page.$eval(selector, (found) => found.textContent ?? "");
-
-const untilPhase = (page: Page, phase: string): Promise<unknown> =>
-  page.waitForFunction((wanted) => document.documentElement.dataset["phase"] === wanted, {}, phase);
-
-const untilStep = (page: Page, step: number): Promise<unknown> =>
-  page.waitForFunction((wanted) => Number(document.documentElement.dataset["step"]) >= wanted, {}, step);
-
-const beats = (page: Page, count: number): Promise<unknown> =>
-  page.evaluate(
-    (wanted) =>
-      new Promise<void>((resolve) => {
-        const beat = (left: number): unknown =>
-          left === 0 ? resolve() : requestAnimationFrame(() => beat(left - 1));
-        beat(wanted);
-      }),
-    count,
-  );
-
-/** Grids as the page draws them: rows of cells, blanks as dots. */
-const grids = (page: Page): Promise<{ label: string; cells: string[]; givens: number }[]> =>
-  page.$$eval("#board .grid", (found) =>
-    found.map((grid) => ({
-      label: grid.getAttribute("aria-label") ?? "",
-      cells: [...grid.children].map((cell) => cell.textContent || "."),
-      givens: grid.querySelectorAll(".given").length,
-    })),
-  );
-
-describe("playground", function () {
-  this.timeout(120_000);
-  let server: ChildProcess | undefined;
-  let address: string;
-  let browser: Browser | undefined;
-  /** The browser's errors since the test began. */
-  let complaints: string[];
-
-  /** A page that notes every error and every request that leaves this machine. */
-  async function openPage(): Promise<Page> {
-    const page = await browser!.newPage();
-    page.setDefaultTimeout(90_000);
-    page.on("console", (message) => {
-      if (message.type() === "error") complaints.push(`console: ${message.text()}`);
-    });
-    page.on("pageerror", (error) => complaints.push(`page: ${String(error)}`));
-    page.on("request", (request) => {
-      const url = request.url();
-      if (!url.startsWith(address) && !/^(data|blob):/.test(url)) complaints.push(`request: ${url}`);
-    });
-    return page;
-  }
+describe("playground @slow", function () {
+  this.timeout(600_000);
+  let playground: Playground;
+  let folder: string;
 
   before(async () => {
-    ({ server, address } = await startServer());
-    browser = await launchBrowser();
+    folder = await mkdtemp(join(tmpdir(), "hrm-playground-"));
+    playground = await openPlayground();
   });
   after(async () => {
-    await browser?.close();
-    if (server && server.exitCode === null) {
-      server.kill();
-      await once(server, "exit");
-    }
+    await playground?.close();
+    await rm(folder, { recursive: true, force: true });
   });
   beforeEach(() => {
-    complaints = [];
+    playground.complaints.length = 0;
+  });
+  afterEach(() => {
+    expect(playground.complaints).to.deep.equal([]);
   });
 
-  it("trains, pauses, goes on, saves and resets", async () => {
-    const page = await openPage();
-    await page.goto(`${address}#preset=sudoku4&seed=3`);
-    await untilPhase(page, "ready");
-    const software = /\(software\)$/.test(await text(page, "#adapter"));
-    expect(await page.$eval("#notice", (found) => found.checkVisibility())).to.equal(software);
-    const before = await grids(page);
-    expect(before).to.have.length(5);
-    expect(before[0]!.givens).to.equal(before[0]!.cells.filter((cell) => cell !== ".").length);
-    expect(before[0]!.givens).to.be.within(6, 10);
-
-    expect(await page.evaluate(() => crossOriginIsolated)).to.be.true;
-
-    const beat = await number(page, "heartbeat");
-    await page.click("#toggle");
-    await untilStep(page, 10);
-    const firstLoss = Number(await text(page, "#stat-loss"));
-    await untilStep(page, 60);
-    const laterLoss = Number(await text(page, "#stat-loss"));
-    expect(firstLoss).to.be.above(0);
-    expect(laterLoss).to.be.below(0.8 * firstLoss);
-    expect(await number(page, "heartbeat")).to.be.above(beat + 10);
-
-    await page.click("#toggle");
-    await untilPhase(page, "paused");
-    const paused = await number(page, "step");
-    await beats(page, 60);
-    expect(await number(page, "step")).to.equal(paused);
-    const residuals = await page.$$eval("#board .residuals", (found) =>
-      found.map((bars) => ({
-        label: bars.getAttribute("aria-label") ?? "",
-        levels: [...bars.children].map((bar) => bar.className).join(" "),
-      })),
+  /** Clicks and waits for the file that it downloads. */
+  async function download(page: Page, selector: string): Promise<{ name: string; bytes: Buffer }> {
+    const own = await mkdtemp(join(folder, "download-"));
+    const session = await page.createCDPSession();
+    await session.send("Browser.setDownloadBehavior", {
+      behavior: "allow",
+      downloadPath: own,
+      eventsEnabled: true,
+    });
+    const finished = new Promise<void>((resolve) =>
+      session.on("Browser.downloadProgress", ({ state }) => state === "completed" && resolve()),
     );
-    // Every segment has a bar for each update: two of z_L, then one of z_H, twice.
-    expect(residuals.map((r) => r.levels)).to.deep.equal(Array(4).fill("L L H L L H"));
-    for (const { label } of residuals)
-      expect(label).to.match(/^Forward residuals: (z_L [\d.]+, z_L [\d.]+, z_H [\d.]+(, |$)){2}$/);
-    expect((await grids(page)).slice(1).some((grid, i) => grid.cells.join() !== before[i + 1]!.cells.join()))
-      .to.be.true;
+    await page.click(selector);
+    await finished;
+    const [name] = await readdir(own);
+    return { name: name!, bytes: await readFile(join(own, name!)) };
+  }
 
-    const folder = await mkdtemp(join(tmpdir(), "hrm-playground-"));
-    try {
-      const session = await page.createCDPSession();
-      await session.send("Browser.setDownloadBehavior", {
-        behavior: "allow",
-        downloadPath: folder,
-        eventsEnabled: true,
-      });
-      const finished = new Promise<void>((resolve) =>
-        session.on("Browser.downloadProgress", ({ state }) => state === "completed" && resolve()),
+  const scrubTo = (page: Page, update: number): Promise<void> =>
+    page.$eval(
+      "#scrub",
+      (input, value) => {
+        (input as HTMLInputElement).value = String(value);
+        input.dispatchEvent(new Event("input", { bubbles: true }));
+      },
+      update,
+    );
+
+  it("shows a model that was trained earlier think, scrubs its thought, and takes a visitor's puzzle", async () => {
+    const page = await playground.open();
+    await untilThought(page);
+    expect(await page.evaluate(() => crossOriginIsolated)).to.be.true;
+    expect(await text(page, "#origin")).to.match(/^Trained earlier by npm run train -- --preset /);
+    // The puzzle is one that takes several rounds.
+    expect(await text(page, "#verdict")).to.match(/^Solved after [2-9]\d* rounds: round 1 was not enough\./);
+
+    // Scrubbed by keyboard: home is the puzzle, the end is the answer.
+    await page.focus("#scrub");
+    await page.keyboard.press("Home");
+    const puzzle = await cellsOf(page);
+    const inputs = puzzle.map(({ token }) => token);
+    expect(puzzle).to.have.length(16);
+    for (const { token, kinds } of puzzle) expect(kinds.includes("given")).to.equal(token > 1);
+    expect(await page.$$eval("#board .lock", (locks) => locks.length)).to.equal(
+      inputs.filter((t) => t > 1).length,
+    );
+    await page.keyboard.press("End");
+    const answer = await cellsOf(page);
+    expect(
+      task.check(
+        inputs,
+        answer.map(({ token }) => token),
+      ).solved,
+    ).to.equal(true);
+    const updates = await page.$eval("#scrub", (input) => Number((input as HTMLInputElement).max) + 1);
+    expect(updates).to.equal(await page.$$eval(".tick", (ticks) => ticks.length));
+
+    // A ring marks what an update changed, a hatch what breaks a rule, and confidence is a probability.
+    let before = inputs;
+    let rings = 0;
+    for (let update = 0; update < Math.min(6, updates); update++) {
+      await scrubTo(page, update);
+      await page.waitForFunction(
+        (n) => (document.querySelector("#scrub") as HTMLInputElement).value === String(n),
+        {},
+        update,
       );
-      await page.click("#save");
-      await finished;
-      expect(await readdir(folder)).to.deep.equal([`sudoku4-seed3-step${paused}.safetensors`]);
-      const bytes = await readFile(join(folder, `sudoku4-seed3-step${paused}.safetensors`));
-      const { task, seed, step, config, raw, ema } = decodeCheckpoint(bytes);
-      expect({ task, seed, step }).to.deep.equal({ task: "sudoku4", seed: 3, step: paused });
-      expect(countParameters(config)).to.equal(27586);
-      const weight = "inner.lm_head.weight";
-      expect(raw.get(weight)!.data.every(Number.isFinite)).to.be.true;
-      expect([...ema!.get(weight)!.data]).to.not.deep.equal([...raw.get(weight)!.data]);
-    } finally {
-      await rm(folder, { recursive: true, force: true });
+      const cells = await cellsOf(page);
+      const tokens = cells.map(({ token }) => token);
+      const broken = new Set(task.check(inputs, tokens).violations);
+      cells.forEach(({ token, kinds, confidence }, cell) => {
+        expect(kinds.includes("changed"), `update ${update}, cell ${cell}`).to.equal(token !== before[cell]);
+        expect(kinds.includes("broken")).to.equal(broken.has(cell));
+        expect(confidence).to.be.within(1 / 6, 1);
+        if (token !== before[cell]) rings++;
+      });
+      before = tokens;
     }
+    expect(rings).to.be.above(0);
+    expect(await text(page, "#caption")).to.match(/^Round \d of \d, update \d of \d: the .* It is \d+% sure/);
+    expect(await accessibilityProblems(page)).to.deep.equal([]);
+
+    // A puzzle of the visitor: made invalid, said so, and back.
+    await page.click("#edit");
+    expect(await text(page, "#judgement")).to.equal("Exactly one solution.");
+    const given = inputs.findIndex((token) => token > 1);
+    const row = Math.floor(given / 4);
+    const blank = inputs.findIndex((token, cell) => token === 1 && Math.floor(cell / 4) === row);
+    const twin = blank >= 0 ? blank : inputs.indexOf(1);
+    await page.click(`[data-cell="${twin}"]`);
+    await page.keyboard.type(String(inputs[given]! - 1));
+    expect(await text(page, "#judgement")).to.match(/breaks a rule: two|no solution/);
+    expect((await cellsOf(page))[twin]!.token).to.equal(inputs[given]);
+    expect(await accessibilityProblems(page)).to.deep.equal([]);
+    await page.keyboard.down("Control");
+    await page.keyboard.press("z");
+    await page.keyboard.up("Control");
+    expect(await text(page, "#judgement")).to.equal("Exactly one solution.");
+    await page.click(".editor summary");
+    await page.type("#paste", "1...");
+    await page.click("#use");
+    expect(await text(page, ".editor [role=alert]")).to.contain("expected 16");
+    await page.$eval("#paste", (area) => ((area as HTMLTextAreaElement).value = "1234 3412 2143 4321"));
+    await page.click("#use");
+    expect((await cellsOf(page)).map(({ token }) => token)).to.deep.equal(
+      [...task.parse("1234341221434321")].map(Number),
+    );
+    await page.click("#leave");
+    await page.waitForSelector("#another");
 
     await page.click("#another");
-    await page.waitForFunction(
-      (label) => document.querySelector("#board .grid")!.getAttribute("aria-label") !== label,
-      {},
-      before[0]!.label,
-    );
-    expect(new URL(page.url()).hash).to.equal("#preset=sudoku4&seed=3&puzzle=1");
-
-    await page.click("#toggle");
-    await untilStep(page, paused + 5);
-    await page.click("#reset");
-    await untilPhase(page, "ready");
-    expect(await number(page, "step")).to.equal(0);
-    expect(await text(page, "#stat-loss")).to.equal("–");
-    expect(complaints).to.deep.equal([]);
+    await page.waitForFunction(() => /puzzle=\d+/.test(location.hash));
     await page.close();
   });
 
-  it("ends a plan with one look at the test set", async () => {
-    const page = await openPage();
-    await page.goto(`${address}#preset=sudoku4&steps=10&target=1`);
-    // A start before the kernels are compiled is kept.
+  it("trains, pauses and goes on by keyboard, keeps a run whose options change, and saves it", async () => {
+    const page = await playground.open("#preset=sudoku4&seed=3");
+    await untilPhase(page, "ready");
+    // The focus stays on the button, so that the space bar presses it again and scrolls nothing.
+    await page.focus("#toggle");
+    await page.keyboard.press("Space");
+    await untilStep(page, 10);
+    expect(await page.evaluate(() => document.activeElement?.id)).to.equal("toggle");
+    // The curve follows the data.
+    await page.waitForSelector("#loss-chart canvas");
+    await untilStep(page, 30);
+    await page.keyboard.press("Space");
+    await untilPhase(page, "paused");
+    expect(await page.evaluate(() => scrollY)).to.equal(0);
+    const paused = await stepOf(page);
+    expect(await text(page, "#toggle")).to.equal("Go on training");
+    expect(await page.$eval(".which input:last-of-type", () => true)).to.equal(true);
+
+    // Options are a draft: the run stays until they are applied.
+    await page.click("#options");
+    await page.waitForSelector("#options-sheet[open]");
+    await page.$eval("#seed", (input) => ((input as HTMLInputElement).value = ""));
+    await page.type("#seed", "-5");
+    expect(await text(page, "#seed-help")).to.contain('Got "-5"; expected a whole number from 0');
+    expect(await accessibilityProblems(page)).to.deep.equal([]);
+    await page.$eval("#seed", (input) => ((input as HTMLInputElement).value = ""));
+    await page.type("#seed", "4");
+    await page.click("#close-options");
+    expect(await text(page, ".apply")).to.contain("The run goes on as it is");
+    expect(await stepOf(page)).to.equal(paused);
+    expect(await page.evaluate(() => location.hash)).to.contain("seed=3");
+    // Another puzzle in the address is shown, and restarts nothing.
+    await page.evaluate(() => (location.hash = "#preset=sudoku4&seed=3&puzzle=5"));
+    await page.waitForFunction(
+      () => document.querySelector("#puzzle-number")?.textContent === "puzzle 5 of 256",
+    );
+    expect(await stepOf(page)).to.equal(paused);
+
+    const { name, bytes } = await download(page, "#save");
+    expect(name).to.equal(`sudoku4-seed3-step${paused}.safetensors`);
+    const { task: preset, seed, step, config, raw, ema } = decodeCheckpoint(bytes);
+    expect({ preset, seed, step }).to.deep.equal({ preset: "sudoku4", seed: 3, step: paused });
+    expect(countParameters(config)).to.equal(27586);
+    const weight = "inner.lm_head.weight";
+    expect(raw.get(weight)!.data.every(Number.isFinite)).to.be.true;
+    expect([...ema!.get(weight)!.data]).to.not.deep.equal([...raw.get(weight)!.data]);
+    expect(await accessibilityProblems(page)).to.deep.equal([]);
+
+    await page.click("#apply");
+    await untilPhase(page, "preparing");
+    await untilPhase(page, "ready");
+    expect([await stepOf(page), await page.evaluate(() => location.hash)]).to.deep.equal([
+      0,
+      "#preset=sudoku4&seed=4&puzzle=1",
+    ]);
+    await page.close();
+  });
+
+  it("resumes after a reload, to the bit as if nothing had happened", async () => {
+    const place = "#preset=sudoku4&seed=7&steps=20&target=1";
+    const page = await playground.open(place);
+    await untilPhase(page, "ready");
+    await page.click("#toggle");
+    await untilStep(page, 5);
+    await page.click("#toggle");
+    await untilPhase(page, "paused");
+    const kept = await stepOf(page);
+    expect(kept).to.be.within(5, 15);
+    await page.reload();
+    await page.waitForSelector("#resume");
+    expect(await text(page, "#resume")).to.equal(`Resume step ${kept}`);
+    await page.click("#resume");
+    await page.waitForFunction((step) => document.documentElement.dataset["step"] === String(step), {}, kept);
+    await untilPhase(page, "ready");
+    expect(await text(page, "#notice")).to.contain("to the bit as if it had not stopped");
     await page.click("#toggle");
     await untilPhase(page, "finished");
-    expect(await number(page, "step")).to.equal(10);
-    expect(await text(page, "#stat-test")).to.match(/^\d+\.\d% \[\d+\.\d, \d+\.\d\]$/);
-    expect(await text(page, "#test-title")).to.contain("1,024");
-    expect(await text(page, "#stat-exact")).to.match(/^\d+\.\d%$/);
-    expect(complaints).to.deep.equal([]);
+    expect(await text(page, "#test")).to.match(/^Test: \d+\.\d% \[\d+\.\d, \d+\.\d\] of 1,024 puzzles/);
+    const resumed = await download(page, "#save");
     await page.close();
+
+    const other = await playground.open(place);
+    await untilPhase(other, "ready");
+    await other.click("#toggle");
+    await untilPhase(other, "finished");
+    const whole = await download(other, "#save");
+    expect(resumed.name).to.equal("sudoku4-seed7-step20.safetensors");
+    expect(resumed.bytes.equals(whole.bytes)).to.equal(true);
+    await other.close();
   });
 
-  it("says what to do without WebGPU, and names what the address asks for in vain", async () => {
-    const page = await openPage();
-    await page.evaluateOnNewDocument(() => Reflect.deleteProperty(Navigator.prototype, "gpu"));
-    await page.goto(`${address}#preset=chess&seed=-1`);
-    await page.waitForSelector("#alert:not([hidden])");
-    expect(await text(page, "#alert h2")).to.match(/^No WebGPU in Chrome \d+ on \w+$/);
-    expect(await page.$$eval("#alert li", (items) => items.length)).to.be.at.least(2);
-    expect(await page.$eval("#toggle", (found) => found.checkVisibility())).to.be.false;
-    expect(await text(page, "#address"))
-      .to.contain("preset=chess")
-      .and.contain("seed=-1");
-    expect(complaints).to.deep.equal([]);
+  it("helps where there is no WebGPU", async () => {
+    const page = await playground.browser.newPage();
+    page.setDefaultTimeout(120_000);
+    await page.evaluateOnNewDocument(() =>
+      Object.defineProperty(Navigator.prototype, "gpu", { value: undefined }),
+    );
+    await page.goto(`${playground.address}#preset=chess&seed=-1`);
+    await page.waitForSelector("#alert");
+    expect(await text(page, "#alert h2")).to.match(/^No WebGPU in Chrome \d+ on Linux$/);
+    expect(await page.$("#toggle")).to.equal(null);
+    expect(await accessibilityProblems(page)).to.deep.equal([]);
     await page.close();
   });
 
   // Last: this browser has no GPU process afterwards.
-  it("says what products of f16 operands lack here, and trains in f32 once that is chosen", async () => {
-    const page = await openPage();
-    await page.goto(`${address}#products=mixed`);
-    await untilPhase(page, "failed");
-    expect(await text(page, "#alert h2")).to.equal("This configuration cannot be");
-    expect(await text(page, "#alert p")).to.match(/^Mixed precision: .* lacks /);
-    await page.select("#products", "f32");
-    await untilPhase(page, "ready");
-    expect(await page.$eval("#alert", (found) => found.checkVisibility())).to.equal(false);
-    expect(await page.evaluate(() => location.hash)).to.equal("#preset=sudoku4&seed=0");
-    expect(complaints).to.deep.equal([]);
-    await page.close();
-  });
-
-  it("says that the GPU went away, and starts over as far as the browser lets it", async () => {
-    const page = await openPage();
-    await page.goto(address);
+  it("says that the GPU went away, keeps what was learned, and starts over as far as the browser lets it", async () => {
+    const page = await playground.open("#preset=sudoku4&seed=9");
     await untilPhase(page, "ready");
     await page.click("#toggle");
-    await untilStep(page, 5);
-    const session = await browser!.target().createCDPSession();
+    await untilStep(page, 10);
+    const session = await playground.browser.target().createCDPSession();
     await session.send("Browser.crashGpuProcess");
     await untilPhase(page, "failed");
     expect(await text(page, "#alert h2")).to.equal("The GPU went away");
-    expect(await text(page, "#alert p")).to.contain("device was lost");
-    await page.click("#alert button");
-    await page.waitForFunction(
-      () =>
-        document.documentElement.dataset["phase"] === "ready" ||
-        document.querySelector("#alert h2")!.textContent.includes("keeps the GPU back"),
-    );
-    expect(complaints).to.deep.equal([]);
+    expect(await text(page, "#alert")).to.contain("device was lost");
+    // The curves stay.
+    expect(await page.$("#loss-chart")).to.not.equal(null);
+    expect(await accessibilityProblems(page)).to.deep.equal([]);
+    await page.click("#start-over");
+    await untilPhase(page, "ready", "failed");
+    expect(await page.$("#start-over, #toggle")).to.not.equal(null);
     await page.close();
   });
 });

@@ -1,12 +1,12 @@
 /** Which kernels multiply matrices in a run: chosen before its programs are compiled. */
-import { autotune, choicesKey } from "../../engine/autotune.js";
-import { readChoices, StoreError, writeChoices } from "../../engine/browser/index.js";
-import type { Device } from "../../engine/index.js";
-import { useMixedPrecision } from "../../engine/mixed_precision.js";
-import { trainingKernels } from "../../hrm/training/memory_estimate.js";
-import type { Preset } from "../../hrm/training/presets.js";
-import { VERSION } from "../../hrm/version.js";
-import type { RunConfig } from "./run_config.js";
+import { autotune, choicesKey } from "../../../engine/autotune.js";
+import { readChoices, StoreError, writeChoices } from "../../../engine/browser/index.js";
+import type { Device } from "../../../engine/index.js";
+import { useMixedPrecision } from "../../../engine/mixed_precision.js";
+import { trainingKernels } from "../../../hrm/training/memory_estimate.js";
+import type { Preset } from "../../../hrm/training/presets.js";
+import { VERSION } from "../../../hrm/version.js";
+import type { RunConfig } from "../run_config.js";
 
 /**
  * Lets the device multiply as the run asks. What is measured is kept in the browser for later runs on this device.
@@ -20,7 +20,6 @@ export async function chooseProducts(
 ): Promise<string> {
   device.choose({});
   device.multiplyWith(null);
-  if (products === "f32") return "";
   if (products === "mixed") {
     const { M, N, K } = await useMixedPrecision(device);
     return `products of f16 operands (${M}x${N}x${K})`;

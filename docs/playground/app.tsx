@@ -1,0 +1,97 @@
+/** The page, from top to bottom. */
+import { adapter, notice, unsupported, failure, lost } from "./state/page_state.js";
+import { openBytes } from "./state/client.js";
+import { WhyItWorks } from "./figures/why.js";
+import { Alert, HelpWithoutWebGpu } from "./views/alert.js";
+import { Options } from "./views/options.js";
+import { ResumeOffer } from "./views/resume.js";
+import { BottomBar } from "./views/start.js";
+import { TrainingCurves } from "./views/training_curves.js";
+import { Watch } from "./views/watch.js";
+
+/** Opens a file that was dropped on the page. */
+async function drop(event: DragEvent): Promise<void> {
+  event.preventDefault();
+  const file = event.dataTransfer?.files[0];
+  if (file) openBytes(file.name, await file.arrayBuffer());
+}
+
+/** Goes to a part of the page. The address holds the run, so that a plain link would lose it. */
+function GoTo({ id, children }: { id: string; children: string }) {
+  return (
+    <button type="button" onClick={() => document.getElementById(id)?.scrollIntoView({ behavior: "smooth" })}>
+      {children}
+    </button>
+  );
+}
+
+export function App() {
+  if (unsupported.value && !lost.value)
+    return (
+      <main class="unsupported">
+        <h1>Watch a small AI think</h1>
+        <section class="alert" id="alert">
+          <HelpWithoutWebGpu />
+          {failure.value && <p class="soft">{failure.value.message}</p>}
+        </section>
+      </main>
+    );
+  return (
+    <div class="page" onDragOver={(event) => event.preventDefault()} onDrop={(event) => void drop(event)}>
+      <header>
+        <h1>Watch a small AI think</h1>
+        <nav aria-label="Parts of the page">
+          <GoTo id="watch">Watch</GoTo>
+          <GoTo id="training">Train</GoTo>
+          <GoTo id="why">Why it works</GoTo>
+          <a href="bench/">Engine</a>
+        </nav>
+      </header>
+      <main>
+        <Alert />
+        <ResumeOffer />
+        {notice.value && (
+          <p class="notice" id="notice" role="status">
+            {notice.value}{" "}
+            <button type="button" onClick={() => (notice.value = null)}>
+              Close
+            </button>
+          </p>
+        )}
+        <Watch />
+        <TrainingCurves />
+        <WhyItWorks />
+      </main>
+      <footer>
+        <p>
+          A model of the Hierarchical Reasoning Model (HRM), trained and run by your own device through
+          WebGPU. Nothing that you enter leaves it.
+        </p>
+        <p id="adapter">
+          {adapter.value
+            ? `Adapter: ${[adapter.value.name, adapter.value.products].filter(Boolean).join("; ")}${
+                adapter.value.software
+                  ? " — a software adapter: shaders run on the CPU, so that training takes minutes instead of seconds."
+                  : ""
+              }`
+            : "Opening the GPU…"}
+        </p>
+        <p>
+          <label class="file">
+            Open a checkpoint: this project&apos;s, safetensors, or an official PyTorch file{" "}
+            <input
+              type="file"
+              id="file"
+              onChange={(event) => {
+                const file = event.currentTarget.files?.[0];
+                if (file) void file.arrayBuffer().then((buffer) => openBytes(file.name, buffer));
+              }}
+            />
+          </label>
+        </p>
+      </footer>
+      <BottomBar />
+      <Options />
+    </div>
+  );
+}

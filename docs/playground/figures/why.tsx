@@ -1,0 +1,35 @@
+/** Why it works: the figures of the paper, drawn from the model that is on the board. */
+import { useEffect, useRef } from "preact/hooks";
+import { wantFigures } from "../state/client.js";
+import { figuresWanted, phase } from "../state/page_state.js";
+import { Convergence } from "./convergence.js";
+import { Halting } from "./halting.js";
+
+export function WhyItWorks() {
+  const place = useRef<HTMLElement>(null);
+  useEffect(() => {
+    const near = new IntersectionObserver(
+      (entries) => {
+        if (entries.some((entry) => entry.isIntersecting) && !figuresWanted.value) wantFigures();
+      },
+      { rootMargin: "200px" },
+    );
+    near.observe(place.current!);
+    return () => near.disconnect();
+  }, []);
+  return (
+    <section class="panel" id="why" aria-labelledby="why-title" ref={place}>
+      <h2 id="why-title">Why it works</h2>
+      <p class="soft">
+        Both figures are drawn from the model on the board, by your device.{" "}
+        <button type="button" id="refresh" onClick={wantFigures}>
+          {phase.value === "training" ? "Draw them anew for the weights of now" : "Draw them anew"}
+        </button>
+      </p>
+      <div class="pair">
+        <Convergence />
+        <Halting />
+      </div>
+    </section>
+  );
+}

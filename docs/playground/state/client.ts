@@ -1,0 +1,286 @@
+/** The page's end of the protocol: sends what the visitor wants, and turns reports into state. */
+import { SHIPPED } from "../models/shipped.js";
+import type { Command, Look, Report } from "../protocol.js";
+import { formatPlace, sameRun, type RunConfig } from "../run_config.js";
+import { addTraining, curves, curvesChanged, emptyCurves, curvesUntil, type Curves } from "./curves.js";
+import { keepCheckpoint, keptCheckpoint, nameRun, type KeptRun } from "./kept_runs.js";
+import {
+  adapter,
+  census,
+  compiling,
+  draft,
+  failure,
+  figuresWanted,
+  lost,
+  models,
+  notice,
+  pending,
+  phase,
+  puzzle,
+  run,
+  sizes,
+  step,
+  stepsPerSecond,
+  test,
+  unsupported,
+  validation,
+  watched,
+} from "./page_state.js";
+import { connectLooks, receiveThought, think, thinkAgain, watch } from "./thinking.js";
+
+let worker: Worker | null = null;
+/** Seconds of training in this run before the last start. */
+let trainedSeconds = 0;
+let startedAt = 0;
+/** The run to prepare after the first thought; null once that is done. */
+let afterFirstThought: RunConfig | null = null;
+/** Runs that were asked for and that the worker has not begun to prepare; reports until then belong to the run before. */
+const asked: Asked[] = [];
+/** The curves of a run that goes on, until the worker says from which step. */
+let resumed: Curves | null = null;
+/** The puzzle that the address asks for, from 0, until it is shown. */
+let wantedPuzzle: number | null = null;
+
+/** A run to prepare. */
+interface Asked {
+  readonly run: RunConfig;
+  /** The kept run that goes on; its curves alone if it comes from a file; absent for a run from its beginning. */
+  readonly from?: { readonly kept: Pick<KeptRun, "id" | "name"> | null; readonly curves: Curves };
+}
+
+/** The checkpoint that comes with the page. */
+
+function send(message: Command | Look, transfer: Transferable[] = []): void {
+  worker?.postMessage(message, transfer);
+}
+
+/** A fresh worker, which also helps if the old one is beyond help. */
+export function restart(): void {
+  worker?.terminate();
+  asked.length = 0;
+  worker = new Worker("worker.js", { type: "module", name: "hrm" });
+  worker.addEventListener("message", ({ data }: MessageEvent<Report>) => receive(data));
+  worker.addEventListener("error", (event) => {
+    event.preventDefault();
+    failure.value = { code: "other", message: event.message || "The worker script did not load." };
+    phase.value = "failed";
+  });
+  connectLooks(send);
+  failure.value = null;
+  models.value = { run: null, file: null };
+  census.value = null;
+  phase.value = "preparing";
+}
+
+/**
+ * Opens the model that comes with the page, so that there is something to see before anything is trained, and prepares a
+ * run once the first thought is there: until then nothing else is compiled.
+ * @param index the held-out puzzle to show, from 0; null for one that suits the model
+ */
+export async function openShipped(index: number | null, then: RunConfig): Promise<void> {
+  wantedPuzzle = index;
+  afterFirstThought = then;
+  const answer = await fetch(SHIPPED.file).catch(() => null);
+  if (answer?.ok) return openBytes(SHIPPED.file, await answer.arrayBuffer(), false);
+  notice.value = `The small trained model did not load (${SHIPPED.file}); you can train one all the same.`;
+  prepareAfterThought();
+}
+
+function prepareAfterThought(): void {
+  if (!afterFirstThought) return;
+  const isStartWanted = pending.value === "start";
+  prepare(afterFirstThought);
+  afterFirstThought = null;
+  // A start that was pressed before there was anything to start is kept.
+  if (isStartWanted) toggle();
+}
+
+/** Opens a file's model beside the run. */
+export function openBytes(name: string, buffer: ArrayBuffer, own = true): void {
+  send({ type: "open", name, bytes: new Uint8Array(buffer), own }, [buffer]);
+}
+
+/** Begins a run, or goes on with one from its checkpoint. */
+export function prepare(next: RunConfig, from?: Asked["from"], bytes?: Uint8Array<ArrayBuffer>): void {
+  asked.push({ run: next, ...(from && { from }) });
+  pending.value = null;
+  send({ type: "prepare", run: next, ...(bytes && { resume: bytes }) });
+}
+
+/** Goes on with a kept run. */
+export async function resume(kept: KeptRun): Promise<void> {
+  const bytes = await keptCheckpoint(kept.id);
+  if (!bytes) {
+    notice.value = `The checkpoint of ${kept.name} is gone from this browser.`;
+    return;
+  }
+  if (phase.value === "failed") {
+    restart();
+    void openShipped(null, kept.run);
+  }
+  afterFirstThought = null;
+  prepare(kept.run, { kept, curves: kept.curves }, bytes);
+}
+
+/** Start or pause, whichever the phase allows. */
+export function toggle(): void {
+  const wish = phase.value === "training" ? "pause" : "start";
+  pending.value = wish;
+  send({ type: wish });
+}
+
+export function save(purpose: "download" | "keep"): void {
+  send({ type: "save", purpose });
+}
+
+/** Asks for what the figures show, for the model that is watched. */
+export function wantFigures(): void {
+  figuresWanted.value = true;
+  const info = models.value[watched.value];
+  if (info && info.held.count > 0) send({ type: "census", source: watched.value });
+  think();
+}
+
+/** The place in the address: the run, and the puzzle if it is one of the held-out ones; the history stays short. */
+export function writeAddress(): void {
+  const index = puzzle.value?.index ?? null;
+  history.replaceState(null, "", formatPlace({ run: run.value, puzzle: index === null ? null : index + 1 }));
+}
+
+/** The worker begins to prepare a run: what was shown of the run before goes. */
+function beginRun(): void {
+  const next = asked.shift();
+  if (next) {
+    run.value = next.run;
+    draft.value = next.run;
+    resumed = next.from?.curves ?? null;
+    nameRun(next.from?.kept ?? null);
+    writeAddress();
+  }
+  step.value = 0;
+  trainedSeconds = 0;
+  stepsPerSecond.value = NaN;
+  curves.current = emptyCurves();
+  curvesChanged.value++;
+  validation.value = null;
+  test.value = null;
+  sizes.value = null;
+  failure.value = null;
+  models.value = { ...models.value, run: null };
+  if (watched.value === "run" && models.value.file) watch("file");
+}
+
+function receive(report: Report): void {
+  switch (report.type) {
+    case "phase": {
+      const before = phase.value;
+      if (report.phase === "preparing") beginRun();
+      if (before === "training") trainedSeconds += (performance.now() - startedAt) / 1000;
+      if (report.phase === "training") {
+        startedAt = performance.now();
+        // What is trained is what is watched.
+        if (watched.value !== "run") watch("run");
+      }
+      if (report.phase !== "preparing" && report.phase !== "ready") pending.value = null;
+      if (report.phase !== "preparing") compiling.value = null;
+      phase.value = report.phase;
+      if (report.phase === "finished" && figuresWanted.value) wantFigures();
+      return;
+    }
+    case "adapter":
+      adapter.value = { name: report.name, software: report.software, products: report.products };
+      return;
+    case "compiling":
+      compiling.value = { what: report.what, done: report.done, total: report.total };
+      return;
+    case "model": {
+      const { model } = report;
+      models.value = { ...models.value, [model.source]: model };
+      if (model.source === "file") {
+        census.value = null;
+        if (phase.value !== "training") watch("file", wantedPuzzle);
+        wantedPuzzle = null;
+        if (model.name !== SHIPPED.file) notice.value = noteOf(model.name, model.notes);
+      } else if (watched.value === "run" || !models.value.file) watch("run", wantedPuzzle);
+      return;
+    }
+    case "run":
+      step.value = report.step;
+      sizes.value = {
+        train: report.trainPuzzles,
+        validation: report.validationPuzzles,
+        test: report.testPuzzles,
+      };
+      if (resumed) {
+        curves.current = curvesUntil(resumed, report.step);
+        trainedSeconds = curves.current.training.seconds.at(-1) ?? 0;
+        curvesChanged.value++;
+        notice.value =
+          report.differences.length === 0
+            ? `The run goes on at step ${report.step}, to the bit as if it had not stopped.`
+            : `The run goes on at step ${report.step}, but not bit-identically: ${report.differences.join("; ")}.`;
+        resumed = null;
+      }
+      return;
+    case "progress":
+      step.value = report.step;
+      stepsPerSecond.value = report.stepsPerSecond;
+      addTraining(
+        curves.current,
+        report.metrics,
+        report.batch,
+        trainedSeconds + (performance.now() - startedAt) / 1000,
+      );
+      curvesChanged.value++;
+      thinkAgain();
+      return;
+    case "validation": {
+      const { step, scores } = report;
+      validation.value = { step, scores };
+      curves.current.looks.step.push(step);
+      curves.current.looks.exact.push(scores.exactAccuracy);
+      curves.current.looks.cells.push(scores.cellAccuracy);
+      curvesChanged.value++;
+      return;
+    }
+    case "thought": {
+      const { source, step, inputs, thought, twin } = report;
+      receiveThought(twin, { source, step, inputs, thought });
+      return prepareAfterThought();
+    }
+    case "census":
+      if (report.source === watched.value || report.source === "file")
+        census.value = { source: report.source, step: report.step, census: report.census };
+      return;
+    case "test":
+      test.value = { reached: report.reached, scores: report.scores };
+      return;
+    case "checkpoint":
+      if (report.purpose === "download") download(report.name, report.bytes);
+      else void keepCheckpoint(run.value, report.step, curves.current, report.bytes);
+      return;
+    case "refused":
+      notice.value = `This file cannot be opened: ${report.failure.message}`;
+      return prepareAfterThought();
+    case "failure":
+      if (report.failure.code === "adapter") unsupported.value = true;
+      if (report.failure.code === "device-lost") lost.value = true;
+      failure.value = report.failure;
+      // What the lost device computed stays on the page; what it could still compute is gone.
+      return;
+  }
+}
+
+const noteOf = (name: string, notes: readonly string[]): string =>
+  `${name} is open.${notes.length > 0 ? ` To know: ${notes.join("; ")}.` : ""}`;
+
+function download(name: string, bytes: Uint8Array<ArrayBuffer>): void {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([bytes], { type: "application/octet-stream" }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+/** Whether options wait to be applied. */
+export const isChanged = (): boolean => !sameRun(draft.value, run.value);

@@ -1,0 +1,87 @@
+/** What the page knows and shows, as signals: views read them, `client.ts` and the visitor's actions write them. */
+import { computed, signal } from "@preact/signals";
+import type { Census } from "../../../hrm/thinking/census.js";
+import type { Thought } from "../../../hrm/thinking/thoughts.js";
+import type { Scores } from "../../../hrm/training/evaluation.js";
+import { findTask } from "../../../hrm/puzzles/tasks/registry.js";
+import type { Task } from "../../../hrm/puzzles/tasks/task.js";
+import type { Failure, ModelInfo, Phase, Source } from "../protocol.js";
+import type { RunConfig } from "../run_config.js";
+
+/** The puzzle on the board. */
+export interface Puzzle {
+  readonly inputs: Int32Array;
+  /** The answer, if it is known. */
+  readonly label: Int32Array | null;
+  /** Its number among the held-out puzzles of a model, from 0; null for the visitor's own. */
+  readonly index: number | null;
+}
+
+/** A thought with the puzzle and the weights that it belongs to. */
+export interface ShownThought {
+  readonly source: Source;
+  readonly step: number;
+  readonly inputs: Int32Array;
+  readonly thought: Thought;
+}
+
+export const phase = signal<Phase>("preparing");
+/** The run that is prepared or goes on. */
+export const run = signal<RunConfig>(undefined as unknown as RunConfig);
+/** What the options say; another run once it is applied. */
+export const draft = signal<RunConfig>(undefined as unknown as RunConfig);
+/** What was asked for and not yet done, so that the button answers at once. */
+export const pending = signal<"start" | "pause" | null>(null);
+export const step = signal(0);
+export const stepsPerSecond = signal(NaN);
+export const adapter = signal<{ name: string; software: boolean; products: string } | null>(null);
+export const compiling = signal<{ what: string; done: number; total: number } | null>(null);
+export const failure = signal<Failure | null>(null);
+/** A file that could not be opened, or what in the address cannot be: in sentences. */
+export const notice = signal<string | null>(null);
+/** No WebGPU here: the help is the page. */
+export const unsupported = signal(false);
+/** The GPU went away since the page was loaded. */
+export const lost = signal(false);
+export const sizes = signal<{ train: number; validation: number; test: number } | null>(null);
+export const validation = signal<{ step: number; scores: Scores } | null>(null);
+export const test = signal<{ reached: boolean; scores: Scores } | null>(null);
+
+export const models = signal<Readonly<Record<Source, ModelInfo | null>>>({ run: null, file: null });
+/** Which model the board shows. */
+export const watched = signal<Source>("file");
+export const model = computed(() => models.value[watched.value]);
+export const task = computed<Task | null>(() => {
+  const info = model.value;
+  return info ? (findTask(info.task) ?? null) : null;
+});
+export const puzzle = signal<Puzzle | null>(null);
+export const thought = signal<ShownThought | null>(null);
+/** The same puzzle with the initial weights. */
+export const twin = signal<ShownThought | null>(null);
+/** Update that the board shows, counted over all segments from 0; -1 for the puzzle before the first. */
+export const cursor = signal(-1);
+export const playing = signal(false);
+/** Figures below the first screen are computed once somebody comes near them. */
+export const figuresWanted = signal(false);
+export const census = signal<{
+  readonly source: Source;
+  readonly step: number;
+  readonly census: Census;
+} | null>(null);
+
+/** Puzzles solved of those that the watched model never saw, as far as they were looked at. */
+export const score = computed<{ solved: number; of: number; step: number } | null>(() => {
+  if (watched.value === "run") {
+    const look = validation.value;
+    return look && { solved: look.scores.exact, of: look.scores.count, step: look.step };
+  }
+  const taken = census.value;
+  if (taken?.source !== "file") return null;
+  const { right, puzzles, segments } = taken.census;
+  // After the trained number of segments.
+  const at = Math.min(segments, models.value.file?.segments ?? segments) - 1;
+  let solved = 0;
+  for (let i = 0; i < puzzles; i++) solved += right[i * segments + at]!;
+  return { solved, of: puzzles, step: taken.step };
+});

@@ -1,0 +1,205 @@
+/** Which puzzle is on the board, and the thoughts about it. */
+import { effect, untracked } from "@preact/signals";
+import type { Thought } from "../../../hrm/thinking/thoughts.js";
+import type { Task } from "../../../hrm/puzzles/tasks/task.js";
+import type { Look, ModelInfo, Source } from "../protocol.js";
+import {
+  cursor,
+  figuresWanted,
+  model,
+  models,
+  phase,
+  playing,
+  puzzle,
+  task,
+  thought,
+  twin,
+  watched,
+  type Puzzle,
+  type ShownThought,
+} from "./page_state.js";
+
+/** Puzzles that are tried at most until one needs several segments. */
+const TRIES = 24;
+/** Thoughts during training take at most this share of the time. */
+const SHARE = 0.05;
+const LEAST_INTERVAL = 250;
+
+let ask: (look: Look) => void = () => undefined;
+let askedAt = 0;
+let nextAt = 0;
+let inFlight = false;
+/** The page looks for a puzzle that needs several segments, and how many it may still try. */
+let searching = 0;
+/** The visitor moved the scrubber: a new thought about the same puzzle keeps its place. */
+let held = false;
+
+/** Gives looks a way to the worker. */
+export function connectLooks(send: (look: Look) => void): void {
+  ask = send;
+  inFlight = false;
+}
+
+/** The number of updates of the thought on the board; 0 without one. */
+export const updatesOf = ({ segments, levels }: Thought): number => segments * levels.length;
+
+/** The held-out puzzle of a model at an index, from 0. */
+export function heldPuzzle({ held }: ModelInfo, index: number, length: number): Puzzle {
+  const from = index * length;
+  return {
+    inputs: held.inputs.slice(from, from + length),
+    label: held.labels.slice(from, from + length),
+    index,
+  };
+}
+
+/** Puts a held-out puzzle of the watched model on the board. */
+export function showHeld(index: number): void {
+  const [info, rules] = [model.value, task.value];
+  if (!info || !rules || info.held.count === 0) return;
+  searching = 0;
+  show(heldPuzzle(info, index % info.held.count, rules.length));
+}
+
+/** Looks for a held-out puzzle that the watched model solves, but not in its first segment. */
+export function showFitting(): void {
+  showHeld(0);
+  searching = TRIES;
+}
+
+/** Puts a puzzle on the board and asks what the model makes of it. */
+export function show(next: Puzzle): void {
+  held = false;
+  playing.value = false;
+  puzzle.value = next;
+  think();
+}
+
+/** The visitor moves the scrubber. */
+export function scrub(update: number): void {
+  const shown = thought.value;
+  if (!shown) return;
+  held = true;
+  searching = 0;
+  cursor.value = Math.max(-1, Math.min(update, updatesOf(shown.thought) - 1));
+}
+
+/** Asks for a thought about the puzzle on the board. */
+export function think(): void {
+  const shown = puzzle.value;
+  if (!shown || !model.value || phase.value === "failed") return;
+  inFlight = true;
+  askedAt = performance.now();
+  ask({ type: "think", source: watched.value, inputs: shown.inputs });
+  if (figuresWanted.value) ask({ type: "twin", source: watched.value, inputs: shown.inputs });
+}
+
+/** After a report of training: a fresh thought, if there was none for a while. */
+export function thinkAgain(): void {
+  if (watched.value === "run" && !inFlight && performance.now() >= nextAt) think();
+}
+
+/** Whether a model would stop after a segment (paper, "Adaptive computational time"); halt-only models look at q_halt alone. */
+export const wantsToStop = (qHalt: number, qContinue: number, haltOnly: boolean): boolean =>
+  haltOnly ? qHalt > 0 : qHalt > qContinue;
+
+/** The update after whose segment the model first wants to stop; -1 if it never does. */
+export function firstStop({ segments, levels, qHalt, qContinue }: Thought, haltOnly: boolean): number {
+  for (let segment = 0; segment < segments; segment++) {
+    const last = (segment + 1) * levels.length - 1;
+    if (wantsToStop(qHalt[last]!, qContinue[last]!, haltOnly)) return last;
+  }
+  return -1;
+}
+
+/** The board after an update: tokens and how sure the model is of them. */
+export function boardAt(thought: Thought, update: number): { tokens: Int32Array; confidence: Float32Array } {
+  const [from, to] = [update * thought.length, (update + 1) * thought.length];
+  return { tokens: thought.tokens.subarray(from, to), confidence: thought.confidence.subarray(from, to) };
+}
+
+/** Whether the answer after a segment (from 0) obeys every rule; null if no rules are known. */
+export function solvedAfter(rules: Task, { inputs, thought }: ShownThought, segment: number): boolean | null {
+  const { tokens } = boardAt(thought, (segment + 1) * thought.levels.length - 1);
+  return rules.check(inputs, tokens).solved;
+}
+
+const same = (a: Int32Array, b: Int32Array): boolean =>
+  a.length === b.length && a.every((x, i) => x === b[i]);
+
+/** Takes a thought that the worker reports; one about a puzzle that was left is dropped. */
+export function receiveThought(isTwin: boolean, next: ShownThought): void {
+  const shown = puzzle.value;
+  if (next.source !== watched.value || !shown || !same(next.inputs, shown.inputs)) return;
+  if (isTwin) {
+    twin.value = next;
+    return;
+  }
+  inFlight = false;
+  const now = performance.now();
+  nextAt = now + Math.max(LEAST_INTERVAL, (now - askedAt) / SHARE);
+  const rules = task.value!;
+  if (searching > 0 && shown.index !== null) {
+    const { segments } = next.thought;
+    const fits = solvedAfter(rules, next, 0) === false && solvedAfter(rules, next, segments - 1) === true;
+    if (!fits) {
+      const left = searching - 1;
+      showHeld(left === 0 ? 0 : shown.index + 1);
+      searching = left;
+      return;
+    }
+    searching = 0;
+  }
+  const before = thought.value;
+  const isNew = before?.source !== next.source || !same(before.inputs, next.inputs);
+  thought.value = next;
+  const last = updatesOf(next.thought) - 1;
+  if (!isNew) cursor.value = held ? Math.min(cursor.value, last) : last;
+  else if (phase.value === "training" || matchMedia("(prefers-reduced-motion: reduce)").matches)
+    cursor.value = last;
+  else {
+    cursor.value = -1;
+    playing.value = true;
+  }
+}
+
+/** Shows another model; its board begins with a puzzle that suits it. */
+export function watch(source: Source, index: number | null = null): void {
+  if (!models.value[source]) return;
+  watched.value = source;
+  thought.value = null;
+  twin.value = null;
+  if (index !== null) showHeld(index);
+  else if (source === "file") showFitting();
+  else showHeld(0);
+  // The sentence about a file's model needs its census; that of a run comes from its validation.
+  const isNeeded = source === "file" || figuresWanted.value;
+  if (isNeeded && models.value[source].held.count > 0) ask({ type: "census", source });
+}
+
+/** Milliseconds between two updates while it plays. */
+const BEAT = 380;
+
+/** Plays the thought on the board to its end. */
+export function startPlayer(): void {
+  let timer: ReturnType<typeof setInterval> | undefined;
+  effect(() => {
+    clearInterval(timer);
+    if (!playing.value) return;
+    timer = setInterval(() => {
+      const shown = untracked(() => thought.value);
+      const last = shown ? updatesOf(shown.thought) - 1 : -1;
+      if (cursor.value >= last) playing.value = false;
+      else cursor.value++;
+    }, BEAT);
+  });
+}
+
+/** Starts at the puzzle if the end is shown. */
+export function play(): void {
+  const shown = thought.value;
+  if (!shown) return;
+  held = false;
+  if (cursor.value >= updatesOf(shown.thought) - 1) cursor.value = -1;
+  playing.value = true;
+}

@@ -1,0 +1,259 @@
+/** The first view: a model thinks about a puzzle, beside it what that is, and the button that trains another. */
+import { useRef } from "preact/hooks";
+import {
+  beginEdit,
+  canRedo,
+  canUndo,
+  chosenCell,
+  editing,
+  judgement,
+  leaveEdit,
+  pasteProblem,
+  pasteText,
+  redo,
+  setCell,
+  undo,
+} from "../puzzles/editor.js";
+import { toolsOf } from "../puzzles/cells.js";
+import { hardness } from "../puzzles/judge.js";
+import { SHIPPED } from "../models/shipped.js";
+import { writeAddress } from "../state/client.js";
+import { cursor, model, models, puzzle, score, step, task, thought, watched } from "../state/page_state.js";
+import { heldPuzzle, showHeld, solvedAfter, watch } from "../state/thinking.js";
+import { Board } from "./board.js";
+import { Caption, Scrubber } from "./scrubber.js";
+import { Sparkline } from "./sparkline.js";
+import { StartPanel } from "./start.js";
+
+export function Watch() {
+  return (
+    <section id="watch" class="watch" aria-labelledby="watch-title">
+      <div class="stage">
+        <Board />
+        <Scrubber />
+        <PuzzleTools />
+      </div>
+      <div class="story">
+        <h2 id="watch-title">A slow planner and a fast worker take turns. Watch the answer improve.</h2>
+        <Levels />
+        <Caption />
+        <Verdict />
+        <WhichModel />
+        <Score />
+        <StartPanel />
+      </div>
+    </section>
+  );
+}
+
+/** The two parts of the model; the one that works at this update is lit. */
+function Levels() {
+  const shown = thought.value?.thought;
+  const update = cursor.value;
+  const active = shown && update >= 0 ? shown.levels[update % shown.levels.length] : null;
+  return (
+    <div class="levels">
+      <div class={`level H${active === "H" ? " active" : ""}`}>
+        <b>Slow planner</b>
+        <span>The paper calls it H. It rethinks the plan once the worker is through.</span>
+      </div>
+      <div class={`level L${active === "L" ? " active" : ""}`}>
+        <b>Fast worker</b>
+        <span>The paper calls it L. It works out the details several times for each plan.</span>
+      </div>
+    </div>
+  );
+}
+
+/** How many rounds the answer took. */
+function Verdict() {
+  const [shown, rules] = [thought.value, task.value];
+  if (!shown || !rules) return null;
+  const { segments } = shown.thought;
+  const verdicts = Array.from({ length: segments }, (_, s) => solvedAfter(rules, shown, s));
+  const first = verdicts.indexOf(true);
+  const end = verdicts[segments - 1];
+  const text =
+    end === null
+      ? "Nobody told this page the rules, so that it cannot judge the answer."
+      : end === true
+        ? first === 0
+          ? "Solved in the first round."
+          : `Solved after ${first + 1} rounds: round 1 was not enough.`
+        : `Not solved after ${segments} rounds.`;
+  return (
+    <p class="verdict" id="verdict">
+      {text}{" "}
+      <span class="soft">
+        A round is {shown.thought.levels.length} updates; the paper calls it a segment.
+      </span>
+    </p>
+  );
+}
+
+/** Which of two models is on the board. */
+function WhichModel() {
+  const { run, file } = models.value;
+  if (!file) return null;
+  const shipped = file.name === SHIPPED.file;
+  return (
+    <fieldset class="which">
+      <legend>Whose thoughts</legend>
+      <label>
+        <input type="radio" name="source" checked={watched.value === "file"} onChange={() => watch("file")} />
+        {shipped ? "A model trained earlier" : file.name}
+      </label>
+      <label>
+        <input
+          type="radio"
+          name="source"
+          checked={watched.value === "run"}
+          disabled={!run}
+          onChange={() => watch("run")}
+        />
+        The one that you train here
+      </label>
+      {watched.value === "file" && (
+        <p class="soft" id="origin">
+          {shipped ? (
+            <>
+              Trained earlier by <code>{SHIPPED.command}</code>: {file.step.toLocaleString("en")} steps,{" "}
+              {file.parameters.toLocaleString("en")} numbers. It thinks in your browser right now.
+            </>
+          ) : (
+            <>
+              {file.parameters.toLocaleString("en")} numbers
+              {file.step > 0 ? `, ${file.step.toLocaleString("en")} steps of training` : ""}.
+            </>
+          )}
+        </p>
+      )}
+    </fieldset>
+  );
+}
+
+/** The share of unseen puzzles that the watched model solves. */
+export function Score() {
+  const found = score.value;
+  const unseen = model.value?.held.unseen !== false;
+  return (
+    <div class="score">
+      <p id="score">
+        {found ? (
+          <>
+            Solved <b>{found.solved}</b> of <b>{found.of}</b> puzzles{" "}
+            {unseen ? "that it never saw" : "that are freshly made"}
+            {watched.value === "run" ? `, after ${found.step.toLocaleString("en")} steps` : ""}.
+          </>
+        ) : watched.value === "run" ? (
+          step.value === 0 ? (
+            "It has not learned anything yet: its numbers are random."
+          ) : (
+            "It has not been tested yet."
+          )
+        ) : (
+          "Counting how many puzzles it solves…"
+        )}
+      </p>
+      <Sparkline />
+    </div>
+  );
+}
+
+/** Another puzzle, a harder one, or the visitor's own. */
+function PuzzleTools() {
+  const dialogText = useRef<HTMLTextAreaElement>(null);
+  const [rules, info, shown] = [task.value, model.value, puzzle.value];
+  if (!rules || !info) return <div class="tools" />;
+  if (editing.value) return <EditTools text={dialogText} />;
+  const go = (index: number): void => {
+    showHeld(index);
+    writeAddress();
+  };
+  const harder = (): void => {
+    const level = (p: typeof shown): number => (p?.label ? hardness(rules, p.inputs, p.label) : 0);
+    const now = level(shown);
+    let best = -1;
+    let least = Infinity;
+    let hardest = 0;
+    for (let i = 0; i < info.held.count; i++) {
+      const value = level(heldPuzzle(info, i, rules.length));
+      if (value > now && value < least) [least, best] = [value, i];
+      if (value > level(heldPuzzle(info, hardest, rules.length))) hardest = i;
+    }
+    go(best >= 0 ? best : hardest);
+  };
+  return (
+    <div class="tools">
+      <button
+        type="button"
+        id="another"
+        aria-disabled={info.held.count === 0}
+        onClick={() => go((shown?.index ?? -1) + 1)}
+      >
+        Another puzzle
+      </button>
+      <button type="button" id="harder" aria-disabled={info.held.count === 0} onClick={harder}>
+        A harder one
+      </button>
+      {toolsOf(rules).length > 0 && (
+        <button type="button" id="edit" onClick={beginEdit}>
+          Make your own
+        </button>
+      )}
+      {shown?.index !== null && shown && (
+        <span class="soft" id="puzzle-number">
+          puzzle {shown.index + 1} of {info.held.count}
+        </span>
+      )}
+    </div>
+  );
+}
+
+function EditTools({ text }: { text: { current: HTMLTextAreaElement | null } }) {
+  const rules = task.value!;
+  const verdict = judgement.value;
+  return (
+    <div class="tools editor">
+      <p id="judgement" role="status" class={verdict?.solvable === false ? "bad" : ""}>
+        {verdict?.text}
+      </p>
+      <div class="palette" role="group" aria-label="Put into the chosen cell">
+        {toolsOf(rules).map(({ token, label }) => (
+          <button
+            type="button"
+            key={token}
+            onPointerDown={(event) => event.preventDefault()}
+            onClick={() => setCell(chosenCell.value, token)}
+          >
+            {label}
+          </button>
+        ))}
+      </div>
+      <div class="palette">
+        <button type="button" id="undo" aria-disabled={!canUndo.value} onClick={undo}>
+          Undo
+        </button>
+        <button type="button" id="redo" aria-disabled={!canRedo.value} onClick={redo}>
+          Redo
+        </button>
+        <button type="button" id="leave" onClick={leaveEdit}>
+          Back to its puzzles
+        </button>
+      </div>
+      <details>
+        <summary>Paste a puzzle</summary>
+        <textarea id="paste" aria-label="Puzzle as text" rows={4} ref={text} spellcheck={false} />
+        <button type="button" id="use" onClick={() => pasteText(text.current?.value ?? "")}>
+          Use this puzzle
+        </button>
+        {pasteProblem.value && (
+          <p role="alert" class="bad">
+            {pasteProblem.value}
+          </p>
+        )}
+      </details>
+      <p class="soft">Choose a cell, then type. Arrow keys move, Ctrl+Z takes back.</p>
+    </div>
+  );
+}

@@ -1,0 +1,73 @@
+/** Answers looks at a model: programs are compiled at the first look of their kind and kept. */
+import type { Device } from "../../../engine/index.js";
+import { inferenceSegments, type HrmConfig } from "../../../hrm/model/config.js";
+import { createWeights, initialState, type Weights } from "../../../hrm/model/parameters.js";
+import { takePuzzles, type PuzzleSet } from "../../../hrm/puzzles/puzzle_set.js";
+import { createCensus, type Censor } from "../../../hrm/thinking/census.js";
+import { createThinker, type Thinker } from "../../../hrm/thinking/thoughts.js";
+import type { Look, Report } from "../protocol.js";
+
+/** A model that is looked at. */
+export interface Subject {
+  readonly device: Device;
+  readonly config: HrmConfig;
+  readonly weights: Weights;
+  /** Puzzles that it does not train on; null if none are known. */
+  readonly held: PuzzleSet | null;
+  /** Decides the initial weights of its untrained twin. */
+  readonly seed: number;
+  /** Steps of training that the weights had. */
+  step(): number;
+  /** What was compiled to look at it. */
+  readonly made: { thinker?: Thinker; twin?: Thinker & { weights: Weights }; census?: Censor };
+}
+
+/** Puzzles of a census: as many as a person can imagine. */
+const CENSUS = 100;
+/** Times the trained number of segments that a census runs, to show what more of them bring. */
+const BEYOND = 2;
+
+/** The first puzzles of a set. */
+export const firstPuzzles = (set: PuzzleSet, count: number): PuzzleSet =>
+  takePuzzles(
+    set,
+    Array.from({ length: Math.min(count, set.count) }, (_, row) => row),
+  );
+
+/** What a look sees. */
+export async function answerLook(look: Look, subject: Subject): Promise<Report> {
+  const { device, config, weights, made } = subject;
+  const { source } = look;
+  const step = subject.step();
+  if (look.type === "census") {
+    made.census ??= await censusOf(subject);
+    return { type: "census", source, step, census: await made.census.take() };
+  }
+  const twin = look.type === "twin";
+  if (twin) made.twin ??= await twinOf(subject);
+  else made.thinker ??= await createThinker({ device, config, weights });
+  const thinker = twin ? made.twin! : made.thinker!;
+  const { inputs } = look;
+  return { type: "thought", source, twin, step, inputs, thought: await thinker.think(inputs) };
+}
+
+function censusOf({ device, config, weights, held }: Subject): Promise<Censor> {
+  if (!held) throw new Error("No puzzles are known for this model, so that there is no census of them.");
+  const data = firstPuzzles(held, CENSUS);
+  const segments = BEYOND * inferenceSegments(config);
+  return createCensus({ device, config: { ...config, batch_size: data.count }, weights, data, segments });
+}
+
+async function twinOf({ device, config, seed }: Subject): Promise<Thinker & { weights: Weights }> {
+  const weights = createWeights(device, config, initialState(config, seed));
+  return { ...(await createThinker({ device, config, weights })), weights };
+}
+
+/** Frees what was made to look at a model, and its weights if they are its own. */
+export function freeSubject({ made, weights }: Subject, own: boolean): void {
+  made.thinker?.destroy();
+  made.census?.destroy();
+  made.twin?.destroy();
+  const free = [...(made.twin?.weights.values() ?? []), ...(own ? weights.values() : [])];
+  for (const variable of free) variable.destroy();
+}

@@ -1,0 +1,359 @@
+/** The module worker: it owns the device, the run and the model of a file, and does what protocol.ts says. */
+import { AdapterError, EngineError, openDevice, type Device } from "../../../engine/index.js";
+import { owning, type Scope } from "../../../engine/ownership.js";
+import {
+  decodeCheckpoint,
+  encodeCheckpoint,
+  runCheckpoint,
+} from "../../../hrm/files/checkpoints/checkpoint.js";
+import { FileFormatError } from "../../../hrm/files/file_format_error.js";
+import { ConfigError, inferenceSegments } from "../../../hrm/model/config.js";
+import { countParameters } from "../../../hrm/model/parameters.js";
+import type { Preset } from "../../../hrm/training/presets.js";
+import { createSession, type Session, type SessionEvent } from "../../../hrm/training/session.js";
+import { ACCEPTED, type Command, type Failure, type Look, type Phase, type Report } from "../protocol.js";
+import { configuredPreset, resumedPreset, type RunConfig } from "../run_config.js";
+import { answerLook, freeSubject, firstPuzzles, type Subject } from "./looks.js";
+import { rateMeter, type RateMeter } from "./rate_meter.js";
+
+/** Steps between two reports: few enough to look alive and to pause soon, many enough not to wait for read-backs. */
+const STEPS_PER_EVENT = { software: 5, hardware: 20 } as const;
+
+/** Milliseconds between two checkpoints that the page keeps while it trains. */
+const KEEP_EVERY = 10_000;
+
+/** Milliseconds between two reports of what is compiled. */
+const COMPILING_EVERY = 150;
+
+/** Held-out puzzles that the page is given to choose from. */
+const PUZZLES_FOR_PAGE = 256;
+
+/** A run in the making: its session, and what shows it. */
+interface Run {
+  readonly config: RunConfig;
+  readonly preset: Preset;
+  readonly session: Session;
+  readonly subject: Subject;
+  readonly events: AsyncGenerator<SessionEvent, void, undefined>;
+  readonly rate: RateMeter;
+  keptAt: number;
+}
+
+/** A failure with the advice that fits it. */
+class RunFailure extends Error {
+  constructor(
+    readonly failureCode: Failure["code"],
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+const scope = globalThis as unknown as {
+  postMessage(message: Report, transfer?: Transferable[]): void;
+  onmessage: ((event: MessageEvent<Command | Look>) => void) | null;
+};
+
+let phase: Phase = "preparing";
+let device: Device | null = null;
+let run: Run | null = null;
+/** The model of a file. */
+let file: Subject | null = null;
+
+function report(message: Report, transfer: Transferable[] = []): void {
+  scope.postMessage(message, transfer);
+}
+
+function enter(next: Phase): void {
+  phase = next;
+  report({ type: "phase", phase });
+}
+
+/** Commands not yet taken, and the lane that waits for one. */
+const inbox: Command[] = [];
+let wake: (() => void) | null = null;
+/** Looks not yet answered, the newest of each kind, and the one that is being answered. */
+const wanted = new Map<string, Look>();
+let looking: Promise<void> | null = null;
+
+scope.onmessage = ({ data }) => {
+  if (data.type === "think" || data.type === "twin" || data.type === "census") {
+    wanted.set(`${data.type} ${data.source}`, data);
+    look();
+    return;
+  }
+  inbox.push(data);
+  wake?.();
+};
+
+/** The first lane: commands first, then the run's next event; it sleeps if there is neither. */
+async function live(): Promise<never> {
+  for (;;) {
+    const command = inbox.shift();
+    try {
+      if (command) await obey(command);
+      else if (phase === "training") await advance(run!);
+      else await new Promise<void>((resolve) => (wake = resolve));
+    } catch (error) {
+      fail(error);
+    }
+    wake = null;
+  }
+}
+
+/** The second lane: answers looks one after the other. */
+function look(): void {
+  looking ??= (async () => {
+    for (let next = takeLook(); next; next = takeLook()) {
+      const subject = next.source === "run" ? run?.subject : file;
+      if (!subject) continue;
+      try {
+        report(await answerLook(next, subject));
+      } catch (error) {
+        fail(error);
+      }
+    }
+    looking = null;
+  })();
+}
+
+function takeLook(): Look | undefined {
+  const [entry] = wanted;
+  if (entry) wanted.delete(entry[0]);
+  return entry?.[1];
+}
+
+async function obey(command: Command): Promise<void> {
+  if (!ACCEPTED[phase].includes(command.type)) return;
+  switch (command.type) {
+    case "prepare":
+      enter("preparing");
+      await release();
+      run = await prepare(command.run, command.resume);
+      return enter(run.session.ended ? "finished" : "ready");
+    case "start":
+      run!.rate.resume(run!.session.trainer.step);
+      return enter("training");
+    case "pause":
+      await save(run!, "keep");
+      return enter("paused");
+    case "save":
+      return save(run!, command.purpose);
+    case "open":
+      return open(command);
+  }
+}
+
+/** The device, opened at the first need and after it was lost. */
+async function theDevice(): Promise<Device> {
+  device ??= await openDevice();
+  const { name, software } = device.adapter;
+  report({ type: "adapter", name, software, products: "" });
+  return device;
+}
+
+/** Reports what the device compiles while a body runs. */
+async function compiling<T>(on: Device, what: string, body: () => Promise<T>): Promise<T> {
+  const [asked, ready] = [on.stats.pipelinesCreated, on.stats.pipelinesReady];
+  const tell = (): void => {
+    const { pipelinesCreated, pipelinesReady } = on.stats;
+    report({ type: "compiling", what, done: pipelinesReady - ready, total: pipelinesCreated - asked });
+  };
+  tell();
+  const timer = setInterval(tell, COMPILING_EVERY);
+  try {
+    return await body();
+  } finally {
+    clearInterval(timer);
+    tell();
+  }
+}
+
+/** The kernels that the engine chooses by itself, after a run that was told otherwise. */
+function useUsualKernels(on: Device): string {
+  on.choose({});
+  on.multiplyWith(null);
+  return "";
+}
+
+/** Compiles a run's session, from its beginning or from a checkpoint. */
+async function prepare(config: RunConfig, bytes?: Uint8Array): Promise<Run> {
+  const opened = await theDevice();
+  const checkpoint = bytes && decodeCheckpoint(bytes);
+  const resume = checkpoint?.run;
+  if (checkpoint && !resume)
+    throw new RunFailure("file", "This checkpoint holds weights alone; a run cannot go on from it.");
+  const preset = resume ? resumedPreset(config, resume) : configuredPreset(config);
+  try {
+    // What measures kernels is loaded by those who want it measured.
+    const products =
+      config.products === "f32"
+        ? useUsualKernels(opened)
+        : await (await import("./products.js")).chooseProducts(opened, config, preset);
+    const { name, software } = opened.adapter;
+    report({ type: "adapter", name, software, products });
+  } catch (error) {
+    if (error instanceof AdapterError) throw new RunFailure("config", error.message);
+    throw error;
+  }
+  return compiling(opened, "the trainer", () =>
+    owning((scope) => prepareRun(scope, opened, config, preset, resume)),
+  );
+}
+
+async function prepareRun(
+  scope: Scope,
+  device: Device,
+  config: RunConfig,
+  preset: Preset,
+  resume: ReturnType<typeof decodeCheckpoint>["run"],
+): Promise<Run> {
+  const stepsPerEvent = STEPS_PER_EVENT[device.adapter.software ? "software" : "hardware"];
+  const session = scope.own(
+    await createSession({
+      device,
+      preset,
+      seed: config.seed,
+      stepsPerEvent,
+      ...(resume && { resume }),
+    }),
+  );
+  const { train, validation, test } = session.splits;
+  report({
+    type: "run",
+    step: session.trainer.step,
+    trainPuzzles: train.count,
+    validationPuzzles: validation.count,
+    testPuzzles: test.count,
+    differences: session.trainer.differences,
+  });
+  const held = firstPuzzles(validation, PUZZLES_FOR_PAGE);
+  report({
+    type: "model",
+    model: {
+      source: "run",
+      task: preset.task.name,
+      name: "",
+      parameters: countParameters(preset.model),
+      step: session.trainer.step,
+      segments: inferenceSegments(preset.model),
+      haltOnly: preset.model.halt_only,
+      notes: [],
+      held: { count: held.count, inputs: held.inputs, labels: held.labels, unseen: true },
+      run: config,
+    },
+  });
+  const subject: Subject = {
+    device,
+    config: preset.model,
+    weights: session.weights,
+    held,
+    seed: config.seed,
+    step: () => session.trainer.step,
+    made: {},
+  };
+  return {
+    ...{ config, preset, session, subject },
+    events: session.events(),
+    rate: rateMeter(),
+    keptAt: performance.now(),
+  };
+}
+
+/** One event of the run: some steps, a look at the validation set, or the end. */
+async function advance(current: Run): Promise<void> {
+  const { session, events, rate } = current;
+  const { value: event } = await events.next();
+  if (!event) return;
+  if (event.kind === "steps") {
+    const { step, totalSteps, training, metrics } = event;
+    if (!Number.isFinite(training.loss)) {
+      throw new RunFailure(
+        "diverged",
+        `The loss is no longer a number after ${step} steps: training has diverged.`,
+      );
+    }
+    const batch = current.preset.model.batch_size;
+    report({
+      ...{ type: "progress", step, totalSteps, ...training, batch, metrics },
+      stepsPerSecond: rate.at(step),
+    });
+    if (performance.now() - current.keptAt >= KEEP_EVERY) await save(current, "keep");
+    return;
+  }
+  if (event.kind === "validation") {
+    report({ type: "validation", step: event.step, scores: event.scores });
+    return;
+  }
+  enter("testing");
+  const scores = await session.test();
+  report({ type: "test", step: event.step, reached: event.reached, scores });
+  await save(current, "keep");
+  enter("finished");
+}
+
+async function save(current: Run, purpose: "download" | "keep"): Promise<void> {
+  const { config, preset, session } = current;
+  const snapshot = await session.save();
+  current.keptAt = performance.now();
+  const vocabulary = preset.task.vocabulary();
+  const origin = { task: preset.name, ...(vocabulary && { vocabulary }) };
+  const bytes = encodeCheckpoint(runCheckpoint(snapshot, origin));
+  const name = `${preset.name}-seed${config.seed}-step${snapshot.step}.safetensors`;
+  report({ type: "checkpoint", purpose, name, step: snapshot.step, bytes }, [bytes.buffer]);
+}
+
+/** Opens a file; one that cannot be opened is refused, and the run goes on. */
+async function open({ name, bytes, own }: Extract<Command, { type: "open" }>): Promise<void> {
+  let opened;
+  try {
+    const { openFile } = await import("./file_model.js");
+    opened = await openFile(await theDevice(), name, bytes, own);
+  } catch (error) {
+    if (!(error instanceof FileFormatError || error instanceof ConfigError)) throw error;
+    report({ type: "refused", failure: { code: "file", message: `${name}: ${error.message}` } });
+    return;
+  }
+  const old = file;
+  file = null;
+  await looking;
+  if (old) freeSubject(old, true);
+  file = opened.subject;
+  report({ type: "model", model: opened.model });
+}
+
+/** Frees the run, once nobody looks at it. */
+async function release(): Promise<void> {
+  const old = run;
+  if (!old) return;
+  run = null;
+  await looking;
+  freeSubject(old.subject, false);
+  old.session.destroy();
+}
+
+/** Reports an error and leaves the worker ready to prepare again, with a fresh device if this one is gone. */
+function fail(error: unknown): void {
+  if (phase === "failed") return;
+  const failure = describe(error);
+  report({ type: "failure", failure });
+  if (failure.code === "device-lost") {
+    device?.destroy();
+    device = null;
+    run = null;
+    file = null;
+  }
+  enter("failed");
+}
+
+function describe(error: unknown): Failure {
+  const message = error instanceof Error ? error.message : String(error);
+  if (error instanceof RunFailure) return { code: error.failureCode, message };
+  if (error instanceof ConfigError) return { code: "config", message };
+  if (error instanceof FileFormatError) return { code: "file", message };
+  if (error instanceof EngineError && (error.code === "adapter" || error.code === "device-lost"))
+    return { code: error.code, message };
+  return { code: "other", message };
+}
+
+void live();
