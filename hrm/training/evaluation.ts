@@ -314,10 +314,10 @@ async function solverOf({ device, config: given, weights, signal }: SolverOption
           );
           const result: SolvedSegment = {
             prediction: outputs["prediction"] as Int32Array,
-            qHalt: outputs["qHalt"]![0]!,
-            qContinue: outputs["qContinue"]![0]!,
+            qHalt: outputs["qHalt"][0]!,
+            qContinue: outputs["qContinue"][0]!,
             residuals: outputs["residuals"] as Float32Array,
-            nonFinite: outputs["nonFinite"]![0]!,
+            nonFinite: outputs["nonFinite"][0]!,
           };
           results.push(result);
           onSegment?.(result, i);

@@ -24,7 +24,6 @@ import {
 } from "../../hrm/files/index.js";
 import { seal, UNSEALED } from "../../hrm/files/checkpoints/seal.js";
 import { initialState } from "../../hrm/model/parameters.js";
-import type { SessionSnapshot } from "../../hrm/training/session.js";
 import { hostRandom } from "../../hrm/puzzles/random.js";
 import { VERSION } from "../../hrm/version.js";
 import { TestFileSystem } from "../support/power_cut.js";
