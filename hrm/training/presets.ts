@@ -146,7 +146,7 @@ function mazePuzzles(
   } as const;
 }
 
-const maze7 = mazePuzzles(7, { minLength: 9, minLengths: [2, 14], train: 12288 });
+const maze7 = mazePuzzles(7, { minLength: 9, minLengths: [7, 14], train: 12288 });
 const maze10 = mazePuzzles(10, { minLength: 21, minLengths: [2, 26], train: 12288 });
 
 /** Fields that the small presets after sudoku4 share. */
