@@ -21,6 +21,9 @@ const PRINTS: Record<string, RegExp> = {
   "docs/operations.md 1": /0\.09003\d*,\s*0\.2447\d*,\s*0\.6652\d*,\s*0\.3333/,
   "docs/guides/classifier.md 1": /^loss 0\.0\d+, right 64 of 64/,
   "docs/guides/custom-operation.md 1": /gradient checked: right/,
+  "docs/guides/node.md 1": /Float32Array\(2\) \[ 2, 4 \]/,
+  "docs/guides/share-a-device.md 1": /^1$/m,
+  "docs/guides/tensors.md 1": /Float32Array\(4\) \[ 4, 5, 0, 0 \] 2\.25/,
 };
 
 describe("programs in the docs @slow", function () {
