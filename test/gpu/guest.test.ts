@@ -135,8 +135,8 @@ describe("a renderer of the host's", () => {
         const y = sigmoid(matmul(inputs, w, { bias: b }));
         const loss = mean(square(sub(y, targets)));
         const [dw, db] = grad(loss, [w, b]);
-        assign(w, sub(w, mul(dw, 20)));
-        assign(b, sub(b, mul(db, 20)));
+        assign(w, sub(w, mul(dw, 5)));
+        assign(b, sub(b, mul(db, 5)));
         assign(curve, sigmoid(matmul(inputs, w, { bias: b })));
       });
       const texture = gpu.createTexture({ size: [POINTS, 32], format: "r8unorm", usage: 16 | 1 });
@@ -165,7 +165,7 @@ describe("a renderer of the host's", () => {
         after?.(encoder);
         gpu.queue.submit([encoder.finish()]);
       };
-      for (let i = 0; i < 200; i++) frame();
+      for (let i = 0; i < 1000; i++) frame();
       const pixels = gpu.createBuffer({ size: 256 * 32, usage: USAGE.MAP_READ | USAGE.COPY_DST });
       frame((encoder) =>
         encoder.copyTextureToBuffer({ texture }, { buffer: pixels, bytesPerRow: 256 }, [POINTS, 32]),
