@@ -110,9 +110,9 @@ export class Program<I extends InputSpecs = InputSpecs, O extends OutputSpecs = 
     signal?.throwIfAborted();
     const missing = Object.keys(this.plan.inputs).filter((key) => !Object.hasOwn(inputs, key));
     if (missing.length > 0) throw this.#notGiven("call", missing);
-    this.#check("call", inputs as AnyInputs, 1);
+    this.#check("call", inputs, 1);
     // Everything is submitted before the first wait, so no other run comes between.
-    const submitted = this.#submit(inputs as AnyInputs, 1);
+    const submitted = this.#submit(inputs, 1);
     const copies = Object.keys(this.plan.outputs).map(async (key) => [key, await this.#copy(key)] as const);
     const [entries] = await unlessAborted(Promise.all([Promise.all(copies), submitted]), signal);
     return Object.fromEntries(entries) as OutputValues<O>;
@@ -136,7 +136,7 @@ export class Program<I extends InputSpecs = InputSpecs, O extends OutputSpecs = 
 
   #submit(inputs: AnyInputs, times: number): Promise<void> {
     this.#write(inputs);
-    return runSequence([[this as unknown as Program, times]]);
+    return runSequence([[this, times]]);
   }
 
   #write(inputs: AnyInputs): void {

@@ -1,6 +1,5 @@
 /** Other libraries on the same adapter, shapes and data: checked against the same reference, and interleaved with ours. */
 import type { Device, Program } from "../../engine/index.js";
-import type { HrmConfig, StateDict, StepMetrics, TrainConfig } from "../../hrm/index.js";
 import {
   blockStackData,
   blockStackFlops,
@@ -10,7 +9,6 @@ import {
   STACK_TOLERANCE,
   stepTolerance,
   checkBlockStack,
-  type BlockStack,
 } from "./block_stack.js";
 import type { Ceilings } from "./ceilings.js";
 import { BLOCK_STACKS, blockStackShape, HRM_STEPS } from "./cases/steps.js";
@@ -18,7 +16,7 @@ import { createHrmStep, hrmFlops, HRM_TOLERANCE, HRM_TRAINING } from "./hrm_step
 import { checkPeerSteps, referenceSteps } from "./peer_hrm.js";
 import { check, prepare, WrongResultError, type Buffers } from "./kernel_case.js";
 import type { NamedPeer, Peer, PeerEvents, PeerOptions, PeerOutcome } from "./peer_types.js";
-import { SHARED_CASES, type SharedCase, type Sizes } from "./peer_cases.js";
+import { SHARED_CASES, type SharedCase } from "./peer_cases.js";
 import { timeInTurn, within, type PeerWork } from "./peer_timing.js";
 import { randomSource } from "./random.js";
 import type { Omission, PeerResult, Result } from "./report.js";

@@ -3,13 +3,12 @@
  * what they return for NaN, infinities and values outside their domain.
  */
 import type { ElementwiseName } from "../../kernels/elementwise.js";
-import { DtypeError, ShapeError, UsageError } from "../errors.js";
+import { DtypeError, UsageError } from "../errors.js";
 import {
   formatSpec,
   literalOperation,
   makeTensor,
   requireDtype,
-  sameShape,
   type Dtype,
   type LiteralAttributes,
   type Operation,

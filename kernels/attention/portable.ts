@@ -11,15 +11,8 @@
  * quads.ts, or in mixed precision those of matrices_forward.ts and matrices_backward.ts. Software adapters with four lanes
  * take the variant of four_lanes.ts.
  */
-import {
-  backwardWork,
-  deltaWork,
-  forwardWork,
-  nameOf,
-  requireAttention,
-  type AttentionSpec,
-} from "./spec.js";
-import { KernelError, type Kernel } from "../core/kernel.js";
+import { backwardWork, deltaWork, forwardWork, nameOf, type AttentionSpec } from "./spec.js";
+import { type Kernel } from "../core/kernel.js";
 import type { Capabilities } from "../capabilities.js";
 import {
   bindingsOf,

@@ -159,7 +159,7 @@ describe("a renderer of the host's", () => {
           colorAttachments: [{ view: texture.createView(), loadOp: "clear", storeOp: "store" }],
         });
         pass.setPipeline(pipeline);
-        pass.setVertexBuffer(0, curve.buffers[0]!);
+        pass.setVertexBuffer(0, curve.buffers[0]);
         pass.draw(POINTS);
         pass.end();
         after?.(encoder);

@@ -36,7 +36,7 @@ describe("errors", () => {
       const error = thrown(body);
       assert.instanceOf(error, Class);
       assert.instanceOf(error, EngineError);
-      assert.equal((error as EngineError).code, code, Class.name);
+      assert.equal(error.code, code, Class.name);
     }
     assert.equal(new StateError("w", "nothing", "a tensor").code, "state");
   });

@@ -9,7 +9,6 @@ import {
   type Device,
   type Shape,
   type Tensor,
-  type TypedArray,
 } from "../../engine/index.js";
 import { assertClose, random, uniform } from "./random.js";
 
