@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { useMixedPrecision } from "../engine/mixed_precision.js";
 import { openNodeDevice } from "../engine/node/index.js";
 import { runInBrowser } from "./browser/driver.js";
-import { ArgumentError, parseArguments } from "../terminal/arguments.js";
+import { ArgumentError, parseArguments } from "../hrm/terminal/arguments.js";
 import { reportAdapter } from "./core/adapter.js";
 import { kernelCases } from "./core/cases/index.js";
 import { trainingSteps } from "./core/cases/steps.js";

@@ -1,5 +1,5 @@
 /** The command line of the benchmark. */
-import type { Command } from "../terminal/arguments.js";
+import type { Command } from "../hrm/terminal/arguments.js";
 
 export const options = {
   quick: {

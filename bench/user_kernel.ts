@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { build } from "esbuild";
-import { ArgumentError } from "../terminal/arguments.js";
+import { ArgumentError } from "../hrm/terminal/arguments.js";
 import type { KernelCase } from "./core/kernel_case.js";
 
 const REQUIRED = {

@@ -1,7 +1,7 @@
 /**
  * The rules of imports: kernels <- engine <- hrm, pointing downwards only; no circles, in any folder; nothing imports
  * test/ but tests, nor a command line from elsewhere; nothing published imports bench or docs, nor a package; Node's
- * modules are for engine/node, terminal and hrm/cli alone.
+ * modules are for engine/node, hrm/terminal and hrm/cli alone.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize, relative } from "node:path";
@@ -13,13 +13,12 @@ const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const ALLOWED = {
   kernels: [],
   engine: ["kernels"],
-  terminal: ["engine"],
-  hrm: ["kernels", "engine", "terminal"],
+  hrm: ["kernels", "engine"],
 };
 /** Folders in which no import may lead in a circle. */
 const FOLDERS = [...Object.keys(ALLOWED), "bench", "docs", "test"];
 /** Folders that run under Node only. */
-const NODE_ONLY = ["engine/node/", "terminal/", "hrm/cli/"];
+const NODE_ONLY = ["engine/node/", "hrm/terminal/", "hrm/cli/"];
 /** Packages that code for Node may import, and those that are bundled into the command line. */
 const PACKAGES = ["webgpu"];
 const BUNDLED = ["yaml"];

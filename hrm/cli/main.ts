@@ -2,7 +2,7 @@
 import { EngineError } from "../../engine/index.js";
 import { ConfigError } from "../model/config.js";
 import { printable } from "../format_value.js";
-import { ArgumentError, nearestName } from "../../terminal/arguments.js";
+import { ArgumentError, nearestName } from "../terminal/arguments.js";
 import { convertCommand } from "./commands/convert.js";
 import { evalCommand } from "./commands/eval.js";
 import { generateCommand } from "./commands/generate.js";

@@ -7,7 +7,7 @@ import {
   parseArguments,
   type Command,
   type Option,
-} from "../../terminal/arguments.js";
+} from "../../hrm/terminal/arguments.js";
 import { formatDuration } from "../../hrm/format_duration.js";
 import { progressLine, wantsColor } from "../../hrm/cli/output/render.js";
 

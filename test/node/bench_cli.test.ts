@@ -6,7 +6,7 @@ import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseReport } from "../../bench/core/report.js";
 import { loadKernelCases } from "../../bench/user_kernel.js";
-import { ArgumentError } from "../../terminal/arguments.js";
+import { ArgumentError } from "../../hrm/terminal/arguments.js";
 
 const EXAMPLE = "bench/examples/rms_norm.ts";
 

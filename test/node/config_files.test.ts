@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { assert } from "chai";
-import { ArgumentError } from "../../terminal/arguments.js";
+import { ArgumentError } from "../../hrm/terminal/arguments.js";
 import { configure } from "../../hrm/cli/options/configure.js";
 import { readRunConfig, RUN_CONFIG_FILE, writeRunConfig, type RunConfig } from "../../hrm/cli/runs/config.js";
 import { JsonError, parseStrictJson } from "../../hrm/cli/inputs/strict_json.js";

@@ -1,7 +1,7 @@
 /** A checkpoint on puzzles of another size than it was trained on. */
 import { assert } from "chai";
 import type { Checkpoint } from "../../hrm/files/checkpoints/checkpoint.js";
-import { ArgumentError } from "../../terminal/arguments.js";
+import { ArgumentError } from "../../hrm/terminal/arguments.js";
 import { onGridOf } from "../../hrm/cli/inputs/other_grid.js";
 import type { HrmConfig } from "../../hrm/model/config.js";
 import { modelConfig } from "../../hrm/model/config.js";

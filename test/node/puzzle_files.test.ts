@@ -9,7 +9,7 @@ import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
 import { assert } from "chai";
-import { ArgumentError } from "../../terminal/arguments.js";
+import { ArgumentError } from "../../hrm/terminal/arguments.js";
 import { readPuzzles, splitsOf, withFiles } from "../../hrm/cli/inputs/puzzle_files.js";
 import { findPreset } from "../../hrm/training/presets.js";
 import { writeDataset, writePuzzleCsv } from "../../hrm/files/puzzles/index.js";

@@ -16,7 +16,7 @@ import {
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { assert } from "chai";
-import { ArgumentError } from "../../terminal/arguments.js";
+import { ArgumentError } from "../../hrm/terminal/arguments.js";
 import { nodeFileSystem, type FileSystem } from "../../hrm/cli/disk/file_system.js";
 import { progressText } from "../../hrm/cli/output/follow.js";
 import { readRunConfig, RUN_CONFIG_FILE } from "../../hrm/cli/runs/config.js";

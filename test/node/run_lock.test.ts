@@ -5,7 +5,7 @@ import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { assert } from "chai";
-import { ArgumentError } from "../../terminal/arguments.js";
+import { ArgumentError } from "../../hrm/terminal/arguments.js";
 import { watchInterrupt, type Interruptible } from "../../hrm/cli/runs/interrupt.js";
 import { OutputError } from "../../hrm/cli/disk/output.js";
 import { lockRun, thisMachine, type Holder, type Machine } from "../../hrm/cli/runs/lock.js";

@@ -3,7 +3,7 @@ import { appendFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { assert } from "chai";
-import { ArgumentError } from "../../terminal/arguments.js";
+import { ArgumentError } from "../../hrm/terminal/arguments.js";
 import { drawn, everyCombination, parseSweep, presetsOf, rungSteps } from "../../hrm/cli/search/config.js";
 import { appendTrial, readSearchLog, type TrialLine } from "../../hrm/cli/search/log.js";
 import { flopsLeft, stateOf, type CostedSearch } from "../../hrm/cli/search/trials.js";

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { assert } from "chai";
-import { ArgumentError } from "../../terminal/arguments.js";
+import { ArgumentError } from "../../hrm/terminal/arguments.js";
 import {
   describeSplits,
   identifierWarnings,

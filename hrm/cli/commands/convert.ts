@@ -9,7 +9,7 @@ import { storedWeights, type StoredWeights } from "../../files/checkpoints/found
 import { isOurs, OFFICIAL_PREFIX } from "../../files/checkpoints/official.js";
 import type { StateDict } from "../../model/parameters.js";
 import { formatText } from "../../format_value.js";
-import { ArgumentError, parseArguments, type Command } from "../../../terminal/arguments.js";
+import { ArgumentError, parseArguments, type Command } from "../../terminal/arguments.js";
 import { readInput } from "../inputs/read_input.js";
 import { writeFileSafely } from "../disk/output.js";
 import { jsonOption } from "../options/common.js";

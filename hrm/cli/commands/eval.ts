@@ -16,7 +16,7 @@ import { difficultyBands } from "../../puzzles/difficulty.js";
 import { censusOf, earlyHalting, rightAfter } from "../../thinking/census.js";
 import type { Task } from "../../puzzles/tasks/task.js";
 import { fileExists } from "../disk/file_exists.js";
-import { ArgumentError, parseArguments, type Command } from "../../../terminal/arguments.js";
+import { ArgumentError, parseArguments, type Command } from "../../terminal/arguments.js";
 import { onGridOf } from "../inputs/other_grid.js";
 import { checkpointOptions, loadCheckpoint, taskOf, uploadWeights } from "../inputs/checkpoint_file.js";
 import {

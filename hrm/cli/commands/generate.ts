@@ -14,7 +14,7 @@ import {
   type SudokuDifficulty,
 } from "../../puzzles/tasks/sudoku_generator.js";
 import type { Task } from "../../puzzles/tasks/task.js";
-import { ArgumentError, parseArguments, type Command } from "../../../terminal/arguments.js";
+import { ArgumentError, parseArguments, type Command } from "../../terminal/arguments.js";
 import { makeFolder } from "../disk/make_folder.js";
 import { fileExists } from "../disk/file_exists.js";
 import { OutputError, writeFileSafely } from "../disk/output.js";

@@ -1,6 +1,6 @@
 /** `hrm info`: lists the adapters of this machine. */
 import { listAdapters } from "../../../engine/node/index.js";
-import { parseArguments, type Command } from "../../../terminal/arguments.js";
+import { parseArguments, type Command } from "../../terminal/arguments.js";
 import { jsonOption } from "../options/common.js";
 import { printJson, show } from "../output/console.js";
 

@@ -12,7 +12,7 @@ import {
   type EstimateOptions,
 } from "../../training/memory_estimate.js";
 import type { PuzzleSet } from "../../puzzles/puzzle_set.js";
-import { parseArguments, type Command, type Option } from "../../../terminal/arguments.js";
+import { parseArguments, type Command, type Option } from "../../terminal/arguments.js";
 import { configure, fieldOptions } from "../options/configure.js";
 import { PRECISIONS } from "../runs/config.js";
 import { adapterOptions, jsonOption, memoryBudgetOption, requirePreset } from "../options/common.js";

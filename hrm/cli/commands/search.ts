@@ -6,7 +6,7 @@ import type { PuzzleSplits } from "../../puzzles/puzzle_set.js";
 import { formatValue } from "../../format_value.js";
 import { formatPercent, formatProportion, wilsonInterval } from "../../training/statistics.js";
 import { VERSION } from "../../version.js";
-import { ArgumentError, nearestName, parseArguments, type Command } from "../../../terminal/arguments.js";
+import { ArgumentError, nearestName, parseArguments, type Command } from "../../terminal/arguments.js";
 import { watchInterrupt, type Interruption } from "../runs/interrupt.js";
 import { readJsonObject } from "../inputs/json_file.js";
 import { splitsOf, withFiles } from "../inputs/puzzle_files.js";

@@ -3,7 +3,7 @@ import type { Device } from "../../../engine/index.js";
 import { createSolver } from "../../training/evaluation.js";
 import { judge } from "../../puzzles/tasks/judgement.js";
 import { PuzzleError, type Task } from "../../puzzles/tasks/task.js";
-import { ArgumentError, parseArguments, type Command } from "../../../terminal/arguments.js";
+import { ArgumentError, parseArguments, type Command } from "../../terminal/arguments.js";
 import { checkpointOptions, loadCheckpoint, taskOf, uploadWeights } from "../inputs/checkpoint_file.js";
 import {
   columnsOption,

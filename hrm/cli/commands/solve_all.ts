@@ -5,7 +5,7 @@ import { createSolver } from "../../training/evaluation.js";
 import type { Weights } from "../../model/parameters.js";
 import type { PuzzleSet } from "../../puzzles/puzzle_set.js";
 import type { Task } from "../../puzzles/tasks/task.js";
-import { ArgumentError } from "../../../terminal/arguments.js";
+import { ArgumentError } from "../../terminal/arguments.js";
 import { readPuzzles, type PuzzleFile } from "../inputs/puzzle_files.js";
 import { openAnnounced } from "../runs/open_device.js";
 import { printJson, say, show } from "../output/console.js";

@@ -4,7 +4,7 @@ import type { Device } from "../../../engine/index.js";
 import { useMixedPrecision } from "../../../engine/mixed_precision.js";
 import { presetNames } from "../../training/presets.js";
 import { columnsOption, taskOption } from "../inputs/puzzle_files.js";
-import { parseArguments, type Command, type Option } from "../../../terminal/arguments.js";
+import { parseArguments, type Command, type Option } from "../../terminal/arguments.js";
 import { adapterOptions, jsonOption, memoryBudgetOption, requirePreset } from "../options/common.js";
 import { fieldOptions } from "../options/configure.js";
 import { announcement } from "../output/announcement.js";

@@ -3,7 +3,7 @@ import { readdir, readFile, realpath, stat } from "node:fs/promises";
 import { basename, join, relative } from "node:path";
 import type { CheckRow } from "../../verify/check.js";
 import { FIXTURE_FILES, replayFixture } from "../../verify/replay.js";
-import { ArgumentError, parseArguments, type Command } from "../../../terminal/arguments.js";
+import { ArgumentError, parseArguments, type Command } from "../../terminal/arguments.js";
 import { reasonOf } from "../disk/output.js";
 import { adapterOptions, jsonOption } from "../options/common.js";
 import { openAnnounced } from "../runs/open_device.js";

@@ -14,7 +14,7 @@ import { createWeights, type Weights } from "../../model/parameters.js";
 import { findPreset, presetNames, type Preset } from "../../training/presets.js";
 import { findTask, TASK_NAMES } from "../../puzzles/tasks/registry.js";
 import type { Task } from "../../puzzles/tasks/task.js";
-import { ArgumentError, type Option } from "../../../terminal/arguments.js";
+import { ArgumentError, type Option } from "../../terminal/arguments.js";
 import { readConfigFile } from "../options/configure.js";
 import { readPuzzles, type PuzzleFile } from "./puzzle_files.js";
 import { configBeside } from "./official_config.js";

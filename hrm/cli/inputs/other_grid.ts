@@ -3,7 +3,7 @@ import type { Checkpoint } from "../../files/checkpoints/checkpoint.js";
 import { ConfigError, modelConfig } from "../../model/config.js";
 import { sizesOf } from "../../model/task_fields.js";
 import type { Task } from "../../puzzles/tasks/task.js";
-import { ArgumentError } from "../../../terminal/arguments.js";
+import { ArgumentError } from "../../terminal/arguments.js";
 
 /**
  * Returns the checkpoint with the grid of another task that has the same tokens. Its weights do not change, so its positions

@@ -24,7 +24,7 @@ import { countExamples, identifiersInUse, untrainedIdentifiers } from "../../puz
 import { findTask, TASK_NAMES } from "../../puzzles/tasks/registry.js";
 import { countShared, hasTooFewClasses, holdOut, splitPuzzles, type SplitBy } from "../../puzzles/splits.js";
 import type { Task } from "../../puzzles/tasks/task.js";
-import { ArgumentError, type Option } from "../../../terminal/arguments.js";
+import { ArgumentError, type Option } from "../../terminal/arguments.js";
 import { isAddress, pathOf } from "./read_input.js";
 import type { Validation } from "../runs/config.js";
 import { reasonOf } from "../disk/output.js";

@@ -1,7 +1,7 @@
 /** Options that several commands have. */
 import { findPreset, presetNames, type Preset } from "../../training/presets.js";
 import { LARGEST_BUDGET_GB } from "../runs/config.js";
-import { ArgumentError, nearestName, type Option } from "../../../terminal/arguments.js";
+import { ArgumentError, nearestName, type Option } from "../../terminal/arguments.js";
 
 /** Options of every command that opens a device. */
 export const adapterOptions = {

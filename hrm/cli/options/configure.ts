@@ -11,7 +11,7 @@ import {
   type TrainConfig,
 } from "../../model/config.js";
 import type { Preset } from "../../training/presets.js";
-import { ArgumentError, nearestName, type Option, type Values } from "../../../terminal/arguments.js";
+import { ArgumentError, nearestName, type Option, type Values } from "../../terminal/arguments.js";
 import { readJsonObject } from "../inputs/json_file.js";
 import { formatValue, formatNames, formatText } from "../../format_value.js";
 import { isOfficial, looksLikeJson, officialFields, parseYaml } from "../inputs/official_config.js";

@@ -8,7 +8,7 @@ import {
   type HrmConfig,
   type TrainConfig,
 } from "../../model/config.js";
-import { ArgumentError, nearestName } from "../../../terminal/arguments.js";
+import { ArgumentError, nearestName } from "../../terminal/arguments.js";
 import { readJsonObject } from "../inputs/json_file.js";
 import { writeFileSafely } from "../disk/output.js";
 import { formatValue } from "../../format_value.js";

@@ -1,7 +1,7 @@
 /** The folder of a run. It is made once and never overwritten. */
 import { access, constants } from "node:fs/promises";
 import { join } from "node:path";
-import { ArgumentError } from "../../../terminal/arguments.js";
+import { ArgumentError } from "../../terminal/arguments.js";
 import { codeOf, nodeFileSystem, type FileSystem } from "../disk/file_system.js";
 import { makeFolder } from "../disk/make_folder.js";
 import { reasonOf } from "../disk/output.js";

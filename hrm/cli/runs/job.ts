@@ -3,7 +3,7 @@ import { microBatchCount } from "../../training/micro_batches.js";
 import type { Preset } from "../../training/presets.js";
 import type { SessionSnapshot } from "../../training/session.js";
 import { splitsOf, withFiles } from "../inputs/puzzle_files.js";
-import { ArgumentError } from "../../../terminal/arguments.js";
+import { ArgumentError } from "../../terminal/arguments.js";
 import { requirePreset } from "../options/common.js";
 import { configure, type ConfigureValues } from "../options/configure.js";
 import { GB } from "../output/console.js";

@@ -1,7 +1,7 @@
 /** The last saved state of a run. */
 import { join } from "node:path";
 import type { SessionSnapshot } from "../../training/session.js";
-import { ArgumentError } from "../../../terminal/arguments.js";
+import { ArgumentError } from "../../terminal/arguments.js";
 import { newestCheckpoint, ofRun, storedSteps } from "./checkpoint_store.js";
 import { reasonOf } from "../disk/output.js";
 import { hasHistory, METRICS_FILE } from "./log.js";

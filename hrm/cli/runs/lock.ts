@@ -6,7 +6,7 @@ import { randomBytes } from "node:crypto";
 import { readFileSync, readlinkSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { ArgumentError } from "../../../terminal/arguments.js";
+import { ArgumentError } from "../../terminal/arguments.js";
 import { codeOf, nodeFileSystem, readWhole, type FileSystem } from "../disk/file_system.js";
 import { OutputError } from "../disk/output.js";
 

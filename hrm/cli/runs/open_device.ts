@@ -1,7 +1,7 @@
 /** The device that a command computes on. */
 import { AdapterError, type Device } from "../../../engine/index.js";
 import { listAdapters, openNodeDevice } from "../../../engine/node/index.js";
-import { ArgumentError } from "../../../terminal/arguments.js";
+import { ArgumentError } from "../../terminal/arguments.js";
 import { say } from "../output/console.js";
 
 /**

@@ -3,7 +3,7 @@ import { isModelField, isTrainField, LARGEST_COUNT } from "../../model/config.js
 import type { Preset } from "../../training/presets.js";
 import { formatValue, formatText } from "../../format_value.js";
 import { hostRandom } from "../../puzzles/random.js";
-import { ArgumentError, nearestName } from "../../../terminal/arguments.js";
+import { ArgumentError, nearestName } from "../../terminal/arguments.js";
 import { nearestField, withFields } from "../options/configure.js";
 import { RUN_NUMBERS } from "../runs/config.js";
 

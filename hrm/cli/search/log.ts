@@ -1,7 +1,7 @@
 /** The record of a search: search.jsonl, with one line for each trial at each rung. A stopped search continues from it. */
 import { join } from "node:path";
 import { formatValue } from "../../format_value.js";
-import { ArgumentError } from "../../../terminal/arguments.js";
+import { ArgumentError } from "../../terminal/arguments.js";
 import { codeOf, nodeFileSystem, readWhole, type FileSystem } from "../disk/file_system.js";
 import { OutputError } from "../disk/output.js";
 import type { Fields } from "./config.js";

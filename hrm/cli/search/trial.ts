@@ -6,7 +6,7 @@ import { chooseMicroBatch } from "../../training/memory_estimate.js";
 import type { Preset } from "../../training/presets.js";
 import type { PuzzleSplits } from "../../puzzles/puzzle_set.js";
 import { createSession, type TrainingSummary } from "../../training/session.js";
-import { ArgumentError } from "../../../terminal/arguments.js";
+import { ArgumentError } from "../../terminal/arguments.js";
 import { requireHostMemory } from "../runs/host_memory.js";
 import type { Interruption } from "../runs/interrupt.js";
 import { lastState } from "../runs/last_state.js";

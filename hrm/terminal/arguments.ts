@@ -3,7 +3,7 @@
  * throws ArgumentError; it prints nothing and never exits.
  */
 import { parseArgs } from "node:util";
-import { EngineError } from "../engine/errors.js";
+import { EngineError } from "../../engine/errors.js";
 
 /** The command line is wrong. Says what was given and what was expected. Programs exit with code 2. */
 export class ArgumentError extends EngineError {
