@@ -61,10 +61,12 @@ export function sizeOfDraft(next: RunConfig): string {
 
 export function Options() {
   const dialog = useRef<HTMLDialogElement>(null);
+  // Read here, so that the component renders again, and the effect runs, when it changes.
+  const isOpen = open.value;
   useEffect(() => {
-    if (open.value && !dialog.current!.open) dialog.current!.showModal();
-    if (!open.value && dialog.current!.open) dialog.current!.close();
-  });
+    if (isOpen && !dialog.current!.open) dialog.current!.showModal();
+    if (!isOpen && dialog.current!.open) dialog.current!.close();
+  }, [isOpen]);
   const next = draft.value;
   const preset = findPreset(next.preset)!;
   const bad = Object.keys(problems.value).length > 0;
