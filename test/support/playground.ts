@@ -64,8 +64,16 @@ export async function openPlayground(): Promise<Playground> {
   };
 }
 
-export const text = (page: Page, selector: string): Promise<string> =>
-  page.$eval(selector, (found) => (found.textContent ?? "").replace(/\s+/g, " ").trim());
+/** Until what an event changed is drawn: two frames later. */
+const drawn = (page: Page): Promise<unknown> =>
+  page.evaluate(
+    () => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(() => resolve(null)))),
+  );
+
+export async function text(page: Page, selector: string): Promise<string> {
+  await drawn(page);
+  return page.$eval(selector, (found) => (found.textContent ?? "").replace(/\s+/g, " ").trim());
+}
 
 export const untilPhase = (page: Page, ...phases: string[]): Promise<unknown> =>
   page.waitForFunction((wanted) => wanted.includes(document.documentElement.dataset["phase"]!), {}, phases);
@@ -86,14 +94,16 @@ export interface ShownCell {
   readonly confidence: number;
 }
 
-export const cellsOf = (page: Page): Promise<ShownCell[]> =>
-  page.$$eval("#board [data-token]", (cells) =>
+export async function cellsOf(page: Page): Promise<ShownCell[]> {
+  await drawn(page);
+  return page.$$eval("#board [data-token]", (cells) =>
     cells.map((cell) => ({
       token: Number((cell as HTMLElement).dataset["token"]),
       kinds: [...cell.classList],
       confidence: Number((cell as HTMLElement).style.getPropertyValue("--confidence")),
     })),
   );
+}
 
 const axe = readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
