@@ -81,14 +81,19 @@ export function Scrubber() {
           step={1}
           value={cursor.value}
           disabled={!shown}
-          onInput={(event) => {
-            playing.value = false;
-            scrub(Number(event.currentTarget.value));
-          }}
+          onInput={(event) => take(event.currentTarget)}
+          // Home at the first update changes no value, and still means that the visitor takes over.
+          onKeyDown={(event) => /^(Arrow|Home|End|Page)/.test(event.key) && take(event.currentTarget)}
         />
       </div>
     </div>
   );
+}
+
+/** The visitor takes the scrubber: nothing plays any more. */
+function take({ value }: HTMLInputElement): void {
+  playing.value = false;
+  scrub(Number(value));
 }
 
 /** What happens at the update under the scrubber. */
