@@ -326,7 +326,7 @@ describe("misuse of compiled programs", () => {
       [step.run({ ...batch(), y: random(1) }), /input y: got Float32Array\(1\)/],
       [step.run({}, 0), /times = 0/],
       [step.run({}, 1.5), /times = 1.5/],
-      [step.read("nothing"), /descent\.read: no output "nothing"; this program gives loss/],
+      [step.read("nothing"), /descent\.read: no output "nothing"; this program has loss/],
     ];
     for (const [promise, message] of cases) {
       const error = await rejection(promise);
