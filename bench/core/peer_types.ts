@@ -1,4 +1,4 @@
-/** What other libraries offer to be compared by, and what a comparison takes and gives. */
+/** The interfaces of a comparison: the operations that another library offers, its inputs and its results. */
 import type { HrmConfig, StateDict, StepMetrics, TrainConfig } from "../../hrm/index.js";
 import type { BlockStack } from "./block_stack.js";
 import type { Buffers } from "./kernel_case.js";
@@ -24,7 +24,7 @@ export interface PeerStep extends PeerWork {
 export type HrmMetrics = Pick<StepMetrics, "lm_loss" | "q_halt_loss" | "gradientNorm">;
 
 export interface PeerHrmStep extends PeerWork {
-  /** Of the last run. */
+  /** The metrics of the last run. */
   metrics(): Promise<HrmMetrics>;
 }
 
