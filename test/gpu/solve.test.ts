@@ -135,7 +135,7 @@ describe("hrm-webgpu/solve @slow", () => {
       [() => model.solve(puzzle, { identifier: 5 }), /identifier 5/, UsageError],
       [() => load(new Uint8Array(10), { device }), /./, FileFormatError],
       [() => load("data:application/octet-stream,abc", { device }), /./, FileFormatError],
-      [() => load("http://127.0.0.1:9/none", { device }), /127\.0\.0\.1:9\/none/, SourceError],
+      [() => load("http://127.0.0.1:9/test-error", { device }), /127\.0\.0\.1:9\/test-error/, SourceError],
     ];
     for (const [body, message, Class] of cases) {
       const error = await rejection(body());
