@@ -33,7 +33,13 @@ export type Command =
    * Begins a run, and frees the one before. Without `resume` it begins from its initial weights; reset is this with the same
    * configuration. `resume` is a checkpoint of this run, which goes on.
    */
-  | { readonly type: "prepare"; readonly run: RunConfig; readonly resume?: Uint8Array<ArrayBuffer> }
+  | {
+      readonly type: "prepare";
+      readonly run: RunConfig;
+      readonly resume?: Uint8Array<ArrayBuffer>;
+      /** The puzzles, if they are those of a file. */
+      readonly puzzles?: PuzzleFile;
+    }
   | { readonly type: "start" }
   | { readonly type: "pause" }
   /** Answers with a checkpoint: to download, or to keep in the browser. */
@@ -46,12 +52,33 @@ export type Command =
       readonly own: boolean;
     };
 
+/** A file of puzzles. */
+export interface PuzzleFile {
+  /** Name and hash of the contents: what {@link RunConfig.data} has. */
+  readonly id: string;
+  readonly name: string;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+/** What is known of a file of puzzles. */
+export interface PuzzleFileInfo {
+  readonly id: string;
+  readonly name: string;
+  /** Name of the task, for `findTask`. */
+  readonly task: string;
+  readonly count: number;
+  /** What was assumed, a sentence each. */
+  readonly notes: readonly string[];
+}
+
 /** What the page wants to see. */
 export type Look =
   /** The thought about a puzzle of tokens [S], with the weights as they are. */
   | { readonly type: "think"; readonly source: Source; readonly inputs: Int32Array }
   /** The thought about the same puzzle with the initial weights of the same seed. */
   | { readonly type: "twin"; readonly source: Source; readonly inputs: Int32Array }
+  /** What is in a file of puzzles. */
+  | { readonly type: "puzzles"; readonly file: PuzzleFile }
   /** Where the model stops on held-out puzzles. */
   | { readonly type: "census"; readonly source: Source };
 
@@ -153,6 +180,9 @@ export type Report =
       readonly step: number;
       readonly bytes: Uint8Array<ArrayBuffer>;
     }
+  /** What is in a file of puzzles, or why it cannot be trained on. */
+  | { readonly type: "puzzles"; readonly id: string; readonly info: PuzzleFileInfo }
+  | { readonly type: "puzzles"; readonly id: string; readonly problem: string }
   /** A failure that leaves the run as it is: a file that cannot be opened. */
   | { readonly type: "refused"; readonly failure: Failure }
   | { readonly type: "failure"; readonly failure: Failure };

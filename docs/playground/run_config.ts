@@ -1,8 +1,19 @@
 /** The run that the page shows, as its address has it: `#preset=sudoku4&seed=3&lr=0.004`. */
-import { modelConfig, trainConfig } from "../../hrm/model/config.js";
+import {
+  ConfigError,
+  isModelField,
+  isTrainField,
+  modelConfig,
+  TASK_FIELDS,
+  trainConfig,
+  type HrmConfig,
+  type TrainConfig,
+} from "../../hrm/model/config.js";
+import { hasTooFewClasses } from "../../hrm/puzzles/splits.js";
+import type { Task } from "../../hrm/puzzles/tasks/task.js";
 import type { Checkpoint } from "../../hrm/files/checkpoints/checkpoint.js";
 import type { SessionSnapshot } from "../../hrm/training/session.js";
-import { findPreset, type Preset } from "../../hrm/training/presets.js";
+import { findPreset, withPuzzles, type Preset } from "../../hrm/training/presets.js";
 
 /** Presets for a page: puzzles that need no file. The first is the default. */
 export const playgroundPresets = [
@@ -54,7 +65,14 @@ export interface RunConfig {
   readonly target: number;
   readonly products: (typeof PRODUCTS)[number];
   readonly variant: (typeof VARIANTS)[number];
+  /** Whose puzzles: empty for the preset's, `example` for the worked example of docs/data.md, `NAME~HASH` for a file. */
+  readonly data: string;
+  /** Other fields of model and training that depart from the preset, by their official names. */
+  readonly fields: Fields;
 }
+
+/** Values of configuration fields by name. */
+export type Fields = Readonly<Record<string, number | boolean | string>>;
 
 /** A run as its preset has it. */
 export function presetRun(name: string): RunConfig {
@@ -68,8 +86,58 @@ export function presetRun(name: string): RunConfig {
     target: stopAt,
     products: "f32",
     variant: "whole",
+    data: "",
+    fields: {},
   };
 }
+
+/** Fields that a run has under a name of its own, and those that its puzzles decide. */
+const TAKEN: readonly string[] = [
+  ...["batch_size", "lr", "total_steps", "num_puzzle_identifiers"],
+  ...TASK_FIELDS,
+];
+
+/** True for a field that {@link RunConfig.fields} may have. */
+export const isFreeField = (name: string): boolean =>
+  (isModelField(name) || isTrainField(name)) && !TAKEN.includes(name);
+
+/** What the preset has in a field. */
+export function presetField(preset: string, name: string): number | boolean | string {
+  const { model, train } = findPreset(preset)!;
+  const values: Partial<HrmConfig & TrainConfig> = { ...model, ...train };
+  return values[name as keyof typeof values]!;
+}
+
+/** A text as the value of a field; a sentence if the field cannot have it. */
+export function readField(
+  preset: string,
+  name: string,
+  text: string,
+): { readonly value: number | boolean | string } | { readonly problem: string } {
+  const usual = presetField(preset, name);
+  const trimmed = text.trim();
+  const value =
+    typeof usual === "number" && trimmed !== "" && !Number.isNaN(Number(trimmed))
+      ? Number(trimmed)
+      : typeof usual === "boolean" && /^(true|false)$/.test(trimmed)
+        ? trimmed === "true"
+        : trimmed;
+  try {
+    // A field by itself: what it must have in common with others is judged by `configuredPreset`.
+    if (isModelField(name)) modelConfig({ ...LOOSE, [name]: value });
+    else trainConfig({ [name]: value });
+    return { value };
+  } catch (error) {
+    if (error instanceof ConfigError && error.field === name && !WITH_OTHERS.test(error.expected))
+      return { problem: error.message.replace(/^config\./, "") };
+    if (error instanceof ConfigError) return { value };
+    throw error;
+  }
+}
+
+/** Under these values a field is judged alone, unless what is expected of it begins like this. */
+const LOOSE = { pos_encodings: "none", num_heads: 1, puzzle_emb_len: 0 } as const;
+const WITH_OTHERS = /^(a divisor|at most|0)/;
 
 interface Field {
   readonly accepts: (value: number) => boolean;
@@ -81,7 +149,9 @@ const whole = (low: number, high: number): Field => ({
   expected: `a whole number from ${low} to ${high}`,
 });
 
-const FIELDS: Readonly<Record<Exclude<keyof RunConfig, "preset" | "products" | "variant">, Field>> = {
+const FIELDS: Readonly<
+  Record<Exclude<keyof RunConfig, "preset" | "products" | "variant" | "data" | "fields">, Field>
+> = {
   seed: whole(0, 2 ** 32 - 1),
   lr: { accepts: (v) => v > 0 && v <= 1, expected: "a number above 0, at most 1" },
   batch: whole(1, 1024),
@@ -100,6 +170,8 @@ export interface Place {
   readonly problems: readonly string[];
 }
 
+const KNOWN = ["preset", "puzzle", "products", "variant", "data"];
+
 /** Reads an address' hash. Never throws: what cannot be used is named in `problems`. */
 export function readPlace(hash: string): Place {
   const given = new Map(new URLSearchParams(hash.replace(/^#/, "")));
@@ -107,7 +179,7 @@ export function readPlace(hash: string): Place {
   const preset = given.get("preset");
   if (preset !== undefined && !offeredPreset(preset))
     problems.push(`preset=${preset}: expected ${playgroundPresets.join(" or ")}.`);
-  const run: Record<keyof RunConfig, string | number> = { ...presetRun(preset ?? "") };
+  const run: Record<keyof RunConfig, RunConfig[keyof RunConfig]> = { ...presetRun(preset ?? "") };
   const read = (name: string, { accepts, expected }: Field): number | undefined => {
     const text = given.get(name);
     if (text === undefined) return undefined;
@@ -127,9 +199,21 @@ export function readPlace(hash: string): Place {
     else problems.push(`${name}=${value}: expected ${names.join(", ")}.`);
   }
   const puzzle = read("puzzle", whole(1, 2 ** 31)) ?? null;
-  for (const name of given.keys())
-    if (!["preset", "puzzle", "products", "variant"].includes(name) && !Object.hasOwn(FIELDS, name))
-      problems.push(`${name}: expected preset, puzzle, products, variant, ${fieldNames.join(", ")}.`);
+  run.data = given.get("data") ?? "";
+  const fields: Record<string, number | boolean | string> = {};
+  for (const [name, text] of given) {
+    if (KNOWN.includes(name) || Object.hasOwn(FIELDS, name)) continue;
+    if (!isFreeField(name)) {
+      problems.push(
+        `${name}: expected ${KNOWN.join(", ")}, ${fieldNames.join(", ")}, or a field of the model.`,
+      );
+      continue;
+    }
+    const read = readField(presetRun(preset ?? "").preset, name, text);
+    if ("problem" in read) problems.push(read.problem);
+    else fields[name] = read.value;
+  }
+  run.fields = fields;
   return { run: run as unknown as RunConfig, puzzle, problems };
 }
 
@@ -139,8 +223,9 @@ export function formatPlace({ run, puzzle }: Pick<Place, "run" | "puzzle">): str
   const entries = fieldNames
     .filter((name) => name === "seed" || run[name] !== usual[name])
     .map((name): [string, string] => [name, String(run[name])]);
-  for (const name of ["products", "variant"] as const)
+  for (const name of ["products", "variant", "data"] as const)
     if (run[name] !== usual[name]) entries.push([name, run[name]]);
+  for (const [name, value] of Object.entries(run.fields)) entries.push([name, String(value)]);
   if (puzzle !== null) entries.push(["puzzle", String(puzzle)]);
   return `#${new URLSearchParams([["preset", run.preset], ...entries]).toString()}`;
 }
@@ -152,33 +237,76 @@ export function problemOfField(name: keyof typeof FIELDS, text: string): string 
 }
 
 /** True for runs with the same configuration. */
-export const sameRun = (a: RunConfig, b: RunConfig): boolean =>
-  (Object.keys(a) as (keyof RunConfig)[]).every((name) => a[name] === b[name]);
+export const sameRun = (a: RunConfig, b: RunConfig): boolean => formatRun(a) === formatRun(b);
+
+const formatRun = (run: RunConfig): string =>
+  [...new URLSearchParams(formatPlace({ run, puzzle: null }).slice(1))].map(String).sort().join("&");
+
+/** In what a run departs from another, a clause each: `lr 0.002 instead of 0.001`. */
+export function differencesOf(run: RunConfig, from: RunConfig): string[] {
+  const all = (of: RunConfig): Record<string, unknown> => ({
+    ...{ preset: of.preset, data: of.data || "the preset's puzzles", variant: of.variant },
+    ...Object.fromEntries(fieldNames.map((name) => [name, of[name]])),
+    products: of.products,
+    ...of.fields,
+  });
+  const [own, other] = [all(run), all(from)];
+  const usual = (name: string, of: RunConfig): unknown => presetField(of.preset, name);
+  return [...new Set([...Object.keys(own), ...Object.keys(other)])].flatMap((name) => {
+    const [mine, theirs] = [own[name] ?? usual(name, run), other[name] ?? usual(name, from)];
+    return mine === theirs ? [] : [`${name} ${String(mine)} instead of ${String(theirs)}`];
+  });
+}
+
+/** The preset, on puzzles of a file if the run has such. */
+function basePreset({ preset: name }: RunConfig, puzzles: OwnPuzzles | null): Preset {
+  const preset = findPreset(name)!;
+  if (!puzzles) return preset;
+  const { task, splits } = puzzles;
+  return withPuzzles(preset, { task, splitBy: splitOf(preset, task), splits });
+}
+
+/** Puzzles of a file as a preset takes them. */
+export type OwnPuzzles = Pick<Preset, "task" | "splits">;
+
+/** What the splits of a preset on a task never share. */
+export const splitOf = ({ splitBy }: Preset, task: Task): Preset["splitBy"] =>
+  hasTooFewClasses(task) ? "solution" : splitBy;
 
 /** The preset with what the run changes. @throws ConfigError on a configuration that cannot be */
-export function configuredPreset(run: RunConfig): Preset {
-  const preset = findPreset(run.preset)!;
-  const { H_layers, L_layers } = preset.model;
+export function configuredPreset(run: RunConfig, puzzles: OwnPuzzles | null = null): Preset {
+  const preset = basePreset(run, puzzles);
+  const { H_layers, L_layers } = { ...preset.model, ...run.fields };
   const ofVariant = {
     whole: {},
     "one-segment": { halt_max_steps: 1, inference_segments: 1 },
     flat: { arch: "trm_singlez", L_layers: H_layers + L_layers },
   } as const;
+  const ofModel = Object.entries(run.fields).filter(([name]) => isModelField(name));
+  const ofTraining = Object.entries(run.fields).filter(([name]) => isTrainField(name));
   return {
     ...preset,
-    model: modelConfig({ ...preset.model, ...ofVariant[run.variant], batch_size: run.batch }),
-    train: trainConfig({ ...preset.train, lr: run.lr, total_steps: run.steps }),
+    model: modelConfig({
+      ...preset.model,
+      ...Object.fromEntries(ofModel),
+      ...ofVariant[run.variant],
+      batch_size: run.batch,
+    }),
+    train: trainConfig({
+      ...preset.train,
+      ...Object.fromEntries(ofTraining),
+      ...{ lr: run.lr, total_steps: run.steps },
+    }),
     stopAt: run.target,
   };
 }
 
 /** The preset of a run that goes on from a checkpoint, whose model and training stay as they are. */
-export const resumedPreset = (run: RunConfig, { config, train }: SessionSnapshot): Preset => ({
-  ...findPreset(run.preset)!,
-  model: config,
-  train,
-  stopAt: run.target,
-});
+export const resumedPreset = (
+  run: RunConfig,
+  { config, train }: SessionSnapshot,
+  puzzles: OwnPuzzles | null = null,
+): Preset => ({ ...basePreset(run, puzzles), model: config, train, stopAt: run.target });
 
 /** The run that a checkpoint is of, so that it can go on here; null if the page has no such preset or not its puzzles. */
 export function runOfCheckpoint({ task, data, run }: Checkpoint): RunConfig | null {

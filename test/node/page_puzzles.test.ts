@@ -1,105 +1,107 @@
-/** What the page says of puzzles and how it changes them: validity, solutions, hardness, and held-out puzzles. */
-import { assert } from "chai";
-import { changed, isGiven, lookOf, toolsOf } from "../../docs/playground/puzzles/cells.js";
-import { heldOut } from "../../docs/playground/puzzles/held_out.js";
-import { hardness, judge } from "../../docs/playground/puzzles/judge.js";
-import { findTask } from "../../hrm/puzzles/tasks/registry.js";
-import { generateMazes } from "../../hrm/puzzles/tasks/maze_generator.js";
-import { findPreset } from "../../hrm/training/presets.js";
+/** The visitor's own puzzles on the page: the worked example, fields of a file's run, and mazes drawn by pointer. */
+import { expect } from "chai";
+import { readFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { changed, covers, emptyPuzzle, strokeToken } from "../../docs/playground/puzzles/cells.js";
+import {
+  beginEdit,
+  beginStroke,
+  drawCell,
+  edit,
+  editedCells,
+  undo,
+} from "../../docs/playground/puzzles/editor.js";
+import { judge } from "../../docs/playground/puzzles/judge.js";
+import { EXAMPLE_TASK, mirrorExample } from "../../docs/playground/puzzles/mirror_example.js";
+import { models, puzzle } from "../../docs/playground/state/page_state.js";
+import {
+  configuredPreset,
+  differencesOf,
+  formatPlace,
+  presetRun,
+  readField,
+  readPlace,
+} from "../../docs/playground/run_config.js";
+import { puzzlesOfRun } from "../../docs/playground/worker/own_puzzles.js";
+import { readPuzzleJsonl } from "../../hrm/files/puzzles/index.js";
+import { GOAL, mazeTask, OPEN, START, WALL } from "../../hrm/puzzles/tasks/maze.js";
 
-const sudoku = findTask("sudoku4")!;
-const maze = findTask("maze-5x5")!;
+const bytes = (text: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(text);
 
-describe("the page's word on a puzzle", () => {
-  const said = (task: typeof sudoku, text: string) => judge(task, task.decode(text));
-
-  it("counts the solutions of a Sudoku", () => {
-    assert.deepEqual(said(sudoku, "1...............").solvable, true);
-    assert.match(said(sudoku, "1...............").text, /^72 solutions; a proper puzzle has one\.$/);
-    assert.match(said(sudoku, "................").text, /^At least 100 solutions/);
-    assert.deepEqual(said(sudoku, "12343412214343.."), {
-      proper: true,
-      solvable: true,
-      text: "Exactly one solution.",
+describe("own puzzles on the page", () => {
+  it("the worked example is the file that the program in docs/data.md prints", () => {
+    const program = /```js\n(\/\/ node mirror\.mjs[\s\S]*?)```/.exec(
+      readFileSync("docs/data.md", "utf8"),
+    )![1]!;
+    const { stdout } = spawnSync(process.execPath, ["--input-type=module", "-", "2000", "1"], {
+      input: program,
+      encoding: "utf8",
     });
-    assert.equal(said(sudoku, "11..............").text, "This breaks a rule: two 1 in row 1.");
-    // No rule is broken yet, but no digit is left for the last cell of the first row.
-    assert.equal(said(sudoku, "123....4........").text, "This puzzle has no solution.");
-    assert.equal(said(sudoku, "123....4........").solvable, false);
+    expect(mirrorExample()).to.equal(stdout);
+    const { task, set } = readPuzzleJsonl(bytes(mirrorExample()), undefined, "mirror.jsonl", {});
+    expect(task.name).to.equal(EXAMPLE_TASK);
+    expect(set.count).to.equal(2000);
   });
 
-  it("finds the shortest paths of a maze, and counts them", () => {
-    const open = "S                       G";
-    // Eight moves, four of them down: 8 choose 4.
-    assert.equal(said(maze, open).text, "The shortest path has 8 moves; there are 70 of that length.");
-    const one = "S    #### #### #### ####G".slice(0, 25);
-    assert.equal(said(maze, one).text, "The shortest path has 8 moves; there is exactly one.");
-    assert.equal(said(maze, "S#   #                  G").text, "No way leads from the start to the goal.");
-    assert.equal(judge(maze, new Int32Array(25).fill(2)).text, "This maze has no start.");
+  it("splits a file as the command line does, and gives the model its sizes", async () => {
+    const run = { ...presetRun("sudoku4"), data: "example" };
+    const puzzles = await puzzlesOfRun(run, {
+      id: "example",
+      name: "mirror.jsonl",
+      bytes: bytes(mirrorExample()),
+    });
+    const preset = configuredPreset(run, puzzles);
+    expect([preset.model.seq_len, preset.model.vocab_size]).to.deep.equal([12, 6]);
+    const { train, validation, test } = preset.splits(0);
+    expect(train.count + validation.count + test.count).to.equal(2000);
+    expect(validation.count).to.be.within(200, 210);
   });
 
-  it("calls more blanks and longer paths harder", () => {
-    const label = sudoku.decode("1234341221434321");
-    const [few, many] = ["123434122143432.", "12..34..2...4..."].map((text) => sudoku.decode(text));
-    assert.isAbove(hardness(sudoku, many!, label), hardness(sudoku, few!, label));
+  it("reads fields of the model from the address and writes them back", () => {
+    const { run, problems } = readPlace("#preset=sudoku4&H_cycles=3&halt_only=true&arch=trm&data=example");
+    expect(problems).to.deep.equal([]);
+    expect(run.fields).to.deep.equal({ H_cycles: 3, halt_only: true, arch: "trm" });
+    expect(readPlace(formatPlace({ run, puzzle: null })).run).to.deep.equal(run);
+    expect(configuredPreset(run).model.H_cycles).to.equal(3);
+    expect(readPlace("#H_cycles=0&seq_len=4").problems).to.have.length(2);
+    expect(readField("sudoku4", "num_heads", "3")).to.deep.equal({ value: 3 });
+    expect(readField("sudoku4", "beta1", "1"))
+      .to.have.property("problem")
+      .that.contains("below 1");
+    const usual = presetRun("sudoku4");
+    expect(differencesOf({ ...usual, lr: 0.5, fields: { H_cycles: 3 } }, usual)).to.deep.equal([
+      `lr 0.5 instead of ${usual.lr}`,
+      "H_cycles 3 instead of 2",
+    ]);
   });
-});
 
-describe("the page's cells", () => {
-  it("keep one start and one goal in a maze", () => {
-    const cells = maze.decode("S                       G");
-    const moved = changed(maze, cells, 7, 3);
-    assert.equal(maze.format(moved), "       S                G");
-    assert.equal(maze.format(cells), "S                       G", "the version before stays as it was");
-  });
+  it("draws a maze: a stroke is one step back, and spares start and goal", () => {
+    const maze = mazeTask(5);
+    const cells = emptyPuzzle(maze);
+    expect(judge(maze, cells).text).to.contain("The shortest path has 8 moves; there are 70");
+    expect(strokeToken(changed(maze, cells, 7, WALL), 7, WALL)).to.equal(OPEN);
+    expect([covers(WALL, START), covers(GOAL, START), covers(WALL, OPEN)]).to.deep.equal([
+      true,
+      false,
+      false,
+    ]);
 
-  it("have a look and a tool for every token", () => {
-    for (const task of [sudoku, maze, findTask("sudoku9")!])
-      for (const { token, keys } of toolsOf(task)) {
-        assert.isNotEmpty(lookOf(task, token).spoken);
-        assert.isNotEmpty(keys);
-      }
-    assert.deepEqual(
-      [1, 2, 5].map((token) => isGiven(sudoku, token)),
-      [false, true, true],
-    );
-    assert.deepEqual(
-      [1, 2, 3, 4, 5].map((token) => isGiven(maze, token)),
-      [true, false, true, true, false],
-    );
-  });
-});
-
-describe("held-out puzzles of a checkpoint's seed @slow", () => {
-  it("are the first ones that its run held out", () => {
-    for (const name of ["sudoku4", "maze7"]) {
-      const preset = findPreset(name)!;
-      const { set, unseen } = heldOut(name, preset.task, 11)!;
-      assert.isTrue(unseen);
-      const { validation } =
-        name === "sudoku4"
-          ? preset.splits(11)
-          : // What the preset's splits begin with; the mazes for training take seconds.
-            { validation: { inputs: mazesHeldOut() } };
-      assert.deepEqual([...set.inputs], [...validation.inputs.subarray(0, set.inputs.length)]);
-    }
-  }).timeout(60_000);
-
-  it("are freshly made if nothing says what the model was trained on", () => {
-    for (const name of ["sudoku4", "sudoku6", "maze-7x7"]) {
-      const task = findTask(name)!;
-      const held = heldOut(name, task, null)!;
-      assert.isFalse(held.unseen);
-      for (let i = 0; i < 5; i++) {
-        const row = (cells: Int32Array): Int32Array => cells.subarray(i * task.length, (i + 1) * task.length);
-        assert.isTrue(task.check(row(held.set.inputs), row(held.set.labels)).solved);
-      }
-    }
-    assert.isNull(heldOut("grid-2x2-v3", findTask("grid-2x2-v3")!, 1));
+    models.value = {
+      file: null,
+      run: { source: "run", task: maze.name, held: { count: 0 } } as never,
+    };
+    models.value = { ...models.value, file: models.value.run };
+    puzzle.value = { inputs: cells, label: null, index: null };
+    beginEdit();
+    beginStroke(6);
+    for (const cell of [7, 8, 0, 8]) drawCell(cell);
+    expect([...editedCells.value!].flatMap((token, cell) => (token === WALL ? [cell] : []))).to.deep.equal([
+      6, 7, 8,
+    ]);
+    expect(editedCells.value![0]).to.equal(START);
+    undo();
+    expect([...editedCells.value!]).to.deep.equal([...cells]);
+    edit.value = null;
+    models.value = { run: null, file: null };
   });
 });
-
-function mazesHeldOut(): Int32Array {
-  const records = generateMazes({ side: 7, count: 130, seed: 11, minLength: 9 });
-  return Int32Array.from(records.flatMap(({ input }) => [...input]));
-}

@@ -97,6 +97,23 @@ export function changed(task: Task, cells: Int32Array, cell: number, token: numb
   return next;
 }
 
+/** A puzzle with nothing in it to begin from: a Sudoku of blanks, or an open maze from corner to corner. */
+export function emptyPuzzle(task: Task): Int32Array {
+  if (familyOf(task) !== "maze") return new Int32Array(task.length).fill(1);
+  const cells = new Int32Array(task.length).fill(OPEN);
+  cells[0] = START;
+  cells[task.length - 1] = GOAL;
+  return cells;
+}
+
+/** What a first touch of a cell draws with a tool: a wall on a wall opens it again. */
+export const strokeToken = (cells: Int32Array, cell: number, tool: number): number =>
+  tool === WALL && cells[cell] === WALL ? OPEN : tool;
+
+/** True if a stroke with a token would wipe the start or the goal of a maze away. */
+export const covers = (token: number, under: number): boolean =>
+  (under === START || under === GOAL) && token !== START && token !== GOAL;
+
 /** The boundaries of boxes: cells of a box have the same number. */
 export function boxOf(task: Task, cell: number): number {
   if (familyOf(task) !== "sudoku") return 0;

@@ -3,7 +3,7 @@ import { computed, signal } from "@preact/signals";
 import { PuzzleError } from "../../../hrm/puzzles/tasks/task.js";
 import { puzzle, task } from "../state/page_state.js";
 import { show, showHeld } from "../state/thinking.js";
-import { changed } from "./cells.js";
+import { changed, covers, emptyPuzzle, strokeToken, toolsOf } from "./cells.js";
 import { judge } from "./judge.js";
 
 interface Edit {
@@ -17,6 +17,10 @@ interface Edit {
 export const edit = signal<Edit | null>(null);
 /** The cell that keys and the palette change. */
 export const chosenCell = signal(0);
+/** What the pointer draws into a maze; null for its first tool, walls. */
+export const chosenTool = signal<number | null>(null);
+/** What the stroke under way draws, and the version that it began from. */
+let stroke = { token: 0, from: 0 };
 /** Why a text could not be read as a puzzle. */
 export const pasteProblem = signal<string | null>(null);
 
@@ -52,10 +56,11 @@ export function dropEdit(): void {
   edit.value = null;
 }
 
-function put(next: Int32Array): void {
+/** @param at the version that the next one follows: the one before the present for a stroke that goes on */
+function put(next: Int32Array, at = edit.value!.at): void {
   const current = edit.value!;
-  const versions = [...current.versions.slice(0, current.at + 1), next];
-  edit.value = { ...current, versions, at: current.at + 1 };
+  const versions = [...current.versions.slice(0, at + 1), next];
+  edit.value = { ...current, versions, at: at + 1 };
   pasteProblem.value = null;
   ponder();
 }
@@ -71,6 +76,31 @@ export function setCell(cell: number, token: number): void {
   const cells = editedCells.value;
   if (!cells || !task.value || cells[cell] === token) return;
   put(changed(task.value, cells, cell, token));
+}
+
+/** The tool that draws. */
+export const drawingTool = (): number => chosenTool.value ?? toolsOf(task.value!)[0]!.token;
+
+/** Draws the first cell of a stroke. Pressing a wall with the wall tool opens it. */
+export function beginStroke(cell: number): void {
+  const cells = editedCells.value;
+  if (!cells) return;
+  stroke = { token: strokeToken(cells, cell, drawingTool()), from: edit.value!.at };
+  drawCell(cell);
+}
+
+/** Goes on with a stroke; undo takes the whole stroke back. Walls do not cover the start and the goal. */
+export function drawCell(cell: number): void {
+  const cells = editedCells.value;
+  const { token, from } = stroke;
+  if (!cells || !task.value || cells[cell] === token || covers(token, cells[cell]!)) return;
+  chosenCell.value = cell;
+  put(changed(task.value, cells, cell, token), from);
+}
+
+/** Begins from an empty puzzle. */
+export function clearPuzzle(): void {
+  if (task.value) put(emptyPuzzle(task.value));
 }
 
 export const canUndo = computed(() => (edit.value?.at ?? 0) > 0);

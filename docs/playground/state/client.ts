@@ -1,6 +1,7 @@
 /** The page's end of the protocol: sends what the visitor wants, and turns reports into state. */
 import { SHIPPED } from "../models/shipped.js";
-import type { Command, Look, Report } from "../protocol.js";
+import type { Command, Look, PuzzleFile, PuzzleFileInfo, Report } from "../protocol.js";
+import { EXAMPLE } from "../puzzles/mirror_example.js";
 import { formatPlace, sameRun, type RunConfig } from "../run_config.js";
 import { addTraining, curves, curvesChanged, emptyCurves, curvesUntil, type Curves } from "./curves.js";
 import { keepCheckpoint, keptCheckpoint, nameRun, type KeptRun } from "./kept_runs.js";
@@ -26,6 +27,7 @@ import {
   validation,
   watched,
 } from "./page_state.js";
+import { fileOfRun, nameOfPuzzles, receivePuzzles, takePuzzleFile } from "./own_puzzles.js";
 import { connectLooks, receiveThought, think, thinkAgain, watch } from "./thinking.js";
 
 let worker: Worker | null = null;
@@ -47,8 +49,6 @@ interface Asked {
   /** The kept run that goes on; its curves alone if it comes from a file; absent for a run from its beginning. */
   readonly from?: { readonly kept: Pick<KeptRun, "id" | "name"> | null; readonly curves: Curves };
 }
-
-/** The checkpoint that comes with the page. */
 
 function send(message: Command | Look, transfer: Transferable[] = []): void {
   worker?.postMessage(message, transfer);
@@ -88,7 +88,9 @@ export async function openShipped(index: number | null, then: RunConfig): Promis
 
 function prepareAfterThought(): void {
   if (!afterFirstThought) return;
-  const isStartWanted = pending.value === "start";
+  const { data } = afterFirstThought;
+  // A run on a file begins once the file was found.
+  const isStartWanted = pending.value === "start" && (data === "" || data === EXAMPLE);
   prepare(afterFirstThought);
   afterFirstThought = null;
   // A start that was pressed before there was anything to start is kept.
@@ -102,10 +104,23 @@ export function openBytes(name: string, buffer: ArrayBuffer, own = true): void {
 
 /** Begins a run, or goes on with one from its checkpoint. */
 export function prepare(next: RunConfig, from?: Asked["from"], bytes?: Uint8Array<ArrayBuffer>): void {
-  asked.push({ run: next, ...(from && { from }) });
   pending.value = null;
-  send({ type: "prepare", run: next, ...(bytes && { resume: bytes }) });
+  const ask = (puzzles?: PuzzleFile): void => {
+    asked.push({ run: next, ...(from && { from }) });
+    send({ type: "prepare", run: next, ...(bytes && { resume: bytes }), ...(puzzles && { puzzles }) });
+  };
+  if (next.data === "" || next.data === EXAMPLE) return ask();
+  void fileOfRun(next).then((file) => {
+    if (file) return ask(file);
+    notice.value = `This run trains on ${nameOfPuzzles(next.data)}, a file that is not in this browser. Choose it under Options.`;
+    // An address alone brings no file: the page prepares the preset's own puzzles.
+    if (!from) prepare({ ...next, data: "" });
+  });
 }
+
+/** Reads a file of puzzles; `then` hears of it unless it cannot be used. */
+export const takePuzzles = (file: File, then: (info: PuzzleFileInfo) => void): Promise<void> =>
+  takePuzzleFile(file, send, then);
 
 /** Goes on with a kept run. */
 export async function resume(kept: KeptRun): Promise<void> {
@@ -259,6 +274,8 @@ function receive(report: Report): void {
       if (report.purpose === "download") download(report.name, report.bytes);
       else void keepCheckpoint(run.value, report.step, curves.current, report.bytes);
       return;
+    case "puzzles":
+      return receivePuzzles(report);
     case "refused":
       notice.value = `This file cannot be opened: ${report.failure.message}`;
       return prepareAfterThought();

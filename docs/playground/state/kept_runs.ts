@@ -1,7 +1,8 @@
 /** Runs that the browser keeps: their configuration, curves and newest checkpoint, until the visitor deletes them. */
 import { createStore, del, get, getMany, keys, setMany, type UseStore } from "idb-keyval";
 import { signal } from "@preact/signals";
-import type { RunConfig } from "../run_config.js";
+import type { PuzzleFile } from "../protocol.js";
+import { presetRun, type RunConfig } from "../run_config.js";
 import type { Curves } from "./curves.js";
 
 /** What is kept of a run, without its checkpoint. */
@@ -25,6 +26,7 @@ export const keepProblem = signal<string | null>(null);
 
 const RECORD = "run:";
 const CHECKPOINT = "checkpoint:";
+const PUZZLES = "puzzles:";
 let store: UseStore | null = null;
 const theStore = (): UseStore => (store ??= createStore("hrm-playground", "runs"));
 
@@ -58,7 +60,7 @@ const ANIMALS = [
 ];
 
 /** Identifies the run under way; a new one for each run that begins. */
-let current = newIdentity();
+let identity = newIdentity();
 
 function newIdentity(): { id: string; name: string } {
   const random = crypto.getRandomValues(new Uint32Array(3));
@@ -67,12 +69,12 @@ function newIdentity(): { id: string; name: string } {
 }
 
 /** The name of the run under way. */
-export const runName = signal(current.name);
+export const runName = signal(identity.name);
 
 /** Begins a new run, or goes on with a kept one. */
 export function nameRun(kept: Pick<KeptRun, "id" | "name"> | null): void {
-  current = kept ? { id: kept.id, name: kept.name } : newIdentity();
-  runName.value = current.name;
+  identity = kept ? { id: kept.id, name: kept.name } : newIdentity();
+  runName.value = identity.name;
 }
 
 /** Reads what is kept. */
@@ -80,7 +82,7 @@ export async function readKept(): Promise<void> {
   try {
     const names = (await keys<string>(theStore())).filter((key) => key.startsWith(RECORD));
     const records = (await getMany<KeptRun>(names, theStore())).filter((r) => r !== undefined);
-    keptRuns.value = records.sort((a, b) => b.keptAt - a.keptAt);
+    keptRuns.value = records.map(current).sort((a, b) => b.keptAt - a.keptAt);
   } catch (error) {
     keepProblem.value = `This browser keeps no runs: ${(error as Error).message}`;
   }
@@ -94,7 +96,7 @@ export async function keepCheckpoint(
   bytes: Uint8Array<ArrayBuffer>,
 ): Promise<void> {
   const record: KeptRun = {
-    ...{ ...current, run, step, curves: structuredClone(curves) },
+    ...{ ...identity, run, step, curves: structuredClone(curves) },
     ...{ keptAt: Date.now(), bytes: bytes.byteLength },
   };
   try {
@@ -112,12 +114,31 @@ export async function keepCheckpoint(
   }
 }
 
+/** A record with what records of earlier pages lack. */
+const current = (record: KeptRun): KeptRun => ({
+  ...record,
+  run: { ...presetRun(record.run.preset), ...record.run },
+});
+
+/** Keeps a file of puzzles, without which a run on them could not go on. */
+export async function keepPuzzles(file: PuzzleFile): Promise<void> {
+  await setMany([[PUZZLES + file.id, file]], theStore()).catch((error: unknown) => {
+    keepProblem.value = `This browser keeps no files: ${(error as Error).message}`;
+  });
+}
+
+/** A kept file of puzzles; undefined if it is gone. */
+export const keptPuzzles = (id: string): Promise<PuzzleFile | undefined> =>
+  get<PuzzleFile>(PUZZLES + id, theStore());
+
 /** The checkpoint of a kept run; undefined if it is gone. */
 export const keptCheckpoint = (id: string): Promise<Uint8Array<ArrayBuffer> | undefined> =>
   get<Uint8Array<ArrayBuffer>>(CHECKPOINT + id, theStore());
 
-/** Deletes a kept run. */
+/** Deletes a kept run, and its file of puzzles if no other run has it. */
 export async function forget(id: string): Promise<void> {
+  const data = keptRuns.value.find((kept) => kept.id === id)?.run.data;
   await Promise.all([del(RECORD + id, theStore()), del(CHECKPOINT + id, theStore())]);
   keptRuns.value = keptRuns.value.filter((kept) => kept.id !== id);
+  if (data && !keptRuns.value.some(({ run }) => run.data === data)) await del(PUZZLES + data, theStore());
 }

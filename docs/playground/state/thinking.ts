@@ -118,14 +118,27 @@ export function boardAt(thought: Thought, update: number): { tokens: Int32Array;
   return { tokens: thought.tokens.subarray(from, to), confidence: thought.confidence.subarray(from, to) };
 }
 
-/** Whether the answer after a segment (from 0) obeys every rule; null if no rules are known. */
-export function solvedAfter(rules: Task, { inputs, thought }: ShownThought, segment: number): boolean | null {
+/**
+ * Whether the answer after a segment (from 0) obeys every rule; if no rules are known, whether it is the known answer; null
+ * if neither is known.
+ */
+export function solvedAfter(
+  rules: Task,
+  { inputs, thought }: ShownThought,
+  segment: number,
+  label: Int32Array | null = null,
+): boolean | null {
   const { tokens } = boardAt(thought, (segment + 1) * thought.levels.length - 1);
-  return rules.check(inputs, tokens).solved;
+  const { solved } = rules.check(inputs, tokens);
+  return solved ?? (label && label.every((wanted, cell) => wanted < 0 || wanted === tokens[cell]));
 }
 
 const same = (a: Int32Array, b: Int32Array): boolean =>
   a.length === b.length && a.every((x, i) => x === b[i]);
+
+/** The known answer of the puzzle that a thought is about; null if none is known. */
+export const labelOf = ({ inputs }: ShownThought): Int32Array | null =>
+  puzzle.value && same(inputs, puzzle.value.inputs) ? puzzle.value.label : null;
 
 /** Takes a thought that the worker reports; one about a puzzle that was left is dropped. */
 export function receiveThought(isTwin: boolean, next: ShownThought): void {
@@ -141,7 +154,8 @@ export function receiveThought(isTwin: boolean, next: ShownThought): void {
   const rules = task.value!;
   if (searching > 0 && shown.index !== null) {
     const { segments } = next.thought;
-    const fits = solvedAfter(rules, next, 0) === false && solvedAfter(rules, next, segments - 1) === true;
+    const solved = (segment: number): boolean | null => solvedAfter(rules, next, segment, shown.label);
+    const fits = solved(0) === false && solved(segments - 1) === true;
     if (!fits) {
       const left = searching - 1;
       showHeld(left === 0 ? 0 : shown.index + 1);

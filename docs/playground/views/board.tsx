@@ -1,8 +1,17 @@
 /** The board: a puzzle, or what the model answers at the update that the scrubber shows. */
 import { useRef } from "preact/hooks";
 import type { Task } from "../../../hrm/puzzles/tasks/task.js";
-import { boxOf, isGiven, lookOf, toolsOf } from "../puzzles/cells.js";
-import { chosenCell, editedCells, pasteText, redo, setCell, undo } from "../puzzles/editor.js";
+import { boxOf, familyOf, isGiven, lookOf, toolsOf } from "../puzzles/cells.js";
+import {
+  beginStroke,
+  chosenCell,
+  drawCell,
+  editedCells,
+  pasteText,
+  redo,
+  setCell,
+  undo,
+} from "../puzzles/editor.js";
 import { cursor, puzzle, task, thought } from "../state/page_state.js";
 import { boardAt } from "../state/thinking.js";
 
@@ -51,116 +60,151 @@ export function describe(rules: Task, cells: readonly CellState[]): string {
   return `${rows.join(", ")}${broken > 0 ? `; ${broken} cells break a rule` : ""}`;
 }
 
-export function Board() {
-  const grid = useRef<HTMLDivElement>(null);
-  const rules = task.value;
-  const own = editedCells.value;
-  const inputs = own ?? puzzle.value?.inputs;
-  if (!rules || !inputs || inputs.length !== rules.length) return <EmptyBoard />;
-  const cells = cellStates(rules, inputs);
-  const label = `${own ? "Your puzzle" : "Puzzle"}: ${describe(rules, cells)}`;
-  const { rows, columns } = rules;
+/** Where a key moves from a cell; undefined for other keys. */
+function moveTo(key: string, cell: number, { rows, columns }: Task): number | undefined {
+  const [row, column] = [Math.floor(cell / columns), cell % columns];
+  const moves: Readonly<Record<string, number>> = {
+    ArrowUp: row > 0 ? cell - columns : cell,
+    ArrowDown: row < rows - 1 ? cell + columns : cell,
+    ArrowLeft: column > 0 ? cell - 1 : cell,
+    ArrowRight: column < columns - 1 ? cell + 1 : cell,
+    Home: row * columns,
+    End: (row + 1) * columns - 1,
+  };
+  return moves[key];
+}
 
-  const focusCell = (cell: number): void =>
-    grid.current?.querySelectorAll<HTMLElement>("[role=gridcell]")[cell]?.focus();
+/** Undo and redo by their usual keys; false for other keys. */
+function takeBack(event: KeyboardEvent): boolean {
+  const key = event.key.toLowerCase();
+  if (key === "z" && !event.shiftKey) undo();
+  else if (key === "y" || (key === "z" && event.shiftKey)) redo();
+  else return false;
+  return true;
+}
+
+/** What the boundary of a cell is towards another one; null for the edge of the board. */
+const boundary = (rules: Task, cell: number, other: number | null): string =>
+  other === null ? "none" : boxOf(rules, cell) === boxOf(rules, other) ? "thin" : "box";
+
+function Cell({ rules, cell, state, own }: { rules: Task; cell: number; state: CellState; own: boolean }) {
+  const { columns, length } = rules;
+  const { text, kind, spoken } = lookOf(rules, state.token);
+  const classes = [
+    "cell",
+    kind,
+    state.given && "given",
+    state.changed && "changed",
+    state.broken && "broken",
+    state.overwritten && "overwritten",
+    own && cell === chosenCell.value && "chosen",
+  ];
+  const words = [
+    `row ${Math.floor(cell / columns) + 1}, column ${(cell % columns) + 1}: ${spoken}`,
+    state.broken && "breaks a rule",
+  ];
+  return (
+    <div
+      class={classes.filter(Boolean).join(" ")}
+      data-right={boundary(rules, cell, (cell + 1) % columns === 0 ? null : cell + 1)}
+      data-below={boundary(rules, cell, cell + columns >= length ? null : cell + columns)}
+      data-cell={cell}
+      data-token={state.token}
+      style={{ "--confidence": state.confidence.toFixed(3) }}
+      {...(own && {
+        role: "gridcell",
+        tabIndex: cell === chosenCell.value ? 0 : -1,
+        onFocus: () => (chosenCell.value = cell),
+        "aria-label": words.filter(Boolean).join(", "),
+      })}
+    >
+      <span>{text}</span>
+      {state.given && kind === "symbol" && <Lock />}
+    </div>
+  );
+}
+
+/** The cell under a pointer; null outside of the board. */
+function cellUnder(event: PointerEvent): number | null {
+  const under = document.elementFromPoint(event.clientX, event.clientY)?.closest<HTMLElement>("[data-cell]");
+  return under ? Number(under.dataset["cell"]) : null;
+}
+
+/** A board that the visitor edits: by keys, by pasting, and mazes by drawing. */
+function EditedBoard({ rules, cells, label }: { rules: Task; cells: readonly CellState[]; label: string }) {
+  const grid = useRef<HTMLDivElement>(null);
+  const { rows, columns } = rules;
+  const draws = familyOf(rules) === "maze";
   const onKeyDown = (event: KeyboardEvent): void => {
     const cell = Number((event.target as HTMLElement).dataset["cell"]);
-    if (!own || Number.isNaN(cell)) return;
+    if (Number.isNaN(cell)) return;
     if (event.ctrlKey || event.metaKey) {
-      const key = event.key.toLowerCase();
-      if (key === "z" && !event.shiftKey) undo();
-      else if (key === "y" || (key === "z" && event.shiftKey)) redo();
-      else return;
-      return event.preventDefault();
+      if (takeBack(event)) event.preventDefault();
+      return;
     }
-    const [row, column] = [Math.floor(cell / columns), cell % columns];
-    const moves: Readonly<Record<string, number>> = {
-      ArrowUp: row > 0 ? cell - columns : cell,
-      ArrowDown: row < rows - 1 ? cell + columns : cell,
-      ArrowLeft: column > 0 ? cell - 1 : cell,
-      ArrowRight: column < columns - 1 ? cell + 1 : cell,
-      Home: row * columns,
-      End: (row + 1) * columns - 1,
-    };
-    const to = moves[event.key];
+    const to = moveTo(event.key, cell, rules);
     const tool = toolsOf(rules).find(({ keys }) => keys.includes(event.key));
-    if (to !== undefined) focusCell(to);
+    if (to !== undefined) grid.current?.querySelector<HTMLElement>(`[data-cell="${to}"]`)?.focus();
     else if (tool) setCell(cell, tool.token);
     else return;
     event.preventDefault();
   };
-
-  const renderCell = (cell: number) => {
-    const state = cells[cell]!;
-    const { text, kind, spoken } = lookOf(rules, state.token);
-    const right =
-      (cell + 1) % columns === 0 ? "none" : boxOf(rules, cell) === boxOf(rules, cell + 1) ? "thin" : "box";
-    const below =
-      cell + columns >= rows * columns
-        ? "none"
-        : boxOf(rules, cell) === boxOf(rules, cell + columns)
-          ? "thin"
-          : "box";
-    const classes = [
-      "cell",
-      kind,
-      state.given && "given",
-      state.changed && "changed",
-      state.broken && "broken",
-      state.overwritten && "overwritten",
-      own && cell === chosenCell.value && "chosen",
-    ];
-    const words = [
-      `row ${Math.floor(cell / columns) + 1}, column ${(cell % columns) + 1}: ${spoken}`,
-      state.broken && "breaks a rule",
-    ];
-    return (
-      <div
-        key={cell}
-        class={classes.filter(Boolean).join(" ")}
-        data-right={right}
-        data-below={below}
-        data-cell={cell}
-        data-token={state.token}
-        style={{ "--confidence": state.confidence.toFixed(3) }}
-        {...(own && {
-          role: "gridcell",
-          tabIndex: cell === chosenCell.value ? 0 : -1,
-          onFocus: () => (chosenCell.value = cell),
-          "aria-label": words.filter(Boolean).join(", "),
-        })}
-      >
-        <span>{text}</span>
-        {state.given && kind === "symbol" && <Lock />}
-      </div>
-    );
+  const draw = (event: PointerEvent): void => {
+    const cell = cellUnder(event);
+    if (cell !== null) drawCell(cell);
   };
-
-  const style = { "--rows": rows, "--columns": columns };
-  if (!own)
-    return (
-      <div class="board" id="board" role="img" aria-label={label} style={style}>
-        {cells.map((_, cell) => renderCell(cell))}
-      </div>
-    );
   return (
     <div
-      class="board own"
+      class={draws ? "board own drawn" : "board own"}
       id="board"
       role="grid"
       aria-label={label}
-      style={style}
+      style={{ "--rows": rows, "--columns": columns }}
       ref={grid}
       onKeyDown={onKeyDown}
       onPaste={(event) => {
         event.preventDefault();
         pasteText(event.clipboardData?.getData("text") ?? "");
       }}
+      {...(draws && {
+        onPointerDown: (event: PointerEvent) => {
+          const cell = cellUnder(event);
+          if (cell === null || event.button !== 0) return;
+          beginStroke(cell);
+        },
+        onPointerMove: (event: PointerEvent) => event.buttons === 1 && draw(event),
+      })}
     >
       {Array.from({ length: rows }, (_, row) => (
         <div role="row" key={row}>
-          {Array.from({ length: columns }, (_, column) => renderCell(row * columns + column))}
+          {Array.from({ length: columns }, (_, column) => {
+            const cell = row * columns + column;
+            return <Cell key={cell} {...{ rules, cell, state: cells[cell]!, own: true }} />;
+          })}
         </div>
+      ))}
+    </div>
+  );
+}
+
+export function Board() {
+  const rules = task.value;
+  const own = editedCells.value;
+  const inputs = own ?? puzzle.value?.inputs;
+  if (!rules || !inputs || inputs.length !== rules.length) return <EmptyBoard />;
+  const cells = cellStates(rules, inputs);
+  const label = `${own ? "Your puzzle" : "Puzzle"}: ${describe(rules, cells)}`;
+  if (own) return <EditedBoard {...{ rules, cells, label }} />;
+  return (
+    <div
+      class="board"
+      id="board"
+      role="img"
+      aria-label={label}
+      style={{ "--rows": rules.rows, "--columns": rules.columns }}
+    >
+      {cells.map((state, cell) => (
+        <Cell key={cell} {...{ rules, cell, state, own: false }} />
       ))}
     </div>
   );

@@ -15,10 +15,14 @@ import {
   sameRun,
   type RunConfig,
 } from "../run_config.js";
-import { prepare } from "../state/client.js";
+import { EXAMPLE } from "../puzzles/mirror_example.js";
+import { prepare, takePuzzles } from "../state/client.js";
+import { fileBeingRead, fileProblem, puzzleFiles, taskOfRun } from "../state/own_puzzles.js";
 import { draft, run } from "../state/page_state.js";
 
 const open = signal(false);
+/** The visitor chose to bring a file, and has not brought it yet. */
+const wantsFile = signal(false);
 /** Texts of the number fields that are not numbers that may be. */
 const problems = signal<Readonly<Record<string, string>>>({});
 
@@ -33,6 +37,8 @@ const NUMBERS = [
   ["steps", "Steps", "The plan ends there."],
   ["target", "Target", "Share of unseen puzzles solved that ends training, from 0 to 1."],
 ] as const;
+
+type NumberName = (typeof NUMBERS)[number][0];
 
 const VARIANT_TEXTS: Readonly<Record<RunConfig["variant"], string>> = {
   whole: "Planner and worker, several rounds",
@@ -52,11 +58,208 @@ function change(part: Partial<RunConfig>): void {
 /** Parameters of the draft, or why there can be no such model. */
 export function sizeOfDraft(next: RunConfig): string {
   try {
-    return `${countParameters(configuredPreset(next).model).toLocaleString("en")} numbers to learn.`;
+    return `${countParameters(configuredPreset(next, taskOfRun(next)).model).toLocaleString("en")} numbers to learn.`;
   } catch (error) {
     if (error instanceof ConfigError) return error.message;
     throw error;
   }
+}
+
+/** Choices of the field of puzzles that are no preset. */
+const OWN_FILE = "file";
+
+/** The preset whose recipe suits puzzles of a task. */
+export function recipeFor(task: string): (typeof playgroundPresets)[number] {
+  const maze = /^maze-(\d+)x/.exec(task);
+  if (maze) return Number(maze[1]) > 7 ? "maze10" : "maze7";
+  if (task === "sudoku6") return "sudoku6";
+  return task === "sudoku9" ? "sudoku9-easy" : "sudoku4";
+}
+
+/** Steps of the worked example, as docs/data.md has them. */
+const EXAMPLE_STEPS = 1000;
+
+function choosePuzzles(choice: string): void {
+  const { seed, variant } = draft.value;
+  problems.value = {};
+  wantsFile.value = choice === OWN_FILE;
+  if (choice === OWN_FILE) return;
+  const preset = choice === EXAMPLE ? "sudoku4" : choice;
+  const own = choice === EXAMPLE ? { data: EXAMPLE, steps: EXAMPLE_STEPS } : {};
+  draft.value = { ...presetRun(preset), seed, variant, ...own };
+}
+
+function chooseFile(file: File | undefined): void {
+  if (!file) return;
+  void takePuzzles(file, ({ id, task }) => {
+    const { seed, variant } = draft.value;
+    draft.value = { ...presetRun(recipeFor(task)), seed, variant, data: id };
+  });
+}
+
+function PuzzlesField() {
+  const next = draft.value;
+  const isFile = wantsFile.value || (next.data !== "" && next.data !== EXAMPLE);
+  const preset = findPreset(next.preset)!;
+  return (
+    <>
+      <label>
+        Puzzles
+        <select
+          id="preset"
+          value={isFile ? OWN_FILE : next.data || next.preset}
+          onChange={(event) => choosePuzzles(event.currentTarget.value)}
+        >
+          {playgroundPresets.map((name) => (
+            <option key={name} value={name}>
+              {PRESET_TEXTS[name].title}
+            </option>
+          ))}
+          <option value={EXAMPLE}>Reverse a row: the example of the guide</option>
+          <option value={OWN_FILE}>A file of your own…</option>
+        </select>
+        <small>
+          {next.data === EXAMPLE
+            ? "2,000 grids whose answer is their first row in reverse. About a minute without a GPU."
+            : `About ${PRESET_TEXTS[next.preset as keyof typeof PRESET_TEXTS].minutes} min without a GPU. `}
+          {preset.status.kind === "unproven" && next.data === ""
+            ? "Not yet trained to its end on this project's engine."
+            : ""}
+        </small>
+      </label>
+      {isFile && <FileField />}
+    </>
+  );
+}
+
+/** The visitor's file, and the preset whose recipe trains on it. */
+function FileField() {
+  const next = draft.value;
+  const info = puzzleFiles.value[next.data];
+  return (
+    <>
+      <label>
+        Your file
+        <input
+          type="file"
+          id="puzzle-file"
+          accept=".csv,.tsv,.txt,.jsonl,.ndjson,.json,.npz"
+          aria-describedby="puzzle-file-help"
+          onChange={(event) => chooseFile(event.currentTarget.files?.[0])}
+        />
+        <small id="puzzle-file-help" class={fileProblem.value ? "bad" : ""} role="status">
+          {fileBeingRead.value
+            ? `Reading ${fileBeingRead.value}…`
+            : (fileProblem.value ??
+              (info
+                ? `${info.name}: ${info.count.toLocaleString("en")} puzzles of ${info.task}. ${info.notes.join(" ")}`
+                : "A table of puzzles and answers (CSV), or one object a line (JSONL). It never leaves this device."))}
+        </small>
+      </label>
+      {info && (
+        <label>
+          Recipe
+          <select
+            id="recipe"
+            value={next.preset}
+            onChange={(event) =>
+              change({ ...presetRun(event.currentTarget.value), seed: next.seed, data: next.data })
+            }
+          >
+            {playgroundPresets.map((name) => (
+              <option key={name} value={name}>
+                As for {PRESET_TEXTS[name].title}
+              </option>
+            ))}
+          </select>
+          <small>Decides the size of the model and how it is trained.</small>
+        </label>
+      )}
+    </>
+  );
+}
+
+function VariantField() {
+  const next = draft.value;
+  return (
+    <label>
+      Model
+      <select
+        id="variant"
+        value={next.variant}
+        onChange={(event) => change({ variant: event.currentTarget.value as RunConfig["variant"] })}
+      >
+        {Object.entries(VARIANT_TEXTS).map(([name, text]) => (
+          <option key={name} value={name}>
+            {text}
+          </option>
+        ))}
+      </select>
+      <small>
+        {sizeOfDraft(next)} Test the claim: train without rounds, or without hierarchy, and compare.
+      </small>
+    </label>
+  );
+}
+
+function NumberField({ name, label, help }: { name: NumberName; label: string; help: string }) {
+  const problem = problems.value[name];
+  return (
+    <label>
+      {label}
+      <input
+        id={name}
+        inputMode="decimal"
+        defaultValue={String(draft.value[name])}
+        aria-invalid={problem !== undefined}
+        aria-describedby={`${name}-help`}
+        onInput={(event) => {
+          const text = event.currentTarget.value;
+          const wrong = problemOfField(name, text);
+          const { [name]: _, ...rest } = problems.value;
+          problems.value = wrong ? { ...rest, [name]: wrong } : rest;
+          if (!wrong) change({ [name]: Number(text) });
+        }}
+      />
+      <small id={`${name}-help`} class={problem ? "bad" : ""}>
+        {problem ?? help}
+      </small>
+    </label>
+  );
+}
+
+function ProductsField() {
+  return (
+    <label>
+      Matrix products
+      <select
+        id="products"
+        value={draft.value.products}
+        onChange={(event) => change({ products: event.currentTarget.value as RunConfig["products"] })}
+      >
+        {PRODUCTS.map((name) => (
+          <option key={name} value={name}>
+            {PRODUCT_TEXTS[name]}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
+function Departures() {
+  const preset = findPreset(draft.value.preset)!;
+  return (
+    <details>
+      <summary>Where this recipe departs from the paper</summary>
+      <ul>
+        {departures(preset, preset.recipe).map((text) => (
+          <li key={text}>{text}</li>
+        ))}
+      </ul>
+      {preset.task.name === "sudoku4" && <p>{SUDOKU4_NOTE}</p>}
+    </details>
+  );
 }
 
 export function Options() {
@@ -68,7 +271,6 @@ export function Options() {
     if (!isOpen && dialog.current!.open) dialog.current!.close();
   }, [isOpen]);
   const next = draft.value;
-  const preset = findPreset(next.preset)!;
   const bad = Object.keys(problems.value).length > 0;
   const close = (): void => {
     open.value = false;
@@ -85,90 +287,14 @@ export function Options() {
         }}
       >
         <h2 id="options-title">Options of the next run</h2>
-        <label>
-          Puzzles
-          <select
-            id="preset"
-            value={next.preset}
-            onChange={(event) => {
-              problems.value = {};
-              change({ ...presetRun(event.currentTarget.value), seed: next.seed, variant: next.variant });
-            }}
-          >
-            {playgroundPresets.map((name) => (
-              <option key={name} value={name}>
-                {PRESET_TEXTS[name].title}
-              </option>
-            ))}
-          </select>
-          <small>
-            About {PRESET_TEXTS[next.preset as keyof typeof PRESET_TEXTS].minutes} min without a GPU.{" "}
-            {preset.status.kind === "unproven" ? "Not yet trained to its end on this project's engine." : ""}
-          </small>
-        </label>
-        <label>
-          Model
-          <select
-            id="variant"
-            value={next.variant}
-            onChange={(event) => change({ variant: event.currentTarget.value as RunConfig["variant"] })}
-          >
-            {Object.entries(VARIANT_TEXTS).map(([name, text]) => (
-              <option key={name} value={name}>
-                {text}
-              </option>
-            ))}
-          </select>
-          <small>
-            {sizeOfDraft(next)} Test the claim: train without rounds, or without hierarchy, and compare.
-          </small>
-        </label>
+        <PuzzlesField />
+        <VariantField />
         {NUMBERS.map(([name, label, help]) => (
-          <label key={name}>
-            {label}
-            <input
-              id={name}
-              inputMode="decimal"
-              defaultValue={String(next[name])}
-              key={`${name} ${next.preset}`}
-              aria-invalid={name in problems.value}
-              aria-describedby={`${name}-help`}
-              onInput={(event) => {
-                const text = event.currentTarget.value;
-                const problem = problemOfField(name, text);
-                const { [name]: _, ...rest } = problems.value;
-                problems.value = problem ? { ...rest, [name]: problem } : rest;
-                if (!problem) change({ [name]: Number(text) });
-              }}
-            />
-            <small id={`${name}-help`} class={name in problems.value ? "bad" : ""}>
-              {problems.value[name] ?? help}
-            </small>
-          </label>
+          // The key gives a field its new start when other puzzles are chosen.
+          <NumberField key={`${name} ${next.preset} ${next.data}`} {...{ name, label, help }} />
         ))}
-        <label>
-          Matrix products
-          <select
-            id="products"
-            value={next.products}
-            onChange={(event) => change({ products: event.currentTarget.value as RunConfig["products"] })}
-          >
-            {PRODUCTS.map((name) => (
-              <option key={name} value={name}>
-                {PRODUCT_TEXTS[name]}
-              </option>
-            ))}
-          </select>
-        </label>
-        <details>
-          <summary>Where this recipe departs from the paper</summary>
-          <ul>
-            {departures(preset, preset.recipe).map((text) => (
-              <li key={text}>{text}</li>
-            ))}
-          </ul>
-          {preset.task.name === "sudoku4" && <p>{SUDOKU4_NOTE}</p>}
-        </details>
+        <ProductsField />
+        <Departures />
         <div class="buttons">
           <button
             type="submit"

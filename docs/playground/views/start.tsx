@@ -4,6 +4,7 @@ import { formatPercent, formatProportion } from "../../../hrm/training/statistic
 import { ACCEPTED } from "../protocol.js";
 import { PRESET_TEXTS, sameRun, type RunConfig } from "../run_config.js";
 import { prepare, save, toggle } from "../state/client.js";
+import { nameOfPuzzles } from "../state/own_puzzles.js";
 import {
   adapter,
   compiling,
@@ -19,8 +20,10 @@ import {
 } from "../state/page_state.js";
 import { openOptions } from "./options.js";
 
-export const presetText = ({ preset }: RunConfig): { title: string; minutes: number } =>
-  PRESET_TEXTS[preset as keyof typeof PRESET_TEXTS];
+export function presetText({ preset, data }: RunConfig): { title: string; minutes: number } {
+  const { title, minutes } = PRESET_TEXTS[preset as keyof typeof PRESET_TEXTS];
+  return { title: data === "" ? title : nameOfPuzzles(data), minutes };
+}
 
 /** A number with its thousands set apart. */
 export const count = (value: number): string => value.toLocaleString("en");
@@ -92,7 +95,7 @@ export function StartPanel() {
       <p class="soft">
         {step.value === 0 ? "Now train one from zero: " : "Your run: "}
         <b>{title}</b>, seed {run.value.seed}.
-        {adapter.value?.software && step.value === 0
+        {adapter.value?.software && step.value === 0 && run.value.data === ""
           ? ` Without a GPU this takes about ${minutes} ${minutes === 1 ? "minute" : "minutes"}.`
           : ""}
       </p>

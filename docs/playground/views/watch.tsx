@@ -5,6 +5,9 @@ import {
   canRedo,
   canUndo,
   chosenCell,
+  chosenTool,
+  clearPuzzle,
+  drawingTool,
   editing,
   judgement,
   leaveEdit,
@@ -14,12 +17,12 @@ import {
   setCell,
   undo,
 } from "../puzzles/editor.js";
-import { toolsOf } from "../puzzles/cells.js";
+import { familyOf, toolsOf } from "../puzzles/cells.js";
 import { hardness } from "../puzzles/judge.js";
 import { SHIPPED } from "../models/shipped.js";
 import { writeAddress } from "../state/client.js";
 import { cursor, model, models, puzzle, score, step, task, thought, watched } from "../state/page_state.js";
-import { heldPuzzle, showHeld, solvedAfter, watch } from "../state/thinking.js";
+import { heldPuzzle, labelOf, showHeld, solvedAfter, watch } from "../state/thinking.js";
 import { Board } from "./board.js";
 import { Caption, Scrubber } from "./scrubber.js";
 import { Sparkline } from "./sparkline.js";
@@ -70,7 +73,7 @@ function Verdict() {
   const [shown, rules] = [thought.value, task.value];
   if (!shown || !rules) return null;
   const { segments } = shown.thought;
-  const verdicts = Array.from({ length: segments }, (_, s) => solvedAfter(rules, shown, s));
+  const verdicts = Array.from({ length: segments }, (_, s) => solvedAfter(rules, shown, s, labelOf(shown)));
   const first = verdicts.indexOf(true);
   const end = verdicts[segments - 1];
   const text =
@@ -218,24 +221,16 @@ function EditTools({ text }: { text: { current: HTMLTextAreaElement | null } }) 
       <p id="judgement" role="status" class={verdict?.solvable === false ? "bad" : ""}>
         {verdict?.text}
       </p>
-      <div class="palette" role="group" aria-label="Put into the chosen cell">
-        {toolsOf(rules).map(({ token, label }) => (
-          <button
-            type="button"
-            key={token}
-            onPointerDown={(event) => event.preventDefault()}
-            onClick={() => setCell(chosenCell.value, token)}
-          >
-            {label}
-          </button>
-        ))}
-      </div>
+      {familyOf(rules) === "maze" ? <DrawingTools /> : <CellTools />}
       <div class="palette">
         <button type="button" id="undo" aria-disabled={!canUndo.value} onClick={undo}>
           Undo
         </button>
         <button type="button" id="redo" aria-disabled={!canRedo.value} onClick={redo}>
           Redo
+        </button>
+        <button type="button" id="clear" onClick={clearPuzzle}>
+          Clear
         </button>
         <button type="button" id="leave" onClick={leaveEdit}>
           Back to its puzzles
@@ -253,7 +248,49 @@ function EditTools({ text }: { text: { current: HTMLTextAreaElement | null } }) 
           </p>
         )}
       </details>
-      <p class="soft">Choose a cell, then type. Arrow keys move, Ctrl+Z takes back.</p>
+      <p class="soft">
+        {familyOf(rules) === "maze"
+          ? "Draw on the board, or move by arrow keys and press W, S, G or space. Ctrl+Z takes back."
+          : "Choose a cell, then type. Arrow keys move, Ctrl+Z takes back."}
+      </p>
+    </div>
+  );
+}
+
+/** What goes into the chosen cell. */
+function CellTools() {
+  return (
+    <div class="palette" role="group" aria-label="Put into the chosen cell">
+      {toolsOf(task.value!).map(({ token, label }) => (
+        <button
+          type="button"
+          key={token}
+          onPointerDown={(event) => event.preventDefault()}
+          onClick={() => setCell(chosenCell.value, token)}
+        >
+          {label}
+        </button>
+      ))}
+    </div>
+  );
+}
+
+/** What the pointer draws. */
+function DrawingTools() {
+  const now = drawingTool();
+  return (
+    <div class="palette" role="group" aria-label="Draw">
+      {toolsOf(task.value!).map(({ token, label }) => (
+        <button
+          type="button"
+          key={token}
+          aria-pressed={token === now}
+          data-tool={token}
+          onClick={() => (chosenTool.value = token)}
+        >
+          {label}
+        </button>
+      ))}
     </div>
   );
 }

@@ -35,7 +35,10 @@ export const firstPuzzles = (set: PuzzleSet, count: number): PuzzleSet =>
   );
 
 /** What a look sees. */
-export async function answerLook(look: Look, subject: Subject): Promise<Report> {
+export async function answerLook(
+  look: Exclude<Look, { type: "puzzles" }>,
+  subject: Subject,
+): Promise<Report> {
   const { device, config, weights, made } = subject;
   const { source } = look;
   const step = subject.step();

@@ -1,5 +1,12 @@
 /** The module worker: it owns the device, the run and the model of a file, and does what protocol.ts says. */
-import { AdapterError, EngineError, openDevice, type Device } from "../../../engine/index.js";
+import {
+  AdapterError,
+  EngineError,
+  LimitError,
+  openDevice,
+  UsageError,
+  type Device,
+} from "../../../engine/index.js";
 import { owning, type Scope } from "../../../engine/ownership.js";
 import {
   decodeCheckpoint,
@@ -11,8 +18,17 @@ import { ConfigError, inferenceSegments } from "../../../hrm/model/config.js";
 import { countParameters } from "../../../hrm/model/parameters.js";
 import type { Preset } from "../../../hrm/training/presets.js";
 import { createSession, type Session, type SessionEvent } from "../../../hrm/training/session.js";
-import { ACCEPTED, type Command, type Failure, type Look, type Phase, type Report } from "../protocol.js";
-import { configuredPreset, resumedPreset, type RunConfig } from "../run_config.js";
+import {
+  ACCEPTED,
+  type Command,
+  type Failure,
+  type Look,
+  type Phase,
+  type PuzzleFile,
+  type Report,
+} from "../protocol.js";
+import { EXAMPLE } from "../puzzles/mirror_example.js";
+import { configuredPreset, resumedPreset, type OwnPuzzles, type RunConfig } from "../run_config.js";
 import { answerLook, freeSubject, firstPuzzles, type Subject } from "./looks.js";
 import { rateMeter, type RateMeter } from "./rate_meter.js";
 
@@ -77,14 +93,17 @@ const wanted = new Map<string, Look>();
 let looking: Promise<void> | null = null;
 
 scope.onmessage = ({ data }) => {
-  if (data.type === "think" || data.type === "twin" || data.type === "census") {
-    wanted.set(`${data.type} ${data.source}`, data);
+  if (isLook(data)) {
+    wanted.set(`${data.type} ${"source" in data ? data.source : ""}`, data);
     look();
     return;
   }
   inbox.push(data);
   wake?.();
 };
+
+const isLook = (message: Command | Look): message is Look =>
+  ["think", "twin", "census", "puzzles"].includes(message.type);
 
 /** The first lane: commands first, then the run's next event; it sleeps if there is neither. */
 async function live(): Promise<never> {
@@ -105,16 +124,34 @@ async function live(): Promise<never> {
 function look(): void {
   looking ??= (async () => {
     for (let next = takeLook(); next; next = takeLook()) {
-      const subject = next.source === "run" ? run?.subject : file;
-      if (!subject) continue;
       try {
-        report(await answerLook(next, subject));
+        const seen = await see(next);
+        if (seen) report(seen);
       } catch (error) {
         fail(error);
       }
     }
     looking = null;
   })();
+}
+
+/** What a look sees; null if it is at a model that is not there. */
+async function see(next: Look): Promise<Report | null> {
+  if (next.type === "puzzles") return lookAtPuzzles(next.file);
+  const subject = next.source === "run" ? run?.subject : file;
+  return subject ? answerLook(next, subject) : null;
+}
+
+async function lookAtPuzzles(puzzles: PuzzleFile): Promise<Report> {
+  const { id } = puzzles;
+  try {
+    const { readPuzzles } = await import("./own_puzzles.js");
+    const { name, task, set, notes } = await readPuzzles(puzzles);
+    return { type: "puzzles", id, info: { id, name, task: task.name, count: set.count, notes } };
+  } catch (error) {
+    if (!(error instanceof FileFormatError)) throw error;
+    return { type: "puzzles", id, problem: error.message };
+  }
 }
 
 function takeLook(): Look | undefined {
@@ -129,7 +166,7 @@ async function obey(command: Command): Promise<void> {
     case "prepare":
       enter("preparing");
       await release();
-      run = await prepare(command.run, command.resume);
+      run = await prepare(command);
       return enter(run.session.ended ? "finished" : "ready");
     case "start":
       run!.rate.resume(run!.session.trainer.step);
@@ -177,13 +214,18 @@ function useUsualKernels(on: Device): string {
 }
 
 /** Compiles a run's session, from its beginning or from a checkpoint. */
-async function prepare(config: RunConfig, bytes?: Uint8Array): Promise<Run> {
+async function prepare({
+  run: config,
+  resume: bytes,
+  puzzles: given,
+}: Extract<Command, { type: "prepare" }>): Promise<Run> {
   const opened = await theDevice();
   const checkpoint = bytes && decodeCheckpoint(bytes);
   const resume = checkpoint?.run;
   if (checkpoint && !resume)
     throw new RunFailure("file", "This checkpoint holds weights alone; a run cannot go on from it.");
-  const preset = resume ? resumedPreset(config, resume) : configuredPreset(config);
+  const puzzles = config.data === "" ? null : await ownPuzzles(config, given);
+  const preset = resume ? resumedPreset(config, resume, puzzles) : configuredPreset(config, puzzles);
   try {
     // What measures kernels is loaded by those who want it measured.
     const products =
@@ -199,6 +241,15 @@ async function prepare(config: RunConfig, bytes?: Uint8Array): Promise<Run> {
   return compiling(opened, "the trainer", () =>
     owning((scope) => prepareRun(scope, opened, config, preset, resume)),
   );
+}
+
+/** The puzzles of a run that has a file of them. */
+async function ownPuzzles(config: RunConfig, given: PuzzleFile | undefined): Promise<OwnPuzzles> {
+  // What reads the files of visitors is loaded for them alone.
+  const { exampleFile, puzzlesOfRun } = await import("./own_puzzles.js");
+  const puzzles = config.data === EXAMPLE ? exampleFile() : given;
+  if (!puzzles) throw new RunFailure("file", `The file of this run, ${config.data}, was not given.`);
+  return puzzlesOfRun(config, puzzles);
 }
 
 async function prepareRun(
@@ -297,7 +348,8 @@ async function save(current: Run, purpose: "download" | "keep"): Promise<void> {
   const snapshot = await session.save();
   current.keptAt = performance.now();
   const vocabulary = preset.task.vocabulary();
-  const origin = { task: preset.name, ...(vocabulary && { vocabulary }) };
+  const own = config.data !== "" && { task: preset.task.name, data: config.data };
+  const origin = { task: preset.name, ...own, ...(vocabulary && { vocabulary }) };
   const bytes = encodeCheckpoint(runCheckpoint(snapshot, origin));
   const name = `${preset.name}-seed${config.seed}-step${snapshot.step}.safetensors`;
   report({ type: "checkpoint", purpose, name, step: snapshot.step, bytes }, [bytes.buffer]);
@@ -349,7 +401,8 @@ function fail(error: unknown): void {
 function describe(error: unknown): Failure {
   const message = error instanceof Error ? error.message : String(error);
   if (error instanceof RunFailure) return { code: error.failureCode, message };
-  if (error instanceof ConfigError) return { code: "config", message };
+  if (error instanceof ConfigError || error instanceof UsageError || error instanceof LimitError)
+    return { code: "config", message };
   if (error instanceof FileFormatError) return { code: "file", message };
   if (error instanceof EngineError && (error.code === "adapter" || error.code === "device-lost"))
     return { code: error.code, message };

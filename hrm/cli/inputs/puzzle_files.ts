@@ -13,16 +13,12 @@ import {
   type Source,
 } from "../../files/puzzles/index.js";
 import type { Scores } from "../../training/evaluation.js";
-import {
-  majorityOfBlanks,
-  takePuzzles,
-  type PuzzleSet,
-  type PuzzleSplits,
-} from "../../puzzles/puzzle_set.js";
+import { majorityOfBlanks, type PuzzleSet, type PuzzleSplits } from "../../puzzles/puzzle_set.js";
 import { formatPercent } from "../../training/statistics.js";
-import { countExamples, identifiersInUse, untrainedIdentifiers } from "../../puzzles/examples.js";
+import { untrainedIdentifiers } from "../../puzzles/examples.js";
 import { findTask, TASK_NAMES } from "../../puzzles/tasks/registry.js";
-import { countShared, hasTooFewClasses, holdOut, splitPuzzles, type SplitBy } from "../../puzzles/splits.js";
+import { splitFile, type SplitPlan } from "../../puzzles/file_splits.js";
+import { countShared, hasTooFewClasses } from "../../puzzles/splits.js";
 import type { Task } from "../../puzzles/tasks/task.js";
 import { ArgumentError, type Option } from "../../terminal/arguments.js";
 import { isAddress, pathOf } from "./read_input.js";
@@ -30,11 +26,6 @@ import type { Validation } from "../runs/config.js";
 import { reasonOf } from "../disk/output.js";
 import { say } from "../output/console.js";
 import { formatValue } from "../../format_value.js";
-
-/** The largest share of a file that is held out for validation, and for a test set without its own file. */
-const HELD_OUT_SHARE = 0.1;
-/** The most puzzles that are held out. */
-const HELD_OUT_MOST = 512;
 
 /** Number of puzzles from which on a message announces the split, since it takes long. */
 const MANY_GROUPS = 100_000;
@@ -244,37 +235,14 @@ export async function withFiles(
   return withPuzzles(preset, { task, splitBy: by, splits });
 }
 
-interface SplitPlan {
-  readonly task: Task;
-  readonly by: SplitBy;
-  readonly seed: number;
-  readonly validation: Validation | undefined;
-}
-
-/** Makes training, validation and test sets from the puzzles of files. */
-function splitFiles(
-  set: PuzzleSet,
-  testSet: PuzzleSet | null,
-  { task, by, seed, validation }: SplitPlan,
-): PuzzleSplits {
-  // Groups are held out, so that the test does not repeat the images of one puzzle.
+/** Makes training, validation and test sets from the puzzles of files, and says so if that takes long. */
+function splitFiles(set: PuzzleSet, testSet: PuzzleSet | null, plan: SplitPlan): PuzzleSplits {
   const groups = set.groups ? set.groups.groupIndices.length - 1 : set.count;
-  if (validation === "none") {
-    const rows = Array.from({ length: Math.min(HELD_OUT_MOST, set.count) }, (_, row) => row);
-    const looked = takePuzzles(set, rows);
-    return { train: set, validation: looked, test: testSet ?? looked, held: "nothing" };
-  }
-  if (groups >= MANY_GROUPS)
+  if (plan.validation !== "none" && groups >= MANY_GROUPS)
     say(
-      `data      splitting ${groups} puzzles, no ${by === "class" ? "symmetric images" : "solution"} on two sides`,
+      `data      splitting ${groups} puzzles, no ${plan.by === "class" ? "symmetric images" : "solution"} on two sides`,
     );
-  const units =
-    validation === "examples" || identifiersInUse(set) > 1 || groups < 3 ? countExamples(set) : groups;
-  const count = Math.max(1, Math.min(HELD_OUT_MOST, Math.floor(HELD_OUT_SHARE * units)));
-  const options = { by, seed, unit: validation };
-  if (!testSet) return splitPuzzles(set, task, { ...options, validation: count, test: count });
-  const { rest, held, unit } = holdOut(set, task, { ...options, count });
-  return { train: rest, validation: held, test: testSet, held: unit };
+  return splitFile(set, testSet, plan);
 }
 
 /** Makes the splits of a preset. @throws ArgumentError if the preset has no puzzles or too few */
