@@ -4,6 +4,7 @@
  * server can serve (`build/playground/`). Declarations come from tsc (`npm run build`).
  *
  *   node esbuild.config.mjs [library] [cli] [bench] [playground] [bench-page]     default: library cli
+ *   node esbuild.config.mjs declarations     completes the declarations that tsc wrote
  *
  * Silent on stdout, since `npm run hrm -- ... --json` promises JSON there.
  */
@@ -157,10 +158,27 @@ function commit() {
   return status === 0 ? String(stdout).trim() : "";
 }
 
+/**
+ * Lets the published declarations bring WebGPU's types along. TypeScript 6 and newer have them; for older ones,
+ * package.json's `imports` name a file that refers to the package @webgpu/types.
+ */
+async function completeDeclarations() {
+  const file = join(root, "dist/engine/host_types.d.ts");
+  const text = await readFile(file, "utf8");
+  const line = 'import "#webgpu-types";\n';
+  if (!text.startsWith(line)) await writeFile(file, line + text);
+  await writeFile(
+    join(root, "dist/webgpu_of_package.d.ts"),
+    '/// <reference types="@webgpu/types" />\nexport {};\n',
+  );
+  await writeFile(join(root, "dist/webgpu_of_typescript.d.ts"), "export {};\n");
+}
+
 /** Builds the named targets. */
 export async function build(names) {
   await Promise.all(
     names.map(async (name) => {
+      if (name === "declarations") return completeDeclarations();
       const target = targets[name];
       if (!target)
         throw new Error(`build: unknown target "${name}"; expected ${Object.keys(targets).join(", ")}`);

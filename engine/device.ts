@@ -1,11 +1,14 @@
 /** The GPU as the engine sees it: device, capabilities, counters, and errors that arrive late. */
 import type { Capabilities, KernelChoices, MixedPrecision } from "../kernels/capabilities.js";
 import type { Kernel } from "../kernels/core/kernel.js";
+import { cpuKernels } from "../kernels/cpu/index.js";
+import { gpuKernels } from "../kernels/gpu/index.js";
 import type { ChooseHalves } from "./compiler/plan.js";
 import { bufferSize, type Allocator } from "./allocator.js";
 import { captureErrors } from "./error_scopes.js";
 import { AdapterError, codeOfGpuError, DeviceLostError, GpuError, LimitError } from "./errors.js";
 import { uploadable, type TypedArray } from "./host_data.js";
+import type { HostDevice } from "./host_types.js";
 import { PipelineCache } from "./pipeline_cache.js";
 import type { Target } from "./target.js";
 
@@ -39,7 +42,7 @@ export interface DeviceOptions {
    * Your own device, with the features and limits that you requested. It stays yours: `destroy()` frees the engine's
    * objects and leaves the device open, and the engine neither receives nor mutes errors of other code on it.
    */
-  device?: GPUDevice;
+  device?: HostDevice;
   /** Your own adapter, or the `GPU` object to ask for one (default `navigator.gpu`). */
   adapter?: GPUAdapter;
   gpu?: GPU;
@@ -73,8 +76,8 @@ const USEFUL_LIMITS = [
  * @throws AdapterError if there is no WebGPU, no adapter, or only a null adapter.
  */
 export async function openDevice(options: DeviceOptions = {}): Promise<Device> {
-  const open = async (device: GPUDevice, info: GPUAdapterInfo, borrowed: boolean): Promise<Device> =>
-    new Device(device, { ...options, borrowed }, info, await loadKernels(info));
+  const open = (device: GPUDevice, info: GPUAdapterInfo, borrowed: boolean): Device =>
+    new Device(device, { ...options, borrowed }, info, kernelsFor(info));
   if (options.device) return open(options.device, options.device.adapterInfo, true);
   const gpu = options.gpu ?? (globalThis.navigator as Navigator | undefined)?.gpu;
   if (!gpu && !options.adapter) {
@@ -107,11 +110,12 @@ export async function openDevice(options: DeviceOptions = {}): Promise<Device> {
   return open(device, adapter.info, false);
 }
 
-/** Loads the kernels made for this kind of adapter. Other adapters need not load them. */
-export async function loadKernels(info: GPUAdapterInfo): Promise<Pick<Capabilities, "cpu" | "gpu">> {
-  return isSoftwareAdapter(info)
-    ? { cpu: (await import("../kernels/cpu/index.js")).cpuKernels }
-    : { gpu: (await import("../kernels/gpu/index.js")).gpuKernels };
+/**
+ * The kernels made for this kind of adapter. They are part of the bundle: a module that is loaded later would save a page
+ * with a GPU nothing, and some bundlers allow none in a worker.
+ */
+export function kernelsFor(info: GPUAdapterInfo): Pick<Capabilities, "cpu" | "gpu"> {
+  return isSoftwareAdapter(info) ? { cpu: cpuKernels } : { gpu: gpuKernels };
 }
 
 /** Refuses Dawn's null backend, which accepts every call and computes nothing. */
@@ -234,7 +238,7 @@ export class Device implements Allocator {
   #lastDone = 0;
 
   constructor(
-    readonly gpu: GPUDevice,
+    readonly gpu: HostDevice,
     {
       maxInFlight = 8,
       maxSubmissionMs = 1000,
@@ -246,7 +250,7 @@ export class Device implements Allocator {
     } = {},
     /** Info of the adapter itself, if known: the info of Dawn's devices leaves out subgroup matrices. */
     readonly adapterInfo: GPUAdapterInfo = gpu.adapterInfo,
-    /** See {@link loadKernels}. */
+    /** See {@link kernelsFor}. */
     kernels: Pick<Capabilities, "cpu" | "gpu"> = {},
   ) {
     refuseNullAdapter(gpu.adapterInfo);
@@ -393,7 +397,9 @@ export class Device implements Allocator {
   /** Copies host data into a buffer, from byte `offset` on, after everything submitted so far. */
   writeBuffer(buffer: GPUBuffer, data: TypedArray, offset = 0): void {
     this.#requireOpen();
-    this.guard(() => this.gpu.queue.writeBuffer(buffer, offset, uploadable(data)));
+    this.guard(() =>
+      this.gpu.queue.writeBuffer(buffer, offset, uploadable(data) as GPUAllowSharedBufferSource),
+    );
   }
 
   /** The bind-group layout for a kernel's bindings, cached by access pattern. */

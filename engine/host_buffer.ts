@@ -1,11 +1,12 @@
 /** Tensors in buffers of the host, so that the host's code and programs share values without copies. */
 import { UsageError } from "./errors.js";
 import { sizeOf, type TensorSpec } from "./host_data.js";
+import type { HostBuffer } from "./host_types.js";
 
 /** The place of a variable in a buffer of the host. */
 export interface BufferPlace {
   /** A buffer of the same `GPUDevice`, with the usage STORAGE. `destroy()` of the variable does not destroy the buffer. */
-  readonly buffer: GPUBuffer;
+  readonly buffer: HostBuffer;
   /** The byte at which the variable begins, a multiple of the device's `minStorageBufferOffsetAlignment`; default 0. */
   readonly offset?: number;
 }

@@ -93,10 +93,10 @@ export function requireData(where: string, data: TypedArray, spec: TensorSpec): 
 }
 
 /** The same numbers in memory that WebGPU accepts: a copy if their memory is shared between threads or can be resized. */
-export function uploadable(data: TypedArray): GPUAllowSharedBufferSource {
+export function uploadable(data: TypedArray): TypedArray {
   const buffer: ArrayBufferLike & { readonly resizable?: boolean } = data.buffer;
   const copied = kindOf(buffer) === "SharedArrayBuffer" || buffer.resizable === true;
-  return (copied ? data.slice() : data) as GPUAllowSharedBufferSource;
+  return copied ? data.slice() : data;
 }
 
 /** A list of numbers as f32. @throws UsageError for elements that are not numbers, or too large for f32 */

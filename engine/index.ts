@@ -64,4 +64,5 @@ export type { TensorLike } from "./trace.js";
 export type { Target } from "./target.js";
 export { assign } from "./trace.js";
 export type { BufferPlace } from "./host_buffer.js";
+export type { HostBuffer, HostDevice, HostEncoder } from "./host_types.js";
 export { hostTensor, Variable, variable, type HostTensor, type VariableOptions } from "./variable.js";

@@ -1,5 +1,5 @@
 /** Planning without a GPU: a device that compiles programs, counts their memory and computes nothing. */
-import { Device, loadKernels } from "./device.js";
+import { Device, kernelsFor } from "./device.js";
 
 /** The properties of a device that decide how programs are compiled: those of a `GPUDevice`, or invented ones. */
 export type DeviceTraits = Pick<GPUDevice, "limits" | "features" | "adapterInfo">;
@@ -51,5 +51,5 @@ export async function planningDevice({ limits, features, adapterInfo }: DeviceTr
       ].map((name) => [name, nothing]),
     ),
   };
-  return new Device(gpu as unknown as GPUDevice, {}, adapterInfo, await loadKernels(adapterInfo));
+  return Promise.resolve(new Device(gpu as unknown as GPUDevice, {}, adapterInfo, kernelsFor(adapterInfo)));
 }

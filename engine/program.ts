@@ -7,6 +7,7 @@ import type { InputSpecs, OutputSpecs, Plan, Storage } from "./compiler/plan.js"
 import type { Device } from "./device.js";
 import { UsageError } from "./errors.js";
 import { formatSpec, requireData, sizeOf, typedArray, type ArrayOf, type TypedArray } from "./host_data.js";
+import type { HostEncoder } from "./host_types.js";
 import { inputOperation, type InputAttributes, type Node, type Tensor } from "./tensor.js";
 import type { Variable } from "./variable.js";
 
@@ -171,7 +172,7 @@ export class Program<I extends InputSpecs = InputSpecs, O extends OutputSpecs = 
    * GPU at once, so that of several encoded runs in one submission all see the last.
    * @throws UsageError, DeviceLostError, and what the device reported since
    */
-  encodeInto(encoder: GPUCommandEncoder, inputs: Partial<InputValues<I>> = {}): void {
+  encodeInto(encoder: HostEncoder, inputs: Partial<InputValues<I>> = {}): void {
     this.#check("encodeInto", inputs as AnyInputs, 1);
     this.#write(inputs as AnyInputs);
     this.begin();

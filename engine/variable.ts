@@ -13,6 +13,7 @@ import {
   type TensorSpec,
   type TypedArray,
 } from "./host_data.js";
+import type { HostBuffer } from "./host_types.js";
 import { announce } from "./ownership.js";
 import { makeTensor, type Dtype, type Operation, type Tensor } from "./tensor.js";
 
@@ -66,7 +67,7 @@ export class Variable implements TensorSpec {
   /** Shape and dtype of all parts together, as `write` takes and `read` returns them. */
   readonly whole: TensorSpec;
   /** One buffer for each part. */
-  readonly buffers: readonly GPUBuffer[];
+  readonly buffers: readonly HostBuffer[];
   /** The leaf that stands for the value at the start of a program. */
   readonly tensor: Tensor;
   /** The variables in it, if it is a pack. */

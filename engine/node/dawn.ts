@@ -1,10 +1,11 @@
 /** Dawn for Node: loads the optional package `webgpu`, and on Linux a Vulkan loader and driver if they are needed. */
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
 import { AdapterError } from "../errors.js";
 import { throttleDawnPolling } from "./throttle_dawn_polling.js";
 import { CacheError } from "./cache_folder.js";
+import { loadLibrary, setEnvironment } from "./native_library.js";
 import { findPackage, unpackOnce } from "./unpack.js";
 
 /** Where an adapter's driver comes from. */
@@ -14,7 +15,7 @@ type CreateGpu = (flags: string[]) => GPU;
 
 let createGpu: CreateGpu | null = null;
 
-/** Loads the package `webgpu`. */
+/** Loads the package `webgpu`. Without it, a runtime that has WebGPU itself (Deno) gives its own, which knows no flags. */
 async function loadDawn(): Promise<CreateGpu> {
   if (createGpu) return createGpu;
   try {
@@ -25,6 +26,8 @@ async function loadDawn(): Promise<CreateGpu> {
     return createGpu;
   } catch (cause) {
     const missing = (await findPackage("webgpu")) === null;
+    const { gpu } = (globalThis as { navigator?: { gpu?: GPU } }).navigator ?? {};
+    if (missing && gpu) return (createGpu = () => gpu);
     throw new AdapterError(
       missing
         ? "WebGPU in Node comes from the optional package webgpu, which is not installed. Run: npm install webgpu"
@@ -36,33 +39,6 @@ async function loadDawn(): Promise<CreateGpu> {
 
 const linux = process.platform === "linux";
 
-/** RTLD_NOW | RTLD_NODELETE: the library stays loaded. */
-const KEEP_LOADED = 2 | 0x1000;
-/** RTLD_GLOBAL as well: Dawn finds the library by its name. */
-const FOR_ALL = KEEP_LOADED | 0x100;
-
-/** True if a shared library is part of this process. */
-function isLoaded(path: string): boolean {
-  try {
-    const name = path.slice(path.lastIndexOf("/"));
-    return readFileSync("/proc/self/maps", "utf8").includes(name.startsWith("/") ? name : `/${name}`);
-  } catch {
-    return false;
-  }
-}
-
-/** Loads a shared library into this process. Returns the reason if it does not load, else null. */
-function loadLibrary(path: string, flags = FOR_ALL): string | null {
-  try {
-    process.dlopen({ exports: {} }, path, flags);
-    return null;
-  } catch (error) {
-    const { message } = error as Error;
-    // Node looks for an addon in the library, finds none and throws, but by then the library is loaded. Without /proc, Node's message decides.
-    return isLoaded(path) || message.includes("did not self-register") ? null : message;
-  }
-}
-
 const problems = new Set<string>();
 
 /** Reasons why installed drivers could not be used, as {@link requestAdapter} found them so far. */
@@ -70,16 +46,19 @@ export function driverProblems(): string[] {
   return [...problems];
 }
 
+/** The Vulkan loader, by the name under which Dawn looks for it. */
+const LOADER = { path: "libvulkan.so.1", symbol: "vkGetInstanceProcAddr", forAll: true };
+
 /** Loads the Vulkan loader of the system, else the one beside the software driver; false if neither loads. */
 async function loadVulkan(): Promise<boolean> {
-  const ofSystem = loadLibrary("libvulkan.so.1");
+  const ofSystem = loadLibrary(LOADER);
   if (ofSystem === null) return true;
   const folder = await npmDriverFolder();
   if (!folder) {
     problems.add(`no Vulkan loader: ${ofSystem}`);
     return false;
   }
-  const ofNpm = loadLibrary(join(folder, "libvulkan.so.1"));
+  const ofNpm = loadLibrary({ ...LOADER, path: join(folder, LOADER.path) });
   if (ofNpm !== null) problems.add(`the Vulkan loader of @sparticuz/chromium does not load: ${ofNpm}`);
   return ofNpm === null;
 }
@@ -140,7 +119,8 @@ export async function requestAdapter(
     const folder = await npmDriverFolder();
     if (!folder || !(await loadVulkan())) return null;
     // The driver is loaded here first, because the Vulkan loader does not report a driver that fails to load.
-    const reason = loadLibrary(join(folder, "libvk_swiftshader.so"), KEEP_LOADED);
+    const path = join(folder, "libvk_swiftshader.so");
+    const reason = loadLibrary({ path, symbol: "vk_icdGetInstanceProcAddr" });
     if (reason !== null) {
       problems.add(`the software driver of @sparticuz/chromium does not load: ${reason}`);
       return null;
@@ -158,14 +138,11 @@ export async function requestAdapter(
 /** Runs `body` while the Vulkan loader sees exactly these drivers. The loader looks for drivers at the first request. */
 async function withDrivers<T>(files: string, body: () => Promise<T>): Promise<T> {
   const before = DRIVER_VARIABLES.map((name) => [name, process.env[name]] as const);
-  for (const name of DRIVER_VARIABLES) delete process.env[name];
-  process.env["VK_ICD_FILENAMES"] = files;
+  for (const name of DRIVER_VARIABLES) setEnvironment(name, undefined);
+  setEnvironment("VK_ICD_FILENAMES", files);
   try {
     return await body();
   } finally {
-    for (const [name, value] of before) {
-      if (value === undefined) delete process.env[name];
-      else process.env[name] = value;
-    }
+    for (const [name, value] of before) setEnvironment(name, value);
   }
 }
