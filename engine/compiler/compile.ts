@@ -82,7 +82,7 @@ export function plan<I extends InputSpecs>(
   const kept = new Set([...outputs.values(), ...assigned.values()]);
   const nodes = reachableNodes([...kept]);
   requireOwnInputs(nodes, Object.values(leaves));
-  const units = fuse(nodes, kept, capabilities.maxStorageBuffersPerShaderStage);
+  const units = fuse(nodes, kept, capabilities);
   const halves = chooseHalves?.(units, kept, capabilities);
   const graph = { traced: nodes, fused: halves?.units ?? units };
   const dispatches = lower(graph.fused, results, capabilities, halves);

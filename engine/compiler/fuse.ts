@@ -1,4 +1,5 @@
 /** From a graph to units of execution: views vanish, chains of elementwise operations become one unit. */
+import type { Capabilities } from "../../kernels/capabilities.js";
 import {
   literalOperation,
   sameShape,
@@ -64,16 +65,19 @@ export interface FusionEffort {
   searched: number;
 }
 
+/** What fusion has to know of the device. */
+export type FusionTarget = Pick<Capabilities, "maxStorageBuffersPerShaderStage" | "software">;
+
 /**
  * Groups nodes into units and orders them so that every unit comes after what it reads.
  * @param nodes reachable nodes in topological order
  * @param kept roots that must be written to memory even if no unit reads them
- * @param maxBuffers storage buffers that one kernel may bind
+ * @param on the device's limit of storage buffers in a kernel, and whether it is a software adapter
  */
 export function fuse(
   nodes: readonly Node[],
   kept: ReadonlySet<Tensor>,
-  maxBuffers: number,
+  { maxStorageBuffersPerShaderStage: maxBuffers, software }: FusionTarget,
   effort: FusionEffort = { searched: 0 },
 ): Unit[] {
   const computed = nodes.filter(({ operation: { kind } }) => kind !== "source" && kind !== "view");
@@ -157,7 +161,9 @@ export function fuse(
       for (const member of merged) groupOf.set(member, merged);
     }
   }
-  for (const node of computed) {
+  // A software adapter takes a second or two to compile a matmul that adds a residual, which the same matmul without one is
+  // spared; the addition by itself costs next to nothing there (docs/lab/startup.md).
+  for (const node of software ? [] : computed) {
     if (groupOf.get(node)!.size > 1) continue;
     const { producer, residual } = residualOf(node) ?? {};
     // No other node may read the sum without the residual. There is no cycle: the producer has no other reader.

@@ -31,8 +31,8 @@ import { checkRandomProgram } from "../support/graphs.js";
 import { assertSound, peakOfLifetimes } from "../support/plans.js";
 import { assertClose, random } from "../support/random.js";
 
-function planOf<I extends InputSpecs>(inputs: I, body: ProgramBody<I>): Plan {
-  return plan({ capabilities: baselineCapabilities }, inputs, body);
+function planOf<I extends InputSpecs>(inputs: I, body: ProgramBody<I>, software = false): Plan {
+  return plan({ capabilities: { ...baselineCapabilities, software } }, inputs, body);
 }
 
 const kernels = ({ dispatches }: Plan): number => dispatches.length;
@@ -119,12 +119,16 @@ describe("fusion", () => {
     assertSound(p);
   });
 
-  it("adds a residual in the matmul, unless the product has other readers", async () => {
-    const residual = planOf({ x: f32(4, 4), r: f32(16) }, ({ x, r }) => ({
+  it("adds a residual in the matmul, unless the product has other readers or the adapter is software", async () => {
+    const added: ProgramBody<{ x: ReturnType<typeof f32>; r: ReturnType<typeof f32> }> = ({ x, r }) => ({
       y: add(r, reshape(matmul(x, x), [16])),
-    }));
+    });
+    const residual = planOf({ x: f32(4, 4), r: f32(16) }, added);
     assert.equal(kernels(residual), 1);
     assertSound(residual);
+    const apart = planOf({ x: f32(4, 4), r: f32(16) }, added, true);
+    assert.equal(kernels(apart), 2);
+    assertSound(apart);
     const wanted = planOf({ x: f32(4, 4), r: f32(4, 4) }, ({ x, r }) => {
       const product = matmul(x, x);
       return { y: add(product, r), z: neg(product) };

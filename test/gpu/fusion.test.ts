@@ -18,7 +18,12 @@ function planned(device: Device, steps: number): { plan: Plan; effort: FusionEff
   const effort = { searched: 0 };
   const result = plan(device, { y: f32(256) }, ({ y }) => {
     const slope = grad(sum(euler(y, steps)), y);
-    fuse(reachableNodes([slope]), new Set([slope]), 8, effort);
+    fuse(
+      reachableNodes([slope]),
+      new Set([slope]),
+      { maxStorageBuffersPerShaderStage: 8, software: true },
+      effort,
+    );
     return { slope };
   });
   return { plan: result, effort };
