@@ -1,7 +1,8 @@
 /** The package as others meet it: what importing it touches, what it exports, and whether its types hold. */
 import { assert } from "chai";
 import { execFile } from "node:child_process";
-import { mkdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { dirname, join, relative, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
@@ -177,6 +178,7 @@ describe("the built package @slow", function () {
 
   before(async () => {
     await run(process.execPath, [tsc, "-p", "tsconfig.build.json"]);
+    await run(process.execPath, ["esbuild.config.mjs", "declarations"]);
     await rm(folder, { recursive: true, force: true });
     await mkdir(join(folder, "node_modules"), { recursive: true });
     await symlink(resolve("."), join(folder, "node_modules/hrm-webgpu"));
@@ -188,6 +190,31 @@ describe("the built package @slow", function () {
   it("has every file that package.json names", async () => {
     const files = [...entries.flatMap((e) => [e.types, e.default]), ...Object.values(bin)];
     for (const file of files) assert.isTrue((await stat(file)).isFile(), file);
+  });
+
+  it("has types and files under every module resolution, and documents without dead links", async () => {
+    const { stdout } = await run(process.execPath, ["test/package.mjs"]).catch((error: { stderr: string }) =>
+      assert.fail(error.stderr),
+    );
+    assert.match(stdout, /^ok/);
+  });
+
+  it("names what is missing if there are no types of WebGPU", async () => {
+    // Away from this repository's node_modules, which have the types.
+    const away = await mkdtemp(join(tmpdir(), "hrm-untyped-"));
+    const library = join(away, "node_modules/hrm-webgpu");
+    await mkdir(library, { recursive: true });
+    for (const name of ["package.json", "dist"]) await symlink(resolve(name), join(library, name));
+    await writeFile(
+      join(away, "untyped.mts"),
+      'import type { Device } from "hrm-webgpu/engine";\nexport const queue = (d: Device) => d.gpu.queue;\n',
+    );
+    const options = ["--strict", "--skipLibCheck", "--noEmit", "--module", "nodenext", "--target", "es2022"];
+    const { stdout } = await run(process.execPath, [tsc, ...options, "--preserveSymlinks", "untyped.mts"], {
+      cwd: away,
+    }).catch((error: { stdout: string }) => error);
+    assert.match(stdout, /npm install --save-dev @webgpu\/types/);
+    await rm(away, { recursive: true });
   });
 
   for (const module of ["nodenext", "bundler"] as const) {
