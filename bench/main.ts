@@ -1,6 +1,7 @@
 /** `npm run bench`: the suite under Node. */
 import { readFile } from "node:fs/promises";
-import { useMixedPrecision } from "../engine/mixed_precision.js";
+import { mixedPrecisionTarget } from "../engine/mixed_precision.js";
+import { Device } from "../engine/index.js";
 import { openNodeDevice } from "../engine/node/index.js";
 import { runInBrowser } from "./browser/driver.js";
 import { ArgumentError, parseArguments } from "../hrm/terminal/arguments.js";
@@ -120,13 +121,14 @@ async function runHere(
   flags: readonly string[],
   options: RunOptions,
 ): Promise<Report> {
-  const device = await openNodeDevice({
+  const opened = await openNodeDevice({
     ...(name !== undefined && { adapter: name }),
     // Dawn offers experimental features only if unsafe features are allowed.
     robustness: precision === "f32" && !unchecked,
   });
+  let device = opened;
   try {
-    if (precision === "mixed") await useMixedPrecision(device);
+    if (precision === "mixed") device = await inMixedPrecision(opened);
     const environment = await nodeEnvironment(flags, options.seed);
     const adapter = reportAdapter(device);
     const { show, ...printing } = printer(options);
@@ -155,6 +157,12 @@ async function runHere(
   } finally {
     device.destroy();
   }
+}
+
+/** The device, whose programs are in mixed precision unless they are told otherwise. */
+async function inMixedPrecision(opened: Device): Promise<Device> {
+  const target = await mixedPrecisionTarget(opened);
+  return new Device(opened.gpu, { borrowed: false }, opened.adapterInfo, target);
 }
 
 /** Runs the suite in a headless browser. */

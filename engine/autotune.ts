@@ -1,6 +1,6 @@
 /**
  * Measured kernel choice: times the variants of the matrix products that programs need, on the device that will run
- * them, and keeps the fastest. `device.choose(report.choices)` then lets programs take them.
+ * them, and keeps the fastest. Programs that are compiled for `report.target` take them.
  */
 import { KernelError, type Kernel } from "../kernels/core/kernel.js";
 import type { KernelChoices } from "../kernels/capabilities.js";
@@ -12,8 +12,11 @@ import { GpuError } from "./errors.js";
 import { launch, type Launch } from "./launch.js";
 import type { TypedArray } from "./tensor.js";
 import { createStopwatch, type Encode, type Reading, type Stopwatch } from "./stopwatch.js";
+import { withChoices, type Target } from "./target.js";
 
 export interface AutotuneOptions extends Abortable {
+  /** What the kernels were planned for; default: the device's target. */
+  readonly target?: Target;
   /** Time for measuring, in seconds. Measuring ends with the first variant that is finished after that time. Default 10. */
   readonly seconds?: number;
   /** A variant must be faster than the default by this fraction of its time. Default 0.05. */
@@ -46,6 +49,8 @@ export interface MeasuredProduct {
 export interface AutotuneReport {
   /** A variant for every product that was measured or known: the default if no other is faster. */
   readonly choices: KernelChoices;
+  /** The target with these choices, to compile for. */
+  readonly target: Target;
   readonly measured: readonly MeasuredProduct[];
   /** Products that the time did not suffice for; they keep their default. */
   readonly unmeasured: readonly string[];
@@ -72,6 +77,7 @@ export async function autotune(
   device: Device,
   kernels: Iterable<Kernel>,
   {
+    target = device.target,
     seconds = 10,
     margin = 0.05,
     known = {},
@@ -88,7 +94,7 @@ export async function autotune(
   }
   for (const name of [...work.keys()]) {
     const variant = Object.hasOwn(known, name) ? known[name]! : "";
-    if (!matmulVariants(matmulSpec(name)!, device.capabilities).includes(variant)) continue;
+    if (!matmulVariants(matmulSpec(name)!, target.capabilities).includes(variant)) continue;
     choices[name] = variant;
     work.delete(name);
   }
@@ -104,7 +110,7 @@ export async function autotune(
       const end = start + 1000 * seconds * (done / total);
       const result =
         performance.now() < end
-          ? await measure(device, stopwatch, matmulSpec(name)!, { margin, end, signal })
+          ? await measure(device, stopwatch, matmulSpec(name)!, { target, margin, end, signal })
           : null;
       if (result) {
         measured.push(result);
@@ -114,7 +120,10 @@ export async function autotune(
   } finally {
     stopwatch.destroy();
   }
-  return { choices, measured, unmeasured, seconds: (performance.now() - start) / 1000 };
+  return {
+    ...{ choices, measured, unmeasured, target: withChoices(target, choices) },
+    seconds: (performance.now() - start) / 1000,
+  };
 }
 
 type MeasuredSpec = Required<Omit<MatmulSpec, "gradient">>;
@@ -130,12 +139,16 @@ async function measure(
   device: Device,
   stopwatch: Stopwatch,
   spec: MeasuredSpec,
-  { margin, end, signal }: { readonly margin: number; readonly end: number } & Abortable,
+  {
+    target: { capabilities },
+    margin,
+    end,
+    signal,
+  }: { readonly target: Target; readonly margin: number; readonly end: number } & Abortable,
 ): Promise<MeasuredProduct | null> {
   const kernel = matmulName(spec);
-  const names = matmulVariants(spec, device.capabilities);
-  const make = (variant: string): Kernel =>
-    matmul(spec, { ...device.capabilities, choices: { [kernel]: variant } });
+  const names = matmulVariants(spec, capabilities);
+  const make = (variant: string): Kernel => matmul(spec, { ...capabilities, choices: { [kernel]: variant } });
   const data = operandsOf(spec);
   const launched = await launch(device, make(names[0]!), data);
   try {

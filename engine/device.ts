@@ -1,12 +1,11 @@
 /** The GPU as the engine sees it: device, capabilities, counters, and errors that arrive late. */
-import type { Capabilities, KernelChoices, MixedPrecision } from "../kernels/capabilities.js";
+import type { Capabilities } from "../kernels/capabilities.js";
 import type { Kernel } from "../kernels/core/kernel.js";
-import { cpuKernels } from "../kernels/cpu/index.js";
-import { gpuKernels } from "../kernels/gpu/index.js";
-import type { ChooseHalves } from "./compiler/plan.js";
-import { bufferSize, type Allocator } from "./allocator.js";
+import { describeAdapter, refuseNullAdapter, targetOf, type AdapterDescription } from "./adapter.js";
+import { bufferSize, requireBuffer, type Allocator } from "./allocator.js";
+import { onLoss } from "./device_loss.js";
 import { captureErrors } from "./error_scopes.js";
-import { AdapterError, codeOfGpuError, DeviceLostError, GpuError, LimitError } from "./errors.js";
+import { codeOfGpuError, DeviceLostError, GpuError } from "./errors.js";
 import { uploadable, type TypedArray } from "./host_data.js";
 import type { HostDevice } from "./host_types.js";
 import { PipelineCache } from "./pipeline_cache.js";
@@ -24,17 +23,6 @@ export interface DeviceStats {
   submits: number;
   dispatches: number;
   readbacks: number;
-}
-
-/** Adapter description for logs and UI. */
-export interface AdapterDescription {
-  /** One line, such as `SwiftShader Device (Subzero) (software)`. */
-  readonly name: string;
-  readonly vendor: string;
-  readonly architecture: string;
-  /** True if shaders run on the CPU. */
-  readonly software: boolean;
-  readonly features: readonly string[];
 }
 
 export interface DeviceOptions {
@@ -55,150 +43,8 @@ export interface DeviceOptions {
   maxPipelines?: number;
 }
 
-/** The feature that enables subgroup matrices in browsers and Dawn. Its name may change. */
-export const SUBGROUP_MATRIX_FEATURE = "chromium-experimental-subgroup-matrix";
-
-const USEFUL_FEATURES = ["subgroups", "shader-f16", "timestamp-query", SUBGROUP_MATRIX_FEATURE] as const;
-
-const USEFUL_LIMITS = [
-  "maxBufferSize",
-  "maxStorageBufferBindingSize",
-  "maxStorageBuffersPerShaderStage",
-  "maxComputeWorkgroupStorageSize",
-  "maxComputeInvocationsPerWorkgroup",
-  "maxComputeWorkgroupSizeX",
-  "maxComputeWorkgroupSizeY",
-] as const;
-
-/**
- * Opens the best device in this browser window or worker.
- * In Node use `openNodeDevice` from `hrm-webgpu/node`.
- * @throws AdapterError if there is no WebGPU, no adapter, or only a null adapter.
- */
-export async function openDevice(options: DeviceOptions = {}): Promise<Device> {
-  const open = (device: GPUDevice, info: GPUAdapterInfo, borrowed: boolean): Device =>
-    new Device(device, { ...options, borrowed }, info, kernelsFor(info));
-  if (options.device) return open(options.device, options.device.adapterInfo, true);
-  const gpu = options.gpu ?? (globalThis.navigator as Navigator | undefined)?.gpu;
-  if (!gpu && !options.adapter) {
-    throw new AdapterError(
-      "No WebGPU here: navigator.gpu is missing. Use a browser with WebGPU on a secure page (https or localhost); " +
-        "in Node install the package webgpu and call openNodeDevice.",
-    );
-  }
-  const powerPreference = options.powerPreference ?? "high-performance";
-  const adapter = options.adapter ?? (await gpu!.requestAdapter({ powerPreference }));
-  if (!adapter) {
-    throw new AdapterError(
-      "WebGPU is available but offers no adapter. Update the graphics driver or enable WebGPU's software adapter.",
-    );
-  }
-  refuseNullAdapter(adapter.info);
-  const limits: Record<string, number> = {};
-  for (const limit of USEFUL_LIMITS) limits[limit] = adapter.limits[limit];
-  let device: GPUDevice;
-  try {
-    device = await adapter.requestDevice({
-      requiredFeatures: USEFUL_FEATURES.filter((f) => adapter.features.has(f)) as GPUFeatureName[],
-      requiredLimits: limits,
-    });
-  } catch (cause) {
-    throw new AdapterError(`The adapter ${describeAdapter(adapter.info)} gave no device: ${String(cause)}`, {
-      cause,
-    });
-  }
-  return open(device, adapter.info, false);
-}
-
-/**
- * The kernels made for this kind of adapter. They are part of the bundle: a module that is loaded later would save a page
- * with a GPU nothing, and some bundlers allow none in a worker.
- */
-export function kernelsFor(info: GPUAdapterInfo): Pick<Capabilities, "cpu" | "gpu"> {
-  return isSoftwareAdapter(info) ? { cpu: cpuKernels } : { gpu: gpuKernels };
-}
-
-/** Refuses Dawn's null backend, which accepts every call and computes nothing. */
-export function refuseNullAdapter(info: GPUAdapterInfo): void {
-  const text = wordsOf(info);
-  if (/\bnull\b/.test(text)) {
-    throw new AdapterError(
-      `The adapter "${text.trim()}" is a null backend that computes nothing; choose another adapter.`,
-    );
-  }
-}
-
-/** A title such as `SwiftShader Device (Subzero)`. For GPUs it adds the model, because Dawn's description names only the driver. */
-export function adapterTitle(info: GPUAdapterInfo): string {
-  const { description, device, architecture, vendor } = info;
-  const title = description || device || architecture || vendor;
-  return description && device && !description.includes(device) && !isSoftwareAdapter(info)
-    ? `${device}, ${description}`
-    : title;
-}
-
-function describeAdapter(info: GPUAdapterInfo): string {
-  const [title, { vendor }] = [adapterTitle(info), info];
-  return vendor && title !== vendor ? `${title} [${vendor}]` : title || "unnamed adapter";
-}
-
-/** True for adapters that run shaders on the CPU, even if the browser does not say so in `isFallbackAdapter`. */
-export function isSoftwareAdapter(info: GPUAdapterInfo): boolean {
-  return (
-    info.isFallbackAdapter === true ||
-    /swiftshader|llvmpipe|lavapipe|microsoft basic|warp/.test(wordsOf(info))
-  );
-}
-
-/** All texts of an adapter's description, in lower case. */
-function wordsOf({ vendor, architecture, device, description }: GPUAdapterInfo): string {
-  return [vendor, architecture, device, description].join(" ").toLowerCase();
-}
-
-function capabilitiesOf(device: GPUDevice): Capabilities {
-  const { limits, features, adapterInfo: info } = device;
-  const {
-    maxComputeWorkgroupsPerDimension,
-    maxComputeInvocationsPerWorkgroup,
-    maxComputeWorkgroupStorageSize,
-    maxStorageBufferBindingSize,
-    maxStorageBuffersPerShaderStage,
-  } = limits;
-  return {
-    maxComputeWorkgroupsPerDimension,
-    maxComputeInvocationsPerWorkgroup,
-    maxComputeWorkgroupStorageSize,
-    maxStorageBufferBindingSize,
-    maxStorageBuffersPerShaderStage,
-    subgroups: features.has("subgroups")
-      ? { min: info.subgroupMinSize ?? 4, max: info.subgroupMaxSize ?? 128 }
-      : null,
-    shaderF16: features.has("shader-f16"),
-    software: isSoftwareAdapter(info),
-  };
-}
-
 /** Every kind of error that a scope catches. */
 const ALL_ERRORS = ["internal", "out-of-memory", "validation"] as const;
-
-/** Listeners for the loss of each device. A promise cannot remove a listener, so that each device's promise has one subscriber. */
-const lossListeners = new WeakMap<GPUDevice, Set<(info: GPUDeviceLostInfo) => void>>();
-
-/** Calls `listener` when the device is lost. @returns a function that removes the listener */
-function onLoss(gpu: GPUDevice, listener: (info: GPUDeviceLostInfo) => void): () => void {
-  let listeners = lossListeners.get(gpu);
-  if (!listeners) {
-    const added = (listeners = new Set());
-    lossListeners.set(gpu, added);
-    void gpu.lost.then((info) => {
-      // A later listener subscribes again.
-      lossListeners.delete(gpu);
-      for (const tell of added) tell(info);
-    });
-  }
-  const all = listeners.add(listener);
-  return () => all.delete(listener);
-}
 
 /**
  * An open device. Make one with {@link openDevice}; close it with `destroy()`. Several may share one GPUDevice: each
@@ -220,7 +66,6 @@ export class Device implements Allocator {
   /** Resolves when the device is lost for a reason other than {@link Device.destroy}. */
   readonly lost: Promise<DeviceLostError>;
 
-  #target: Target;
   #late: EngineLateError | null = null;
   #destroyed = false;
   readonly #borrowed: boolean;
@@ -250,11 +95,10 @@ export class Device implements Allocator {
     } = {},
     /** Info of the adapter itself, if known: the info of Dawn's devices leaves out subgroup matrices. */
     readonly adapterInfo: GPUAdapterInfo = gpu.adapterInfo,
-    /** See {@link kernelsFor}. */
-    kernels: Pick<Capabilities, "cpu" | "gpu"> = {},
+    /** What programs are compiled for unless `compile` is given another target. */
+    readonly target: Target = targetOf(gpu),
   ) {
     refuseNullAdapter(gpu.adapterInfo);
-    this.#target = { capabilities: { ...capabilitiesOf(gpu), ...kernels } };
     this.#borrowed = borrowed;
     this.#pipelines = new PipelineCache(maxPipelines);
     this.#maxInFlight = maxInFlight;
@@ -314,34 +158,9 @@ export class Device implements Allocator {
     this.throwLateError();
   }
 
-  /**
-   * What programs are compiled for on this device unless `compile` is given another target. {@link Device.choose} and
-   * {@link Device.multiplyWith} replace the value; what was compiled keeps its own.
-   */
-  get target(): Target {
-    return this.#target;
-  }
-
-  /** What kernels may know of this device: the target's capabilities. */
+  /** What kernels may know of this device: the capabilities of its target. */
   get capabilities(): Capabilities {
-    return this.#target.capabilities;
-  }
-
-  /**
-   * Sets the kernel variants for programs compiled from now on. Other kernels take their default; `{}` removes every choice.
-   * `hrm-webgpu/engine/autotune` measures choices.
-   */
-  choose(choices: KernelChoices): void {
-    this.#target = { ...this.#target, capabilities: { ...this.capabilities, choices } };
-  }
-
-  /**
-   * Sets mixed precision for programs compiled from now on, which store in f16 what `chooseHalves` says. Null means f32. See
-   * `hrm-webgpu/engine/mixed-precision`.
-   */
-  multiplyWith(mixedPrecision: MixedPrecision | null, chooseHalves?: ChooseHalves): void {
-    const { mixedPrecision: _, ...f32 } = this.capabilities;
-    this.#target = { capabilities: mixedPrecision ? { ...f32, mixedPrecision } : f32, chooseHalves };
+    return this.target.capabilities;
   }
 
   /** Throws the error that the GPU reported since the last awaited call, once. */
@@ -371,11 +190,7 @@ export class Device implements Allocator {
   createBuffer(bytes: number, usage: GPUBufferUsageFlags, label: string): GPUBuffer {
     this.#requireOpen();
     const size = bufferSize(bytes);
-    if (size > this.gpu.limits.maxBufferSize) {
-      throw new LimitError(
-        `${label}: got ${bytes} bytes; this device allows ${this.gpu.limits.maxBufferSize} bytes a buffer.`,
-      );
-    }
+    requireBuffer(bytes, this.gpu.limits.maxBufferSize, label);
     const buffer = this.guard(() => this.gpu.createBuffer({ size, usage, label }));
     this.#buffers.add(buffer);
     const stats = this.stats;

@@ -18,15 +18,10 @@ export {
   type ProgramResult,
 } from "./compiler/compile.js";
 export type { InputSpecs, OutputSpecs, Plan } from "./compiler/plan.js";
-export {
-  Device,
-  isSoftwareAdapter,
-  openDevice,
-  refuseNullAdapter,
-  type AdapterDescription,
-  type DeviceOptions,
-  type DeviceStats,
-} from "./device.js";
+export { isSoftwareAdapter, refuseNullAdapter, type AdapterDescription } from "./adapter.js";
+export type { Allocator } from "./allocator.js";
+export { Device, type DeviceOptions, type DeviceStats } from "./device.js";
+export { openDevice } from "./open_device.js";
 export * from "./errors.js";
 export * from "./initializers.js";
 export * from "./ops/elementwise.js";
@@ -61,7 +56,7 @@ export {
   type TypedArray,
 } from "./tensor.js";
 export type { TensorLike } from "./trace.js";
-export type { Target } from "./target.js";
+export { withChoices, type Target } from "./target.js";
 export { assign } from "./trace.js";
 export type { BufferPlace } from "./host_buffer.js";
 export type { HostBuffer, HostDevice, HostEncoder } from "./host_types.js";

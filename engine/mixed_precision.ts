@@ -9,10 +9,11 @@ import { attentionMatrices, attentionTiles } from "../kernels/attention/matrices
 import { matmul } from "../kernels/matmul/choose.js";
 import type { MatmulLayout, SubgroupMatrices } from "../kernels/matmul/spec.js";
 import { gatedProduct, matrixVariants } from "../kernels/matmul/subgroup_matrices.js";
-import { baselineCapabilities, type Capabilities, type MixedPrecision } from "../kernels/capabilities.js";
+import type { Capabilities, MixedPrecision } from "../kernels/capabilities.js";
 import type { Kernel } from "../kernels/core/kernel.js";
-import { chooseHalves } from "./compiler/f16_storage.js";
-import { SUBGROUP_MATRIX_FEATURE, type Device } from "./device.js";
+import { SUBGROUP_MATRIX_FEATURE } from "./adapter.js";
+import { f16Storage } from "./compiler/f16_storage.js";
+import type { Device } from "./device.js";
 import { AdapterError } from "./errors.js";
 import { runKernel } from "./run_kernel.js";
 import type { Target } from "./target.js";
@@ -51,29 +52,28 @@ export function subgroupMatrices({ adapterInfo, adapter, capabilities }: Device)
 }
 
 /**
- * Programs compiled from now on multiply, and on GPUs attend, in mixed precision, all but products that are smaller than one
- * matrix and head vectors that matrices do not divide. The extension promises no accuracy, so the device first multiplies small
- * numbers whose products and sums f32 holds exactly, in every layout, where anything but the exact result is refused, and
- * attends where the result is known.
- * @returns the matrices in use
+ * The device's target in mixed precision: its programs multiply, and on GPUs attend, on subgroup matrices, all but products
+ * that are smaller than one matrix and head vectors that matrices do not divide. The extension promises no accuracy, so the
+ * device first multiplies small numbers whose products and sums f32 holds exactly, in every layout, where anything but the
+ * exact result is refused, and attends where the result is known.
  * @throws AdapterError if the device lacks a feature or computes a wrong result
  */
-export async function useMixedPrecision(device: Device): Promise<SubgroupMatrices> {
+export async function mixedPrecisionTarget(device: Device): Promise<Target> {
   const matrices = subgroupMatrices(device);
-  const mixedPrecision = mixedPrecisionOn(matrices);
-  const capabilities = { ...device.capabilities, choices: {}, mixedPrecision };
+  const target = withMixedPrecision(device.target, matrices);
+  const { capabilities } = target;
   for (const layout of ["nn", "nt", "tn"] as const) await checkExact(device, capabilities, matrices, layout);
   await checkAttention(device, capabilities, matrices);
-  device.multiplyWith(mixedPrecision, chooseHalves);
-  return matrices;
+  return target;
 }
 
-/** The target of a device with WebGPU's default limits that was told to use these matrices. */
-export function mixedPrecisionPlan(matrices: SubgroupMatrices): Target {
-  return {
-    capabilities: { ...baselineCapabilities, mixedPrecision: mixedPrecisionOn(matrices) },
-    chooseHalves,
-  };
+/** The target in mixed precision on these matrices, unchecked, for plans without a device. Choices are dropped: they are of f32 kernels. */
+export function withMixedPrecision(
+  target: Target,
+  matrices: SubgroupMatrices,
+): Target & { readonly capabilities: { readonly mixedPrecision: Required<MixedPrecision> } } {
+  const mixedPrecision = mixedPrecisionOn(matrices);
+  return { ...target, capabilities: { ...target.capabilities, choices: {}, mixedPrecision }, f16Storage };
 }
 
 /** The kernels on these matrices: matmul, and attention if matrices divide its head vectors. */

@@ -1,8 +1,10 @@
-/** Planning without a GPU: a device that compiles programs, counts their memory and computes nothing. */
-import { Device, kernelsFor } from "./device.js";
+/** Planning without a GPU: a target from the traits of a device, and a ledger that gives variables symbolic storage. */
+import type { DeviceTraits } from "./adapter.js";
+import { bufferSize, requireBuffer, type Allocator, type BufferLimits } from "./allocator.js";
+import { UsageError } from "./errors.js";
+import type { Target } from "./target.js";
 
-/** The properties of a device that decide how programs are compiled: those of a `GPUDevice`, or invented ones. */
-export type DeviceTraits = Pick<GPUDevice, "limits" | "features" | "adapterInfo">;
+export { targetOf, type DeviceTraits } from "./adapter.js";
 
 /** The specification's default limits, as far as the engine uses them. Every WebGPU device has at least these. */
 export const defaultTraits = {
@@ -26,30 +28,45 @@ export const defaultTraits = {
 } as unknown as DeviceTraits;
 
 /**
- * A device that refuses whatever a real device with these traits refuses. It counts in `stats` what a real device would
- * hold, and holds nothing. Variables, `compile` and `destroy` work. Nothing runs, and reads never finish.
+ * Counts what variables would hold on a device, and holds nothing: pass it to `variable` in place of a device, and trace
+ * with `plan`. It refuses buffers that the target refuses.
  */
-export async function planningDevice({ limits, features, adapterInfo }: DeviceTraits): Promise<Device> {
-  const nothing = (): object => ({});
-  const gpu = {
-    limits,
-    features,
-    adapterInfo,
-    lost: new Promise(() => undefined),
-    queue: { writeBuffer: nothing },
-    createBuffer: ({ size, label }: GPUBufferDescriptor) => ({ size, label, destroy: nothing }),
-    createComputePipelineAsync: () => Promise.resolve({}),
-    popErrorScope: () => Promise.resolve(null),
-    ...Object.fromEntries(
-      [
-        "createBindGroup",
-        "createBindGroupLayout",
-        "createPipelineLayout",
-        "createShaderModule",
-        "destroy",
-        "pushErrorScope",
-      ].map((name) => [name, nothing]),
-    ),
-  };
-  return Promise.resolve(new Device(gpu as unknown as GPUDevice, {}, adapterInfo, kernelsFor(adapterInfo)));
+export class Ledger implements Allocator {
+  readonly gpu: { readonly limits: BufferLimits };
+  readonly #live = new Set<GPUBuffer>();
+  #bytes = 0;
+
+  constructor({ capabilities: { maxStorageBufferBindingSize }, maxBufferSize = Infinity }: Target) {
+    this.gpu = {
+      limits: { maxBufferSize, maxStorageBufferBindingSize, minStorageBufferOffsetAlignment: 256 },
+    };
+  }
+
+  /** Bytes of all buffers that were created and not destroyed. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  createBuffer(bytes: number, _usage: GPUBufferUsageFlags, label: string): GPUBuffer {
+    const size = bufferSize(bytes);
+    requireBuffer(bytes, this.gpu.limits.maxBufferSize, label);
+    const buffer = { size, label } as GPUBuffer;
+    this.#live.add(buffer);
+    this.#bytes += size;
+    return buffer;
+  }
+
+  destroyBuffer(buffer: GPUBuffer): void {
+    if (this.#live.delete(buffer)) this.#bytes -= buffer.size;
+  }
+
+  writeBuffer(): void {
+    // Values do not matter to a plan.
+  }
+
+  readBuffer({ label }: GPUBuffer): Promise<ArrayBuffer> {
+    return Promise.reject(
+      new UsageError(`${label}: got a read of a ledger; expected a device, which has values.`),
+    );
+  }
 }

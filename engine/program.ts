@@ -23,7 +23,7 @@ export interface BoundDispatch {
 /** One line of `explain()`. */
 export interface ExplainedDispatch {
   readonly kernel: string;
-  /** The kernel's variant was chosen ({@link Device.choose}), not the default of its family. */
+  /** The kernel's variant is one of the target's choices, not the default of its family. */
   readonly chosen: boolean;
   readonly operation: string;
   readonly workgroups: readonly [number, number, number];

@@ -4,9 +4,10 @@
  */
 import { unlessAborted, type Abortable } from "../engine/abort.js";
 import { compile } from "../engine/compiler/compile.js";
-import { openDevice, type Device } from "../engine/device.js";
+import type { Device } from "../engine/device.js";
 import { UsageError } from "../engine/errors.js";
 import { variable, type Variable } from "../engine/variable.js";
+import { openDevice } from "../engine/open_device.js";
 import { where } from "../engine/ops/elementwise.js";
 import { takeRows } from "../engine/ops/embedding.js";
 import { owning, Scope } from "../engine/ownership.js";

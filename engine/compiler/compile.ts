@@ -31,8 +31,8 @@ import type { InputSpecs, OutputSpecs, Plan, Storage } from "./plan.js";
 export interface CompileOptions extends Abortable {
   /** Shown in errors, labels and `explain()`. */
   readonly name?: string;
-  /** What to compile for; default: the device's target at the time of the call. */
-  readonly target?: Target;
+  /** What to compile for; default: the device's target. */
+  readonly target?: Target | undefined;
 }
 
 /** What a traced function returns: outputs by name, or nothing if it only assigns. */
@@ -51,13 +51,14 @@ export type OutputsOf<R extends ProgramResult> = [R] extends [void]
     : OutputSpecs;
 
 /**
- * Traces `body` once and plans its execution, without creating anything on the GPU.
+ * Traces `body` once and plans its execution, without creating anything on the GPU. Errors speak of `name`.
  * @throws ShapeError, DtypeError, UsageError, LimitError
  */
 export function plan<I extends InputSpecs>(
-  { capabilities, chooseHalves }: Target,
+  { capabilities, maxBufferSize = Infinity, f16Storage }: Target,
   inputs: I,
   body: ProgramBody<I>,
+  name = "program",
 ): Plan {
   const leaves = Object.fromEntries(
     Object.entries(inputs).map(([name, spec]) => {
@@ -83,10 +84,16 @@ export function plan<I extends InputSpecs>(
   const nodes = reachableNodes([...kept]);
   requireOwnInputs(nodes, Object.values(leaves));
   const units = fuse(nodes, kept, capabilities);
-  const halves = chooseHalves?.(units, kept, capabilities);
+  const halves = f16Storage?.(units, kept, capabilities);
   const graph = { traced: nodes, fused: halves?.units ?? units };
   const dispatches = lower(graph.fused, results, capabilities, halves);
   const memory = planMemory(dispatches);
+  const specs = [...Object.values(inputs), ...outputs.values()];
+  const largest = bufferSize(Math.max(...memory.slots, ...specs.map(bytesOf)));
+  if (largest > maxBufferSize)
+    throw new LimitError(
+      `${name}: needs a buffer of ${largest} bytes; this device allows ${maxBufferSize}. Use a smaller batch.`,
+    );
   const constants = new Set(
     dispatches.flatMap((d) => d.storages.flatMap((s) => (s.kind === "source" ? [s.tensor] : []))),
   );
@@ -138,20 +145,13 @@ export function compile<const I extends InputSpecs, R extends ProgramResult>(
   body: ProgramBody<I, R>,
   { name = "program", target = device.target, signal }: CompileOptions = {},
 ): Promise<Program<I, OutputsOf<R>>> {
-  const planned = plan(target, inputs, body);
+  const planned = plan(target, inputs, body, name);
   for (const used of variablesOf(planned)) {
     if (used.device !== device)
       throw new UsageError(`${name}: variable ${used.name} lives on another device.`);
     used.requireAlive();
   }
   requireOwnBuffers(planned, name);
-  const { maxBufferSize } = device.gpu.limits;
-  const specs = [planned.inputs, planned.outputs].flatMap((of) => Object.values(of));
-  const largest = bufferSize(Math.max(...planned.memory.slots, ...specs.map(bytesOf)));
-  if (largest > maxBufferSize)
-    throw new LimitError(
-      `${name}: needs a buffer of ${largest} bytes; this device allows ${maxBufferSize}. Use a smaller batch.`,
-    );
   return instantiate(device, planned, name, signal) as Promise<Program<I, OutputsOf<R>>>;
 }
 

@@ -12,7 +12,7 @@ import { reshape } from "../ops/view.js";
 import { makeTensor, type F16Bindings, type Node, type Operation, type Tensor } from "../tensor.js";
 import { variableOperation, type Variable, type VariableAttributes } from "../variable.js";
 import { residualOf, rootOf, type Unit } from "./fuse.js";
-import type { ChooseHalves, Intermediate, Storage } from "./plan.js";
+import type { F16Storage, Intermediate, Storage } from "./plan.js";
 
 /** The f16 bindings that the node's operation declares. */
 const declared = ({ operation }: Node): F16Bindings | undefined =>
@@ -186,7 +186,7 @@ function withCopies(
  * of an elementwise kernel must also be rounded by some matmul anyway. A gradient must have no readers but matmuls that round
  * it; it is stored multiplied as they would multiply it, so that they get the same numbers.
  */
-export const chooseHalves: ChooseHalves = (fused, kept, capabilities) => {
+export const f16Storage: F16Storage = (fused, kept, capabilities) => {
   const { units, copies } = withCopies(withGates(fused, kept, capabilities), capabilities);
   const accesses = new Map(units.map((unit) => [unit, accessesOf(unit, capabilities)]));
   const readers = new Map<Tensor, Access[]>();

@@ -89,8 +89,8 @@ export interface Halves {
   ): readonly PlannedDispatch[];
 }
 
-/** Decides what is stored in f16, of the units that nodes became. */
-export type ChooseHalves = (
+/** A pass of the compiler: decides what is stored in f16, of the units that nodes became. */
+export type F16Storage = (
   units: readonly Unit[],
   kept: ReadonlySet<Tensor>,
   capabilities: Capabilities,

@@ -1,13 +1,8 @@
 /** WebGPU in Node through Dawn: a real GPU if there is one, else a software adapter from the system or from npm. */
-import {
-  adapterTitle,
-  isSoftwareAdapter,
-  openDevice,
-  refuseNullAdapter,
-  type Device,
-  type DeviceOptions,
-} from "../device.js";
+import { adapterTitle, isSoftwareAdapter, refuseNullAdapter } from "../adapter.js";
+import type { Device, DeviceOptions } from "../device.js";
 import { AdapterError } from "../errors.js";
+import { openDevice } from "../open_device.js";
 import { driverProblems, requestAdapter, type DriverSource } from "./dawn.js";
 
 export { CacheError } from "./cache_folder.js";

@@ -1,5 +1,5 @@
 /** Tensors in one buffer, so that one dispatch can work on all of them. */
-import type { Device } from "../device.js";
+import type { Allocator } from "../allocator.js";
 import { owning } from "../ownership.js";
 import { makeTensor, requireDtype, sizeOf, type Operation, type Tensor, type TensorSpec } from "../tensor.js";
 import { asTensor } from "../trace.js";
@@ -75,7 +75,7 @@ export function pack(tensors: readonly Tensor[]): Pack[] {
  * all: see {@link Variable.pack}. They are read one by one, but assigned to only as a pack.
  */
 export function packedVariables(
-  device: Device,
+  device: Allocator,
   initials: ReadonlyMap<string, HostTensor | TensorSpec>,
   packName: string,
 ): Variable[] {

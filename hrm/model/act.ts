@@ -21,7 +21,7 @@ import {
   sub,
   variable,
   where,
-  type Device,
+  type Allocator,
   type Tensor,
   type TensorLike,
   type Variable,
@@ -46,7 +46,7 @@ export interface Carry {
 }
 
 /** Makes a carry in which every row has halted, so that the first segment fills it. Each of `parts` micro-batches has a part. */
-export function createCarry(device: Device, config: HrmConfig, parts = 1): Carry {
+export function createCarry(device: Allocator, config: HrmConfig, parts = 1): Carry {
   const { batch_size: B, seq_len: S, hidden_size: D } = config;
   const { totalLength } = derive(config);
   const latent = (name: string): Variable =>

@@ -5,7 +5,7 @@ import {
   truncatedNormal,
   variable,
   zeros,
-  type Device,
+  type Allocator,
   type HostTensor,
   type Shape,
   type TensorSpec,
@@ -120,7 +120,7 @@ export function nonFiniteNumbers(values: ArrayLike<number>): number {
 
 /** Uploads a state dict. @throws StateError naming the parameter that is missing, misshapen or not finite */
 export function createWeights(
-  device: Device,
+  device: Allocator,
   config: HrmConfig,
   state: ReadonlyMap<string, HostTensor | TensorSpec>,
 ): Weights {
@@ -153,7 +153,7 @@ export function createWeights(
 
 /** Makes a variable for each weight under Adam, packed in the order of the weights. The result is keyed by the weights' names. */
 export function createPacked(
-  device: Device,
+  device: Allocator,
   config: HrmConfig,
   packName: string,
   nameOf: (spec: ParameterSpec) => string,

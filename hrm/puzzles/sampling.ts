@@ -16,7 +16,7 @@ import {
   takeRows,
   variable,
   where,
-  type Device,
+  type Allocator,
   type Tensor,
   type TensorLike,
   type Variable,
@@ -67,7 +67,7 @@ export interface GpuPuzzles {
 
 /** Uploads a puzzle set. If `symmetry` is given, random batches are images under it. */
 export function uploadPuzzles(
-  device: Device,
+  device: Allocator,
   set: PuzzleSet,
   name: string,
   symmetry: Symmetry | null = null,
@@ -86,7 +86,7 @@ export function uploadPuzzles(
   }));
 }
 
-function uploadPacked(device: Device, values: Int32Array, name: string): PackedTable {
+function uploadPacked(device: Allocator, values: Int32Array, name: string): PackedTable {
   let [low, high] = [0, 0];
   for (const value of values) [low, high] = [Math.min(low, value), Math.max(high, value)];
   const bits = [8, 16, 32].find((b) => low >= -(2 ** (b - 1)) && high < 2 ** (b - 1)) as PackedBits;
@@ -107,7 +107,7 @@ function uploadPacked(device: Device, values: Int32Array, name: string): PackedT
  * epoch has as many draws as the largest puzzle has rows, and rows of smaller puzzles are repeated.
  */
 function uploadGroups(
-  device: Device,
+  device: Allocator,
   { puzzleIndices, groupIndices }: PuzzleGroups,
   name: string,
 ): Pick<GpuPuzzles, "epoch" | "structure"> {

@@ -13,6 +13,7 @@ import {
   variable,
   where,
   type Device,
+  type Target,
   type Tensor,
 } from "../../engine/index.js";
 import { owning } from "../../engine/ownership.js";
@@ -57,6 +58,8 @@ export interface Thinker {
 
 export interface ThinkerOptions {
   readonly device: Device;
+  /** What to compile for; default: the device's target. */
+  readonly target?: Target | undefined;
   readonly config: HrmConfig;
   readonly weights: Weights;
   /** Most segments of a puzzle; default those of inference. */
@@ -76,6 +79,7 @@ export function updateLevels({ H_cycles, L_cycles }: HrmConfig): ("L" | "H")[] {
 
 async function thinkerOf({
   device,
+  target,
   config: given,
   weights,
   segments: most = inferenceSegments(given),
@@ -117,7 +121,7 @@ async function thinkerOf({
       assign(cursor, add(cursor, 1));
       return {};
     },
-    { name: "thinker" },
+    { name: "thinker", target },
   );
   const inTurn = createQueue();
   return {

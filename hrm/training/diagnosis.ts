@@ -9,6 +9,7 @@ import {
   variable,
   type Device,
   type Program,
+  type Target,
   type Tensor,
   type Variable,
 } from "../../engine/index.js";
@@ -54,6 +55,8 @@ export function nonFiniteState(snapshot: TrainingSnapshot): string | null {
 
 export interface FindNonFiniteOptions {
   readonly device: Device;
+  /** What the run was compiled for; default: the device's target. */
+  readonly target?: Target;
   /** A finite state of the run, and the data that it trains on. */
   readonly snapshot: TrainingSnapshot;
   readonly data: PuzzleSet;
@@ -78,7 +81,7 @@ export function divergedBefore(snapshot: TrainingSnapshot): DivergenceError {
 
 /** Replays steps from the snapshot, which may hold a NaN or an infinity itself. Returns null if everything is finite up to `lastStep`. */
 export async function findNonFinite(options: FindNonFiniteOptions): Promise<NonFinite | null> {
-  const { device, snapshot, lastStep } = options;
+  const { device, target, snapshot, lastStep } = options;
   const before = nonFiniteState(snapshot);
   if (before !== null) return { step: snapshot.step, tensor: before };
   /** Number of NaNs and infinities in each tensor over all micro-batches so far, in the order of computation. */
@@ -104,7 +107,7 @@ export async function findNonFinite(options: FindNonFiniteOptions): Promise<NonF
   try {
     writeVariables(variables, snapshot.state);
     for (const { name, times, body } of prepared.programs)
-      sequence.push([await compile(device, {}, body, { name: `${name}, under watch` }), times]);
+      sequence.push([await compile(device, {}, body, { name: `${name}, under watch`, target }), times]);
     for (let step = snapshot.step + 1; step <= lastStep; step++) {
       prepared.memory.schedule.prepare(step);
       await runSequence(sequence);

@@ -20,14 +20,17 @@ import {
   variable,
   where,
   zeros,
+  type Allocator,
   type Device,
   type Program,
+  type Target,
   type Tensor,
+  type Variable,
 } from "../../engine/index.js";
 import { unlessAborted, type Abortable } from "../../engine/abort.js";
 import { owning } from "../../engine/ownership.js";
 import { createQueue } from "../../engine/queue.js";
-import { createCarry, destroyCarry, resetCarry } from "../model/act.js";
+import { createCarry, destroyCarry, resetCarry, type Carry } from "../model/act.js";
 import { inferenceSegments, type HrmConfig } from "../model/config.js";
 import { consecutiveBatch, destroyPuzzles, uploadPuzzles } from "../puzzles/sampling.js";
 import { metricRow, METRICS } from "../model/loss.js";
@@ -70,6 +73,8 @@ export interface Evaluator {
 
 export interface EvaluatorOptions extends Abortable {
   readonly device: Device;
+  /** What to compile for; default: the device's target. */
+  readonly target?: Target | undefined;
   readonly config: HrmConfig;
   readonly weights: Weights;
   readonly data: PuzzleSet;
@@ -100,63 +105,96 @@ export function createEvaluator(options: EvaluatorOptions): Promise<Evaluator> {
   return owning(() => evaluatorOf(options));
 }
 
-async function evaluatorOf({
+/** The variables of an evaluation and the function that its program is traced from. */
+interface PreparedEvaluation {
+  readonly body: () => Readonly<Record<string, Tensor>>;
+  readonly carry: Carry;
+  readonly totals: Variable;
+  /** i32 [3]: blank cells of finished rows, right cells among them, and finished rows with logits that are not finite. */
+  readonly blanks: Variable;
+  /** Segments done so far; each batch takes `segments` segments. */
+  readonly cursor: Variable;
+  readonly limit: Variable;
+  /** q values and whether the answer is right, of each row after each segment of a batch; null if nobody asks for answers. */
+  readonly record: Variable | null;
+  destroy(): void;
+}
+
+/** Allocates the memory of an evaluation, on a device or on the ledger of a plan, and prepares its program. */
+export function prepareEvaluation(options: EvaluationOptions): PreparedEvaluation {
+  return owning(() => preparedOf(options));
+}
+
+interface EvaluationOptions extends Pick<EvaluatorOptions, "config" | "weights" | "data" | "segments"> {
+  readonly device: Allocator;
+  /** True if answers are recorded. */
+  readonly recorded?: boolean;
+}
+
+function preparedOf({
   device,
   config,
   weights,
   data,
   segments = inferenceSegments(config),
-  onAnswers,
-  signal,
-}: EvaluatorOptions): Promise<Evaluator> {
+  recorded = false,
+}: EvaluationOptions): PreparedEvaluation {
   const puzzles = uploadPuzzles(device, data, "evaluation");
   const carry = createCarry(device, config);
   const totals = variable(device, zeros([METRICS.length]), "evaluation.totals");
-  /** i32 [3]: blank cells of finished rows, right cells among them, and finished rows with logits that are not finite. */
   const blanks = variable(device, hostTensor(new Int32Array(3), [3]), "evaluation.blanks");
-  /** Segments done so far; each batch takes `segments` segments. */
   const cursor = variable(device, hostTensor(Int32Array.of(0), [1]), "evaluation.cursor");
-  const limitVariable = variable(device, hostTensor(Int32Array.of(data.count), [1]), "evaluation.limit");
-  /** q values and whether the answer is right, of each row after each segment of a batch. */
+  const limit = variable(device, hostTensor(Int32Array.of(data.count), [1]), "evaluation.limit");
   const shape = [segments, 3 * config.batch_size] as const;
-  const record = onAnswers ? variable(device, { shape, dtype: "f32" }, "evaluation.record") : null;
+  const record = recorded ? variable(device, { shape, dtype: "f32" }, "evaluation.record") : null;
   const model = modelOf(config, weights);
-  const program = await compile(
-    device,
-    {},
-    () => {
-      const first = mul(div(cursor, segments), config.batch_size);
-      const { metrics, start, segment, predictions, halting } = evaluationSegment(
-        model,
-        carry,
-        consecutiveBatch(puzzles, first, limitVariable, config),
-        segments,
-      );
-      assign(totals, add(totals, metrics));
-      const finished = reshape(halting.halted, [config.batch_size, 1]);
-      const changed = bitAnd(greaterEqual(start.labels, 0), notEqual(start.labels, start.inputs));
-      const blank = bitAnd(finished, changed);
-      const right = bitAnd(blank, equal(predictions, start.labels));
-      const labelled = bitAnd(
-        halting.halted,
-        greaterEqual(sum(greaterEqual(start.labels, 0), { axes: [1] }), 1),
-      );
-      const lost = bitAnd(labelled, greaterEqual(nonFiniteLogits(segment), 1));
-      const counts = [blank, right, lost].map((which) => reshape(sum(which), [1]));
-      assign(blanks, add(blanks, concat(counts, 0)));
-      if (record) {
-        const wrong = sum(bitAnd(greaterEqual(start.labels, 0), notEqual(predictions, start.labels)), {
-          axes: [1],
-        });
-        const row = concat([segment.qHalt, segment.qContinue, cast(equal(wrong, 0), "f32")], 0);
-        const here = equal(div(position(shape), shape[1]), remainder(cursor, segments));
-        assign(record, where(here, reshape(row, [1, shape[1]]), record));
-      }
-      assign(cursor, add(cursor, 1));
-      return record ? { predictions } : {};
+  const body = (): Readonly<Record<string, Tensor>> => {
+    const first = mul(div(cursor, segments), config.batch_size);
+    const { metrics, start, segment, predictions, halting } = evaluationSegment(
+      model,
+      carry,
+      consecutiveBatch(puzzles, first, limit, config),
+      segments,
+    );
+    assign(totals, add(totals, metrics));
+    const finished = reshape(halting.halted, [config.batch_size, 1]);
+    const changed = bitAnd(greaterEqual(start.labels, 0), notEqual(start.labels, start.inputs));
+    const blank = bitAnd(finished, changed);
+    const right = bitAnd(blank, equal(predictions, start.labels));
+    const labelled = bitAnd(
+      halting.halted,
+      greaterEqual(sum(greaterEqual(start.labels, 0), { axes: [1] }), 1),
+    );
+    const lost = bitAnd(labelled, greaterEqual(nonFiniteLogits(segment), 1));
+    const counts = [blank, right, lost].map((which) => reshape(sum(which), [1]));
+    assign(blanks, add(blanks, concat(counts, 0)));
+    if (record) {
+      const wrong = sum(bitAnd(greaterEqual(start.labels, 0), notEqual(predictions, start.labels)), {
+        axes: [1],
+      });
+      const row = concat([segment.qHalt, segment.qContinue, cast(equal(wrong, 0), "f32")], 0);
+      const here = equal(div(position(shape), shape[1]), remainder(cursor, segments));
+      assign(record, where(here, reshape(row, [1, shape[1]]), record));
+    }
+    assign(cursor, add(cursor, 1));
+    return record ? { predictions } : {};
+  };
+  return {
+    ...{ body, carry, totals, blanks, cursor, limit, record },
+    destroy() {
+      destroyCarry(carry);
+      destroyPuzzles(puzzles);
+      for (const v of [totals, blanks, cursor, limit]) v.destroy();
+      record?.destroy();
     },
-    { name: "evaluation", signal },
-  );
+  };
+}
+
+async function evaluatorOf(options: EvaluatorOptions): Promise<Evaluator> {
+  const { device, config, data, segments = inferenceSegments(config), onAnswers, signal, target } = options;
+  const prepared = prepareEvaluation({ ...options, recorded: onAnswers !== undefined });
+  const { body, carry, totals, blanks, cursor, record } = prepared;
+  const program = await compile(device, {}, body, { name: "evaluation", target, signal });
   const oneRun = createQueue();
   const score = async (limit: number, { signal }: Abortable): Promise<Scores> => {
     signal?.throwIfAborted();
@@ -165,7 +203,7 @@ async function evaluatorOf({
     totals.write(new Float32Array(METRICS.length));
     blanks.write(new Int32Array(3));
     cursor.write(Int32Array.of(0));
-    limitVariable.write(Int32Array.of(count));
+    prepared.limit.write(Int32Array.of(count));
     for (let first = 0; first < count; first += config.batch_size) {
       signal?.throwIfAborted();
       await program.run({}, segments);
@@ -202,10 +240,7 @@ async function evaluatorOf({
       ),
     destroy() {
       program.destroy();
-      destroyCarry(carry);
-      destroyPuzzles(puzzles);
-      for (const v of [totals, blanks, cursor, limitVariable]) v.destroy();
-      record?.destroy();
+      prepared.destroy();
     },
   };
 }
@@ -269,6 +304,8 @@ export interface Solver {
 
 export interface SolverOptions extends Abortable {
   readonly device: Device;
+  /** What to compile for; default: the device's target. */
+  readonly target?: Target | undefined;
   readonly config: HrmConfig;
   readonly weights: Weights;
 }
@@ -278,7 +315,7 @@ export function createSolver(options: SolverOptions): Promise<Solver> {
   return owning(() => solverOf(options));
 }
 
-async function solverOf({ device, config: given, weights, signal }: SolverOptions): Promise<Solver> {
+async function solverOf({ device, target, config: given, weights, signal }: SolverOptions): Promise<Solver> {
   const config = { ...given, batch_size: 1 };
   const carry = createCarry(device, config);
   const model = modelOf(config, weights);
@@ -294,7 +331,7 @@ async function solverOf({ device, config: given, weights, signal }: SolverOption
       const residuals = forwardResiduals(start, segment);
       return { prediction: predictions, qHalt, qContinue, residuals, nonFinite: nonFiniteLogits(segment) };
     },
-    { name: "solver", signal },
+    { name: "solver", target, signal },
   );
   const oneRun = createQueue();
   return {

@@ -2,7 +2,7 @@
 import {
   hostTensor,
   variable,
-  type Device,
+  type Allocator,
   type HostTensor,
   type TensorSpec,
   type Variable,
@@ -52,7 +52,7 @@ export interface TrainingMemory extends TrainingState {
  * @throws LimitError if a weight or a state is larger than the device allows
  */
 export function createTrainingMemory(
-  device: Device,
+  device: Allocator,
   config: HrmConfig,
   train: TrainConfig,
   options: MemoryOptions,
@@ -69,7 +69,7 @@ interface MemoryOptions {
 }
 
 function memoryOf(
-  device: Device,
+  device: Allocator,
   config: HrmConfig,
   train: TrainConfig,
   { seed, state, microBatch, scheduleWindow }: MemoryOptions,

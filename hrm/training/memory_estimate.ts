@@ -1,22 +1,21 @@
-/** Memory that training needs, and the largest micro-batch that fits. Estimated on a fake device that allocates nothing. */
-import { LimitError, type HostTensor, type Kernel, type Program, type Target } from "../../engine/index.js";
-import { planningDevice, type DeviceTraits } from "../../engine/planning.js";
+/** Memory that training needs, and the largest micro-batch that fits. Planned without a device: a ledger counts variables. */
+import { LimitError, type HostTensor, type Kernel, type Target } from "../../engine/index.js";
 import { bufferSize } from "../../engine/allocator.js";
-import { isSoftwareAdapter } from "../../engine/device.js";
-import { createEvaluator } from "./evaluation.js";
+import { plan } from "../../engine/compiler/compile.js";
+import type { Plan } from "../../engine/compiler/plan.js";
+import { Ledger } from "../../engine/planning.js";
+import { prepareEvaluation } from "./evaluation.js";
 import { parameterSpecs } from "../model/parameters.js";
 import type { PuzzleSet } from "../puzzles/puzzle_set.js";
 import { requireSizes, weightBytes } from "./sizes.js";
-import { createTrainer, type TrainerOptions } from "./trainer.js";
+import { prepareTraining, snapshotVariables, type TrainerOptions } from "./trainer.js";
 
-export { defaultTraits, type DeviceTraits } from "../../engine/planning.js";
+export { defaultTraits, targetOf, type DeviceTraits } from "../../engine/planning.js";
 
 /** A run whose memory is estimated. */
 export interface EstimateOptions extends Pick<TrainerOptions, "config" | "train" | "data" | "symmetry"> {
-  /** The device that will run it: `device.gpu`, or {@link defaultTraits}. */
-  readonly device: DeviceTraits;
-  /** The target whose precision it will have: `device.target`. Default f32. */
-  readonly multiplying?: Target;
+  /** What it will be compiled for: `device.target`, or `targetOf(defaultTraits)`. */
+  readonly target: Target;
   /** The validation set. */
   readonly validation: PuzzleSet;
 }
@@ -42,22 +41,43 @@ export interface MemoryNeeds {
   readonly longestDispatch: number;
 }
 
-/** Compiles training and validation on a device that only counts. */
-async function compiled(options: EstimateOptions, microBatch: number) {
-  const { config, data, validation, multiplying } = options;
-  const device = await planningDevice(options.device);
-  device.multiplyWith(multiplying?.capabilities.mixedPrecision ?? null, multiplying?.chooseHalves);
-  requireSizes(config, options.device.limits, microBatch);
+/** The programs of a run, and what its variables hold. */
+interface PlannedRun {
+  /** The programs of a training step, and how often each of them runs in a row. */
+  readonly step: readonly (readonly [plan: Plan, times: number])[];
+  readonly validation: Plan;
+  /** Bytes of the variables of training and validation. */
+  readonly variables: number;
+  /** Bytes of the variables that a snapshot copies. */
+  readonly copied: number;
+}
+
+/** Plans training and validation. */
+function planRun(options: EstimateOptions, microBatch: number): PlannedRun {
+  const { config, target, validation } = options;
+  const device = new Ledger(target);
+  requireSizes(config, device.gpu.limits, microBatch);
   // The estimate does not depend on values, so variables are made from specs without data.
   const state = new Map(
     parameterSpecs(config).map(({ name, shape }) => [name, { shape, dtype: "f32" } as HostTensor]),
   );
-  const trainer = await createTrainer({ ...options, device, data, state, microBatch, seed: 0 });
-  const { memory } = trainer;
-  const evaluation = { ...config, batch_size: microBatch };
-  const weights = memory.ema ?? memory.weights;
-  const evaluator = await createEvaluator({ device, config: evaluation, weights, data: validation });
-  return { device, trainer, evaluator };
+  const training = prepareTraining({ ...options, device, state, microBatch, seed: 0 });
+  const { memory } = training;
+  const evaluation = prepareEvaluation({
+    device,
+    config: { ...config, batch_size: microBatch },
+    weights: memory.ema ?? memory.weights,
+    data: validation,
+  });
+  let copied = 0;
+  for (const { buffers, size } of snapshotVariables(training).values())
+    copied += buffers.length * bufferSize(4 * size);
+  return {
+    step: training.programs.map(({ name, times, body }) => [plan(target, {}, body, name), times]),
+    validation: plan(target, {}, evaluation.body, "evaluation"),
+    variables: device.bytes,
+    copied,
+  };
 }
 
 /**
@@ -65,11 +85,10 @@ async function compiled(options: EstimateOptions, microBatch: number) {
  * of a segment of validation.
  * @throws LimitError, ConfigError as {@link trainingNeeds}
  */
-export async function trainingKernels(options: EstimateOptions, microBatch: number): Promise<Kernel[]> {
-  const { trainer, evaluator } = await compiled(options, microBatch);
-  const sequence: (readonly [Program, number])[] = [...trainer.sequence, [evaluator.program, 1]];
-  return sequence.flatMap(([{ plan }, times]) =>
-    Array.from({ length: times }, () => plan.dispatches.map(({ kernel }) => kernel)).flat(),
+export function trainingKernels(options: EstimateOptions, microBatch: number): Kernel[] {
+  const { step, validation } = planRun(options, microBatch);
+  return [...step, [validation, 1] as const].flatMap(([{ dispatches }, times]) =>
+    Array.from({ length: times }, () => dispatches.map(({ kernel }) => kernel)).flat(),
   );
 }
 
@@ -77,31 +96,31 @@ export async function trainingKernels(options: EstimateOptions, microBatch: numb
  * Floating-point operations of a training step whose batch is computed at once, summed over its kernels.
  * @throws LimitError, ConfigError as {@link trainingNeeds}
  */
-export async function stepFlops(options: EstimateOptions): Promise<number> {
-  const { trainer } = await compiled(options, options.config.batch_size);
+export function stepFlops(options: EstimateOptions): number {
   let flops = 0;
-  for (const [{ plan }, times] of trainer.sequence)
-    for (const { kernel } of plan.dispatches) flops += times * kernel.flops;
+  for (const [{ dispatches }, times] of planRun(options, options.config.batch_size).step)
+    for (const { kernel } of dispatches) flops += times * kernel.flops;
   return flops;
 }
 
 /**
  * The memory that a run with micro-batches of `microBatch` rows needs.
- * @throws LimitError if the run does not fit the device's limits; ConfigError if the rows do not divide the batch
+ * @throws LimitError if the run does not fit the target's limits; ConfigError if the rows do not divide the batch
  */
-export async function trainingNeeds(options: EstimateOptions, microBatch: number): Promise<MemoryNeeds> {
-  const { device, trainer, evaluator } = await compiled(options, microBatch);
-  const plans = [...trainer.sequence.map(([program]) => program), evaluator.program].map(({ plan }) => plan);
-  const programs = plans.reduce((sum, { bytes }) => sum + bytes.intermediates + bytes.constants, 0);
+export function trainingNeeds(options: EstimateOptions, microBatch: number): MemoryNeeds {
+  const run = planRun(options, microBatch);
+  const plans = [...run.step.map(([plan]) => plan), run.validation];
+  const total = (bytesOf: (bytes: Plan["bytes"]) => number): number =>
+    plans.reduce((sum, { bytes }) => sum + bytesOf(bytes), 0);
+  const programs = total(({ intermediates, constants }) => intermediates + constants);
+  const variables = run.variables + total(({ inputs, outputs }) => inputs + outputs);
   const works = plans.flatMap(({ dispatches }) =>
     dispatches.map(({ kernel }) => kernel.flops + kernel.bytes),
   );
-  const held = device.stats.bytesLive;
-  let copies = 0;
-  for (const { buffers, size } of trainer.variables.values()) copies += buffers.length * bufferSize(4 * size);
+  const held = variables + programs;
   return {
-    ...{ microBatch, held, peak: held + copies, variables: held - programs, programs },
-    host: hostNeeds(options, copies),
+    ...{ microBatch, held, peak: held + run.copied, variables, programs },
+    host: hostNeeds(options, run.copied),
     longestDispatch: works.reduce((most, work) => Math.max(most, work), 0),
   };
 }
@@ -130,9 +149,9 @@ const SOFTWARE_DISPATCH = 1e9;
 /** True if a micro-batch should be split further: on a software adapter one of its dispatches would take seconds. */
 export function isTooLong(
   { microBatch, longestDispatch }: MemoryNeeds,
-  { adapterInfo }: Pick<DeviceTraits, "adapterInfo">,
+  { capabilities: { software } }: Target,
 ): boolean {
-  return microBatch > 1 && longestDispatch > SOFTWARE_DISPATCH && isSoftwareAdapter(adapterInfo);
+  return microBatch > 1 && longestDispatch > SOFTWARE_DISPATCH && software;
 }
 
 /**
@@ -140,13 +159,13 @@ export function isTooLong(
  * takes over about a second, unless it has a single row.
  * @throws LimitError if no micro-batch fits; it says what the smallest micro-batch needs
  */
-export async function chooseMicroBatch(options: EstimateOptions, budget = Infinity): Promise<MemoryNeeds> {
+export function chooseMicroBatch(options: EstimateOptions, budget = Infinity): MemoryNeeds {
   let reason = "";
   for (const rows of microBatches(options.config.batch_size)) {
     try {
-      const needs = await trainingNeeds(options, rows);
+      const needs = trainingNeeds(options, rows);
       if (needs.peak > budget) reason = `${needs.peak} bytes, more than the budget of ${budget}`;
-      else if (!isTooLong(needs, options.device)) return needs;
+      else if (!isTooLong(needs, options.target)) return needs;
     } catch (error) {
       if (!(error instanceof LimitError)) throw error;
       reason = error.message;

@@ -14,7 +14,7 @@ import {
   sub,
   takeRows,
   variable,
-  type Device,
+  type Allocator,
   type Shape,
   type Tensor,
   type Variable,
@@ -54,11 +54,11 @@ export function microBatchCount(config: HrmConfig, rows = config.batch_size): nu
 }
 
 /** Allocates the draws and sums for `count` parts. */
-export function createMicroBatches(device: Device, config: HrmConfig, count: number): MicroBatches {
+export function createMicroBatches(device: Allocator, config: HrmConfig, count: number): MicroBatches {
   return owning(() => microBatchesOf(device, config, count));
 }
 
-function microBatchesOf(device: Device, config: HrmConfig, count: number): MicroBatches {
+function microBatchesOf(device: Allocator, config: HrmConfig, count: number): MicroBatches {
   const { batch_size: B, seq_len: S, puzzle_emb_ndim: width } = config;
   const make = (name: string, shape: Shape, dtype: "f32" | "i32" = "f32"): Variable =>
     variable(device, { shape, dtype }, `micro_batches.${name}`);

@@ -1,5 +1,5 @@
 /** Learning rates and other scalars of each step, computed on the host ahead of training. */
-import { hostTensor, variable, type Device, type HostTensor, type Variable } from "../../engine/index.js";
+import { hostTensor, variable, type Allocator, type HostTensor, type Variable } from "../../engine/index.js";
 import type { TrainConfig } from "../model/config.js";
 
 /**
@@ -65,7 +65,7 @@ export interface Schedule {
 const WINDOW = 4096;
 
 /** Uploads the tables of the first steps. */
-export function createSchedule(device: Device, train: TrainConfig, window = WINDOW): Schedule {
+export function createSchedule(device: Allocator, train: TrainConfig, window = WINDOW): Schedule {
   const rows = Math.min(train.total_steps + 1, window);
   const tables = scheduleTables(train, 0, rows);
   const weights = variable(device, tables.weights, "schedule");

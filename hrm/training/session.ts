@@ -1,5 +1,5 @@
 /** A whole training run as a stream of events. The run goes on only while the caller asks for the next event. */
-import type { Device } from "../../engine/index.js";
+import type { Device, Target } from "../../engine/index.js";
 import type { Abortable } from "../../engine/abort.js";
 import { owning, Scope } from "../../engine/ownership.js";
 import { ConfigError } from "../model/config.js";
@@ -96,6 +96,10 @@ export interface Session {
 /** If the signal fires, `createSession` and whoever iterates over the events get its reason; `save()` still works then. */
 export interface SessionOptions extends Abortable {
   readonly device: Device;
+  /**
+   * What to compile for, or a function that chooses it when puzzles and micro-batch are known; default: the device's target.
+   */
+  readonly target?: Target | ((splits: PuzzleSplits, microBatch: number) => Target | Promise<Target>);
   readonly preset: Preset;
   readonly seed: number;
   /** Steps between two events, default 25. The first event comes after at most 5 steps. Small values keep a page responsive. */
@@ -106,7 +110,7 @@ export interface SessionOptions extends Abortable {
   /** Number of looks without an improvement after which training ends; default: no limit. */
   readonly patience?: number;
   /** Rows of a micro-batch, or a function that chooses them from the puzzles. The default is the value of `resume`, else the whole batch. */
-  readonly microBatch?: number | ((splits: PuzzleSplits) => Promise<number>);
+  readonly microBatch?: number | ((splits: PuzzleSplits) => number | Promise<number>);
   /** Step at which the events stop without an `end` event. The default is the last step of the run. */
   readonly stopAfter?: number;
 }
@@ -124,6 +128,7 @@ export function createSession(options: SessionOptions): Promise<Session> {
 async function sessionOf(
   {
     device,
+    target: wanted = device.target,
     preset,
     seed,
     stepsPerEvent = 25,
@@ -146,9 +151,11 @@ async function sessionOf(
   const splits = preset.splits(seed);
   const rows = typeof microBatch === "function" ? await microBatch(splits) : microBatch;
   requireSizes(config, device.gpu.limits, rows);
+  const given = typeof wanted === "function" ? await wanted(splits, rows ?? config.batch_size) : wanted;
   const trainer = scope.own(
     await createTrainer({
       device,
+      target: given,
       config,
       train,
       data: splits.train,
@@ -162,7 +169,13 @@ async function sessionOf(
   );
   const weights = trainer.memory.ema ?? trainer.memory.weights;
   // Evaluation has the rows of training, whose kernels are compiled already: compiling others costs more than a larger batch saves.
-  const evaluation = { device, config: { ...config, batch_size: rows ?? config.batch_size }, weights };
+  const { target } = trainer;
+  const evaluation = {
+    device,
+    target,
+    config: { ...config, batch_size: rows ?? config.batch_size },
+    weights,
+  };
   const validation = scope.own(await createEvaluator({ ...evaluation, data: splits.validation, signal }));
   let validatedAt = resume?.validatedAt ?? 0;
   let looksSinceBest = resume?.looksSinceBest ?? 0;

@@ -19,9 +19,12 @@ import {
   slice,
   variable,
   where,
+  withChoices,
   zeros,
+  type Allocator,
   type Device,
   type Program,
+  type Target,
   type TypedArray,
   type Variable,
 } from "../../engine/index.js";
@@ -76,6 +79,8 @@ export interface Trainer {
   readonly sequence: readonly (readonly [program: Program, times: number])[];
   /** What a snapshot holds, by name. */
   readonly variables: ReadonlyMap<string, Variable>;
+  /** What the programs were compiled for: the target that was given, with the kernel variants of the run that goes on. */
+  readonly target: Target;
   /** Steps submitted so far. */
   readonly step: number;
   /**
@@ -97,6 +102,8 @@ export interface Trainer {
 
 export interface TrainerOptions extends Abortable {
   readonly device: Device;
+  /** What to compile for; default: the device's target. */
+  readonly target?: Target | undefined;
   readonly config: HrmConfig;
   readonly train: TrainConfig;
   readonly data: PuzzleSet;
@@ -111,8 +118,8 @@ export interface TrainerOptions extends Abortable {
   readonly scheduleWindow?: number | undefined;
   /**
    * Continue from this snapshot, with the same configuration and data. `seed` and `state` then come from the snapshot. If
-   * the snapshot was computed on this adapter, driver and build in this precision, the device takes over its kernel
-   * variants ({@link Device.choose}).
+   * the snapshot was computed on this adapter, driver and build in this precision, the step is compiled with its kernel
+   * variants.
    */
   readonly resume?: TrainingSnapshot;
 }
@@ -137,7 +144,9 @@ export function prepareTraining(
   return owning(() => preparedOf(options, observe));
 }
 
-type PreparationOptions = Omit<TrainerOptions, "resume" | "state"> & {
+type PreparationOptions = Omit<TrainerOptions, "device" | "resume" | "state" | "target"> & {
+  /** A device, or the ledger of a plan. */
+  readonly device: Allocator;
   readonly state?: StateDict | undefined;
 };
 
@@ -194,6 +203,14 @@ function preparedOf(
   };
 }
 
+/** What a snapshot holds, by name. */
+export function snapshotVariables({
+  memory,
+  ring,
+}: Pick<PreparedTraining, "memory" | "ring">): ReadonlyMap<string, Variable> {
+  return new Map([...trainingVariables(memory), [ring.name, ring]]);
+}
+
 /**
  * Compiles the training step and allocates its memory.
  * @throws ConfigError if `train.augment` is set for a task without symmetries, or if `microBatch` does not divide the batch
@@ -203,14 +220,15 @@ export async function createTrainer(options: TrainerOptions): Promise<Trainer> {
   const { device, config, train, resume } = options;
   const seed = resume?.seed ?? options.seed;
   const microBatch = options.microBatch ?? resume?.microBatch ?? undefined;
-  const repeats = resume !== undefined && isRepeatable(resume, device);
-  const identity = identityOf(options, microBatch, repeats ? resume.kernels : {});
+  const given = options.target ?? device.target;
+  const repeats = resume !== undefined && isRepeatable(resume, device, given);
+  const target = repeats ? withChoices(given, resume.kernels) : given;
+  const identity = identityOf({ ...options, target }, microBatch, repeats ? resume.kernels : {});
   const differences = resume ? resumeDifferences(resume, identity) : [];
-  if (repeats) device.choose(resume.kernels);
   const state = resume?.state ?? options.state;
   const prepared = prepareTraining({ ...options, seed, state, microBatch });
   const { memory, ring } = prepared;
-  const variables = new Map([...trainingVariables(memory), [ring.name, ring]]);
+  const variables = snapshotVariables(prepared);
   const sequence: [Program, number][] = [];
   const release = (): void => {
     for (const [program] of sequence) program.destroy();
@@ -219,7 +237,7 @@ export async function createTrainer(options: TrainerOptions): Promise<Trainer> {
   try {
     if (resume) writeVariables(variables, resume.state);
     for (const { name, times, body } of prepared.programs)
-      sequence.push([await compile(device, {}, body, { name, signal: options.signal }), times]);
+      sequence.push([await compile(device, {}, body, { name, target, signal: options.signal }), times]);
   } catch (error) {
     release();
     throw error;
@@ -231,9 +249,7 @@ export async function createTrainer(options: TrainerOptions): Promise<Trainer> {
   let fetched = resume?.fetched ?? 0;
   const oneRead = createQueue();
   return {
-    memory,
-    variables,
-    sequence,
+    ...{ memory, variables, sequence, target },
     program: sequence[count > 1 ? 1 : 0]![0],
     differences,
     get step() {
@@ -272,21 +288,21 @@ export async function createTrainer(options: TrainerOptions): Promise<Trainer> {
  * True if the kernel variants of a snapshot serve here: on the adapter, driver and build that computed it, in its
  * precision. Elsewhere other variants are faster, and these may not exist.
  */
-function isRepeatable({ origin, precision }: TrainingSnapshot, device: Device): boolean {
-  return sameOrigin(origin, originOf(device)) && precision === precisionOf(device);
+function isRepeatable({ origin, precision }: TrainingSnapshot, device: Device, target: Target): boolean {
+  return sameOrigin(origin, originOf(device)) && precision === precisionOf(target);
 }
 
-const precisionOf = ({ capabilities }: Device): string | null => capabilities.mixedPrecision?.name ?? null;
+const precisionOf = ({ capabilities }: Target): string | null => capabilities.mixedPrecision?.name ?? null;
 
 function identityOf(
-  { device, config, train, data }: TrainerOptions,
+  { device, target, config, train, data }: TrainerOptions & { readonly target: Target },
   microBatch: number | undefined,
   kernels: RunIdentity["kernels"],
 ): RunIdentity {
   return {
     ...{ config, train, data: fingerprint(data), origin: originOf(device), kernels },
     microBatch: microBatchCount(config, microBatch) > 1 ? microBatch! : null,
-    precision: precisionOf(device),
+    precision: precisionOf(target),
   };
 }
 

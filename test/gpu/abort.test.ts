@@ -57,7 +57,7 @@ describe("an AbortSignal", () => {
     program.destroy();
   });
 
-  it("ends autotune, and no variant is chosen", async () => {
+  it("ends autotune", async () => {
     const device = await testDevice();
     const program = await compile(device, { x: f32(40, 24) }, ({ x }) => ({
       y: matmul(x, x, { transposeB: true }),
@@ -68,7 +68,6 @@ describe("an AbortSignal", () => {
     const tuning = autotune(device, kernels, { signal: controller.signal });
     controller.abort(REASON);
     assert.equal(await rejection(tuning), REASON);
-    assert.deepEqual(device.capabilities.choices ?? {}, {});
     await assertUsable(device, before);
     program.destroy();
   });

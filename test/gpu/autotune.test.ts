@@ -18,8 +18,6 @@ async function kernels(): Promise<Kernel[]> {
 }
 
 describe("autotune", () => {
-  afterEach(async () => (await testDevice()).choose({}));
-
   it("measures every variant of a product, and leaves no buffer behind @slow", async () => {
     const device = await testDevice();
     const { buffersLive, bytesLive } = device.stats;
@@ -52,22 +50,23 @@ describe("autotune", () => {
     );
   });
 
-  it("gives a device choices that its later programs take, and earlier ones do not", async () => {
+  it("returns a target whose programs take the choices, and other programs do not", async () => {
     const device = await testDevice();
     const choices = Object.fromEntries(
       SPECS.map((spec) => [matmulName(spec), matmulVariants(spec, device.capabilities)[1]!]),
     );
-    const { choices: known, measured } = await autotune(device, await kernels(), { known: choices });
+    const { choices: known, target, measured } = await autotune(device, await kernels(), { known: choices });
     assert.deepEqual(measured, [], "what is known is not measured");
     assert.deepEqual(known, choices);
-    const trace = () =>
-      compile(device, { x: f32(64, 16), w: f32(16, 32), v: f32(8, 16) }, ({ x, w, v }) => ({
-        y: matmul(x, w),
-        z: linear(x, v),
-      }));
+    const trace = (options = {}) =>
+      compile(
+        device,
+        { x: f32(64, 16), w: f32(16, 32), v: f32(8, 16) },
+        ({ x, w, v }) => ({ y: matmul(x, w), z: linear(x, v) }),
+        options,
+      );
     const before = await trace();
-    device.choose(known);
-    const after = await trace();
+    const after = await trace({ target });
     const kernelOf = (program: typeof after, size: string) =>
       program.dispatchList().find(({ kernel }) => kernel.includes(size))!;
     assert.deepInclude(kernelOf(after, LARGE), { kernel: `${LARGE}_${choices[LARGE]}`, chosen: true });
@@ -94,7 +93,7 @@ describe("autotune", () => {
     const named = (variant: string) =>
       matmulKernel(spec, { ...device.capabilities, choices: { [NAMES[0]!]: variant } });
     // All but the default compute nothing, which takes no time at all.
-    const idle = new Device(device.gpu, {}, device.adapterInfo, device.capabilities);
+    const idle = new Device(device.gpu, {}, device.adapterInfo, device.target);
     const real = idle.pipeline.bind(idle);
     const right = new Set([named(byDefault).name]);
     idle.pipeline = (kernel, context) =>
@@ -116,8 +115,8 @@ describe("autotune", () => {
   });
 
   it("chooses a variant only if it is faster than the default by the margin, and twice @slow", async () => {
-    const { gpu, adapterInfo, capabilities } = await testDevice();
-    const device = new Device(gpu, {}, adapterInfo, capabilities);
+    const { gpu, adapterInfo, capabilities, target } = await testDevice();
+    const device = new Device(gpu, {}, adapterInfo, target);
     const variants = new Map<GPUComputePipeline, string>();
     const pipeline = device.pipeline.bind(device);
     device.pipeline = async (kernel, context) => {

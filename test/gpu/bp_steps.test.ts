@@ -26,11 +26,11 @@ import {
   type HrmConfig,
   type StateDict,
 } from "../../hrm/index.js";
-import { planningDevice } from "../../engine/planning.js";
 import { trainStep } from "../../hrm/training/step.js";
 import { sizesOf } from "../../hrm/model/task_fields.js";
 import { sudokuTask } from "../../hrm/puzzles/tasks/sudoku.js";
 import { testDevice } from "../support/device.js";
+import { stubDevice } from "../support/stub_device.js";
 import { assertClose, randomIntegers } from "../support/random.js";
 import { official, randomPuzzles, training } from "../support/tiny.js";
 
@@ -112,7 +112,7 @@ describe("bp_steps", () => {
     });
 
   it("keeps the activations of as many updates, whatever the cycles", async () => {
-    const device = await planningDevice((await testDevice()).gpu);
+    const device = stubDevice((await testDevice()).gpu);
     const bytes = (given: Partial<HrmConfig>): number => {
       const config = modelConfig({ ...official, seq_len: 40, hidden_size: 32, ...given });
       const memory = createTrainingMemory(device, config, training, { seed: 1 });

@@ -1,6 +1,6 @@
 /** Tensors that programs in mixed precision store in f16. */
 import { assert } from "chai";
-import { chooseHalves } from "../../engine/compiler/f16_storage.js";
+import { f16Storage } from "../../engine/compiler/f16_storage.js";
 import {
   assign,
   attention,
@@ -17,12 +17,15 @@ import {
   sub,
   swiglu,
   variable,
+  type Allocator,
   type Device,
   type Plan,
+  type Target,
 } from "../../engine/index.js";
-import { defaultTraits, planningDevice } from "../../engine/planning.js";
-import { trainingKernels, type EstimateOptions } from "../../hrm/training/memory_estimate.js";
+import { defaultTraits, Ledger, targetOf } from "../../engine/planning.js";
+import { trainingKernels } from "../../hrm/training/memory_estimate.js";
 import { createTrainer, type TrainingSnapshot } from "../../hrm/index.js";
+import { prepareTraining } from "../../hrm/training/trainer.js";
 import { matrixVariants } from "../../kernels/matmul/subgroup_matrices.js";
 import { testDevice } from "../support/device.js";
 import { assertSound } from "../support/plans.js";
@@ -42,10 +45,14 @@ describe("programs with tensors in f16", () => {
     features: new Set(["subgroups"]),
     adapterInfo: { ...defaultTraits.adapterInfo, subgroupMinSize: 32, subgroupMaxSize: 32 },
   } as typeof defaultTraits;
-  async function planner(): Promise<Device> {
-    const device = await planningDevice(traits);
-    device.multiplyWith(mixed, chooseHalves);
-    return device;
+  const inMixed = ({ capabilities, ...target }: Target): Target => ({
+    ...{ ...target, f16Storage },
+    capabilities: { ...capabilities, mixedPrecision: mixed },
+  });
+  /** A target in mixed precision, and storage for variables. */
+  async function planner(): Promise<{ target: Target; device: Ledger }> {
+    const target = inMixed(targetOf(traits));
+    return { target, device: new Ledger(target) };
   }
   /** Kernels with f16 bindings, without their sizes, and these bindings, in the order of the dispatches. */
   const halvesOf = ({ dispatches }: Plan): string[] =>
@@ -53,15 +60,16 @@ describe("programs with tensors in f16", () => {
       const names = kernel.bindings.filter((b) => b.dtype === "f16").map((b) => b.name);
       return names.length > 0 ? [`${kernel.name.split(/_half|_b?\d/)[0]!}: ${names.join(" ")}`] : [];
     });
-  const weight = (device: Device, ...shape: number[]) => variable(device, { shape, dtype: "f32" }, "weight");
+  const weight = (device: Allocator, ...shape: number[]) =>
+    variable(device, { shape, dtype: "f32" }, "weight");
 
   it("store the activations of a forward pass, and a copy of weights that are read twice", async () => {
-    const device = await planner();
+    const { target, device } = await planner();
     const [qkv, o, gateUp, down] = [
       ...[weight(device, 192, 64), weight(device, 64, 64)],
       ...[weight(device, 256, 64), weight(device, 64, 128)],
     ] as const;
-    const found = plan(device.target, { x: f32(2, 8, 64) }, ({ x }) => {
+    const found = plan(target, { x: f32(2, 8, 64) }, ({ x }) => {
       const h = mul(x, 2);
       const attended = linear(attention(linear(h, qkv), { heads: 2 }), o);
       const normed = rmsNorm(attended, { residual: h });
@@ -92,12 +100,11 @@ describe("programs with tensors in f16", () => {
 
   it("count two bytes per element of f16 tensors in dispatches and in memory", async () => {
     const body =
-      (device: Device): Parameters<typeof plan>[2] =>
+      (device: Allocator): Parameters<typeof plan>[2] =>
       ({ x }) => ({ y: mean(rmsNorm(matmul(x!, weight(device, 64, 64)))) });
-    const device = await planner();
-    const inHalf = plan(device.target, { x: f32(16, 64) }, body(device));
-    device.multiplyWith(mixed);
-    const inF32 = plan(device.target, { x: f32(16, 64) }, body(device));
+    const { target, device } = await planner();
+    const inHalf = plan(target, { x: f32(16, 64) }, body(device));
+    const inF32 = plan({ capabilities: target.capabilities }, { x: f32(16, 64) }, body(device));
     const bytes = ({ dispatches }: Plan) => dispatches.map(({ kernel }) => kernel.bytes);
     // The product's result is half as large; the mean reads f32.
     assert.deepEqual(halvesOf(inHalf), ["matmul_nn: c", "rms_norm: x"]);
@@ -116,9 +123,9 @@ describe("programs with tensors in f16", () => {
   });
 
   it("never store in f16: results, gradients with other readers than matmuls, or inputs of f32 operations", async () => {
-    const device = await planner();
+    const { target, device } = await planner();
     const [v, w] = [weight(device, 64, 64), weight(device, 64, 64)];
-    const found = plan(device.target, { x: f32(16, 64) }, ({ x }) => {
+    const found = plan(target, { x: f32(16, 64) }, ({ x }) => {
       const y = matmul(x, w);
       const z = matmul(y, v);
       const g = grad(mean(silu(z)), w);
@@ -137,25 +144,24 @@ describe("programs with tensors in f16", () => {
   });
 
   it("store nothing in f16 in f32 precision, or if products are smaller than a matrix", async () => {
-    const device = await planner();
+    const { target } = await planner();
     const body: Parameters<typeof plan>[2] = ({ x }) => ({ y: mean(rmsNorm(matmul(mul(x!, 2), x!))) });
-    assert.isNotEmpty(halvesOf(plan(device.target, { x: f32(8, 8) }, body)));
-    assert.deepEqual(halvesOf(plan(device.target, { x: f32(3, 3) }, body)), []);
-    device.multiplyWith(null);
-    assert.deepEqual(halvesOf(plan(device.target, { x: f32(8, 8) }, body)), []);
+    assert.isNotEmpty(halvesOf(plan(target, { x: f32(8, 8) }, body)));
+    assert.deepEqual(halvesOf(plan(target, { x: f32(3, 3) }, body)), []);
+    assert.deepEqual(halvesOf(plan(targetOf(traits), { x: f32(8, 8) }, body)), []);
   });
 
   const config = { ...official, hidden_size: 32, num_heads: 2, batch_size: 4, swiglu_multiple: 32 };
   const data = randomPuzzles(64, config, 3);
 
   it("store the activations and weights of every level of a training step", async () => {
-    const device = await planner();
+    const { target, device } = await planner();
     // Heads of 32 numbers, so that attention turns them by itself.
     const wide = { ...config, hidden_size: 64 };
-    const trainer = await createTrainer({ device, config: wide, train: training, data, seed: 5 });
-    const { plan } = trainer.program;
+    const { programs } = prepareTraining({ device, config: wide, train: training, data, seed: 5 });
+    const stepPlan = plan(target, {}, programs[0]!.body);
     const counts: Record<string, number> = {};
-    for (const name of halvesOf(plan)) counts[name] = (counts[name] ?? 0) + 1;
+    for (const name of halvesOf(stepPlan)) counts[name] = (counts[name] ?? 0) + 1;
     // 12 level passes of a layer in two segments, of which 2 are differentiated.
     assert.deepEqual(counts, {
       // All weights, which share a buffer.
@@ -175,15 +181,14 @@ describe("programs with tensors in f16", () => {
       ...{ "matmul_nn: a b": 1, "matmul_nn: b": 4, "matmul_nn_residual: a b": 3 },
       ...{ "matmul_tn: a b": 4, "matmul_tn: b": 4 },
     });
-    assertSound(plan);
-    trainer.destroy();
+    assertSound(stepPlan);
     // Memory, and kernels to measure, are planned for the same programs.
-    const run = { config: wide, train: training, data, validation: data, device: traits };
-    const namesOf = async (options: Partial<EstimateOptions>) =>
-      (await trainingKernels({ ...run, ...options }, wide.batch_size)).map(({ name }) => name);
-    const names = plan.dispatches.map(({ kernel }) => kernel.name);
-    assert.deepEqual((await namesOf({ multiplying: device.target })).slice(0, names.length), names);
-    assert.isEmpty((await namesOf({})).filter((name) => name.includes("_half")));
+    const run = { config: wide, train: training, data, validation: data };
+    const namesOf = (target: Target) =>
+      trainingKernels({ ...run, target }, wide.batch_size).map(({ name }) => name);
+    const names = stepPlan.dispatches.map(({ kernel }) => kernel.name);
+    assert.deepEqual(namesOf(target).slice(0, names.length), names);
+    assert.isEmpty(namesOf(targetOf(traits)).filter((name) => name.includes("_half")));
   });
 
   it("reproduce a training step's losses and gradients, and resume to the bit, with emulated f16 @slow", async function () {
@@ -191,8 +196,12 @@ describe("programs with tensors in f16", () => {
     this.timeout(600_000);
     const options = { config, train: training, data, seed: 5 };
     /** Metrics and state after this many steps. */
-    const train = async (device: Device, count: number, resume?: TrainingSnapshot) => {
-      const trainer = await createTrainer({ ...options, device, ...(resume && { resume }) });
+    const train = async (
+      on: { device: Device; target?: Target },
+      count: number,
+      resume?: TrainingSnapshot,
+    ) => {
+      const trainer = await createTrainer({ ...options, ...on, ...(resume && { resume }) });
       try {
         await trainer.run(count);
         return { metrics: await trainer.metrics(), snapshot: await trainer.save() };
@@ -204,16 +213,16 @@ describe("programs with tensors in f16", () => {
     try {
       const pipeline = device.pipeline.bind(device);
       device.pipeline = (kernel, context) => pipeline(emulatedByEights(inWords(kernel)), context);
-      device.multiplyWith(mixed, chooseHalves);
-      const found = await train(device, 3);
-      const { metrics: expected } = await train(await testDevice(), 3);
+      const on = { device, target: inMixed(device.target) };
+      const found = await train(on, 3);
+      const { metrics: expected } = await train({ device: await testDevice() }, 3);
       found.metrics.forEach((step, i) => {
         assert.approximately(step.lm_loss, expected[i]!.lm_loss, 1e-3 * expected[i]!.lm_loss);
         const norm = expected[i]!.gradientNorm;
         assert.approximately(step.gradientNorm, norm, 5e-3 * norm);
       });
-      const { snapshot } = await train(device, 2);
-      const resumed = await train(device, 1, snapshot);
+      const { snapshot } = await train(on, 2);
+      const resumed = await train(on, 1, snapshot);
       for (const [name, { data }] of found.snapshot.state)
         assert.deepEqual([...resumed.snapshot.state.get(name)!.data], [...data], name);
     } finally {

@@ -9,8 +9,8 @@ import {
   type Trainer,
   type TrainerOptions,
 } from "../../hrm/index.js";
-import { planningDevice } from "../../engine/planning.js";
 import { testDevice } from "../support/device.js";
+import { stubDevice } from "../support/stub_device.js";
 import { EPS, assertExact } from "../support/kernels.js";
 import { assertSound } from "../support/plans.js";
 import { assertClose } from "../support/random.js";
@@ -126,7 +126,7 @@ describe("micro-batches @slow", () => {
   it("need less memory the smaller they are, and add to their sums in place", async () => {
     const config = { ...official, batch_size: 8, seq_len: 24 };
     // Plans as the test device makes them, without its pipelines.
-    const device = await planningDevice((await testDevice()).gpu);
+    const device = stubDevice((await testDevice()).gpu);
     const needs: number[] = [];
     for (const microBatch of [8, 4, 2, 1]) {
       const trainer = await trainerOf(config, { microBatch, device });

@@ -1,6 +1,5 @@
 /** Matmul of rounded operands on subgroup matrices: emulated on every device, and on the device's own matrices if it has them. */
 import { assert } from "chai";
-import { chooseHalves } from "../../engine/compiler/f16_storage.js";
 import {
   AdapterError,
   attention as attentionOf,
@@ -18,14 +17,16 @@ import {
   type Device,
   type Tensor,
   type TensorLike,
+  type Target,
 } from "../../engine/index.js";
 import {
   mixedPrecisionOn,
   SUBGROUP_MATRIX_FEATURE,
   subgroupMatrices,
-  useMixedPrecision,
+  mixedPrecisionTarget,
+  withMixedPrecision,
 } from "../../engine/mixed_precision.js";
-import { defaultTraits, planningDevice } from "../../engine/planning.js";
+import { defaultTraits, Ledger, targetOf } from "../../engine/planning.js";
 import { runKernel } from "../../engine/run_kernel.js";
 import { attention, attentionBackward } from "../../kernels/attention/choose.js";
 import { gpuKernels } from "../../kernels/gpu/index.js";
@@ -256,12 +257,12 @@ describe("mixed precision", () => {
     });
 
     it("replaces both kernels in programs if nothing else reads the product", async () => {
-      const device = await planningDevice(defaultTraits);
-      device.multiplyWith(mixedPrecisionOn(EMULATED), chooseHalves);
+      const target = withMixedPrecision(targetOf(defaultTraits), EMULATED);
+      const device = new Ledger(target);
       const w = variable(device, { shape: [256, 64], dtype: "f32" }, "w");
       const v = variable(device, { shape: [64, 128], dtype: "f32" }, "v");
       const names = (body: (x: Tensor) => Readonly<Record<string, TensorLike>>): string =>
-        plan(device.target, { x: f32(4, 32, 64) }, ({ x }) => body(x))
+        plan(target, { x: f32(4, 32, 64) }, ({ x }) => body(x))
           .dispatches.map(({ kernel }) => kernel.name.replace(/_\d.*$/, ""))
           .join(" ");
       assert.equal(
@@ -325,7 +326,7 @@ describe("mixed precision", () => {
   it("says what an unsuitable device lacks", async () => {
     const device = await testDevice();
     const without = { ...device, gpu: device.gpu, adapter: { ...device.adapter, features: [] } };
-    await useMixedPrecision(without as unknown as Device).then(
+    await mixedPrecisionTarget(without as unknown as Device).then(
       () => assert.fail("no error"),
       (error: unknown) => {
         assert.instanceOf(error, AdapterError);
@@ -338,11 +339,13 @@ describe("mixed precision", () => {
   describe("on the device's subgroup matrices", () => {
     let device: Device;
     let matrices: SubgroupMatrices;
+    let mixedTarget: Target;
     before(async function () {
       device = await openTestDevice();
-      if (device.adapter.features.includes(SUBGROUP_MATRIX_FEATURE))
-        matrices = await useMixedPrecision(device);
-      else {
+      if (device.adapter.features.includes(SUBGROUP_MATRIX_FEATURE)) {
+        matrices = subgroupMatrices(device);
+        mixedTarget = await mixedPrecisionTarget(device);
+      } else {
         console.log(`      skipped: ${device.adapter.name} has no ${SUBGROUP_MATRIX_FEATURE}`);
         this.skip();
       }
@@ -385,7 +388,8 @@ describe("mixed precision", () => {
         sin: random(9 * 32),
       };
       const attend = async (on: Device, of: Partial<Capabilities>) => {
-        const target = { ...on.target, capabilities: { ...on.capabilities, ...of } };
+        const target = { ...(on === device ? mixedTarget : on.target) };
+        const capabilities = { ...target.capabilities, ...of };
         const program = await compile(
           on,
           { x: f32(2, 9, 192), dO: f32(2, 9, 64), cos: f32(9, 32), sin: f32(9, 32) },
@@ -393,7 +397,7 @@ describe("mixed precision", () => {
             const o = attentionOf(x, { heads: 2, rope: { cos, sin } });
             return { o, d: grad(sum(mul(o, dO)), x) };
           },
-          { target },
+          { target: { ...target, capabilities } },
         );
         await program.run(data);
         const results = { o: await program.read("o"), d: await program.read("d") };
@@ -402,7 +406,7 @@ describe("mixed precision", () => {
         return { names, results };
       };
       // As on a GPU, but with tiles that a CPU compiles in time.
-      const { variants, name } = device.capabilities.mixedPrecision!;
+      const { variants, name } = mixedTarget.capabilities.mixedPrecision!;
       const { attention, attentionBackward } = mixedPrecisionOn(matrices);
       const small =
         (family: MixedAttention): MixedAttention =>

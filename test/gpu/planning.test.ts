@@ -5,6 +5,7 @@ import { createEvaluator, createTrainer } from "../../hrm/index.js";
 import {
   chooseMicroBatch,
   defaultTraits,
+  targetOf,
   microBatches,
   trainingNeeds,
 } from "../../hrm/training/memory_estimate.js";
@@ -20,7 +21,7 @@ describe("planning @slow", () => {
   for (const microBatch of microBatches(config.batch_size)) {
     it(`predicts the bytes that training in micro-batches of ${microBatch} holds`, async () => {
       const device = await testDevice();
-      const needs = await trainingNeeds({ ...run, device: device.gpu }, microBatch);
+      const needs = trainingNeeds({ ...run, target: device.target }, microBatch);
       const before = device.stats.bytesLive;
       const trainer = await createTrainer({ device, ...run, seed: 1, microBatch });
       const weights = trainer.memory.ema ?? trainer.memory.weights;
@@ -43,19 +44,22 @@ describe("planning @slow", () => {
   }
 
   it("chooses the largest micro-batch within a budget", async () => {
-    const device = defaultTraits;
-    const whole = await chooseMicroBatch({ ...run, device });
+    const target = targetOf(defaultTraits);
+    const whole = chooseMicroBatch({ ...run, target });
     assert.equal(whole.microBatch, 4);
-    const half = await trainingNeeds({ ...run, device }, 2);
+    const half = trainingNeeds({ ...run, target }, 2);
     assert.isBelow(half.peak, whole.peak);
-    assert.equal((await chooseMicroBatch({ ...run, device }, whole.peak)).microBatch, 4);
-    assert.equal((await chooseMicroBatch({ ...run, device }, whole.peak - 1)).microBatch, 2);
+    assert.equal(chooseMicroBatch({ ...run, target }, whole.peak).microBatch, 4);
+    assert.equal(chooseMicroBatch({ ...run, target }, whole.peak - 1).microBatch, 2);
   });
 
   it("refuses a model that never fits, and says what the smallest micro-batch needs", async () => {
-    const failure = await chooseMicroBatch({ ...run, device: defaultTraits }, 1000).catch((e: unknown) => e);
-    assert.instanceOf(failure, LimitError);
-    assert.match((failure as Error).message, /not even a single row: \d+ bytes, .*budget of 1000/);
+    const target = targetOf(defaultTraits);
+    assert.throws(
+      () => chooseMicroBatch({ ...run, target }, 1000),
+      LimitError,
+      /not even a single row: \d+ bytes, .*budget of 1000/,
+    );
   });
 
   it("stays within the limits of the device", async () => {
@@ -64,10 +68,10 @@ describe("planning @slow", () => {
     // The gates and values of SwiGLU are the largest tensor. One binding holds two rows of it, but not three.
     const gateUp = 4 * 2 * innerSize * totalLength;
     const limits = { ...defaultTraits.limits, maxStorageBufferBindingSize: 2 * gateUp } as GPUSupportedLimits;
-    const chosen = await chooseMicroBatch({
+    const chosen = chooseMicroBatch({
       ...{ config: long, train: training },
       ...{ data: randomPuzzles(12, long, 1), validation: randomPuzzles(6, long, 2) },
-      device: { ...defaultTraits, limits },
+      target: targetOf({ ...defaultTraits, limits }),
     });
     assert.equal(chosen.microBatch, 2);
   });
@@ -76,11 +80,12 @@ describe("planning @slow", () => {
     const wide = { ...config, batch_size: 8, hidden_size: 512, seq_len: 96 };
     const puzzles = { data: randomPuzzles(12, wide, 1), validation: randomPuzzles(6, wide, 2) };
     const planned = { config: wide, train: training, ...puzzles };
-    const software = { ...defaultTraits, adapterInfo: { description: "SwiftShader" } as GPUAdapterInfo };
-    const chosen = await chooseMicroBatch({ ...planned, device: software });
+    const adapterInfo = { description: "SwiftShader" } as GPUAdapterInfo;
+    const software = targetOf({ ...defaultTraits, adapterInfo });
+    const chosen = chooseMicroBatch({ ...planned, target: software });
     assert.isAtMost(chosen.longestDispatch, 1e9);
-    const next = await trainingNeeds({ ...planned, device: software }, 2 * chosen.microBatch);
+    const next = trainingNeeds({ ...planned, target: software }, 2 * chosen.microBatch);
     assert.isAbove(next.longestDispatch, 1e9);
-    assert.equal((await chooseMicroBatch({ ...planned, device: defaultTraits })).microBatch, 8);
+    assert.equal(chooseMicroBatch({ ...planned, target: targetOf(defaultTraits) }).microBatch, 8);
   });
 });

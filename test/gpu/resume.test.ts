@@ -16,7 +16,7 @@ import {
   type TrainingSnapshot,
 } from "../../hrm/index.js";
 import { findPreset } from "../../hrm/training/presets.js";
-import { zeros } from "../../engine/index.js";
+import { withChoices, zeros } from "../../engine/index.js";
 import { matmulName, matmulSpec, matmulVariants } from "../../kernels/index.js";
 import { testDevice } from "../support/device.js";
 import { randomIntegers, uniform } from "../support/random.js";
@@ -196,47 +196,41 @@ describe("resume @slow", () => {
       const spec = matmulSpec(kernel)!;
       choices[matmulName(spec)] = matmulVariants(spec, device.capabilities)[1]!;
     }
-    try {
-      device.choose({ ...choices, matmul_nt_1x2x3: "of another model" });
-      const whole = await createTrainer(options);
-      await whole.run(12);
-      const expected = await whole.save();
-      const chosen = kernelsOf(whole);
-      assert.isTrue(chosen.every((k) => k.chosen));
-      assert.isTrue(chosen.every(({ kernel }, i) => kernel !== byDefault[i]!.kernel));
-      assert.include(whole.program.explain(), `${chosen[0]!.kernel} (chosen by measurement)`);
-      whole.destroy();
-      assert.deepEqual(expected.kernels, choices);
+    const target = withChoices(device.target, { ...choices, matmul_nt_1x2x3: "of another model" });
+    const whole = await createTrainer({ ...options, target });
+    await whole.run(12);
+    const expected = await whole.save();
+    const chosen = kernelsOf(whole);
+    assert.isTrue(chosen.every((k) => k.chosen));
+    assert.isTrue(chosen.every(({ kernel }, i) => kernel !== byDefault[i]!.kernel));
+    assert.include(whole.program.explain(), `${chosen[0]!.kernel} (chosen by measurement)`);
+    whole.destroy();
+    assert.deepEqual(expected.kernels, choices);
 
-      const first = await createTrainer(options);
-      await first.run(5);
-      const snapshot = throughFile(await first.save());
-      first.destroy();
-      device.choose({});
-      const resumed = await createTrainer({ ...options, resume: snapshot });
-      assert.deepEqual([...resumed.differences], []);
-      assert.deepEqual(kernelsOf(resumed), chosen);
-      await resumed.run(7);
-      const actual = await resumed.save();
-      assert.deepEqual(actual.kernels, choices);
-      assertSameBits(actual.state, expected.state);
-      resumed.destroy();
+    const first = await createTrainer({ ...options, target });
+    await first.run(5);
+    const snapshot = throughFile(await first.save());
+    first.destroy();
+    const resumed = await createTrainer({ ...options, resume: snapshot });
+    assert.deepEqual([...resumed.differences], []);
+    assert.deepEqual(kernelsOf(resumed), chosen);
+    await resumed.run(7);
+    const actual = await resumed.save();
+    assert.deepEqual(actual.kernels, choices);
+    assertSameBits(actual.state, expected.state);
+    resumed.destroy();
 
-      // On another device, and for files from before choices were recorded: the defaults.
-      const origin = { ...snapshot.origin, adapter: "GeForce 256" };
-      for (const other of [
-        { ...snapshot, origin },
-        { ...snapshot, kernels: {} },
-      ]) {
-        device.choose({});
-        const trainer = await createTrainer({ ...options, resume: other });
-        assert.deepEqual(kernelsOf(trainer), byDefault);
-        assert.lengthOf(trainer.differences, other.origin === origin ? 1 + Object.keys(choices).length : 0);
-        assert.deepEqual((await trainer.save()).kernels, {});
-        trainer.destroy();
-      }
-    } finally {
-      device.choose({});
+    // On another device, and for files from before choices were recorded: the defaults.
+    const origin = { ...snapshot.origin, adapter: "GeForce 256" };
+    for (const other of [
+      { ...snapshot, origin },
+      { ...snapshot, kernels: {} },
+    ]) {
+      const trainer = await createTrainer({ ...options, resume: other });
+      assert.deepEqual(kernelsOf(trainer), byDefault);
+      assert.lengthOf(trainer.differences, other.origin === origin ? 1 + Object.keys(choices).length : 0);
+      assert.deepEqual((await trainer.save()).kernels, {});
+      trainer.destroy();
     }
   });
 

@@ -1,7 +1,7 @@
 /** What cannot be is refused by arithmetic, before memory is taken for it. */
 import { assert } from "chai";
 import { LimitError } from "../../engine/index.js";
-import { defaultTraits, planningDevice } from "../../engine/planning.js";
+import { defaultTraits, targetOf } from "../../engine/planning.js";
 import { requireHostMemory } from "../../hrm/cli/runs/host_memory.js";
 import { ConfigError, createSession, modelConfig, trainConfig, type HrmConfig } from "../../hrm/index.js";
 import {
@@ -12,15 +12,18 @@ import {
 } from "../../hrm/training/memory_estimate.js";
 import { findPreset } from "../../hrm/training/presets.js";
 import { createSchedule, scheduleTables } from "../../hrm/training/schedule.js";
+import { stubDevice } from "../support/stub_device.js";
 import { rejection } from "../support/rejection.js";
 import { randomPuzzles } from "../support/tiny.js";
 
 const preset = findPreset("sudoku4")!;
 
+const target = targetOf(defaultTraits);
+
 function planned(fields: Partial<HrmConfig>, train = preset.train): EstimateOptions {
   const config = modelConfig({ ...preset.model, ...fields });
   const data = randomPuzzles(4, preset.model, 1);
-  return { device: defaultTraits, config, train, data, validation: data, symmetry: null };
+  return { target, config, train, data, validation: data, symmetry: null };
 }
 
 describe("sizes beyond a device", () => {
@@ -37,10 +40,10 @@ describe("sizes beyond a device", () => {
   ];
   for (const [title, fields] of shapes)
     it(`${title} is refused by the plan and by a session`, async () => {
-      const error = await rejection(chooseMicroBatch(planned(fields)));
+      const error = await rejection(Promise.resolve().then(() => chooseMicroBatch(planned(fields))));
       assert.instanceOf(error, LimitError);
       assert.match(error.message, /Choose/);
-      const device = await planningDevice(defaultTraits);
+      const device = stubDevice();
       const model = modelConfig({ ...preset.model, ...fields });
       const refused = await rejection(createSession({ device, preset: { ...preset, model }, seed: 0 }));
       assert.instanceOf(refused, LimitError);
@@ -65,9 +68,9 @@ describe("sizes beyond a device", () => {
     assert.deepEqual(microBatches(2 ** 31 - 1), [2 ** 31 - 1, 1]);
   });
 
-  it("a plan counts what the host holds", async () => {
-    const small = await trainingNeeds(planned({}), 16);
-    const large = await trainingNeeds(planned({ hidden_size: 512, num_heads: 8 }), 16);
+  it("a plan counts what the host holds", () => {
+    const small = trainingNeeds(planned({}), 16);
+    const large = trainingNeeds(planned({ hidden_size: 512, num_heads: 8 }), 16);
     // Weights, two moments and the average of the weights, each of 4 bytes, in the snapshot and in its file.
     for (const { host, peak, held } of [small, large]) assert.isAtLeast(host, 2 * (peak - held));
     assert.isAbove(large.host, 10 * small.host);
@@ -80,7 +83,7 @@ describe("sizes beyond a device", () => {
   });
 
   it("schedules of 1e8 steps take a window", async () => {
-    const device = await planningDevice(defaultTraits);
+    const device = stubDevice();
     const train = trainConfig({ total_steps: 1e8 });
     const schedule = createSchedule(device, train);
     assert.deepEqual(schedule.weights.shape, [4096, 4]);
@@ -89,7 +92,7 @@ describe("sizes beyond a device", () => {
     assert.equal(schedule.prepare(4095), 1);
     assert.equal(schedule.prepare(4096), 4096);
     assert.equal(schedule.prepare(1e8), 4096 - (1e8 % 4096));
-    const needs = await trainingNeeds(planned({}, { ...preset.train, total_steps: 1e8 }), 16);
+    const needs = trainingNeeds(planned({}, { ...preset.train, total_steps: 1e8 }), 16);
     assert.isBelow(needs.held, 20e6);
   });
 

@@ -49,7 +49,7 @@ export async function openFile(
     run: own ? runOfCheckpoint(checkpoint) : null,
   };
   const subject: Subject = {
-    ...{ device, config, weights, held: held?.set ?? null, made: {} },
+    ...{ device, target: device.target, config, weights, held: held?.set ?? null, made: {} },
     seed: checkpoint.seed ?? 0,
     step: () => checkpoint.step,
   };

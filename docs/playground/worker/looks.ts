@@ -1,5 +1,5 @@
 /** Answers looks at a model: programs are compiled at the first look of their kind and kept. */
-import type { Device } from "../../../engine/index.js";
+import type { Device, Target } from "../../../engine/index.js";
 import { inferenceSegments, type HrmConfig } from "../../../hrm/model/config.js";
 import { createWeights, initialState, type Weights } from "../../../hrm/model/parameters.js";
 import { takePuzzles, type PuzzleSet } from "../../../hrm/puzzles/puzzle_set.js";
@@ -10,6 +10,8 @@ import type { Look, Report } from "../protocol.js";
 /** A model that is looked at. */
 export interface Subject {
   readonly device: Device;
+  /** What its programs are compiled for. */
+  readonly target: Target;
   readonly config: HrmConfig;
   readonly weights: Weights;
   /** Puzzles that it does not train on; null if none are known. */
@@ -39,7 +41,7 @@ export async function answerLook(
   look: Exclude<Look, { type: "puzzles" }>,
   subject: Subject,
 ): Promise<Report> {
-  const { device, config, weights, made } = subject;
+  const { device, target, config, weights, made } = subject;
   const { source } = look;
   const step = subject.step();
   if (look.type === "census") {
@@ -48,22 +50,29 @@ export async function answerLook(
   }
   const twin = look.type === "twin";
   if (twin) made.twin ??= await twinOf(subject);
-  else made.thinker ??= await createThinker({ device, config, weights });
+  else made.thinker ??= await createThinker({ device, target, config, weights });
   const thinker = twin ? made.twin! : made.thinker!;
   const { inputs } = look;
   return { type: "thought", source, twin, step, inputs, thought: await thinker.think(inputs) };
 }
 
-function censusOf({ device, config, weights, held }: Subject): Promise<Censor> {
+function censusOf({ device, target, config, weights, held }: Subject): Promise<Censor> {
   if (!held) throw new Error("No puzzles are known for this model, so that there is no census of them.");
   const data = firstPuzzles(held, CENSUS);
   const segments = BEYOND * inferenceSegments(config);
-  return createCensus({ device, config: { ...config, batch_size: data.count }, weights, data, segments });
+  return createCensus({
+    device,
+    target,
+    config: { ...config, batch_size: data.count },
+    weights,
+    data,
+    segments,
+  });
 }
 
-async function twinOf({ device, config, seed }: Subject): Promise<Thinker & { weights: Weights }> {
+async function twinOf({ device, target, config, seed }: Subject): Promise<Thinker & { weights: Weights }> {
   const weights = createWeights(device, config, initialState(config, seed));
-  return { ...(await createThinker({ device, config, weights })), weights };
+  return { ...(await createThinker({ device, target, config, weights })), weights };
 }
 
 /** Frees what was made to look at a model, and its weights if they are its own. */

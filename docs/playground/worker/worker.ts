@@ -6,6 +6,7 @@ import {
   openDevice,
   UsageError,
   type Device,
+  type Target,
 } from "../../../engine/index.js";
 import { owning, type Scope } from "../../../engine/ownership.js";
 import {
@@ -206,13 +207,6 @@ async function compiling<T>(on: Device, what: string, body: () => Promise<T>): P
   }
 }
 
-/** The kernels that the engine chooses by itself, after a run that was told otherwise. */
-function useUsualKernels(on: Device): string {
-  on.choose({});
-  on.multiplyWith(null);
-  return "";
-}
-
 /** Compiles a run's session, from its beginning or from a checkpoint. */
 async function prepare({
   run: config,
@@ -226,12 +220,12 @@ async function prepare({
     throw new RunFailure("file", "This checkpoint holds weights alone; a run cannot go on from it.");
   const puzzles = config.data === "" ? null : await ownPuzzles(config, given);
   const preset = resume ? resumedPreset(config, resume, puzzles) : configuredPreset(config, puzzles);
+  let target = opened.target;
   try {
+    let products = "";
     // What measures kernels is loaded by those who want it measured.
-    const products =
-      config.products === "f32"
-        ? useUsualKernels(opened)
-        : await (await import("./products.js")).chooseProducts(opened, config, preset);
+    if (config.products !== "f32")
+      ({ target, products } = await (await import("./products.js")).chooseProducts(opened, config, preset));
     const { name, software } = opened.adapter;
     report({ type: "adapter", name, software, products });
   } catch (error) {
@@ -239,7 +233,7 @@ async function prepare({
     throw error;
   }
   return compiling(opened, "the trainer", () =>
-    owning((scope) => prepareRun(scope, opened, config, preset, resume)),
+    owning((scope) => prepareRun(scope, opened, { config, target, preset, resume })),
   );
 }
 
@@ -255,14 +249,23 @@ async function ownPuzzles(config: RunConfig, given: PuzzleFile | undefined): Pro
 async function prepareRun(
   scope: Scope,
   device: Device,
-  config: RunConfig,
-  preset: Preset,
-  resume: ReturnType<typeof decodeCheckpoint>["run"],
+  {
+    config,
+    target,
+    preset,
+    resume,
+  }: {
+    readonly config: RunConfig;
+    readonly target: Target;
+    readonly preset: Preset;
+    readonly resume: ReturnType<typeof decodeCheckpoint>["run"];
+  },
 ): Promise<Run> {
   const stepsPerEvent = STEPS_PER_EVENT[device.adapter.software ? "software" : "hardware"];
   const session = scope.own(
     await createSession({
       device,
+      target,
       preset,
       seed: config.seed,
       stepsPerEvent,
@@ -296,6 +299,7 @@ async function prepareRun(
   });
   const subject: Subject = {
     device,
+    target: session.trainer.target,
     config: preset.model,
     weights: session.weights,
     held,

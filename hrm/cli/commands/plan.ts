@@ -1,11 +1,12 @@
 /** `hrm plan`: estimates the memory that training needs with each micro-batch, without running anything. */
-import { LimitError } from "../../../engine/index.js";
-import { mixedPrecisionPlan, useMixedPrecision } from "../../../engine/mixed_precision.js";
+import { LimitError, type Target } from "../../../engine/index.js";
+import { mixedPrecisionTarget, withMixedPrecision } from "../../../engine/mixed_precision.js";
 import { countParameters } from "../../model/parameters.js";
 import {
   defaultTraits,
   microBatches,
   isTooLong,
+  targetOf,
   trainingNeeds,
   type DeviceTraits,
   type MemoryNeeds,
@@ -66,19 +67,14 @@ export async function planCommand(argv: readonly string[]): Promise<number> {
   const { model: config, train, task } = preset;
   const data = emptyPuzzles(values.puzzles, config.seq_len);
   const budget = (values["memory-budget"] ?? Infinity) * GB;
-  const { traits, multiplying, close } = await plannedDevice(
-    values.adapter,
-    values.limits,
-    values.precision === "mixed",
-  );
+  const { target, close } = await plannedTarget(values.adapter, values.limits, values.precision === "mixed");
   const rows: Row[] = [];
   let chosen: number | null = null;
   let longer: number | null = null;
   try {
     const { symmetry } = task;
     const planned = {
-      device: traits,
-      ...(multiplying && { multiplying }),
+      target,
       config,
       train,
       data,
@@ -88,29 +84,30 @@ export async function planCommand(argv: readonly string[]): Promise<number> {
     for (const microBatch of microBatches(config.batch_size)) {
       const parts = config.batch_size / microBatch;
       try {
-        rows.push({ ...(await trainingNeeds(planned, microBatch)), parts, refused: null });
+        rows.push({ ...trainingNeeds(planned, microBatch), parts, refused: null });
       } catch (error) {
         if (!(error instanceof LimitError)) throw error;
         rows.push({ microBatch, parts, refused: error.message });
       }
     }
     chosen =
-      rows.find((row) => row.refused === null && row.peak <= budget && !isTooLong(row, traits))?.microBatch ??
+      rows.find((row) => row.refused === null && row.peak <= budget && !isTooLong(row, target))?.microBatch ??
       null;
-    longer = await longerGradient(planned, chosen);
+    longer = longerGradient(planned, chosen);
   } finally {
     close();
   }
   const json = values.json;
   const paramCount = countParameters(config);
-  const { maxBufferSize, maxStorageBufferBindingSize } = traits.limits;
+  const { maxBufferSize = Infinity } = target;
+  const { maxStorageBufferBindingSize } = target.capabilities;
   show(
     [
       `${preset.name}: ${paramCount} parameters, ${config.batch_size} puzzles a step, of ${data.count}`,
       `limits: ${formatLimit(maxBufferSize)} a buffer, ${formatLimit(maxStorageBufferBindingSize)} a binding${budget < Infinity ? `; budget ${formatGB(budget)}` : ""}`,
       "",
       ["micro-batch", "parts", "state", "programs", "held", "while saving", "host", ""].map(column).join(""),
-      ...rows.map((row) => tableLine(row, budget, traits)),
+      ...rows.map((row) => tableLine(row, budget, target)),
       "",
       chosen === null
         ? "No micro-batch fits: choose a smaller model or batch, or a larger budget."
@@ -132,12 +129,12 @@ export async function planCommand(argv: readonly string[]): Promise<number> {
 }
 
 /** Extra bytes of a gradient through more than the official two updates; null if the gradient runs through two. */
-async function longerGradient(planned: EstimateOptions, microBatch: number | null): Promise<number | null> {
+function longerGradient(planned: EstimateOptions, microBatch: number | null): number | null {
   const { config } = planned;
   if (microBatch === null || config.bp_steps <= 2) return null;
   const [ours, official] = [
-    await trainingNeeds(planned, microBatch),
-    await trainingNeeds({ ...planned, config: { ...config, bp_steps: 2 } }, microBatch),
+    trainingNeeds(planned, microBatch),
+    trainingNeeds({ ...planned, config: { ...config, bp_steps: 2 } }, microBatch),
   ];
   return ours.programs - official.programs;
 }
@@ -145,45 +142,44 @@ async function longerGradient(planned: EstimateOptions, microBatch: number | nul
 const column = (text: string): string => text.padStart(14);
 const formatLimit = (bytes: number): string => (bytes > 2 ** 40 ? "any size" : formatGB(bytes));
 
-function tableLine(row: Row, budget: number, traits: DeviceTraits): string {
+function tableLine(row: Row, budget: number, target: Target): string {
   const { microBatch, parts } = row;
   const head = [microBatch, parts].map((n) => column(String(n))).join("");
   if (row.refused !== null) return `${head}  ${row.refused.split(": ").at(-1)}`;
   const { variables, programs, held, peak, host } = row;
-  return `${head}${[variables, programs, held, peak, host].map((bytes) => column(formatGB(bytes))).join("")}${peak > budget ? "  over the budget" : isTooLong(row, traits) ? "  a dispatch of over a second" : ""}`;
+  return `${head}${[variables, programs, held, peak, host].map((bytes) => column(formatGB(bytes))).join("")}${peak > budget ? "  over the budget" : isTooLong(row, target) ? "  a dispatch of over a second" : ""}`;
 }
 
 /** The matrices that `--precision mixed` assumes without an adapter. */
 const MATRICES = { M: 16, N: 16, K: 16, component: "f16", subgroupSize: 32 } as const;
 
-/** The device of the estimate, and its mixed precision if `mixed` is set. */
-async function plannedDevice(
+/** The target of the estimate, in mixed precision if `mixed` is set. */
+async function plannedTarget(
   adapter: string | undefined,
   limits: string,
   mixed: boolean,
-): Promise<{ traits: DeviceTraits; close: () => void } & Pick<EstimateOptions, "multiplying">> {
+): Promise<{ target: Target; close: () => void }> {
   if (adapter !== undefined) {
     const device = await openAnnounced(adapter);
     const close = (): void => device.destroy();
     try {
-      if (mixed) await useMixedPrecision(device);
+      return { target: mixed ? await mixedPrecisionTarget(device) : device.target, close };
     } catch (error) {
       close();
       throw error;
     }
-    return { traits: device.gpu, ...(mixed && { multiplying: device.target }), close };
   }
   const none = limits === "none" && { maxBufferSize: 2 ** 41, maxStorageBufferBindingSize: 2 ** 41 };
   const traits = { ...defaultTraits, limits: { ...defaultTraits.limits, ...none } };
   const close = (): void => undefined;
-  if (!mixed) return { traits, close };
+  if (!mixed) return { target: targetOf(traits), close };
   const size = MATRICES.subgroupSize;
   const gpu: DeviceTraits = {
     limits: { ...traits.limits, maxComputeWorkgroupStorageSize: 49152 },
     features: new Set<string>(["shader-f16", "subgroups"]),
     adapterInfo: { ...traits.adapterInfo, subgroupMinSize: size, subgroupMaxSize: size },
   };
-  return { traits: gpu, multiplying: mixedPrecisionPlan(MATRICES), close };
+  return { target: withMixedPrecision(targetOf(gpu), MATRICES), close };
 }
 
 /** A set of `count` puzzles of `length` cells, all zeros: only its size matters. */

@@ -1,7 +1,7 @@
 /** `hrm train`: reads the command line, opens the device and trains. */
 import { join } from "node:path";
-import type { Device } from "../../../engine/index.js";
-import { useMixedPrecision } from "../../../engine/mixed_precision.js";
+import type { Device, Target } from "../../../engine/index.js";
+import { mixedPrecisionTarget, subgroupMatrices } from "../../../engine/mixed_precision.js";
 import { presetNames } from "../../training/presets.js";
 import { columnsOption, taskOption } from "../inputs/puzzle_files.js";
 import { parseArguments, type Command, type Option } from "../../terminal/arguments.js";
@@ -152,7 +152,8 @@ export async function trainCommand(argv: readonly string[]): Promise<number> {
       job = await resumedJob(values.resume, run, values["stop-after"]);
     }
     device = await openAnnounced(values.adapter);
-    if (job.run.precision === "mixed") await announceMixedPrecision(device);
+    const mixed = job.run.precision === "mixed";
+    const target = mixed ? await announcedMixedPrecision(device) : device.target;
     const { name: adapter } = device.adapter;
     const parent = values.out ?? "runs";
     if (job.folder === null) await openParent(parent);
@@ -166,18 +167,21 @@ export async function trainCommand(argv: readonly string[]): Promise<number> {
       say(`run       ${folder}`);
       return folder;
     };
-    return await runJob({ device, job, begin, json: values.json });
+    return await runJob({ device, target, job, begin, json: values.json });
   } finally {
     device?.destroy();
     await lock?.release();
   }
 }
 
-async function announceMixedPrecision(device: Device): Promise<void> {
-  const { M, N, K } = await useMixedPrecision(device);
+/** The target in mixed precision, announced. */
+async function announcedMixedPrecision(device: Device): Promise<Target> {
+  const target = await mixedPrecisionTarget(device);
+  const { M, N, K } = subgroupMatrices(device);
   say(
     `precision mixed: products of f16 operands with f32 sums on subgroup matrices ${M}x${N}x${K}, which multiplied exactly in a test`,
   );
+  return target;
 }
 
 /** Makes the folder of a new run in `parent`. */

@@ -1,6 +1,6 @@
 /** `--autotune`: measures which kernels are fastest for a run, and keeps the result for later runs on the same device. */
 import { autotune, choicesKey } from "../../../engine/autotune.js";
-import type { Device } from "../../../engine/index.js";
+import type { Device, Target } from "../../../engine/index.js";
 import { readChoices, writeChoices } from "../../../engine/node/index.js";
 import { trainingKernels } from "../../training/memory_estimate.js";
 import type { Preset } from "../../training/presets.js";
@@ -11,6 +11,8 @@ import { say } from "../output/console.js";
 /** A run whose kernels are to be chosen. */
 export interface RunToTune {
   readonly device: Device;
+  /** What the run is compiled for. */
+  readonly target: Target;
   readonly preset: Preset;
   readonly splits: PuzzleSplits;
   /** Rows of a micro-batch. */
@@ -19,27 +21,28 @@ export interface RunToTune {
   readonly seconds?: number | undefined;
 }
 
-/** Measures kernels without a known result, prints the outcome, and makes the device use the fastest variants. */
+/** Measures kernels without a known result, prints the outcome, and returns the target with the fastest variants. */
 export async function chooseKernels({
   device,
+  target,
   preset,
   splits,
   microBatch,
   seconds: limit,
-}: RunToTune): Promise<void> {
+}: RunToTune): Promise<Target> {
   const { model: config, train, task } = preset;
   const { train: data, validation } = splits;
   const run = { config, train, data, validation, symmetry: task.symmetry };
-  const options = { ...run, device: device.gpu, multiplying: device.target };
-  const kernels = await trainingKernels(options, microBatch);
+  const kernels = trainingKernels({ ...run, target }, microBatch);
   const key = choicesKey(device, VERSION);
   const { choices: known, warning } = await readChoices(key);
   if (warning !== null) say(`warning   kernels chosen before: ${warning}`);
   say("kernels   measuring variants of the matrix products");
-  const { choices, measured, unmeasured, seconds } = await autotune(device, kernels, {
-    known,
+  const report = await autotune(device, kernels, {
+    ...{ target, known },
     ...(limit !== undefined && { seconds: limit }),
   });
+  const { choices, measured, unmeasured, seconds } = report;
   for (const { kernel, chosen, gain, variants } of measured)
     say(
       `          ${kernel}: ${gain === 1 ? `${chosen} stays` : `${chosen} ${gain.toFixed(2)}x as fast as ${variants[0]!.variant}`}, of ${variants.length}`,
@@ -53,11 +56,11 @@ export async function chooseKernels({
       ...count(unmeasured.length, "keep their default, as time was up"),
     ].join(", ")}`,
   );
-  device.choose(choices);
-  if (measured.length === 0) return;
+  if (measured.length === 0) return report.target;
   try {
     await writeChoices(key, choices);
   } catch (error) {
     say(`warning   the choices were not kept for later runs: ${(error as Error).message}`);
   }
+  return report.target;
 }

@@ -63,7 +63,9 @@ export async function divergence(
   if (!store.last) return divergedBefore(await session.save());
   const { snapshot, path } = store.last;
   const { symmetry } = preset.task;
-  const found = await findNonFinite({ device, snapshot, data: session.splits.train, symmetry, lastStep });
+  const { target } = session.trainer;
+  const data = session.splits.train;
+  const found = await findNonFinite({ device, target, snapshot, data, symmetry, lastStep });
   // All numbers may be finite while the sum of their squares overflows.
   const { step, tensor } = found ?? { step: lastStep, tensor: "the gradient's norm" };
   return new DivergenceError(

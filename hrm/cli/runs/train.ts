@@ -1,6 +1,6 @@
 /** `hrm train` step by step: prepare, train, test, report. */
 import { join } from "node:path";
-import type { Device } from "../../../engine/index.js";
+import type { Device, Target } from "../../../engine/index.js";
 import { countParameters, createWeights } from "../../model/parameters.js";
 import { majorityOfBlanks, type PuzzleSplits } from "../../puzzles/puzzle_set.js";
 import { divergedBefore } from "../../training/diagnosis.js";
@@ -25,6 +25,8 @@ import { BEST_FILE, openRunStore, type RunStore } from "./store.js";
 
 interface JobOptions {
   readonly device: Device;
+  /** What the run is compiled for, before kernels are chosen. */
+  readonly target: Target;
   readonly job: TrainingJob;
   /** Makes the folder of a new run, and returns the run's folder. */
   readonly begin: () => Promise<string>;
@@ -42,7 +44,7 @@ interface Run extends Pick<JobOptions, "device" | "job"> {
 }
 
 /** Trains, tests and reports. Returns the exit code: 1 if the target was missed, 130 after Ctrl-C. */
-export async function runJob({ device, job, begin, json }: JobOptions): Promise<number> {
+export async function runJob({ device, target, job, begin, json }: JobOptions): Promise<number> {
   const { preset, run: config, resume, stopAfter } = job;
   let interruption: Interruption | undefined;
   let session: Session | undefined;
@@ -50,7 +52,12 @@ export async function runJob({ device, job, begin, json }: JobOptions): Promise<
     // Until the folder exists a signal ends the process at once: nothing needs saving, and compiling blocks the event loop.
     session = await createSession({
       ...{ device, preset, seed: config.seed, stopAfter },
-      ...(resume ? { resume } : { microBatch: (splits) => prepare(job, splits, device) }),
+      ...(resume
+        ? { resume, target }
+        : {
+            microBatch: (splits) => fittingMicroBatch(job, splits, { device, target }),
+            target: (splits, microBatch) => tunedTarget(job, splits, { device, target, microBatch }),
+          }),
       ...(config.patience !== null && { patience: config.patience }),
     });
     const folder = await begin();
@@ -159,12 +166,13 @@ function testReport({ session }: Run, scores: Scores) {
   };
 }
 
-/** Chooses the micro-batch, says what it needs, and chooses kernels if the run asks for that. Returns the micro-batch. */
-async function prepare(job: TrainingJob, splits: PuzzleSplits, device: Device): Promise<number> {
-  const { preset, run, tuningSeconds: seconds } = job;
-  const microBatch = await fittingMicroBatch(job, splits, device);
-  if (run.autotune) await chooseKernels({ device, preset, splits, microBatch, seconds });
-  return microBatch;
+/** The target, with the fastest kernels if the run asks for measuring. */
+function tunedTarget(
+  { preset, run, tuningSeconds: seconds }: TrainingJob,
+  splits: PuzzleSplits,
+  on: Pick<JobOptions, "device" | "target"> & { readonly microBatch: number },
+): Target | Promise<Target> {
+  return run.autotune ? chooseKernels({ ...on, preset, splits, seconds }) : on.target;
 }
 
 /**
@@ -172,18 +180,17 @@ async function prepare(job: TrainingJob, splits: PuzzleSplits, device: Device): 
  * memory that its parts need.
  * @throws LimitError if the device, the budget or this machine's memory does not hold it
  */
-async function fittingMicroBatch(
+function fittingMicroBatch(
   { preset, run }: TrainingJob,
   { train: data, validation }: PuzzleSplits,
-  device: Device,
-): Promise<number> {
+  { device, target }: Pick<JobOptions, "device" | "target">,
+): number {
   const { model: config, train, task } = preset;
-  const planned = { config, train, data, validation, symmetry: task.symmetry };
-  const options = { ...planned, device: device.gpu, multiplying: device.target };
+  const options = { config, train, data, validation, symmetry: task.symmetry, target };
   const needs =
     run.microBatch === null
-      ? await chooseMicroBatch(options, run.memoryBudget ?? Infinity)
-      : await trainingNeeds(options, run.microBatch);
+      ? chooseMicroBatch(options, run.memoryBudget ?? Infinity)
+      : trainingNeeds(options, run.microBatch);
   const { microBatch, held, peak } = needs;
   requireHostMemory(needs, device.adapter.software);
   if (run.microBatch === null && (run.memoryBudget !== null || microBatch < config.batch_size))
@@ -199,7 +206,12 @@ async function showSolution(session: Session, preset: Preset, device: Device): P
   const inputs = test.inputs.slice(0, test.length);
   const label = test.labels.slice(0, test.length);
   const best = createWeights(device, preset.model, session.best!.weights);
-  const solver = await createSolver({ device, config: preset.model, weights: best });
+  const solver = await createSolver({
+    device,
+    target: session.trainer.target,
+    config: preset.model,
+    weights: best,
+  });
   const segments = await solver.solve(inputs, { identifier: test.identifiers[0]! });
   solver.destroy();
   for (const v of best.values()) v.destroy();

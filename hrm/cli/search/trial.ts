@@ -78,9 +78,9 @@ async function lockedTrial(options: TrialOptions): Promise<TrialResult> {
       ...{ task: null, validation: null, model, train },
     });
   const planned = { config: model, train, data: splits.train, validation: splits.validation };
-  const microBatch = async (): Promise<number> => {
-    const on = { device: device.gpu, multiplying: device.target, symmetry: task.symmetry };
-    const needs = await chooseMicroBatch({ ...planned, ...on });
+  const microBatch = (): number => {
+    const on = { target: device.target, symmetry: task.symmetry };
+    const needs = chooseMicroBatch({ ...planned, ...on });
     requireHostMemory(needs, device.adapter.software);
     return needs.microBatch;
   };

@@ -1,5 +1,10 @@
 /** The trials of a search: which trials each rung has, what they cost, and which of them are left. */
-import { defaultTraits, stepFlops, type EstimateOptions } from "../../training/memory_estimate.js";
+import {
+  defaultTraits,
+  targetOf,
+  stepFlops,
+  type DeviceTraits,
+} from "../../training/memory_estimate.js";
 import type { Preset } from "../../training/presets.js";
 import type { PuzzleSplits } from "../../puzzles/puzzle_set.js";
 import { presetsOf, rungSteps, type Fields, type Sweep } from "./config.js";
@@ -37,8 +42,9 @@ export async function costSearch(
     let flops = counted.get(key);
     if (flops === undefined) {
       const { train: data, validation } = splits;
-      flops = await stepFlops({
-        ...{ config: model, train, data, validation, symmetry: task.symmetry, device: unlimited },
+      flops = stepFlops({
+        ...{ config: model, train, data, validation, symmetry: task.symmetry },
+        target: targetOf(unlimited),
       });
       counted.set(key, flops);
     }
@@ -49,7 +55,7 @@ export async function costSearch(
 }
 
 /** A device without limits, since the cost of a step does not depend on the adapter. */
-const unlimited: EstimateOptions["device"] = {
+const unlimited: DeviceTraits = {
   ...defaultTraits,
   limits: {
     ...defaultTraits.limits,
