@@ -50,7 +50,7 @@ describe("programs with tensors in f16", () => {
     capabilities: { ...capabilities, mixedPrecision: mixed },
   });
   /** A target in mixed precision, and storage for variables. */
-  async function planner(): Promise<{ target: Target; device: Ledger }> {
+  function planner(): { target: Target; device: Ledger } {
     const target = inMixed(targetOf(traits));
     return { target, device: new Ledger(target) };
   }
@@ -63,8 +63,8 @@ describe("programs with tensors in f16", () => {
   const weight = (device: Allocator, ...shape: number[]) =>
     variable(device, { shape, dtype: "f32" }, "weight");
 
-  it("store the activations of a forward pass, and a copy of weights that are read twice", async () => {
-    const { target, device } = await planner();
+  it("store the activations of a forward pass, and a copy of weights that are read twice", () => {
+    const { target, device } = planner();
     const [qkv, o, gateUp, down] = [
       ...[weight(device, 192, 64), weight(device, 64, 64)],
       ...[weight(device, 256, 64), weight(device, 64, 128)],
@@ -98,11 +98,11 @@ describe("programs with tensors in f16", () => {
     assertSound(found);
   });
 
-  it("count two bytes per element of f16 tensors in dispatches and in memory", async () => {
+  it("count two bytes per element of f16 tensors in dispatches and in memory", () => {
     const body =
       (device: Allocator): Parameters<typeof plan>[2] =>
       ({ x }) => ({ y: mean(rmsNorm(matmul(x!, weight(device, 64, 64)))) });
-    const { target, device } = await planner();
+    const { target, device } = planner();
     const inHalf = plan(target, { x: f32(16, 64) }, body(device));
     const inF32 = plan({ capabilities: target.capabilities }, { x: f32(16, 64) }, body(device));
     const bytes = ({ dispatches }: Plan) => dispatches.map(({ kernel }) => kernel.bytes);
@@ -122,8 +122,8 @@ describe("programs with tensors in f16", () => {
     assert.include(inHalf.memory.slots, 2048);
   });
 
-  it("never store in f16: results, gradients with other readers than matmuls, or inputs of f32 operations", async () => {
-    const { target, device } = await planner();
+  it("never store in f16: results, gradients with other readers than matmuls, or inputs of f32 operations", () => {
+    const { target, device } = planner();
     const [v, w] = [weight(device, 64, 64), weight(device, 64, 64)];
     const found = plan(target, { x: f32(16, 64) }, ({ x }) => {
       const y = matmul(x, w);
@@ -143,8 +143,8 @@ describe("programs with tensors in f16", () => {
     assert.match(written[2]!, /^matmul_nn_half_b_c_16x64x64_/);
   });
 
-  it("store nothing in f16 in f32 precision, or if products are smaller than a matrix", async () => {
-    const { target } = await planner();
+  it("store nothing in f16 in f32 precision, or if products are smaller than a matrix", () => {
+    const { target } = planner();
     const body: Parameters<typeof plan>[2] = ({ x }) => ({ y: mean(rmsNorm(matmul(mul(x!, 2), x!))) });
     assert.isNotEmpty(halvesOf(plan(target, { x: f32(8, 8) }, body)));
     assert.deepEqual(halvesOf(plan(target, { x: f32(3, 3) }, body)), []);
@@ -154,8 +154,8 @@ describe("programs with tensors in f16", () => {
   const config = { ...official, hidden_size: 32, num_heads: 2, batch_size: 4, swiglu_multiple: 32 };
   const data = randomPuzzles(64, config, 3);
 
-  it("store the activations and weights of every level of a training step", async () => {
-    const { target, device } = await planner();
+  it("store the activations and weights of every level of a training step", () => {
+    const { target, device } = planner();
     // Heads of 32 numbers, so that attention turns them by itself.
     const wide = { ...config, hidden_size: 64 };
     const { programs } = prepareTraining({ device, config: wide, train: training, data, seed: 5 });

@@ -256,7 +256,7 @@ describe("mixed precision", () => {
       }
     });
 
-    it("replaces both kernels in programs if nothing else reads the product", async () => {
+    it("replaces both kernels in programs if nothing else reads the product", () => {
       const target = withMixedPrecision(targetOf(defaultTraits), EMULATED);
       const device = new Ledger(target);
       const w = variable(device, { shape: [256, 64], dtype: "f32" }, "w");

@@ -43,7 +43,7 @@ describe("planning @slow", () => {
     });
   }
 
-  it("chooses the largest micro-batch within a budget", async () => {
+  it("chooses the largest micro-batch within a budget", () => {
     const target = targetOf(defaultTraits);
     const whole = chooseMicroBatch({ ...run, target });
     assert.equal(whole.microBatch, 4);
@@ -53,7 +53,7 @@ describe("planning @slow", () => {
     assert.equal(chooseMicroBatch({ ...run, target }, whole.peak - 1).microBatch, 2);
   });
 
-  it("refuses a model that never fits, and says what the smallest micro-batch needs", async () => {
+  it("refuses a model that never fits, and says what the smallest micro-batch needs", () => {
     const target = targetOf(defaultTraits);
     assert.throws(
       () => chooseMicroBatch({ ...run, target }, 1000),
@@ -62,7 +62,7 @@ describe("planning @slow", () => {
     );
   });
 
-  it("stays within the limits of the device", async () => {
+  it("stays within the limits of the device", () => {
     const long = { ...config, seq_len: 96 };
     const { innerSize, totalLength } = derive(long);
     // The gates and values of SwiGLU are the largest tensor. One binding holds two rows of it, but not three.
@@ -76,7 +76,7 @@ describe("planning @slow", () => {
     assert.equal(chosen.microBatch, 2);
   });
 
-  it("splits batches that would keep a software adapter busy for seconds", async () => {
+  it("splits batches that would keep a software adapter busy for seconds", () => {
     const wide = { ...config, batch_size: 8, hidden_size: 512, seq_len: 96 };
     const puzzles = { data: randomPuzzles(12, wide, 1), validation: randomPuzzles(6, wide, 2) };
     const planned = { config: wide, train: training, ...puzzles };

@@ -15,10 +15,10 @@ import { stubDevice, type StubFunctions } from "../support/stub_device.js";
 import { haltOnly, randomPuzzles, training } from "../support/tiny.js";
 
 /** A device without a GPU whose n-th call of a function fails, and which counts open error scopes. */
-async function faultyDevice(
+function faultyDevice(
   method: "createBuffer" | "createComputePipelineAsync",
   n: number,
-): Promise<{ device: Device; calls: () => number; scopes: () => number }> {
+): { device: Device; calls: () => number; scopes: () => number } {
   let [calls, scopes] = [0, 0];
   const made: StubFunctions = {
     createBuffer: (of) => ({ ...(of as GPUBufferDescriptor), destroy: () => undefined }),
@@ -103,13 +103,13 @@ describe("a failure while things are made on the GPU", () => {
     for (const method of ["createBuffer", "createComputePipelineAsync"] as const)
       it(`leaves nothing behind: ${name}, whichever ${method} fails`, async function () {
         this.timeout(120_000);
-        const whole = await faultyDevice(method, Infinity);
+        const whole = faultyDevice(method, Infinity);
         (await make(whole.device)).destroy();
         assert.deepEqual([whole.device.stats.bytesLive, whole.scopes()], [0, 0], "without a failure");
         const count = whole.calls();
         assert.isAbove(count, 3);
         for (let n = 1; n <= count; n++) {
-          const { device, scopes } = await faultyDevice(method, n);
+          const { device, scopes } = faultyDevice(method, n);
           let error: unknown = null;
           try {
             await make(device);

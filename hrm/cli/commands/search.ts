@@ -173,7 +173,7 @@ async function prepare({ fields, where }: Source): Promise<Prepared> {
     throw new ArgumentError(
       `${where}: puzzles: got ${sweep.puzzles}; expected at most ${count}, as many as there are to validate on.`,
     );
-  return { plan: await costSearch(sweep, { preset, splits: first, where }), splits };
+  return { plan: costSearch(sweep, { preset, splits: first, where }), splits };
 }
 
 async function presetOf({ preset: name, data, test }: Sweep, where: string): Promise<Preset> {

@@ -1,10 +1,5 @@
 /** The trials of a search: which trials each rung has, what they cost, and which of them are left. */
-import {
-  defaultTraits,
-  targetOf,
-  stepFlops,
-  type DeviceTraits,
-} from "../../training/memory_estimate.js";
+import { defaultTraits, targetOf, stepFlops, type DeviceTraits } from "../../training/memory_estimate.js";
 import type { Preset } from "../../training/presets.js";
 import type { PuzzleSplits } from "../../puzzles/puzzle_set.js";
 import { presetsOf, rungSteps, type Fields, type Sweep } from "./config.js";
@@ -29,10 +24,10 @@ export interface CostedSearch {
 }
 
 /** Checks and costs all options of a search. `where` is the start of every error message. @throws ArgumentError */
-export async function costSearch(
+export function costSearch(
   sweep: Sweep,
   { preset, splits, where }: { preset: Preset; splits: PuzzleSplits; where: string },
-): Promise<CostedSearch> {
+): CostedSearch {
   const counted = new Map<string, number>();
   const options: PlannedOption[] = [];
   for (const [i, own] of presetsOf(sweep, preset, where).entries()) {
