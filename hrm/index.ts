@@ -107,4 +107,10 @@ export {
   type TrainingState,
 } from "./training/step.js";
 export { createTrainingMemory, type TrainingMemory } from "./training/memory.js";
-export { createTrainer, type StepMetrics, type Trainer, type TrainerOptions } from "./training/trainer.js";
+export {
+  createTrainer,
+  type StepMetrics,
+  type Trainer,
+  type TrainerOptions,
+  type TrainingChanges,
+} from "./training/trainer.js";

@@ -6,7 +6,7 @@ import { Alert, HelpWithoutWebGpu } from "./views/alert.js";
 import { Options } from "./views/options.js";
 import { ResumeOffer } from "./views/resume.js";
 import { BottomBar } from "./views/start.js";
-import { TrainingCurves } from "./views/training_curves.js";
+import { Runs } from "./runs/runs.js";
 import { Watch } from "./views/watch.js";
 
 /** Opens a file that was dropped on the page. */
@@ -59,7 +59,7 @@ export function App() {
           </p>
         )}
         <Watch />
-        <TrainingCurves />
+        <Runs />
         <WhyItWorks />
       </main>
       <footer>

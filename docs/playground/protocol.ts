@@ -42,6 +42,8 @@ export type Command =
     }
   | { readonly type: "start" }
   | { readonly type: "pause" }
+  /** Applies to the next step, and is recorded in the run; answered by `changed`. */
+  | { readonly type: "change"; readonly lr: number; readonly exploration: number }
   /** Answers with a checkpoint: to download, or to keep in the browser. */
   | { readonly type: "save"; readonly purpose: "download" | "keep" }
   /** Opens a checkpoint of any origin; its model takes the place of the file's before. */
@@ -85,9 +87,9 @@ export type Look =
 /** Commands that change something in a phase. */
 export const ACCEPTED: Readonly<Record<Phase, readonly Command["type"][]>> = {
   preparing: ["prepare", "open"],
-  ready: ["prepare", "start", "save", "open"],
-  training: ["prepare", "pause", "save", "open"],
-  paused: ["prepare", "start", "save", "open"],
+  ready: ["prepare", "start", "change", "save", "open"],
+  training: ["prepare", "pause", "change", "save", "open"],
+  paused: ["prepare", "start", "change", "save", "open"],
   testing: ["prepare", "open"],
   finished: ["prepare", "save", "open"],
   failed: ["prepare", "open"],
@@ -144,7 +146,12 @@ export type Report =
       readonly validationPuzzles: number;
       readonly testPuzzles: number;
       readonly differences: readonly string[];
+      /** Peak learning rate and share of puzzles that explore, as the next step has them. */
+      readonly lr: number;
+      readonly exploration: number;
     }
+  /** The steps after `step` have these values. */
+  | { readonly type: "changed"; readonly step: number; readonly lr: number; readonly exploration: number }
   /** Means over the steps since the last report, and each of them. */
   | {
       readonly type: "progress";
@@ -158,6 +165,8 @@ export type Report =
       readonly stepsPerSecond: number;
       /** Puzzles in a batch, over which the metrics are sums. */
       readonly batch: number;
+      /** Learning rate of the last step. */
+      readonly lr: number;
       readonly metrics: readonly StepMetrics[];
     }
   | { readonly type: "validation"; readonly step: number; readonly scores: Scores }

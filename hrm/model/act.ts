@@ -160,8 +160,13 @@ export function randomExploration(counter: TensorLike, config: HrmConfig): Explo
 }
 
 /** The fewest segments of each row, i32 [B]: `randint` (drawn from 2..max) with probability `halt_exploration_prob`, else 0. */
-export function minimumHaltSteps(u: Tensor, randint: Tensor, config: HrmConfig): Tensor {
-  return mul(less(u, config.halt_exploration_prob), randint);
+export function minimumHaltSteps(
+  u: Tensor,
+  randint: Tensor,
+  config: HrmConfig,
+  probability: TensorLike | number = config.halt_exploration_prob,
+): Tensor {
+  return mul(less(u, probability), randint);
 }
 
 /** Target of q_continue: sigmoid of the best that the next segment offers (paper, eq. 5-6). */

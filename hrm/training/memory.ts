@@ -42,6 +42,8 @@ export interface TrainingMemory extends TrainingState {
   readonly micro: MicroBatches | null;
   /** Call `schedule.prepare` before a step is submitted: it uploads the learning rate of that step. */
   readonly schedule: Schedule;
+  /** f32 [1]: write another probability, and the next step explores with it. */
+  readonly explorationProbability: Variable;
   destroy(): void;
 }
 
@@ -103,6 +105,11 @@ function memoryOf(
     averages &&
     new Map([...weights, ...averages, ...(puzzleEma ? [[PUZZLE_EMBEDDING, puzzleEma] as const] : [])]);
   const schedule = createSchedule(device, train, scheduleWindow);
+  const explorationProbability = variable(
+    device,
+    hostTensor(Float32Array.of(config.halt_exploration_prob), [1]),
+    "exploration",
+  );
   const carry = createCarry(device, config, parts);
   if (train.staggered_starts) staggerCarry(carry, config.halt_max_steps);
   const micro = parts > 1 ? createMicroBatches(device, config, parts) : null;
@@ -118,12 +125,13 @@ function memoryOf(
     puzzleEma,
     counter,
     schedule,
+    explorationProbability,
     train,
     destroy() {
       destroyCarry(carry);
       if (micro) destroyMicroBatches(micro);
       for (const map of [weights, ema ?? [], expAvg, expAvgSq]) for (const v of map.values()) v.destroy();
-      for (const v of [counter, schedule.weights, schedule.puzzle]) v.destroy();
+      for (const v of [counter, schedule.weights, schedule.puzzle, explorationProbability]) v.destroy();
     },
   };
 }

@@ -59,6 +59,8 @@ export interface Schedule {
   readonly puzzle: Variable;
   /** Uploads the window of a step if the GPU has another window. Returns how many steps may be submitted from this step on. */
   prepare(step: number): number;
+  /** Takes the values of another configuration with as many steps, from the next call of `prepare` on. */
+  change(train: TrainConfig): void;
 }
 
 /** Steps whose rows are on the GPU at a time. */
@@ -71,6 +73,7 @@ export function createSchedule(device: Allocator, train: TrainConfig, window = W
   const weights = variable(device, tables.weights, "schedule");
   const puzzle = variable(device, tables.puzzle, "schedule.puzzle");
   let first = 0;
+  let current = train;
   return {
     weights,
     puzzle,
@@ -78,12 +81,16 @@ export function createSchedule(device: Allocator, train: TrainConfig, window = W
       const wanted = step - (step % rows);
       if (wanted !== first) {
         // The queue writes this after the steps submitted so far, which read the old rows.
-        const next = scheduleTables(train, wanted, rows);
+        const next = scheduleTables(current, wanted, rows);
         weights.write(next.weights.data);
         puzzle.write(next.puzzle.data);
         first = wanted;
       }
       return first + rows - step;
+    },
+    change(next) {
+      current = next;
+      first = -1;
     },
   };
 }

@@ -54,6 +54,8 @@ export interface TrainingState {
   /** Schedule tables [rows, 4]: step t reads row t, or row t modulo rows if there are fewer rows than steps. */
   readonly schedule: { readonly weights: Tensor | Variable; readonly puzzle: TensorLike };
   readonly train: TrainConfig;
+  /** `halt_exploration_prob` as f32 [1], if it may change between steps; default: the value of the configuration. */
+  readonly explorationProbability?: TensorLike;
 }
 
 /** Everything that a training step computes. The program decides which of these tensors are outputs. */
@@ -91,7 +93,7 @@ export function trainStep(state: TrainingState, batch: Batch, exploration: Explo
  * @param batchSize rows of the whole batch, over which the gradient is a mean
  */
 export function learn(
-  { model, carry, adam, puzzleTable }: TrainingState,
+  { model, carry, adam, puzzleTable, explorationProbability }: TrainingState,
   batch: Batch,
   exploration: Exploration,
   batchSize = model.config.batch_size,
@@ -102,7 +104,8 @@ export function learn(
   const inputEmbeddings = embed(model, start.inputs, puzzle);
   const result = segment(model, start, inputEmbeddings);
 
-  const minHaltSteps = minimumHaltSteps(exploration.u, exploration.randint, config);
+  const { u, randint } = exploration;
+  const minHaltSteps = minimumHaltSteps(u, randint, config, explorationProbability);
   const halting = decideHalting(start.steps, result, minHaltSteps, config);
   // The second forward pass starts from the new carry and the same data; only its Q values are used.
   const needsTarget = config.halt_max_steps > 1 && !config.halt_only;

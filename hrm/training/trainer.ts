@@ -95,6 +95,14 @@ export interface Trainer {
   metrics(): Promise<StepMetrics[]>;
   /** The whole state after the steps submitted so far; `createTrainer({ resume })` continues from it. */
   save(): Promise<TrainingSnapshot>;
+  /** The configuration of the next step: what the run began with, and what was changed since. */
+  readonly settings: { readonly config: HrmConfig; readonly train: TrainConfig };
+  /**
+   * Changes what a step reads as a number, so that nothing is compiled: the steps submitted from now on use the new values,
+   * and so does a run that continues from a snapshot.
+   * @throws ConfigError, and nothing has changed
+   */
+  change(changes: TrainingChanges): void;
   /** After a resume: the reasons why training will not repeat an uninterrupted run to the bit. Empty if it will. */
   readonly differences: readonly string[];
   destroy(): void;
@@ -122,6 +130,14 @@ export interface TrainerOptions extends Abortable {
    * variants.
    */
   readonly resume?: TrainingSnapshot;
+}
+
+/** What may change between two steps. */
+export interface TrainingChanges {
+  /** Peak learning rate of the weights. */
+  readonly lr?: number;
+  /** Share of rows that explore. */
+  readonly halt_exploration_prob?: number;
 }
 
 /** The memory of a trainer on the GPU, and its programs before they are compiled. */
@@ -223,7 +239,7 @@ export async function createTrainer(options: TrainerOptions): Promise<Trainer> {
   const given = options.target ?? device.target;
   const repeats = resume !== undefined && isRepeatable(resume, device, given);
   const target = repeats ? withChoices(given, resume.kernels) : given;
-  const identity = identityOf({ ...options, target }, microBatch, repeats ? resume.kernels : {});
+  let identity = identityOf({ ...options, target }, microBatch, repeats ? resume.kernels : {});
   const differences = resume ? resumeDifferences(resume, identity) : [];
   const state = resume?.state ?? options.state;
   const prepared = prepareTraining({ ...options, seed, state, microBatch });
@@ -254,6 +270,18 @@ export async function createTrainer(options: TrainerOptions): Promise<Trainer> {
     differences,
     get step() {
       return submitted;
+    },
+    get settings() {
+      return { config: identity.config, train: identity.train };
+    },
+    change({ lr = identity.train.lr, halt_exploration_prob: share = identity.config.halt_exploration_prob }) {
+      if (!(Math.fround(lr) > 0 && lr < Infinity)) throw new ConfigError("lr", lr, "a number above 0");
+      if (!(share >= 0 && share <= 1))
+        throw new ConfigError("halt_exploration_prob", share, "a number from 0 to 1");
+      const train = { ...identity.train, lr };
+      identity = { ...identity, train, config: { ...identity.config, halt_exploration_prob: share } };
+      memory.schedule.change(train);
+      memory.explorationProbability.write(Float32Array.of(share));
     },
     async run(steps, { signal } = {}) {
       let done = 0;

@@ -19,6 +19,7 @@ import {
   phase,
   puzzle,
   run,
+  settings,
   sizes,
   step,
   stepsPerSecond,
@@ -27,6 +28,7 @@ import {
   validation,
   watched,
 } from "./page_state.js";
+import { download } from "./download.js";
 import { fileOfRun, nameOfPuzzles, receivePuzzles, takePuzzleFile } from "./own_puzzles.js";
 import { connectLooks, receiveThought, think, thinkAgain, watch } from "./thinking.js";
 
@@ -144,6 +146,11 @@ export function toggle(): void {
   send({ type: wish });
 }
 
+/** Changes what the next steps of the run read. */
+export function changeSettings(next: { readonly lr: number; readonly exploration: number }): void {
+  send({ type: "change", ...next });
+}
+
 export function save(purpose: "download" | "keep"): void {
   send({ type: "save", purpose });
 }
@@ -175,6 +182,7 @@ function beginRun(): void {
   step.value = 0;
   trainedSeconds = 0;
   stepsPerSecond.value = NaN;
+  settings.value = null;
   curves.current = emptyCurves();
   curvesChanged.value++;
   validation.value = null;
@@ -184,6 +192,9 @@ function beginRun(): void {
   models.value = { ...models.value, run: null };
   if (watched.value === "run" && models.value.file) watch("file");
 }
+
+/** Seconds of training in this run so far. */
+const seconds = (): number => trainedSeconds + (performance.now() - startedAt) / 1000;
 
 function receive(report: Report): void {
   switch (report.type) {
@@ -220,6 +231,7 @@ function receive(report: Report): void {
       return;
     }
     case "run":
+      settings.value = { lr: report.lr, exploration: report.exploration };
       step.value = report.step;
       sizes.value = {
         train: report.trainPuzzles,
@@ -240,19 +252,25 @@ function receive(report: Report): void {
     case "progress":
       step.value = report.step;
       stepsPerSecond.value = report.stepsPerSecond;
-      addTraining(
-        curves.current,
-        report.metrics,
-        report.batch,
-        trainedSeconds + (performance.now() - startedAt) / 1000,
-      );
+      addTraining(curves.current, report.metrics, report.batch, { seconds: seconds(), lr: report.lr });
       curvesChanged.value++;
       thinkAgain();
       return;
+    case "changed": {
+      const { step: at, lr, exploration } = report;
+      settings.value = { lr, exploration };
+      // Of several changes between two steps the last one counts.
+      const { changes } = curves.current;
+      if (changes.at(-1)?.step === at) changes.pop();
+      changes.push({ step: at, lr, exploration });
+      curvesChanged.value++;
+      return;
+    }
     case "validation": {
       const { step, scores } = report;
       validation.value = { step, scores };
       curves.current.looks.step.push(step);
+      curves.current.looks.seconds.push(seconds());
       curves.current.looks.exact.push(scores.exactAccuracy);
       curves.current.looks.cells.push(scores.cellAccuracy);
       curvesChanged.value++;
@@ -271,13 +289,16 @@ function receive(report: Report): void {
       test.value = { reached: report.reached, scores: report.scores };
       return;
     case "checkpoint":
-      if (report.purpose === "download") download(report.name, report.bytes);
+      if (report.purpose === "download") download(report.name, report.bytes, "application/octet-stream");
       else void keepCheckpoint(run.value, report.step, curves.current, report.bytes);
       return;
     case "puzzles":
       return receivePuzzles(report);
     case "refused":
-      notice.value = `This file cannot be opened: ${report.failure.message}`;
+      notice.value =
+        report.failure.code === "file"
+          ? `This file cannot be opened: ${report.failure.message}`
+          : `This cannot be changed: ${report.failure.message}`;
       return prepareAfterThought();
     case "failure":
       if (report.failure.code === "adapter") unsupported.value = true;
@@ -290,14 +311,6 @@ function receive(report: Report): void {
 
 const noteOf = (name: string, notes: readonly string[]): string =>
   `${name} is open.${notes.length > 0 ? ` To know: ${notes.join("; ")}.` : ""}`;
-
-function download(name: string, bytes: Uint8Array<ArrayBuffer>): void {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([bytes], { type: "application/octet-stream" }));
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-}
 
 /** Whether options wait to be applied. */
 export const isChanged = (): boolean => !sameRun(draft.value, run.value);

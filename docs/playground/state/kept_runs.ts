@@ -3,7 +3,7 @@ import { createStore, del, get, getMany, keys, setMany, type UseStore } from "id
 import { signal } from "@preact/signals";
 import type { PuzzleFile } from "../protocol.js";
 import { presetRun, type RunConfig } from "../run_config.js";
-import type { Curves } from "./curves.js";
+import { completeCurves, type Curves } from "./curves.js";
 
 /** What is kept of a run, without its checkpoint. */
 export interface KeptRun {
@@ -68,13 +68,13 @@ function newIdentity(): { id: string; name: string } {
   return { id: `${Date.now()}-${random[2]!}`, name: `${pick(ADJECTIVES, 0)} ${pick(ANIMALS, 1)}` };
 }
 
-/** The name of the run under way. */
-export const runName = signal(identity.name);
+/** The run under way, as the list of runs has it. */
+export const runIdentity = signal(identity);
 
 /** Begins a new run, or goes on with a kept one. */
 export function nameRun(kept: Pick<KeptRun, "id" | "name"> | null): void {
   identity = kept ? { id: kept.id, name: kept.name } : newIdentity();
-  runName.value = identity.name;
+  runIdentity.value = identity;
 }
 
 /** Reads what is kept. */
@@ -118,6 +118,7 @@ export async function keepCheckpoint(
 const current = (record: KeptRun): KeptRun => ({
   ...record,
   run: { ...presetRun(record.run.preset), ...record.run },
+  curves: completeCurves(record.curves),
 });
 
 /** Keeps a file of puzzles, without which a run on them could not go on. */

@@ -33,6 +33,8 @@ export const draft = signal<RunConfig>(undefined as unknown as RunConfig);
 /** What was asked for and not yet done, so that the button answers at once. */
 export const pending = signal<"start" | "pause" | null>(null);
 export const step = signal(0);
+/** Peak learning rate and share of puzzles that explore, as the next step has them; null without a run. */
+export const settings = signal<{ readonly lr: number; readonly exploration: number } | null>(null);
 export const stepsPerSecond = signal(NaN);
 export const adapter = signal<{ name: string; software: boolean; products: string } | null>(null);
 export const compiling = signal<{ what: string; done: number; total: number } | null>(null);

@@ -2,6 +2,8 @@
 import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import type uPlot from "uplot";
+import { download } from "../state/download.js";
+import { chartAsSvg } from "./chart_svg.js";
 
 /** A curve of a chart. */
 export interface Series {
@@ -18,7 +20,7 @@ export interface ChartProps {
   /** What the chart shows, for people who hear it. */
   readonly label: string;
   /** Horizontal values, then those of each series; null for none. */
-  readonly data: uPlot.AlignedData;
+  readonly data: readonly (readonly (number | null)[])[];
   readonly series: readonly Series[];
   readonly logarithmic?: boolean;
   /** Ends of the vertical axis; those of the data by default. */
@@ -30,6 +32,10 @@ export interface ChartProps {
   readonly sync?: string;
   /** Bands behind the curves: ends on the horizontal axis. */
   readonly bands?: readonly (readonly [number, number])[];
+  /** Offers the chart as PNG and SVG. */
+  readonly exports?: boolean;
+  /** Title of the exported picture; default: the label. */
+  readonly title?: string;
   /** Told of the index of the point under the pointer. */
   readonly onHover?: (index: number) => void;
 }
@@ -119,6 +125,29 @@ function optionsOf(props: ChartProps, width: number): uPlot.Options {
   };
 }
 
+/** The picture as it is on the page, on the page's background. */
+function savePng({ id }: ChartProps, plot: uPlot | null): void {
+  if (!plot) return;
+  const { canvas } = plot.ctx;
+  const copy = document.createElement("canvas");
+  [copy.width, copy.height] = [canvas.width, canvas.height];
+  const context = copy.getContext("2d")!;
+  context.fillStyle = color("--panel");
+  context.fillRect(0, 0, copy.width, copy.height);
+  context.drawImage(canvas, 0, 0);
+  copy.toBlob((blob) => blob && download(`${id}.png`, blob, "image/png"));
+}
+
+function saveSvg({ id, title, label, data, series, logarithmic, format, xLabel }: ChartProps): void {
+  const svg = chartAsSvg({
+    title: title ?? label,
+    ...{ xLabel, data, format },
+    ...(logarithmic && { logarithmic }),
+    series: series.map((s) => ({ ...s, color: color(s.color) })),
+  });
+  download(`${id}.svg`, svg, "image/svg+xml");
+}
+
 export function Chart(props: ChartProps) {
   const place = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
@@ -133,7 +162,11 @@ export function Chart(props: ChartProps) {
     const make = (): void => {
       plot.current?.destroy();
       const { width } = element.getBoundingClientRect();
-      plot.current = new Plot(optionsOf(latest.current, Math.max(200, width)), latest.current.data, element);
+      plot.current = new Plot(
+        optionsOf(latest.current, Math.max(200, width)),
+        latest.current.data as uPlot.AlignedData,
+        element,
+      );
     };
     make();
     const resized = new ResizeObserver(() => {
@@ -151,11 +184,21 @@ export function Chart(props: ChartProps) {
     };
   }, [key, Plot]);
 
-  useEffect(() => plot.current?.setData(props.data), [props.data]);
+  useEffect(() => plot.current?.setData(props.data as uPlot.AlignedData), [props.data]);
 
   return (
     <figure class="chart" id={props.id} aria-label={props.label}>
       <div ref={place} />
+      {props.exports && (
+        <figcaption class="exports">
+          <button type="button" class="link" onClick={() => savePng(props, plot.current)}>
+            PNG<span class="unseen"> of {props.title ?? props.id}</span>
+          </button>{" "}
+          <button type="button" class="link" onClick={() => saveSvg(props)}>
+            SVG<span class="unseen"> of {props.title ?? props.id}</span>
+          </button>
+        </figcaption>
+      )}
     </figure>
   );
 }

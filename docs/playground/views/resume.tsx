@@ -1,6 +1,6 @@
 /** Offers to go on with the newest run that this browser keeps. */
 import { resume } from "../state/client.js";
-import { forget, keptRuns, keepProblem, runName } from "../state/kept_runs.js";
+import { forget, keptRuns, keepProblem, runIdentity } from "../state/kept_runs.js";
 import { failure, phase, step } from "../state/page_state.js";
 import { presetText } from "./start.js";
 
@@ -8,7 +8,7 @@ export function ResumeOffer() {
   const kept = keptRuns.value.find(({ step: at, run }) => at > 0 && at < run.steps);
   const waiting = step.value === 0 && (phase.value === "preparing" || phase.value === "ready");
   if (keepProblem.value) return <p class="notice">{keepProblem.value}</p>;
-  if (!kept || !waiting || failure.value || kept.name === runName.value) return null;
+  if (!kept || !waiting || failure.value || kept.id === runIdentity.value.id) return null;
   return (
     <section class="notice" id="resume-offer" aria-label="A run from before">
       <p>

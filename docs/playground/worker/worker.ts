@@ -18,7 +18,9 @@ import { FileFormatError } from "../../../hrm/files/file_format_error.js";
 import { ConfigError, inferenceSegments } from "../../../hrm/model/config.js";
 import { countParameters } from "../../../hrm/model/parameters.js";
 import type { Preset } from "../../../hrm/training/presets.js";
+import { learningRate } from "../../../hrm/training/schedule.js";
 import { createSession, type Session, type SessionEvent } from "../../../hrm/training/session.js";
+import type { Trainer } from "../../../hrm/training/trainer.js";
 import {
   ACCEPTED,
   type Command,
@@ -175,6 +177,8 @@ async function obey(command: Command): Promise<void> {
     case "pause":
       await save(run!, "keep");
       return enter("paused");
+    case "change":
+      return change(run!, command);
     case "save":
       return save(run!, command.purpose);
     case "open":
@@ -280,6 +284,8 @@ async function prepareRun(
     validationPuzzles: validation.count,
     testPuzzles: test.count,
     differences: session.trainer.differences,
+    lr: preset.train.lr,
+    exploration: preset.model.halt_exploration_prob,
   });
   const held = firstPuzzles(validation, PUZZLES_FOR_PAGE);
   report({
@@ -331,6 +337,7 @@ async function advance(current: Run): Promise<void> {
     const batch = current.preset.model.batch_size;
     report({
       ...{ type: "progress", step, totalSteps, ...training, batch, metrics },
+      lr: rateAt(session.trainer),
       stepsPerSecond: rate.at(step),
     });
     if (performance.now() - current.keptAt >= KEEP_EVERY) await save(current, "keep");
@@ -345,6 +352,22 @@ async function advance(current: Run): Promise<void> {
   report({ type: "test", step: event.step, reached: event.reached, scores });
   await save(current, "keep");
   enter("finished");
+}
+
+/** The learning rate of the step submitted last. */
+const rateAt = ({ settings: { train }, step }: Trainer): number => learningRate(train, train.lr, step);
+
+/** Changes what the next steps read. A value that cannot be is refused, and the run goes on. */
+function change({ session }: Run, { lr, exploration }: Extract<Command, { type: "change" }>): void {
+  const { trainer } = session;
+  try {
+    trainer.change({ lr, halt_exploration_prob: exploration });
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    report({ type: "refused", failure: { code: "config", message: error.message } });
+    return;
+  }
+  report({ type: "changed", step: trainer.step, lr, exploration });
 }
 
 async function save(current: Run, purpose: "download" | "keep"): Promise<void> {
