@@ -33,12 +33,13 @@ export { randomBits, randomInt, randomUniform } from "./ops/random.js";
 export { maxOver, mean } from "./ops/reduce.js";
 export { broadcastShapes, broadcastTo, sum, sumTo, type ReduceOptions } from "./ops/broadcast.js";
 export { reshape, stopGradient } from "./ops/view.js";
+export type { ExplainedDispatch } from "./explain.js";
 export {
   Program,
   runSequence,
-  type ExplainedDispatch,
   type InputValues,
   type OutputValues,
+  type OutputVariables,
 } from "./program.js";
 export {
   constant,

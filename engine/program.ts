@@ -1,15 +1,13 @@
 /** A compiled program: a flat list of dispatches, replayed as one command buffer per call. */
 import type { Kernel } from "../kernels/core/kernel.js";
 import { unlessAborted, type Abortable } from "./abort.js";
-import { isSource } from "./compiler/fuse.js";
-import { labelOf } from "./compiler/lower.js";
-import type { InputSpecs, OutputSpecs, Plan, Storage } from "./compiler/plan.js";
+import type { InputSpecs, OutputSpecs, Plan } from "./compiler/plan.js";
 import type { Device } from "./device.js";
 import { UsageError } from "./errors.js";
+import { explainDispatches, explainPlan, printGraph, type ExplainedDispatch } from "./explain.js";
 import { formatSpec, requireData, sizeOf, typedArray, type ArrayOf, type TypedArray } from "./host_data.js";
 import type { HostEncoder } from "./host_types.js";
-import { inputOperation, type InputAttributes, type Node, type Tensor } from "./tensor.js";
-import type { Variable } from "./variable.js";
+import { variable, type Variable } from "./variable.js";
 
 /** A dispatch with everything that encoding needs. */
 export interface BoundDispatch {
@@ -18,19 +16,6 @@ export interface BoundDispatch {
   readonly pipeline: GPUComputePipeline;
   /** One bind group, or one for each part of a variable that the dispatch binds. */
   readonly bindGroups: readonly GPUBindGroup[];
-}
-
-/** One line of `explain()`. */
-export interface ExplainedDispatch {
-  readonly kernel: string;
-  /** The kernel's variant is one of the target's choices, not the default of its family. */
-  readonly chosen: boolean;
-  readonly operation: string;
-  readonly workgroups: readonly [number, number, number];
-  readonly flops: number;
-  readonly bytes: number;
-  /** Where each binding lives: `slot 3`, `variable w`, `input x`, `output loss`, `constant`. */
-  readonly buffers: readonly string[];
 }
 
 /** Arrays for the inputs of a program, by name. */
@@ -43,6 +28,9 @@ type AnyInputs = Readonly<Record<string, TypedArray>>;
 
 /** The values of a program's outputs, by name. */
 export type OutputValues<O extends OutputSpecs> = { -readonly [K in keyof O]: ArrayOf<O[K]["dtype"]> };
+
+/** The outputs of a program that stayed on the GPU, by name. */
+export type OutputVariables<O extends OutputSpecs> = { -readonly [K in keyof O]: Variable };
 
 /** What a program holds on its device. */
 export interface ProgramParts {
@@ -108,15 +96,49 @@ export class Program<I extends InputSpecs = InputSpecs, O extends OutputSpecs = 
     inputs: InputValues<I> = {} as InputValues<I>,
     { signal }: Abortable = {},
   ): Promise<OutputValues<O>> {
-    signal?.throwIfAborted();
-    const missing = Object.keys(this.plan.inputs).filter((key) => !Object.hasOwn(inputs, key));
-    if (missing.length > 0) throw this.#notGiven("call", missing);
-    this.#check("call", inputs, 1);
+    this.#checkCall("call", inputs, signal);
     // Everything is submitted before the first wait, so no other run comes between.
     const submitted = this.#submit(inputs, 1);
     const copies = Object.keys(this.plan.outputs).map(async (key) => [key, await this.#copy(key)] as const);
     const [entries] = await unlessAborted(Promise.all([Promise.all(copies), submitted]), signal);
     return Object.fromEntries(entries) as OutputValues<O>;
+  }
+
+  /**
+   * As `call`, but the outputs stay on the GPU: each is a variable of the caller's, which other programs may use, whose
+   * buffer a renderer may bind, and which the caller destroys. Nothing is read back.
+   * @throws UsageError (nothing was submitted); GpuError or DeviceLostError for what the device reported since
+   */
+  async callOnGpu(
+    inputs: InputValues<I> = {} as InputValues<I>,
+    { signal }: Abortable = {},
+  ): Promise<OutputVariables<O>> {
+    this.#checkCall("callOnGpu", inputs, signal);
+    const { device, name, parts } = this;
+    const kept: [string, Variable][] = [];
+    try {
+      for (const [key, spec] of Object.entries(this.plan.outputs))
+        kept.push([key, variable(device, spec, `${name}.${key}`)]);
+      // Everything is submitted before the first wait, so no other run comes between.
+      const submitted = this.#submit(inputs, 1);
+      const encoder = device.gpu.createCommandEncoder({ label: name });
+      for (const [key, { buffers, size }] of kept)
+        encoder.copyBufferToBuffer(parts.outputs.get(key)!, 0, buffers[0]!, 0, 4 * size);
+      await unlessAborted(Promise.all([submitted, device.submit(encoder)]), signal);
+      await device.settle();
+    } catch (error) {
+      for (const [, output] of kept) output.destroy();
+      throw error;
+    }
+    return Object.fromEntries(kept) as OutputVariables<O>;
+  }
+
+  /** Checks a call with inputs of its own. @throws the signal's reason if it has fired, and as `#check` */
+  #checkCall(what: string, inputs: AnyInputs, signal?: AbortSignal): void {
+    signal?.throwIfAborted();
+    const missing = Object.keys(this.plan.inputs).filter((key) => !Object.hasOwn(inputs, key));
+    if (missing.length > 0) throw this.#notGiven(what, missing);
+    this.#check(what, inputs, 1);
   }
 
   /** @throws UsageError; GpuError or DeviceLostError for what the device reported */
@@ -239,51 +261,12 @@ export class Program<I extends InputSpecs = InputSpecs, O extends OutputSpecs = 
 
   /** Every dispatch with its kernel, operation, work and buffers. */
   dispatchList(): ExplainedDispatch[] {
-    const { slotOf } = this.plan.memory;
-    const place = (storage: Storage): string => {
-      switch (storage.kind) {
-        case "variable":
-          return `variable ${storage.variable.name}`;
-        case "output":
-          return `output ${storage.name}`;
-        case "intermediate":
-          return `slot ${slotOf.get(storage.id)}${storage.first === undefined ? "" : ` from ${storage.first}`}`;
-        case "source":
-          return sourceName(storage.tensor);
-      }
-    };
-    return this.plan.dispatches.map(({ kernel, label, storages }) => ({
-      kernel: kernel.name,
-      chosen: kernel.choice !== undefined,
-      operation: label,
-      workgroups: kernel.workgroups,
-      flops: kernel.flops,
-      bytes: kernel.bytes,
-      buffers: storages.map((s, i) => `${kernel.bindings[i]!.access === "read" ? "" : "*"}${place(s)}`),
-    }));
+    return explainDispatches(this.plan);
   }
 
   /** A table of every dispatch and the memory plan, for people. `*` marks what a dispatch writes. */
   explain(): string {
-    const rows = this.dispatchList();
-    const flops = rows.reduce((sum, r) => sum + r.flops, 0);
-    const { bytes, memory } = this.plan;
-    const head = [
-      `${this.name}: ${rows.length} dispatches, ${(flops / 1e6).toFixed(2)} MFLOP`,
-      `inputs ${
-        Object.entries(this.plan.inputs)
-          .map(([k, s]) => `${k} ${formatSpec(s)}`)
-          .join(", ") || "none"
-      }`,
-      `memory ${bytes.intermediates} bytes of intermediates in ${memory.slots.length} slots, ` +
-        `${bytes.inputs} inputs, ${bytes.outputs} outputs, ${bytes.constants} constants`,
-    ];
-    const body = rows.map(
-      (r, i) =>
-        `${String(i).padStart(4)}  ${r.kernel}${r.chosen ? " (chosen by measurement)" : ""}  [${r.workgroups.join(", ")}]  ${(r.flops / 1e3).toFixed(1)} kFLOP  ${(r.bytes / 1e3).toFixed(1)} kB\n` +
-        `      ${r.operation}\n      ${r.buffers.join(" | ")}`,
-    );
-    return [...head, ...body].join("\n");
+    return explainPlan(this.name, this.plan);
   }
 
   /**
@@ -292,18 +275,7 @@ export class Program<I extends InputSpecs = InputSpecs, O extends OutputSpecs = 
    * run as one kernel. `explain` has the dispatches.
    */
   graph(): string {
-    const { traced, fused } = this.plan.graph;
-    const places = new Map(traced.map(({ id }, i) => [id, i]));
-    // Nodes that the compiler added were not traced.
-    const nameOf = ({ node, index }: Tensor): string =>
-      `%${places.get(node.id) ?? "new"}${index > 0 ? `.${index}` : ""}`;
-    const lineOf = (node: Node): string => {
-      const [first] = node.outputs as [Tensor];
-      return `  ${nameOf(first)} = ${isSource(first) ? sourceName(first) : labelOf(node, nameOf)}`;
-    };
-    const linesOf = (nodes: readonly Node[]): string => nodes.map(lineOf).join("\n");
-    const units = fused.map(({ nodes }) => linesOf(nodes)).join("\n\n");
-    return `traced: ${traced.length} nodes\n${linesOf(traced)}\nfused: ${fused.length} units\n${units}`;
+    return printGraph(this.plan);
   }
 
   /** Frees the program's buffers; variables stay. */
@@ -378,12 +350,4 @@ export async function runSequence(
   submit();
   // All runs are submitted by now, in the order of the calls. Only the wait is left.
   await Promise.all(submissions);
-}
-
-/** `input x`, `constant f32[2, 3]`, `literal f32[]` */
-function sourceName(tensor: Tensor): string {
-  const { operation, attributes } = tensor.node;
-  return operation === inputOperation
-    ? `input ${(attributes as InputAttributes).name}`
-    : `${operation.name} ${formatSpec(tensor)}`;
 }

@@ -35,6 +35,36 @@ describe("callers of one program that overlap", () => {
     program.destroy();
   });
 
+  it("get outputs of their own that stay on the GPU from callOnGpu()", async () => {
+    const program = await double();
+    const { device } = program;
+    const { stats } = device;
+    const [live, readBacks] = [stats.buffersLive, stats.readbacks];
+    const called = [0, 100, 200].map((value) => program.callOnGpu({ x: filled(value) }));
+    // Runs after them change none of their outputs.
+    await program.run({ x: filled(-1) });
+    const outputs = await Promise.all(called);
+    assert.equal(stats.readbacks, readBacks);
+    const first = outputs[0]!.y!;
+    const next = await compile(device, {}, () => ({ w: add(first, outputs[1]!.z!) }));
+    assert.deepEqual([...(await next.call()).w], [...filled(101)]);
+    for (const [i, { y, z }] of outputs.entries())
+      assert.deepEqual(
+        [...(await y!.read()), ...(await z!.read())],
+        [...filled(200 * i), ...filled(100 * i + 1)],
+      );
+    next.destroy();
+    // A signal that fires, and inputs that are refused, leave nothing behind.
+    const abort = new AbortController();
+    const given = program.callOnGpu({ x: filled(1) }, { signal: abort.signal });
+    abort.abort(new Error("test error: given up"));
+    assert.match((await rejection(given)).message, /given up/);
+    assert.match((await rejection(program.callOnGpu())).message, /double\.callOnGpu: no value for x/);
+    for (const { y, z } of outputs) for (const output of [y!, z!]) output.destroy();
+    assert.equal(stats.buffersLive, live);
+    program.destroy();
+  });
+
   it("are never given another caller's output by run() and read()", async () => {
     const program = await double();
     let refused = 0;

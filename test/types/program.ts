@@ -39,6 +39,9 @@ export async function programs(): Promise<void> {
   void outputs.z;
   // @ts-expect-error the program has no such output
   await program.read("z");
+  const kept: Variable = (await program.callOnGpu({ x, n })).y;
+  // @ts-expect-error the program has no such output
+  void (await program.callOnGpu({ x, n })).z;
   const read: Int32Array = await program.read("label");
   const shape: readonly [2, 3] = program.plan.inputs.x.shape;
   const wide: Program = program;
@@ -56,5 +59,5 @@ export async function programs(): Promise<void> {
     // @ts-expect-error the spec is one of another dtype
     y: typed(input, f32(2)) satisfies { readonly dtype: "i32" },
   }));
-  void [y, label, any, read, shape, wide];
+  void [y, label, any, kept, read, shape, wide];
 }
