@@ -7,6 +7,7 @@ import { UsageError } from "./errors.js";
 import { explainDispatches, explainPlan, printGraph, type ExplainedDispatch } from "./explain.js";
 import { formatSpec, requireData, sizeOf, typedArray, type ArrayOf, type TypedArray } from "./host_data.js";
 import type { HostEncoder } from "./host_types.js";
+import { owning } from "./ownership.js";
 import { variable, type Variable } from "./variable.js";
 
 /** A dispatch with everything that encoding needs. */
@@ -114,11 +115,12 @@ export class Program<I extends InputSpecs = InputSpecs, O extends OutputSpecs = 
     { signal }: Abortable = {},
   ): Promise<OutputVariables<O>> {
     this.#checkCall("callOnGpu", inputs, signal);
-    const { device, name, parts } = this;
-    const kept: [string, Variable][] = [];
-    try {
-      for (const [key, spec] of Object.entries(this.plan.outputs))
-        kept.push([key, variable(device, spec, `${name}.${key}`)]);
+    // A failure frees the variables.
+    return owning(async () => {
+      const { device, name, parts } = this;
+      const kept = Object.entries(this.plan.outputs).map(
+        ([key, spec]) => [key, variable(device, spec, `${name}.${key}`)] as const,
+      );
       // Everything is submitted before the first wait, so no other run comes between.
       const submitted = this.#submit(inputs, 1);
       const encoder = device.gpu.createCommandEncoder({ label: name });
@@ -126,11 +128,8 @@ export class Program<I extends InputSpecs = InputSpecs, O extends OutputSpecs = 
         encoder.copyBufferToBuffer(parts.outputs.get(key)!, 0, buffers[0]!, 0, 4 * size);
       await unlessAborted(Promise.all([submitted, device.submit(encoder)]), signal);
       await device.settle();
-    } catch (error) {
-      for (const [, output] of kept) output.destroy();
-      throw error;
-    }
-    return Object.fromEntries(kept) as OutputVariables<O>;
+      return Object.fromEntries(kept) as OutputVariables<O>;
+    });
   }
 
   /** Checks a call with inputs of its own. @throws the signal's reason if it has fired, and as `#check` */
