@@ -158,6 +158,29 @@ describe("sudoku generator", () => {
       /givens from 9 to 3/,
     );
   });
+
+  it("tells from one open cell whether singles fill the grid, as the whole fill does", () => {
+    for (const singles of ["naked", "naked and hidden"] as const) {
+      const puzzles = generateSudoku({
+        size: 9,
+        difficulty: singles === "naked" ? "easy" : "medium",
+        count: 20,
+        seed: testSeed,
+      });
+      const told = { true: 0, false: 0 };
+      for (const { input } of puzzles)
+        for (const [cell, token] of input.entries()) {
+          if (token === 1 || !sudokuSolver(9).yieldsTo(input, singles)) continue;
+          const without = input.slice();
+          without[cell] = 1;
+          const fills = sudokuSolver(9).fills(without, cell, singles);
+          assert.equal(fills, sudokuSolver(9).yieldsTo(without, singles));
+          told[`${fills}`]++;
+        }
+      assert.isAbove(told.true, 10);
+      assert.isAbove(told.false, 10);
+    }
+  });
 });
 
 describe("sudoku symmetry classes", () => {

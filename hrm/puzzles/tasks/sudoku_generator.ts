@@ -83,7 +83,7 @@ export function generateSudoku(options: SudokuGeneratorOptions): PuzzleRecord[] 
   });
 }
 
-/** The grid with `wanted` givens left, or null where that is not to be had from it in this order. */
+/** The grid with `wanted` givens left, or null if clearing cells in this order does not reach that number. */
 function clear(
   grid: Int32Array,
   wanted: number,
@@ -100,9 +100,9 @@ function clear(
     puzzle[cell] = BLANK;
     const stays =
       difficulty === "easy"
-        ? solver.yieldsTo(puzzle, "naked")
+        ? solver.fills(puzzle, cell, "naked")
         : difficulty === "medium"
-          ? solver.yieldsTo(puzzle, "naked and hidden")
+          ? solver.fills(puzzle, cell, "naked and hidden")
           : solver.search(puzzle).solutions === 1;
     if (stays) givens--;
     else puzzle[cell] = grid[cell]!;

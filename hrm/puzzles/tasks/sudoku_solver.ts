@@ -28,8 +28,13 @@ export interface SudokuSolver {
    * candidates were tried (default: no bound).
    */
   search(puzzle: ArrayLike<number>, limit?: number, most?: number): SudokuSearch;
-  /** True where singles alone fill the grid; the puzzle then has exactly one solution. */
+  /** True if singles alone fill the grid; the puzzle then has exactly one solution. */
   yieldsTo(puzzle: ArrayLike<number>, singles: Singles): boolean;
+  /**
+   * True if singles fill this open cell. If they fill the whole grid of the puzzle with this cell given, they then fill the
+   * whole grid of the puzzle too, since a digit that is known never takes an inference away.
+   */
+  fills(puzzle: ArrayLike<number>, cell: number, singles: Singles): boolean;
   /** A solution, its search taking digits in the order of `pick(n)`, an integer in [0, n). Null where there is none. */
   complete(puzzle: ArrayLike<number>, pick: (n: number) => number): Int32Array | null;
 }
@@ -61,6 +66,18 @@ export function sudokuSolver(size: SudokuSize): SudokuSolver {
     yieldsTo(puzzle, singles) {
       const board = setUp(puzzle, size, geometry);
       return board !== null && propagate(board, geometry, singles) && board.open === 0;
+    },
+    fills(puzzle, cell, singles) {
+      let used = 0;
+      const others = geometry.peers[cell]!;
+      for (let i = 0; i < others.length; i++) {
+        const token = puzzle[others[i]!]!;
+        if (isDigit(token, size)) used |= 1 << (token - digitToken(1));
+      }
+      // In most cases the givens that the cell sees decide.
+      if (isSingle(geometry.full & ~used)) return used !== geometry.full;
+      const board = setUp(puzzle, size, geometry);
+      return board !== null && propagate(board, geometry, singles, cell);
     },
     complete(puzzle, pick) {
       const board = setUp(puzzle, size, geometry);
@@ -102,22 +119,34 @@ function place(board: Board, cell: number, bit: number, { peers }: Geometry): bo
   board.masks[cell] = bit;
   board.placed[cell] = 1;
   board.open--;
-  for (const peer of peers[cell]!) {
-    const rest = board.masks[peer]! & ~bit;
+  const { masks } = board;
+  const others = peers[cell]!;
+  for (let i = 0; i < others.length; i++) {
+    const rest = masks[others[i]!]! & ~bit;
     if (rest === 0) return false;
-    board.masks[peer] = rest;
+    masks[others[i]!] = rest;
   }
   return true;
 }
 
-/** Fills cells by singles until nothing follows; false on a contradiction. */
-function propagate(board: Board, geometry: Geometry, singles: Singles = "naked and hidden"): boolean {
+/**
+ * Fills cells by singles until nothing follows; false on a contradiction. With `wanted` it ends as soon as that cell has one
+ * candidate left, and returns whether it has.
+ */
+function propagate(
+  board: Board,
+  geometry: Geometry,
+  singles: Singles = "naked and hidden",
+  wanted?: number,
+): boolean {
   const { masks, placed } = board;
+  const isFound = (): boolean => wanted !== undefined && isSingle(masks[wanted]!);
   for (let progress = true; progress && board.open > 0;) {
+    if (isFound()) return true;
     progress = false;
     for (let cell = 0; cell < masks.length; cell++) {
       const mask = masks[cell]!;
-      if (placed[cell] || (mask & (mask - 1)) !== 0) continue;
+      if (placed[cell] || !isSingle(mask)) continue;
       if (!place(board, cell, mask, geometry)) return false;
       progress = true;
     }
@@ -125,23 +154,27 @@ function propagate(board: Board, geometry: Geometry, singles: Singles = "naked a
     for (const unit of geometry.units) {
       let once = 0;
       let twice = 0;
-      for (const cell of unit) {
-        twice |= once & masks[cell]!;
-        once |= masks[cell]!;
+      for (let i = 0; i < unit.length; i++) {
+        twice |= once & masks[unit[i]!]!;
+        once |= masks[unit[i]!]!;
       }
       if (once !== geometry.full) return false;
       const unique = once & ~twice;
+      if (unique === 0) continue;
       for (const cell of unit) {
         const bit = masks[cell]! & unique;
         if (placed[cell] || bit === 0) continue;
         // Two digits with this one place: `place` keeps the first and the second has none left.
-        if ((bit & (bit - 1)) !== 0 || !place(board, cell, bit, geometry)) return false;
+        if (!isSingle(bit) || !place(board, cell, bit, geometry)) return false;
         progress = true;
       }
     }
   }
-  return true;
+  return wanted === undefined || isFound();
 }
+
+/** True if a mask has one bit. */
+const isSingle = (mask: number): boolean => (mask & (mask - 1)) === 0;
 
 function copy({ masks, placed, open }: Board): Board {
   return { masks: masks.slice(), placed: placed.slice(), open };

@@ -73,6 +73,7 @@ export function sudokuClass(grid: ArrayLike<number>, symmetry: SudokuSymmetry): 
   const cells = Int32Array.from({ length: size * size }, (_, i) => grid[i]! - 2);
   const orientations = boxRows === boxColumns ? [cells, transposed(cells, size)] : [cells];
   const starts: { cells: Int32Array; first: number; second: number; stacks: number[] }[] = [];
+  const orderings = stackOrders(size / boxColumns);
   let most = -1;
   for (const oriented of orientations) {
     for (let first = 0; first < size; first++) {
@@ -80,7 +81,7 @@ export function sudokuClass(grid: ArrayLike<number>, symmetry: SudokuSymmetry): 
       for (let second = band; second < band + boxRows; second++) {
         if (second === first) continue;
         const cycles = cycleRank(oriented, size, first, second);
-        for (const stacks of stackOrders(size / boxColumns)) {
+        for (const stacks of orderings) {
           const rank = cycles * size + sharedDigits(oriented, size, boxColumns, first, second, stacks);
           if (rank < most) continue;
           if (rank > most) starts.length = 0;
@@ -260,7 +261,14 @@ function permutations(items: readonly number[]): number[][] {
   );
 }
 
-const stackOrders = (stacks: number): number[][] => permutations(Array.from({ length: stacks }, (_, i) => i));
+const stackCache = new Map<number, number[][]>();
+
+/** All orders of the stacks. */
+function stackOrders(stacks: number): number[][] {
+  let orders = stackCache.get(stacks);
+  if (!orders) stackCache.set(stacks, (orders = permutations(Array.from({ length: stacks }, (_, i) => i))));
+  return orders;
+}
 
 const orderCache = new Map<string, number[][]>();
 
