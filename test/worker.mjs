@@ -41,8 +41,17 @@ async function run(file) {
       result.failed.push(`${test.fullTitle()}\n    ${error.message ?? error}`),
     );
   });
+  // Two runs that both listen for unhandled rejections would pass them to each other for ever.
+  mocha.dispose();
+  for (const reason of unhandled.values())
+    result.failed.push(`${file}: a promise was rejected and nobody handled it: ${reason?.stack ?? reason}`);
+  unhandled.clear();
   return result;
 }
+
+/** Rejections that nobody handled while the file ran. Mocha ignores them. */
+const unhandled = new Map();
+process.on("unhandledRejection", (reason, promise) => unhandled.set(promise, reason));
 
 process.on("message", async (file) => {
   const result = await run(file);

@@ -12,8 +12,8 @@ const rejection = (promise: Promise<unknown>): Promise<unknown> =>
 describe("measured choices in IndexedDB", () => {
   if (typeof indexedDB === "undefined")
     it("say that there is no IndexedDB in Node", async () => {
-      for (const call of [readChoices("a"), writeChoices("a", {})]) {
-        const error = await rejection(call);
+      for (const call of [() => readChoices("a"), () => writeChoices("a", {})]) {
+        const error = await rejection(call());
         assert.instanceOf(error, StoreError);
         assert.match(error.message, /indexedDB is not defined.* You can go on/);
       }
