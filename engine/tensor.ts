@@ -40,8 +40,10 @@ export interface LowerContext<A> {
   readonly capabilities: Capabilities;
   /** True if a tensor is added to the output as it is written. It is bound as one more input. For operations that offer this. */
   readonly residual?: boolean;
-  /** Bindings that are stored in f16, for kernels that are made for that. */
+  /** Bindings that are stored in f16: of those that the operation declares ({@link KernelOperation.f16}). */
   readonly halves: readonly string[];
+  /** Bindings that are written in f16 as gradients, multiplied: also of those. */
+  readonly scaled: readonly string[];
 }
 
 export interface GradientContext<A> {

@@ -4,11 +4,19 @@
  *
  * Inputs broadcast as in NumPy. An output may share the binding of an input of its own shape (in place).
  */
-import { KernelError, requireBindable, requirePositive, type Dtype, type Kernel } from "./core/kernel.js";
+import {
+  KernelError,
+  requireBindable,
+  requirePositive,
+  type Dtype,
+  type F16Buffers,
+  type Kernel,
+} from "./core/kernel.js";
 import type { Capabilities } from "./capabilities.js";
 import type { ElementwiseFormula } from "./elementwise_formulas.js";
 import {
   bindingsOf,
+  buffersOf,
   linearThreads,
   lines,
   literal,
@@ -131,7 +139,8 @@ export interface Statement {
   readonly dtype: Dtype;
 }
 
-export interface ElementwiseSpec {
+/** `halves` may name f32 inputs (`in0`) and outputs (`out0`). */
+export interface ElementwiseSpec extends Omit<F16Buffers, "scaled"> {
   /** Shape of every output. */
   readonly shape: readonly number[];
   /** Inputs with shapes that broadcast to `shape`. */
@@ -190,11 +199,12 @@ export function elementwise(spec: ElementwiseSpec, capabilities: Capabilities): 
     dtype: statements[o.value]!.dtype,
     width,
   }));
-  const bindings = [...inputBindings, ...outputBindings];
+  const buffers = buffersOf(name, [...inputBindings, ...outputBindings], spec);
+  const { bindings } = buffers;
 
   const loads = inputs.map((input, i) => {
     const source = overwritten.has(i) ? `out${overwritten.get(i)}` : `in${i}`;
-    const value = `${source}[${accesses[i]!.index(width)}]`;
+    const value = buffers.load(source, accesses[i]!.index(width));
     return `let x${i} = ${width === 4 && accesses[i]!.vector === "splat" ? `${typeName(input.dtype, 4)}(${value})` : value};`;
   });
   const dtypeOf = (operand: Operand): Dtype =>
@@ -230,7 +240,7 @@ export function elementwise(spec: ElementwiseSpec, capabilities: Capabilities): 
   });
   const formulas = statements.map((s) => s.operation).filter((operation) => typeof operation !== "string");
   const own = lines([...new Set(formulas.map(({ functions = "" }) => functions))]);
-  const stores = outputs.map((o, i) => `out${i}[index] = v${o.value};`);
+  const stores = outputs.map((o, i) => buffers.store(`out${i}`, "index", `v${o.value}`));
   const { workgroups, prologue } = linearThreads(name, size / width, WORKGROUP, capabilities);
   const code = shader({
     bindings,
@@ -238,15 +248,19 @@ export function elementwise(spec: ElementwiseSpec, capabilities: Capabilities): 
     declarations: lines(functionsFor(lines(values, own), width), ofWidth(own, width)),
     body: lines(prologue, loads, values, stores),
   });
-  const moved =
-    inputs.reduce((n, input) => n + input.shape.reduce((a, b) => a * b, 1), 0) + size * outputs.length;
+  const elements = inputs.map((input) => input.shape.reduce((a, b) => a * b, 1));
+  const moved = elements.reduce((a, b) => a + b, 0) + size * outputs.length;
+  const saved = buffers.saved({
+    ...Object.fromEntries(elements.map((n, i) => [`in${i}`, n])),
+    ...Object.fromEntries(outputs.map((_, i) => [`out${i}`, size])),
+  });
   return {
-    name,
+    name: `${name}${buffers.suffix}`,
     code,
     bindings: bindingsOf(bindings),
     workgroups,
     flops: size * statements.length,
-    bytes: 4 * moved,
+    bytes: 4 * moved - saved,
   };
 }
 

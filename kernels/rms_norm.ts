@@ -6,20 +6,29 @@
  *
  * Rows are normalised independently. A software adapter has one thread per row, a GPU one workgroup per row.
  */
-import { KernelError, requireBindable, requirePositive, type Kernel } from "./core/kernel.js";
+import {
+  KernelError,
+  requireBindable,
+  requirePositive,
+  type F16Buffers,
+  type Kernel,
+} from "./core/kernel.js";
 import type { Capabilities } from "./capabilities.js";
 import {
   bindingsOf,
+  buffersOf,
   isPositiveF32,
   linearDispatch,
   linearThreads,
   lines,
   literal,
   shader,
+  type Buffers,
   type ShaderBinding,
 } from "./core/wgsl.js";
 
-export interface RmsNormSpec {
+/** `halves` may name x, residual and y. */
+export interface RmsNormSpec extends Omit<F16Buffers, "scaled"> {
   readonly rows: number;
   /** Elements of a row. */
   readonly size: number;
@@ -45,16 +54,20 @@ export function rmsNorm(spec: RmsNormSpec, capabilities: Capabilities): Kernel {
     { name: "y", access: "read_write", dtype: "f32", width },
     { name: "inverse_rms", access: "read_write", dtype: "f32" },
   ];
-  const value = residual ? "x[base + i] + residual[base + i]" : "x[base + i]";
+  const buffers = buffersOf(name, bindings, spec);
+  const at = "base + i";
+  const value = `${buffers.load("x", at)}${residual ? ` + ${buffers.load("residual", at)}` : ""}`;
+  const elements = { x: rows * size, residual: rows * size, y: rows * size, inverse_rms: rows };
   return rowKernel({
     name,
     rows,
     vectors: size / width,
-    bindings,
+    buffers,
+    elements,
     accumulate: lines(`let s = ${value};`, `total += ${width === 4 ? "dot(s, s)" : "s * s"};`),
     finish: lines(`let r = inverseSqrt(total / ${literal(size)} + ${literal(eps)});`),
     once: "inverse_rms[row] = r;",
-    write: `y[base + i] = (${value}) * r;`,
+    write: buffers.store("y", at, `(${value}) * r`),
     flops: 4 * rows * size,
     bytes: 4 * (rows * size * (residual ? 3 : 2) + rows),
     capabilities,
@@ -71,20 +84,24 @@ export function rmsNormBackward(
   requirePositive(name, { rows, size });
   requireBindable(name, { dy: rows * size }, capabilities);
   const width = size % 4 === 0 ? 4 : 1;
+  const bindings: ShaderBinding[] = [
+    { name: "dy", access: "read", dtype: "f32", width },
+    { name: "y", access: "read", dtype: "f32", width },
+    { name: "inverse_rms", access: "read", dtype: "f32" },
+    { name: "ds", access: "read_write", dtype: "f32", width },
+  ];
+  const buffers = buffersOf(name, bindings, spec);
+  const [dy, y] = [buffers.load("dy", "base + i"), buffers.load("y", "base + i")];
   return rowKernel({
     name,
     rows,
     vectors: size / width,
-    bindings: [
-      { name: "dy", access: "read", dtype: "f32", width },
-      { name: "y", access: "read", dtype: "f32", width },
-      { name: "inverse_rms", access: "read", dtype: "f32" },
-      { name: "ds", access: "read_write", dtype: "f32", width },
-    ],
-    accumulate: `total += ${width === 4 ? "dot(dy[base + i], y[base + i])" : "dy[base + i] * y[base + i]"};`,
+    buffers,
+    elements: { dy: rows * size, y: rows * size, inverse_rms: rows, ds: rows * size },
+    accumulate: `total += ${width === 4 ? `dot(${dy}, ${y})` : `${dy} * ${y}`};`,
     finish: lines(`let mean = total / ${literal(size)};`, "let r = inverse_rms[row];"),
     once: "",
-    write: "ds[base + i] = (dy[base + i] - y[base + i] * mean) * r;",
+    write: buffers.store("ds", "base + i", `(${dy} - ${y} * mean) * r`),
     flops: 5 * rows * size,
     bytes: 4 * (3 * rows * size + rows),
     capabilities,
@@ -96,7 +113,9 @@ interface RowKernelParts {
   readonly rows: number;
   /** Loads of a row: its elements over the vector width. */
   readonly vectors: number;
-  readonly bindings: readonly ShaderBinding[];
+  readonly buffers: Buffers;
+  /** Number of elements of each buffer. */
+  readonly elements: Readonly<Record<string, number>>;
   /** Adds element `i` of the row to `total`. */
   readonly accumulate: string;
   /** Turns `total` into what `write` needs. */
@@ -112,9 +131,11 @@ interface RowKernelParts {
 
 /** Reduces a row to one number, then writes the row. A row has one thread, or one workgroup. */
 function rowKernel(parts: RowKernelParts): Kernel {
-  const { rows, vectors, bindings, accumulate, finish, once, write, flops, bytes, capabilities } = parts;
+  const { rows, vectors, buffers, accumulate, finish, once, write, flops, capabilities } = parts;
+  const { bindings } = buffers;
+  const bytes = parts.bytes - buffers.saved(parts.elements);
   const perThread = capabilities.software || vectors < 16;
-  const name = `${parts.name}_${perThread ? "thread" : "group"}`;
+  const name = `${parts.name}_${perThread ? "thread" : "group"}${buffers.suffix}`;
   if (perThread) {
     const size = capabilities.software ? 16 : LANES;
     const { workgroups, prologue } = linearThreads(name, rows, size, capabilities);

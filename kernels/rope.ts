@@ -5,11 +5,25 @@
  *
  * cos and sin are tables [S, D], built on the CPU: WGSL's sin and cos may be off by 2^-11.
  */
-import { KernelError, requireBindable, requirePositive, type Kernel } from "./core/kernel.js";
+import {
+  KernelError,
+  requireBindable,
+  requirePositive,
+  type F16Buffers,
+  type Kernel,
+} from "./core/kernel.js";
 import type { Capabilities } from "./capabilities.js";
-import { bindingsOf, isPositiveF32, linearThreads, lines, shader, type ShaderBinding } from "./core/wgsl.js";
+import {
+  bindingsOf,
+  buffersOf,
+  isPositiveF32,
+  linearThreads,
+  lines,
+  shader,
+  type ShaderBinding,
+} from "./core/wgsl.js";
 
-export interface RopeSpec {
+export interface RopeSpec extends F16Buffers {
   readonly batch: number;
   readonly length: number;
   readonly heads: number;
@@ -36,6 +50,8 @@ export function rope(spec: RopeSpec, capabilities: Capabilities): Kernel {
     { name: "sin_table", access: "read", dtype: "f32" },
     { name: "y", access: "read_write", dtype: "f32" },
   ];
+  const buffers = buffersOf(name, bindings, spec);
+  const store = (at: string, value: string): string => buffers.store("y", at, value);
   // A thread rotates one pair (d, d + D/2).
   const { workgroups, prologue } = linearThreads(name, size / 2, WORKGROUP, capabilities);
   const body = lines(
@@ -45,27 +61,27 @@ export function rope(spec: RopeSpec, capabilities: Capabilities): Kernel {
     `let third = row / ${heads}u % 3u;`,
     `let t = (row / ${3 * heads}u % ${length}u) * ${headDim}u + d;`,
     `let at = row * ${headDim}u + d;`,
-    "let a = x[at];",
-    `let b = x[at + ${half}u];`,
-    `if (third == 2u) { y[at] = a; y[at + ${half}u] = b; return; }`,
+    `let a = ${buffers.load("x", "at")};`,
+    `let b = ${buffers.load("x", `at + ${half}u`)};`,
+    `if (third == 2u) { ${store("at", "a")} ${store(`at + ${half}u`, "b")} return; }`,
     inverse
       ? [
-          `y[at] = a * cos_table[t] + b * sin_table[t + ${half}u];`,
-          `y[at + ${half}u] = b * cos_table[t + ${half}u] - a * sin_table[t];`,
+          store("at", `a * cos_table[t] + b * sin_table[t + ${half}u]`),
+          store(`at + ${half}u`, `b * cos_table[t + ${half}u] - a * sin_table[t]`),
         ]
       : [
-          `y[at] = a * cos_table[t] - b * sin_table[t];`,
-          `y[at + ${half}u] = b * cos_table[t + ${half}u] + a * sin_table[t + ${half}u];`,
+          store("at", "a * cos_table[t] - b * sin_table[t]"),
+          store(`at + ${half}u`, `b * cos_table[t + ${half}u] + a * sin_table[t + ${half}u]`),
         ],
   );
-  const code = shader({ bindings, workgroupSize: WORKGROUP, body });
+  const code = shader({ bindings: buffers.bindings, workgroupSize: WORKGROUP, body });
   return {
-    name,
+    name: `${name}${buffers.suffix}`,
     code,
-    bindings: bindingsOf(bindings),
+    bindings: bindingsOf(buffers.bindings),
     workgroups,
     flops: 2 * size,
-    bytes: 4 * (2 * size + 2 * length * headDim),
+    bytes: 4 * (2 * size + 2 * length * headDim) - buffers.saved({ x: size, y: size }),
   };
 }
 

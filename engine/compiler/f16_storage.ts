@@ -2,17 +2,15 @@
  * Decides what programs in mixed precision store in f16: results of the forward pass, a copy of the weights for each run,
  * and gradients that only matmuls read. Results of a program, variables and all arithmetic stay f32.
  */
-import { inHalves } from "../../kernels/core/f16_storage.js";
 import type { Capabilities } from "../../kernels/capabilities.js";
 import { KernelError } from "../../kernels/core/kernel.js";
 import { productOf, type GatedSpec } from "../../kernels/matmul/spec.js";
-import { GRADIENT_SCALE } from "../../kernels/matmul/subgroup_matrices.js";
 import type { MatmulAttributes } from "../ops/matmul.js";
 import { reshape } from "../ops/view.js";
 import { makeTensor, type F16Bindings, type Node, type Operation, type Tensor } from "../tensor.js";
 import { variableOperation, type Variable, type VariableAttributes } from "../variable.js";
 import { residualOf, rootOf, type Unit } from "./fuse.js";
-import type { F16Storage, Intermediate, Storage } from "./plan.js";
+import type { F16Storage, Intermediate, PlannedDispatch, Storage } from "./plan.js";
 
 /** The f16 bindings that the node's operation declares. */
 const declared = ({ operation }: Node): F16Bindings | undefined =>
@@ -199,64 +197,58 @@ export const f16Storage: F16Storage = (fused, kept, capabilities) => {
       const reads = readers.get(root) ?? [];
       if (name === null || reads.length === 0 || root.dtype !== "f32" || kept.has(root)) continue;
       if (root.node.isGradient) {
-        // Matmuls are lowered with f32 bindings here, because they write f16 in their own way.
+        // A matmul writes no gradient in f16.
         const f16 = declared(members[0]!);
         if (f16 && f16.role !== "product" && reads.every((read) => read.scaled)) scaled.add(root);
       } else if (reads.every((read) => read.name !== null && !read.scaled)) {
         if (!elementwise || reads.some((read) => read.rounded)) halves.add(root);
       }
     }
-  const names = new Map(
-    [...accesses].map(([unit, { reads, writes }]) => [
-      unit,
-      [
-        ...reads.filter(({ root }) => halves.has(root) || scaled.has(root)),
-        ...writes.filter(({ root }) => halves.has(root)),
-      ].flatMap(({ name }) => name || []),
-    ]),
+  const buffers = new Map(
+    [...accesses].map(([unit, { reads, writes }]) => {
+      const named = (of: readonly Access[], stored: ReadonlySet<Tensor>): string[] =>
+        of.flatMap(({ root, name }) => (stored.has(root) && name) || []);
+      const own = [...named(reads, halves), ...named(reads, scaled), ...named(writes, halves)];
+      return [unit, { halves: own, scaled: named(writes, scaled) }];
+    }),
   );
   return {
     units,
-    names,
-    adapt(dispatches, storageOf) {
-      const stored = new Map<number | undefined, Intermediate>();
-      const half = (storage: Storage) => stored.get((storage as Partial<Intermediate>).id);
-      for (const root of [...halves, ...scaled]) {
-        const storage = storageOf(root);
-        if (storage.kind !== "intermediate") throw new Error(`Compiler fault: ${storage.kind} in f16.`);
-        stored.set(storage.id, { ...storage, bytes: storage.bytes / 2 });
-      }
-      // Places are counted in elements of four bytes.
-      for (const { copy, whole, variable } of copies) {
-        const [own, all] = [half(storageOf(copy))!, half(storageOf(whole))!];
-        if (own !== all) stored.set(own.id, { ...all, first: variable.first / 2, size: variable.size / 2 });
-      }
-      const multiplied = new Set([...scaled].map((root) => half(storageOf(root))));
-      return dispatches.map((dispatch) => {
-        const { kernel, label, storages } = dispatch;
-        const names: string[] = [];
-        const gradients: string[] = [];
-        let saved = 0;
-        kernel.bindings.forEach(({ name, dtype }, i) => {
-          const place = half(storages[i]!);
-          if (!place && dtype === "f16")
-            throw new Error(`Compiler fault: ${label} binds f32 as ${name} in f16.`);
-          if (!place || dtype === "f16") return;
-          (multiplied.has(place) ? gradients : names).push(name);
-          saved += place.bytes;
-        });
-        const places = storages.map((s) => half(s) ?? s);
-        if (names.length + gradients.length === 0) return { label, storages: places, kernel };
-        return {
-          label,
-          storages: places,
-          kernel: {
-            ...inHalves(inHalves(kernel, names), gradients, GRADIENT_SCALE),
-            name: `${kernel.name}_half_${[...names, ...gradients].join("_")}`,
-            bytes: kernel.bytes - saved,
-          },
-        };
-      });
-    },
+    halves,
+    buffers,
+    adapt: (dispatches, storageOf) =>
+      adapted(dispatches, storageOf, { stored: [...halves, ...scaled], copies }),
   };
 };
+
+/** The dispatches with half as much storage for roots in f16. */
+function adapted(
+  dispatches: readonly PlannedDispatch[],
+  storageOf: (root: Tensor) => Storage,
+  { stored, copies }: { readonly stored: readonly Tensor[]; readonly copies: readonly Copy[] },
+): readonly PlannedDispatch[] {
+  const places = new Map<number | undefined, Intermediate>();
+  const half = (storage: Storage) => places.get((storage as Partial<Intermediate>).id);
+  for (const root of stored) {
+    const storage = storageOf(root);
+    if (storage.kind !== "intermediate") throw new Error(`Compiler fault: ${storage.kind} in f16.`);
+    places.set(storage.id, { ...storage, bytes: storage.bytes / 2 });
+  }
+  // Places are counted in elements of four bytes.
+  for (const { copy, whole, variable } of copies) {
+    const [own, all] = [half(storageOf(copy))!, half(storageOf(whole))!];
+    if (own !== all) places.set(own.id, { ...all, first: variable.first / 2, size: variable.size / 2 });
+  }
+  return dispatches.map(({ kernel, label, storages }) => ({
+    label,
+    kernel,
+    storages: storages.map((storage, i) => {
+      const [place, { name, dtype }] = [half(storage), kernel.bindings[i]!];
+      if ((place !== undefined) !== (dtype === "f16"))
+        throw new Error(
+          `Compiler fault: ${label} binds ${name} as ${dtype}, and it is ${place ? "" : "not "}in f16.`,
+        );
+      return place ?? storage;
+    }),
+  }));
+}

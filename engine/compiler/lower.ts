@@ -1,6 +1,6 @@
 /** From units to dispatches over symbolic storage: the kernel, its values, and which of them are in place. */
 import { elementwise, type Operand, type Statement } from "../../kernels/elementwise.js";
-import { KernelError, type Kernel } from "../../kernels/core/kernel.js";
+import { KernelError, type F16Buffers, type Kernel } from "../../kernels/core/kernel.js";
 import type { Capabilities } from "../../kernels/capabilities.js";
 import { LimitError } from "../errors.js";
 import {
@@ -16,15 +16,18 @@ import {
   type TensorSpec,
 } from "../tensor.js";
 import { variableOperation, type Variable, type VariableAttributes } from "../variable.js";
-import type { Halves, Intermediate, PlannedDispatch, Results, Storage } from "./plan.js";
+import type { Intermediate, PlannedDispatch, Results, Storage, StoredInF16 } from "./plan.js";
 import { appliedBy, isSource, outputsOf, residualOf, rootOf, unitShape, type Unit } from "./fuse.js";
+
+/** No buffers. */
+const NONE: readonly string[] = [];
 
 /** Lowers ordered units to dispatches. @throws LimitError if a kernel does not fit the device */
 export function lower(
   units: readonly Unit[],
   results: Results,
   capabilities: Capabilities,
-  halves?: Halves,
+  inF16?: StoredInF16,
 ): readonly PlannedDispatch[] {
   const kept = new Set([...results.outputs.values(), ...results.assigned.values()]);
   const uses = usesOf(units);
@@ -52,9 +55,10 @@ export function lower(
   };
 
   const dispatches: PlannedDispatch[] = [];
-  const copy = (label: string, { size, dtype }: Tensor, from: Storage, to: Storage): void => {
+  const copy = (label: string, { size, dtype }: Tensor, from: Storage, to: Storage, halves = NONE): void => {
     if (sameStorage(from, to)) return;
     const spec = {
+      halves,
       shape: [size],
       inputs: [{ shape: [size], dtype }],
       statements: [{ operation: "identity", operands: [{ input: 0 }], dtype } as const],
@@ -67,7 +71,7 @@ export function lower(
   for (const unit of units) {
     if (unit.elementwise) {
       const { kernel, roots } = guarded(labelOf(unit.nodes.at(-1)!), () =>
-        lowerElementwise(unit, consumers, kept, capabilities, storageOf),
+        lowerElementwise(unit, consumers, kept, { capabilities, storageOf, halves: inF16?.halves }),
       );
       dispatches.push({
         kernel,
@@ -79,12 +83,13 @@ export function lower(
     const [node, addition] = unit.nodes as [Node, Node?];
     const label = unit.nodes.map((node) => labelOf(node)).join("; ");
     if (node.operation.kind === "pack") {
-      for (const [root, place] of membersOf(node, storageOf(node.outputs[0]!)))
-        copy(label, root, storageOf(root), place);
+      const packed = node.outputs[0]!;
+      for (const [root, place] of membersOf(node, storageOf(packed)))
+        copy(label, root, storageOf(root), place, inF16?.halves.has(packed) ? ["out0"] : NONE);
       continue;
     }
     const lowering = guarded(label, () =>
-      lowerNode(node, capabilities, addition !== undefined, halves?.names.get(unit)),
+      lowerNode(node, capabilities, addition !== undefined, inF16?.buffers.get(unit)),
     );
     const temporaries = (lowering.temporaries ?? []).map(intermediate);
     const read = addition ? [...node.inputs, residualOf(addition)!.residual] : node.inputs;
@@ -109,7 +114,7 @@ export function lower(
   for (const [name, root] of results.outputs)
     copy(`output ${name}`, root, storageOf(root), { kind: "output", name });
   dispatches.forEach(requireNoAliasing);
-  return halves?.adapt(dispatches, storageOf) ?? dispatches;
+  return inF16?.adapt(dispatches, storageOf) ?? dispatches;
 }
 
 /** `matmul(f32[16, 32], f32[96, 32]) -> f32[16, 96]`; `nameOf` says what stands for an input. */
@@ -131,7 +136,7 @@ function lowerNode(
   node: Node,
   capabilities: Capabilities,
   residual = false,
-  halves: readonly string[] = [],
+  { halves = NONE, scaled = NONE }: F16Buffers = {},
 ): Lowering {
   const { operation, attributes, inputs, outputs } = node;
   const lowering = (operation as KernelOperation<unknown>).lower({
@@ -141,6 +146,7 @@ function lowerNode(
     capabilities,
     residual,
     halves,
+    scaled,
   });
   if ("dispatches" in lowering) return lowering;
   const bind = [...inputs.map((_, input) => ({ input })), ...outputs.map((_, output) => ({ output }))];
@@ -264,8 +270,15 @@ function lowerElementwise(
   unit: Unit,
   consumers: ReadonlyMap<Node, readonly Node[]>,
   kept: ReadonlySet<Tensor>,
-  capabilities: Capabilities,
-  storageOf: (root: Tensor) => Storage,
+  {
+    capabilities,
+    storageOf,
+    halves,
+  }: {
+    readonly capabilities: Capabilities;
+    readonly storageOf: (root: Tensor) => Storage;
+    readonly halves: ReadonlySet<Tensor> | undefined;
+  },
 ): { kernel: Kernel; roots: Tensor[] } {
   const members = new Map(unit.nodes.map((node, i) => [node, i]));
   const inputs: { root: Tensor; shape: readonly number[] }[] = [];
@@ -298,6 +311,10 @@ function lowerElementwise(
       inputs: inputs.map(({ root, shape }) => ({ shape, dtype: root.dtype })),
       statements,
       outputs,
+      halves: [
+        ...inputs.flatMap(({ root }, i) => (halves?.has(root) ? [`in${i}`] : [])),
+        ...written.flatMap((root, i) => (halves?.has(root) ? [`out${i}`] : [])),
+      ],
     },
     capabilities,
   );

@@ -1,6 +1,6 @@
 /** What the compiler knows of a program before it touches the device: dispatches over symbolic storage. */
 import type { Capabilities } from "../../kernels/capabilities.js";
-import type { Kernel } from "../../kernels/core/kernel.js";
+import type { F16Buffers, Kernel } from "../../kernels/core/kernel.js";
 import type { Node, Tensor, TensorSpec } from "../tensor.js";
 import type { Variable } from "../variable.js";
 import type { Unit } from "./fuse.js";
@@ -77,12 +77,14 @@ export interface Results {
 }
 
 /** Tensors stored in f16; see f16_storage.ts. */
-export interface Halves {
+export interface StoredInF16 {
   /** The units. Some of them read copies in f16. */
   readonly units: readonly Unit[];
-  /** For each unit, the names of its kernel's bindings in f16. */
-  readonly names: ReadonlyMap<Unit, readonly string[]>;
-  /** Returns the dispatches with f16 storage and kernels. */
+  /** Roots that are stored in f16 as they are. */
+  readonly halves: ReadonlySet<Tensor>;
+  /** For each unit of a kernel operation, which of the operation's bindings are in f16. */
+  readonly buffers: ReadonlyMap<Unit, Required<F16Buffers>>;
+  /** Returns the dispatches with half as much storage for what is in f16. */
   adapt(
     dispatches: readonly PlannedDispatch[],
     storageOf: (root: Tensor) => Storage,
@@ -94,4 +96,4 @@ export type F16Storage = (
   units: readonly Unit[],
   kept: ReadonlySet<Tensor>,
   capabilities: Capabilities,
-) => Halves;
+) => StoredInF16;

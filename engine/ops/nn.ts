@@ -34,9 +34,9 @@ const rmsNormOperation: Operation<{ eps: number }> = {
   name: "rmsNorm",
   kind: "kernel",
   f16: { inputs: ["x", "residual"], outputs: ["y"] },
-  lower({ attributes: { eps }, inputs, capabilities }) {
+  lower({ attributes: { eps }, inputs, capabilities, halves }) {
     const residual = inputs.length === 2;
-    return rmsNormKernel({ ...rowsOf(inputs[0]!.shape), eps, residual }, capabilities);
+    return rmsNormKernel({ ...rowsOf(inputs[0]!.shape), eps, residual, halves }, capabilities);
   },
   gradient({ inputs, outputs: [y, inverseRms], gradients: [dy] }) {
     if (!dy) return inputs.map(() => null);
@@ -50,8 +50,8 @@ const rmsNormGradient: Operation<null> = {
   kind: "kernel",
   f16: { inputs: [null, "y"], outputs: [] },
   isGradient: () => true,
-  lower({ inputs, capabilities }) {
-    return rmsNormBackward(rowsOf(inputs[0]!.shape), capabilities);
+  lower({ inputs, capabilities, halves }) {
+    return rmsNormBackward({ ...rowsOf(inputs[0]!.shape), halves }, capabilities);
   },
 };
 
@@ -75,9 +75,9 @@ const swigluOperation: Operation<null> = {
   name: "swiglu",
   kind: "kernel",
   f16: { role: "gate", inputs: ["gate_up"], outputs: ["y"] },
-  lower({ outputs, capabilities }) {
+  lower({ outputs, capabilities, halves }) {
     const { rows, size: inner } = rowsOf(outputs[0]!.shape);
-    return swigluKernel({ rows, inner }, capabilities);
+    return swigluKernel({ rows, inner, halves }, capabilities);
   },
   gradient: ({ inputs: [gateUp], gradients: [dy] }) => [
     makeTensor(swigluGradient, [gateUp!, dy!], null, gateUp!.shape, "f32"),
@@ -89,9 +89,9 @@ const swigluGradient: Operation<null> = {
   kind: "kernel",
   f16: { inputs: ["gate_up"], outputs: ["d_gate_up"] },
   isGradient: () => true,
-  lower({ inputs, capabilities }) {
+  lower({ inputs, capabilities, halves, scaled }) {
     const { rows, size: inner } = rowsOf(inputs[1]!.shape);
-    return swigluBackward({ rows, inner }, capabilities);
+    return swigluBackward({ rows, inner, halves, scaled }, capabilities);
   },
 };
 
@@ -113,14 +113,21 @@ interface AttentionAttributes {
   readonly causal: boolean;
 }
 
-/** A dispatch that rotates packed qkv by rope, or back. */
+/** A dispatch that rotates packed qkv by rope, or d_qkv back. */
 const turning = (
-  { attributes, capabilities }: Pick<LowerContext<AttentionAttributes>, "attributes" | "capabilities">,
+  { attributes, capabilities, halves, scaled }: LowerContext<AttentionAttributes>,
   inverse: boolean,
   [from, ...tables]: readonly Place[],
   to: Place,
 ): Lowering["dispatches"][number] => ({
-  kernel: ropeKernel({ ...attributes, inverse }, capabilities),
+  kernel: ropeKernel(
+    {
+      ...{ ...attributes, inverse },
+      halves: !inverse && halves.includes("qkv") ? ["x"] : [],
+      scaled: inverse && scaled.includes("d_qkv") ? ["y"] : [],
+    },
+    capabilities,
+  ),
   bind: [from!, ...tables, to],
 });
 
@@ -143,7 +150,13 @@ const attentionOperation: Operation<AttentionAttributes> = {
       temporaries: [4 * sizeOf(inputs[0]!.shape)],
       dispatches: [
         turning(context, false, [{ input: 0 }, ...tables], turned),
-        { kernel: attentionKernel(attributes, capabilities), bind: [turned, ...results] },
+        {
+          kernel: attentionKernel(
+            { ...attributes, halves: halves.filter((name) => name !== "qkv") },
+            capabilities,
+          ),
+          bind: [turned, ...results],
+        },
       ],
     };
   },
@@ -160,7 +173,7 @@ const attentionGradient: Operation<AttentionAttributes> = {
   f16: { inputs: ["qkv", "o"], outputs: ["d_qkv"] },
   isGradient: () => true,
   lower(context) {
-    const { attributes, inputs, capabilities, halves } = context;
+    const { attributes, inputs, capabilities, halves, scaled } = context;
     const rope = inputs.length > 4;
     const tables = rope ? [{ input: 4 }, { input: 5 }] : [];
     const [delta, turned, dTurned] = [{ temporary: 0 }, { temporary: 1 }, { temporary: 2 }];
@@ -171,7 +184,7 @@ const attentionGradient: Operation<AttentionAttributes> = {
     };
     const others = [{ input: 3 }, { input: 2 }, delta];
     if (!rope || quadsTurn(attributes, capabilities)) {
-      const kernel = attentionBackward({ ...attributes, rope, halves }, capabilities);
+      const kernel = attentionBackward({ ...attributes, rope, halves, scaled }, capabilities);
       const bind = [{ input: 0 }, ...others, { output: 0 }, ...tables];
       return { temporaries: [deltaBytes], dispatches: [first, { kernel, bind }] };
     }

@@ -11,15 +11,15 @@
 import { backwardWork, forwardWork, nameOf, type AttentionSpec } from "./spec.js";
 import type { Capabilities } from "../capabilities.js";
 import type { Kernel } from "../core/kernel.js";
+import { bindingsOf, linearDispatch, lines, repeat, shader, type Buffers } from "../core/wgsl.js";
 import {
-  bindingsOf,
-  linearDispatch,
-  lines,
-  literal,
-  repeat,
-  shader,
-  type ShaderBinding,
-} from "../core/wgsl.js";
+  attentionBuffers,
+  headConstants,
+  headBegin,
+  headOf,
+  storedWork,
+  type AttentionBuffer,
+} from "./shared.js";
 
 /** Threads of a subgroup. */
 const LANES = 4;
@@ -38,45 +38,49 @@ export function attentionShared(spec: AttentionSpec, capabilities: Capabilities)
       ["lse", "read_write", 1],
     ],
     work: forwardWork(spec),
-    body: lines(
-      repeat(owned, (r) =>
-        lines(
-          ownedVector(layout, `q${r}_`, `qkv[at${r}`),
-          sums(headDim, `acc${r}_`),
-          `var top${r} = -1e30;`,
-          `var total${r} = 0.0;`,
-        ),
-      ),
-      loopOverKeys(layout),
-      sharedVectors(layout, "k", "qkv[first + position * ROW + HEADS"),
-      repeat(owned, (r) =>
-        lines(
-          repeat(
-            trip,
-            (t) =>
-              `let s${r}_${t} = ${seen(layout, r, t, `${dot(layout, `k${t}_`, `q${r}_`)} * SCALE`, "-1e30")};`,
+    body: (buffers) =>
+      lines(
+        repeat(owned, (r) =>
+          lines(
+            ownedVector(layout, buffers, `q${r}_`, "qkv", `at${r}`),
+            sums(headDim, `acc${r}_`),
+            `var top${r} = -1e30;`,
+            `var total${r} = 0.0;`,
           ),
-          // The keys of a trip share one rescaling of the online softmax.
-          `let new_top${r} = ${of(trip, (t) => `max(s${r}_${t}, `)}top${r}${")".repeat(trip)};`,
-          `let old${r} = exp(top${r} - new_top${r});`,
-          // Keys past the end get the score -1e30, and exp(-1e30) = 0.
-          repeat(trip, (t) => `let p${r}_${t} = exp(s${r}_${t} - new_top${r});`),
-          `total${r} = total${r} * old${r}${of(trip, (t) => ` + p${r}_${t}`)};`,
-          `top${r} = new_top${r};`,
+        ),
+        loopOverKeys(layout),
+        sharedVectors(layout, buffers, "k", "qkv", "first + position * ROW + HEADS"),
+        repeat(owned, (r) =>
+          lines(
+            repeat(
+              trip,
+              (t) =>
+                `let s${r}_${t} = ${seen(layout, r, t, `${dot(layout, `k${t}_`, `q${r}_`)} * SCALE`, "-1e30")};`,
+            ),
+            // The keys of a trip share one rescaling of the online softmax.
+            `let new_top${r} = ${of(trip, (t) => `max(s${r}_${t}, `)}top${r}${")".repeat(trip)};`,
+            `let old${r} = exp(top${r} - new_top${r});`,
+            // Keys past the end get the score -1e30, and exp(-1e30) = 0.
+            repeat(trip, (t) => `let p${r}_${t} = exp(s${r}_${t} - new_top${r});`),
+            `total${r} = total${r} * old${r}${of(trip, (t) => ` + p${r}_${t}`)};`,
+            `top${r} = new_top${r};`,
+          ),
+        ),
+        sharedVectors(layout, buffers, "v", "qkv", "first + position * ROW + 2u * HEADS"),
+        repeat(owned, (r) =>
+          repeat(
+            headDim,
+            (e) => `acc${r}_${e} = ${chain(trip, "v", e, `p${r}_`, `acc${r}_${e} * old${r}`)};`,
+          ),
+        ),
+        "}",
+        repeat(owned, (r) =>
+          ownedStore(layout, r, [
+            storeVector(layout, buffers, "o", `out${r}`, `acc${r}_`, ` / total${r}`),
+            `lse[index${r}] = top${r} + log(total${r});`,
+          ]),
         ),
       ),
-      sharedVectors(layout, "v", "qkv[first + position * ROW + 2u * HEADS"),
-      repeat(owned, (r) =>
-        repeat(headDim, (e) => `acc${r}_${e} = ${chain(trip, "v", e, `p${r}_`, `acc${r}_${e} * old${r}`)};`),
-      ),
-      "}",
-      repeat(owned, (r) =>
-        ownedStore(layout, r, [
-          storeVector(layout, `o[out${r}`, `acc${r}_`, ` / total${r}`),
-          `lse[index${r}] = top${r} + log(total${r});`,
-        ]),
-      ),
-    ),
   });
 }
 
@@ -106,65 +110,68 @@ export function attentionBackwardShared(spec: AttentionSpec, capabilities: Capab
       ["d_qkv", "read_write", 4],
     ],
     work: backwardWork(spec),
-    body: lines(
-      // The owned positions as queries of every key.
-      "{",
-      repeat(owned, (r) =>
-        lines(
-          ownedVector(layout, `q${r}_`, `qkv[at${r}`),
-          ownedVector(layout, `g${r}_`, `d_o[out${r}`),
-          `let lse${r} = lse[index${r}];`,
-          `let delta${r} = delta[index${r}];`,
-          sums(headDim, `d_q${r}_`),
+    body: (buffers) =>
+      lines(
+        // The owned positions as queries of every key.
+        "{",
+        repeat(owned, (r) =>
+          lines(
+            ownedVector(layout, buffers, `q${r}_`, "qkv", `at${r}`),
+            ownedVector(layout, buffers, `g${r}_`, "d_o", `out${r}`),
+            `let lse${r} = lse[index${r}];`,
+            `let delta${r} = delta[index${r}];`,
+            sums(headDim, `d_q${r}_`),
+          ),
         ),
-      ),
-      loopOverKeys(layout),
-      sharedVectors(layout, "k", "qkv[first + position * ROW + HEADS"),
-      sharedVectors(layout, "v", "qkv[first + position * ROW + 2u * HEADS"),
-      repeat(owned, (r) =>
-        lines(
-          repeat(trip, (t) => pair(r, t, "query")),
-          repeat(headDim, (e) => `d_q${r}_${e} = ${chain(trip, "k", e, `ds${r}_`, `d_q${r}_${e}`)};`),
+        loopOverKeys(layout),
+        sharedVectors(layout, buffers, "k", "qkv", "first + position * ROW + HEADS"),
+        sharedVectors(layout, buffers, "v", "qkv", "first + position * ROW + 2u * HEADS"),
+        repeat(owned, (r) =>
+          lines(
+            repeat(trip, (t) => pair(r, t, "query")),
+            repeat(headDim, (e) => `d_q${r}_${e} = ${chain(trip, "k", e, `ds${r}_`, `d_q${r}_${e}`)};`),
+          ),
         ),
-      ),
-      "}",
-      repeat(owned, (r) => ownedStore(layout, r, [storeVector(layout, `d_qkv[at${r}`, `d_q${r}_`)])),
-      "}",
-      // The owned positions as keys and values of every query.
-      "{",
-      repeat(owned, (r) =>
-        lines(
-          ownedVector(layout, `k${r}_`, `qkv[at${r} + HEADS`),
-          ownedVector(layout, `v${r}_`, `qkv[at${r} + 2u * HEADS`),
-          sums(headDim, `d_k${r}_`),
-          sums(headDim, `d_v${r}_`),
+        "}",
+        repeat(owned, (r) =>
+          ownedStore(layout, r, [storeVector(layout, buffers, "d_qkv", `at${r}`, `d_q${r}_`)]),
         ),
-      ),
-      `for (var j = ${causal ? "base" : "0u"}; j < ${length}u; j += ${trip}u) {`,
-      sharedVectors(layout, "q", "qkv[first + position * ROW"),
-      sharedVectors(layout, "g", "d_o[first_out + position * HEADS"),
-      sharedNumbers(layout, "lse"),
-      sharedNumbers(layout, "delta"),
-      repeat(owned, (r) =>
-        lines(
-          repeat(trip, (t) => pair(r, t, "key")),
-          repeat(headDim, (e) =>
-            lines(
-              `d_k${r}_${e} = ${chain(trip, "q", e, `ds${r}_`, `d_k${r}_${e}`)};`,
-              `d_v${r}_${e} = ${chain(trip, "g", e, `p${r}_`, `d_v${r}_${e}`)};`,
+        "}",
+        // The owned positions as keys and values of every query.
+        "{",
+        repeat(owned, (r) =>
+          lines(
+            ownedVector(layout, buffers, `k${r}_`, "qkv", `at${r} + HEADS`),
+            ownedVector(layout, buffers, `v${r}_`, "qkv", `at${r} + 2u * HEADS`),
+            sums(headDim, `d_k${r}_`),
+            sums(headDim, `d_v${r}_`),
+          ),
+        ),
+        `for (var j = ${causal ? "base" : "0u"}; j < ${length}u; j += ${trip}u) {`,
+        sharedVectors(layout, buffers, "q", "qkv", "first + position * ROW"),
+        sharedVectors(layout, buffers, "g", "d_o", "first_out + position * HEADS"),
+        sharedNumbers(layout, "lse"),
+        sharedNumbers(layout, "delta"),
+        repeat(owned, (r) =>
+          lines(
+            repeat(trip, (t) => pair(r, t, "key")),
+            repeat(headDim, (e) =>
+              lines(
+                `d_k${r}_${e} = ${chain(trip, "q", e, `ds${r}_`, `d_k${r}_${e}`)};`,
+                `d_v${r}_${e} = ${chain(trip, "g", e, `p${r}_`, `d_v${r}_${e}`)};`,
+              ),
             ),
           ),
         ),
+        "}",
+        repeat(owned, (r) =>
+          ownedStore(layout, r, [
+            storeVector(layout, buffers, "d_qkv", `at${r} + HEADS`, `d_k${r}_`),
+            storeVector(layout, buffers, "d_qkv", `at${r} + 2u * HEADS`, `d_v${r}_`),
+          ]),
+        ),
+        "}",
       ),
-      "}",
-      repeat(owned, (r) =>
-        ownedStore(layout, r, [
-          storeVector(layout, `d_qkv[at${r} + HEADS`, `d_k${r}_`),
-          storeVector(layout, `d_qkv[at${r} + 2u * HEADS`, `d_v${r}_`),
-        ]),
-      ),
-      "}",
-    ),
   });
 }
 
@@ -197,25 +204,36 @@ const of = (count: number, text: (t: number) => string): string =>
 const loopOverKeys = ({ length, owned, trip, causal }: Layout): string =>
   `for (var j = 0u; j < ${causal ? `min(base + ${owned * LANES}u, ${length}u)` : `${length}u`}; j += ${trip}u) {`;
 
-/** Loads one of the thread's own head vectors into `${name}0`, ...; `source` is an indexing expression without its end. */
-const ownedVector = ({ vectors }: Layout, name: string, source: string): string =>
-  repeat(vectors, (d) => `let ${name}${d} = ${source} + ${d}u];`);
+/** Loads one of the thread's own head vectors, which begins at `at` in a buffer, into `${name}0`, ... */
+const ownedVector = (
+  { vectors }: Layout,
+  { load }: Buffers,
+  name: string,
+  buffer: string,
+  at: string,
+): string => repeat(vectors, (d) => `let ${name}${d} = ${load(buffer, `${at} + ${d}u`)};`);
 
 /** Sums that start at zero, one variable per number. */
 const sums = (headDim: number, name: string): string => repeat(headDim, (e) => `var ${name}${e} = 0.0;`);
 
 /**
  * Loads the head vectors of the trip's positions, from j on, into `${name}${t}_${d}`. Each thread loads a share of them and
- * broadcasts it. `source` uses `position`, which is clamped to the head's positions.
+ * broadcasts it. `at` uses `position`, which is clamped to the head's positions.
  */
-function sharedVectors({ vectors, length, trip }: Layout, name: string, source: string): string {
+function sharedVectors(
+  { vectors, length, trip }: Layout,
+  { load }: Buffers,
+  name: string,
+  buffer: string,
+  at: string,
+): string {
   return lines(
     repeat((trip * vectors) / LANES, (s) => {
       const item = `(lane + ${LANES * s}u)`;
       const position = `j + ${item} / ${vectors}u`;
       const inside = length % trip === 0 ? position : `min(${position}, ${length - 1}u)`;
-      const load = source.replace("position", `(${inside})`);
-      return `let ${name}_share${s} = ${load} + ${item} % ${vectors}u];`;
+      const start = at.replace("position", `(${inside})`);
+      return `let ${name}_share${s} = ${load(buffer, `${start} + ${item} % ${vectors}u`)};`;
     }),
     repeat(trip * vectors, (i) => {
       const [t, d] = [Math.floor(i / vectors), i % vectors];
@@ -260,10 +278,17 @@ function seen(
   return conditions.length > 0 ? `select(${instead}, ${value}, ${conditions.join(" && ")})` : value;
 }
 
-const storeVector = ({ vectors }: Layout, target: string, name: string, scaled = ""): string =>
+const storeVector = (
+  { vectors }: Layout,
+  { store }: Buffers,
+  buffer: string,
+  at: string,
+  name: string,
+  factor = "",
+): string =>
   repeat(vectors, (d) => {
     const numbers = [0, 1, 2, 3].map((q) => `${name}${4 * d + q}`).join(", ");
-    return `${target} + ${d}u] = vec4f(${numbers})${scaled};`;
+    return store(buffer, `${at} + ${d}u`, `vec4f(${numbers})${factor}`);
   });
 
 /** Stores of owned position r, guarded if it may be past the end. */
@@ -274,23 +299,18 @@ const ownedStore = ({ length, owned }: Layout, r: number, stores: readonly strin
 
 interface Parts {
   readonly layout: Layout;
-  /** Name, access, vector width. */
-  readonly buffers: readonly (readonly [string, "read" | "read_write", 1 | 4])[];
+  readonly buffers: readonly AttentionBuffer[];
   /** May use, for each owned position r: `i${r}`, `at${r}` (in qkv), `out${r}` (in o), `index${r}` (in lse). */
-  readonly body: string;
+  readonly body: (buffers: Buffers) => string;
   readonly work: Pick<Kernel, "flops" | "bytes">;
 }
 
 /** A kernel whose workgroups have one subgroup. Each lane owns `owned` positions. */
 function sharedKernel(family: string, capabilities: Capabilities, parts: Parts): Kernel {
-  const { batch, length, heads, headDim, owned, vectors } = parts.layout;
+  const { batch, length, heads, owned } = parts.layout;
   const name = `${nameOf(family, parts.layout)}_shared_x${owned}`;
-  const bindings = parts.buffers.map(([buffer, access, width]): ShaderBinding => ({
-    name: buffer,
-    access,
-    dtype: "f32",
-    width,
-  }));
+  const buffers = attentionBuffers(name, parts.layout, parts.buffers);
+  const { bindings } = buffers;
   const perHead = Math.ceil(length / (LANES * owned));
   const count = batch * heads * perHead;
   const { workgroups, group } = linearDispatch(name, count, capabilities);
@@ -298,20 +318,13 @@ function sharedKernel(family: string, capabilities: Capabilities, parts: Parts):
     bindings,
     workgroupSize: LANES,
     directives: "enable subgroups;",
-    declarations: lines(
-      `const HEADS = ${heads * vectors}u; // vectors from q to k to v, and between positions of o`,
-      `const ROW = ${3 * heads * vectors}u; // vectors between positions of qkv`,
-      `const SCALE = ${literal(1 / Math.sqrt(headDim))};`,
-    ),
+    declarations: headConstants(parts.layout, 4),
     body: lines(
       `let index = ${group};`,
       `if (index >= ${count}u) { return; }`,
-      `let h = index / ${perHead}u % ${heads}u;`,
-      `let b = index / ${perHead * heads}u;`,
+      headOf(parts.layout, "index", perHead),
       `let base = index % ${perHead}u * ${LANES * owned}u;`,
-      `let head = (b * ${heads}u + h) * ${length}u;`,
-      `let first = b * ${length}u * ROW + h * ${vectors}u;`,
-      `let first_out = b * ${length}u * HEADS + h * ${vectors}u;`,
+      headBegin(parts.layout, 4),
       repeat(owned, (r) =>
         lines(
           `let i${r} = min(base + lane * ${owned}u + ${r}u, ${length - 1}u);`,
@@ -320,8 +333,14 @@ function sharedKernel(family: string, capabilities: Capabilities, parts: Parts):
           `let out${r} = first_out + i${r} * HEADS;`,
         ),
       ),
-      parts.body,
+      parts.body(buffers),
     ),
   });
-  return { name, code, bindings: bindingsOf(bindings), workgroups, ...parts.work };
+  return {
+    name: `${name}${buffers.suffix}`,
+    code,
+    bindings: bindingsOf(bindings),
+    workgroups,
+    ...storedWork(parts.layout, parts.work, buffers),
+  };
 }

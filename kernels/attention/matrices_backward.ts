@@ -6,26 +6,22 @@
  *
  * Gradients of outputs are multiplied by `GRADIENT_SCALE` as they are rounded, and gradients of qkv are divided by it.
  */
+import { attentionBuffers, headConstants, storedWork } from "./shared.js";
 import { backwardWork, nameOf, requireAttention, type AttentionSpec } from "./spec.js";
 import {
-  bindingsFor,
-  constants,
   DIRECTIVES,
   exchanging,
-  halvesOf,
   noTile,
   PADDING,
   places,
   sharing,
   stagedVectors,
   tilesOf,
-  workInHalves,
   type AttentionTile,
   type Source,
 } from "./matrices_forward.js";
 import type { Capabilities } from "../capabilities.js";
-import type { Kernel } from "../core/kernel.js";
-import { GRADIENT_SCALE } from "../matmul/subgroup_matrices.js";
+import { GRADIENT_SCALE, type Kernel } from "../core/kernel.js";
 import type { SubgroupMatrices } from "../matmul/spec.js";
 import { bindingsOf, linearDispatch, lines, literal, repeat, shader } from "../core/wgsl.js";
 
@@ -77,14 +73,15 @@ export function attentionBackwardMatrices(
   const { storeColumns, ownQuad, eachOwn, eachQuad, quadAt } = exchanging(matrices, exchanged);
   const threads = subgroups * subgroupSize;
   const blocks = Math.ceil(length / rows);
-  const bindings = bindingsFor(spec, [
+  const name = `${nameOf("attention_backward", spec)}_m${rows}x${passing}`;
+  const stores = attentionBuffers(name, spec, [
     ["qkv", "read", 4],
     ["d_o", "read", 4],
     ["lse", "read", 1],
     ["delta", "read", 1],
     ["d_qkv", "read_write", 4],
   ]);
-  const name = `${nameOf("attention_backward", spec)}_m${rows}x${passing}${halvesOf(bindings)}`;
+  const { bindings } = stores;
   const count = 2 * batch * heads * blocks;
   const { workgroups, group } = linearDispatch(name, count, capabilities);
   const left = `subgroup_matrix_left<f16, ${K}, ${M}>`;
@@ -163,7 +160,11 @@ export function attentionBackwardMatrices(
               const other = (c + chunks / 2) % chunks;
               const [x, y] = [`${prefix}_${r}_${c}_${u}`, `${prefix}_${r}_${other}_${u}`];
               const turned = `(${x} * cos_table[turn${r} + ${quadAt(c, u)}] ${c < other ? "+" : "-"} ${y} * sin_table[turn${r} + ${quadAt(other, u)}])`;
-              return `d_qkv[first + i${r} * ROW + ${third}u * HEADS + ${quadAt(c, u)}] = ${turn ? turned : x} * (${factor});`;
+              return stores.store(
+                "d_qkv",
+                `first + i${r} * ROW + ${third}u * HEADS + ${quadAt(c, u)}`,
+                `${turn ? turned : x} * (${factor})`,
+              );
             }),
           ),
         ),
@@ -174,7 +175,7 @@ export function attentionBackwardMatrices(
   const pass = (own: readonly [Source, Source], others: readonly [Source, Source]): string => {
     const asQueries = own[0] === "q";
     const stage = (source: Source, count: number, which: number, base: string): string => {
-      const vectors = stagedVectors(spec, source, { count, threads, stride });
+      const vectors = stagedVectors(spec, stores, source, { count, threads, stride });
       return lines(vectors.load(base), vectors.store(which * operand));
     };
     const sums = asQueries ? ["d_q"] : ["d_k", "d_v"];
@@ -253,7 +254,7 @@ export function attentionBackwardMatrices(
     workgroupSize: threads,
     directives: DIRECTIVES,
     declarations: lines(
-      constants(spec),
+      headConstants(spec, 4),
       `var<workgroup> tile: array<vec4<f16>, ${staged}>; // from 0 and ${operand} on operands, from ${slopes} score gradients, from ${probabilities} probabilities`,
       `var<workgroup> exchange: array<vec4f, ${2 * buffers * exchanged}>;`,
       `var<workgroup> passing_lse: array<vec4f, ${passing / 4}>;`,
@@ -277,10 +278,10 @@ export function attentionBackwardMatrices(
     ),
   });
   return {
-    name,
+    name: `${name}${stores.suffix}`,
     code,
     bindings: bindingsOf(bindings),
     workgroups,
-    ...workInHalves(spec, backwardWork(spec), { qkv: 3 }),
+    ...storedWork(spec, backwardWork(spec), stores),
   };
 }

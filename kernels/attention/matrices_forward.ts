@@ -7,20 +7,12 @@
  * holds which elements of a matrix. Results therefore go through workgroup memory (`exchange`), a few columns at a time, to
  * the threads that own their rows. Positions past the end are zeros and are not stored, so that control flow is uniform.
  */
-import { forwardWork, nameOf, requireAttention, rows as positions, type AttentionSpec } from "./spec.js";
-import { KernelError, type Kernel } from "../core/kernel.js";
+import { attentionBuffers, headConstants, headBegin, headOf, storedWork } from "./shared.js";
+import { forwardWork, nameOf, requireAttention, type AttentionSpec } from "./spec.js";
+import { GRADIENT_SCALE, KernelError, type Kernel } from "../core/kernel.js";
 import type { Capabilities } from "../capabilities.js";
-import { GRADIENT_SCALE } from "../matmul/subgroup_matrices.js";
 import type { SubgroupMatrices } from "../matmul/spec.js";
-import {
-  bindingsOf,
-  linearDispatch,
-  lines,
-  literal,
-  repeat,
-  shader,
-  type ShaderBinding,
-} from "../core/wgsl.js";
+import { bindingsOf, linearDispatch, lines, literal, repeat, shader, type Buffers } from "../core/wgsl.js";
 
 /** How the work is divided. */
 export interface AttentionTile {
@@ -160,12 +152,13 @@ export function attentionMatrices(
   const threads = subgroups * subgroupSize;
   const blocks = Math.ceil(length / rows);
   const several = keys < length;
-  const bindings = bindingsFor(spec, [
+  const name = `${nameOf("attention", spec)}_m${rows}x${keys}`;
+  const stores = attentionBuffers(name, spec, [
     ["qkv", "read", 4],
     ["o", "read_write", 4],
     ["lse", "read_write", 1],
   ]);
-  const name = `${nameOf("attention", spec)}_m${rows}x${keys}${halvesOf(bindings)}`;
+  const { bindings } = stores;
   const count = batch * heads * blocks;
   const { workgroups, group } = linearDispatch(name, count, capabilities);
   const left = `subgroup_matrix_left<f16, ${K}, ${M}>`;
@@ -253,7 +246,7 @@ export function attentionMatrices(
   );
   const valueChunks = headDim / columns;
   const stored = (r: number, c: number, u: number, sum: string): string =>
-    `o[out${r} + ${quadAt(c, u)}] = vec4<${halfIn(spec, "o") ? "f16" : "f32"}>(${sum} / total${r});`;
+    stores.store("o", `out${r} + ${quadAt(c, u)}`, `${sum} / total${r}`);
   const inside = (r: number, text: string): string =>
     length % rows === 0 ? text : lines(`if (i${r} < ${length}u) {`, text, "}");
   const sums = lines(
@@ -278,9 +271,9 @@ export function attentionMatrices(
       ),
     ),
   );
-  const query = stagedVectors(spec, "q", { count: rows, threads, stride });
+  const query = stagedVectors(spec, stores, "q", { count: rows, threads, stride });
   const [key, value] = (["k", "v"] as const).map((source) =>
-    stagedVectors(spec, source, { count: keys, threads, stride }),
+    stagedVectors(spec, stores, source, { count: keys, threads, stride }),
   ) as [Staged, Staged];
   const base = several ? "base" : "0u";
   const firstQuery = blocks > 1 ? `block * ${rows}u` : "0u";
@@ -335,18 +328,18 @@ export function attentionMatrices(
     workgroupSize: threads,
     directives: DIRECTIVES,
     declarations: lines(
-      constants(spec),
+      headConstants(spec, 4),
       `var<workgroup> tile: array<vec4<f16>, ${staged}>; // queries, then keys, then probabilities; from ${values} on values`,
       `var<workgroup> exchange: array<vec4f, ${exchanged * buffers}>;`,
     ),
     body,
   });
   return {
-    name,
+    name: `${name}${stores.suffix}`,
     code,
     bindings: bindingsOf(bindings),
     workgroups,
-    ...workInHalves(spec, forwardWork(spec), { qkv: 3, o: 1 }),
+    ...storedWork(spec, forwardWork(spec), stores),
   };
 }
 
@@ -366,29 +359,14 @@ export const DIRECTIVES = lines(
   "diagnostic(off, chromium.subgroup_matrix_uniformity);",
 );
 
-export const constants = ({ heads, headDim }: AttentionSpec): string =>
-  lines(
-    `const HEADS = ${(heads * headDim) / 4}u; // vectors from q to k to v, and between positions of o`,
-    `const ROW = ${(3 * heads * headDim) / 4}u; // vectors between positions of qkv`,
-    `const SCALE = ${literal(1 / Math.sqrt(headDim))};`,
-  );
-
 /** Positions of the head's vectors and the thread's rows, with `blocks` workgroups per head and `passes` per block. */
-export function places(
-  { length, heads, headDim }: AttentionSpec,
-  matrices: SubgroupMatrices,
-  blocks: number,
-  passes = 1,
-): string {
+export function places(spec: AttentionSpec, matrices: SubgroupMatrices, blocks: number, passes = 1): string {
   const { threadsPerRow, rowsPerThread, columns } = sharing(matrices);
   const { M, subgroupSize } = matrices;
   return lines(
     `let block = group / ${passes}u % ${blocks}u;`,
-    `let h = group / ${passes * blocks}u % ${heads}u;`,
-    `let b = group / ${passes * blocks * heads}u;`,
-    `let first = b * ${length}u * ROW + h * ${headDim / 4}u;`,
-    `let first_out = b * ${length}u * HEADS + h * ${headDim / 4}u;`,
-    `let head = (b * ${heads}u + h) * ${length}u;`,
+    headOf(spec, "group", passes * blocks),
+    headBegin(spec, 4),
     `let first_row = lane / ${subgroupSize}u * ${M}u;`,
     `let thread = lane % ${subgroupSize}u;`,
     `let part = thread % ${threadsPerRow}u;`,
@@ -396,39 +374,6 @@ export function places(
     `let corner = first_row * ${columns / 4}u;`,
     `let own_corner = own * ${columns / 4}u + part;`,
   );
-}
-
-/** The work if some tensors are stored in f16: their head vectors move half as many bytes. */
-export const workInHalves = (
-  spec: AttentionSpec,
-  work: Pick<Kernel, "flops" | "bytes">,
-  vectors: Readonly<Record<string, number>>,
-): typeof work => ({
-  flops: work.flops,
-  bytes: (spec.halves ?? []).reduce(
-    (bytes, name) => bytes - 2 * positions(spec) * spec.headDim * (vectors[name] ?? 0),
-    work.bytes,
-  ),
-});
-
-/** Part of the name: `_qkv16_o16` if both are stored in f16. */
-export const halvesOf = (bindings: readonly ShaderBinding[]): string =>
-  bindings.map(({ name, dtype }) => (dtype === "f16" ? `_${name}16` : "")).join("");
-
-const halfIn = ({ halves = [] }: AttentionSpec, buffer: "qkv" | "o"): boolean => halves.includes(buffer);
-
-export function bindingsFor(
-  spec: AttentionSpec,
-  buffers: readonly (readonly [string, "read" | "read_write", 1 | 4])[],
-): ShaderBinding[] {
-  const tables = [
-    ["cos_table", "read", 4],
-    ["sin_table", "read", 4],
-  ] as const;
-  return [...buffers, ...(spec.rope ? tables : [])].map(([name, access, width]) => ({
-    ...{ name, access, width },
-    dtype: (name === "qkv" || name === "o") && halfIn(spec, name) ? "f16" : "f32",
-  }));
 }
 
 export type Staged = ReturnType<typeof stagedVectors>;
@@ -443,6 +388,7 @@ export type Source = "q" | "k" | "v" | "d_o";
  */
 export function stagedVectors(
   { length, headDim, rope = false }: AttentionSpec,
+  { load }: Pick<Buffers, "load">,
   source: Source,
   { count, threads, stride }: { count: number; threads: number; stride: number },
 ) {
@@ -478,8 +424,8 @@ export function stagedVectors(
             `let position = ${base} + row;`,
             `if (position < ${length}u) {`,
             `let at = ${at};`,
-            `${x} = vec4f(${buffer}[at]);`,
-            `${y} = vec4f(${buffer}[at + ${half}u]);`,
+            `${x} = ${load(buffer, "at")};`,
+            `${y} = ${load(buffer, `at + ${half}u`)};`,
             rope &&
               (source === "q" || source === "k") && [
                 `let turn = position * ${2 * half}u + quad;`,

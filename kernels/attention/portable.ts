@@ -14,16 +14,15 @@
 import { backwardWork, deltaWork, forwardWork, nameOf, type AttentionSpec } from "./spec.js";
 import { type Kernel } from "../core/kernel.js";
 import type { Capabilities } from "../capabilities.js";
+import { bindingsOf, linearThreads, lines, repeat, shader, typeName, type Buffers } from "../core/wgsl.js";
 import {
-  bindingsOf,
-  linearThreads,
-  lines,
-  literal,
-  repeat,
-  shader,
-  typeName,
-  type ShaderBinding,
-} from "../core/wgsl.js";
+  attentionBuffers,
+  headConstants,
+  headBegin,
+  headOf,
+  storedWork,
+  type AttentionBuffer,
+} from "./shared.js";
 
 /**
  * Bindings: qkv [B, S, 3, H, D], o [B, S, H, D], lse [B, H, S] (log-sum-exp of the scaled scores); with rope also
@@ -39,59 +38,60 @@ export function attentionPortable(spec: AttentionSpec, capabilities: Capabilitie
   return positionKernel("attention", spec, capabilities, {
     layout,
     buffers: [
-      ["qkv", "read", true],
-      ["o", "read_write", true],
-      ["lse", "read_write", false],
+      ["qkv", "read", layout.width],
+      ["o", "read_write", layout.width],
+      ["lse", "read_write", 1],
     ],
     work: forwardWork(spec),
-    body: lines(
-      repeat(owned, (r) =>
-        lines(
-          vectorsFrom(layout, `q${r}_`, "qkv", `at${r}`),
-          repeat(vectors, (d) => `var acc${r}_${d} = ${type}();`),
-          `var top${r} = -1e30;`,
-          `var total${r} = 0.0;`,
+    body: (buffers) =>
+      lines(
+        repeat(owned, (r) =>
+          lines(
+            vectorsFrom(layout, buffers, `q${r}_`, "qkv", `at${r}`),
+            repeat(vectors, (d) => `var acc${r}_${d} = ${type}();`),
+            `var top${r} = -1e30;`,
+            `var total${r} = 0.0;`,
+          ),
+        ),
+        // A causal query skips the keys behind its position.
+        `let end = ${causal ? `i${owned - 1} + 1u` : `${length}u`};`,
+        "for (var j = 0u; j < end; j += 4u) {",
+        `let count = ${!causal && length % 4 === 0 ? "4u" : "min(4u, end - j)"};`,
+        repeat(owned, (r) => `var s${r} = vec4f(-1e30);`),
+        each(
+          lines(
+            vectorsFrom(layout, buffers, "k_", "qkv", "other + HEADS"),
+            repeat(owned, (r) => {
+              const score = `(${product(layout, `q${r}_`, "k_")}) * SCALE`;
+              return `s${r}[t] = ${causal ? `select(-1e30, ${score}, j + t <= i${r})` : score};`;
+            }),
+          ),
+        ),
+        repeat(owned, (r) =>
+          lines(
+            `let new_top${r} = max(top${r}, max(max(s${r}.x, s${r}.y), max(s${r}.z, s${r}.w)));`,
+            `let old${r} = exp(top${r} - new_top${r});`,
+            // Keys past the end get the score -1e30, and exp(-1e30) = 0.
+            `let p${r} = exp(s${r} - new_top${r});`,
+            `total${r} = total${r} * old${r} + p${r}.x + p${r}.y + p${r}.z + p${r}.w;`,
+            `top${r} = new_top${r};`,
+            repeat(vectors, (d) => `acc${r}_${d} *= old${r};`),
+          ),
+        ),
+        each(
+          lines(
+            vectorsFrom(layout, buffers, "v_", "qkv", "other + 2u * HEADS"),
+            repeat(owned, (r) => repeat(vectors, (d) => `acc${r}_${d} += p${r}[t] * v_${d};`)),
+          ),
+        ),
+        "}",
+        repeat(owned, (r) =>
+          guardedStore(layout, r, length, [
+            repeat(vectors, (d) => buffers.store("o", `out${r} + ${d}u`, `acc${r}_${d} / total${r}`)),
+            `lse[index${r}] = top${r} + log(total${r});`,
+          ]),
         ),
       ),
-      // A causal query skips the keys behind its position.
-      `let end = ${causal ? `i${owned - 1} + 1u` : `${length}u`};`,
-      "for (var j = 0u; j < end; j += 4u) {",
-      `let count = ${!causal && length % 4 === 0 ? "4u" : "min(4u, end - j)"};`,
-      repeat(owned, (r) => `var s${r} = vec4f(-1e30);`),
-      each(
-        lines(
-          vectorsFrom(layout, "k_", "qkv", "other + HEADS"),
-          repeat(owned, (r) => {
-            const score = `(${product(layout, `q${r}_`, "k_")}) * SCALE`;
-            return `s${r}[t] = ${causal ? `select(-1e30, ${score}, j + t <= i${r})` : score};`;
-          }),
-        ),
-      ),
-      repeat(owned, (r) =>
-        lines(
-          `let new_top${r} = max(top${r}, max(max(s${r}.x, s${r}.y), max(s${r}.z, s${r}.w)));`,
-          `let old${r} = exp(top${r} - new_top${r});`,
-          // Keys past the end get the score -1e30, and exp(-1e30) = 0.
-          `let p${r} = exp(s${r} - new_top${r});`,
-          `total${r} = total${r} * old${r} + p${r}.x + p${r}.y + p${r}.z + p${r}.w;`,
-          `top${r} = new_top${r};`,
-          repeat(vectors, (d) => `acc${r}_${d} *= old${r};`),
-        ),
-      ),
-      each(
-        lines(
-          vectorsFrom(layout, "v_", "qkv", "other + 2u * HEADS"),
-          repeat(owned, (r) => repeat(vectors, (d) => `acc${r}_${d} += p${r}[t] * v_${d};`)),
-        ),
-      ),
-      "}",
-      repeat(owned, (r) =>
-        guardedStore(layout, r, length, [
-          repeat(vectors, (d) => `o[out${r} + ${d}u] = acc${r}_${d} / total${r};`),
-          `lse[index${r}] = top${r} + log(total${r});`,
-        ]),
-      ),
-    ),
   });
 }
 
@@ -101,16 +101,17 @@ export function attentionDeltaPortable(spec: AttentionSpec, capabilities: Capabi
   return positionKernel("attention_delta", spec, capabilities, {
     layout: { ...layout, owned: 1 },
     buffers: [
-      ["o", "read", true],
-      ["d_o", "read", true],
-      ["delta", "read_write", false],
+      ["o", "read", layout.width],
+      ["d_o", "read", layout.width],
+      ["delta", "read_write", 1],
     ],
     work: deltaWork(spec),
-    body: lines(
-      vectorsFrom(layout, "o_", "o", "out0"),
-      vectorsFrom(layout, "g_", "d_o", "out0"),
-      `delta[index0] = ${product(layout, "o_", "g_")};`,
-    ),
+    body: (buffers) =>
+      lines(
+        vectorsFrom(layout, buffers, "o_", "o", "out0"),
+        vectorsFrom(layout, buffers, "g_", "d_o", "out0"),
+        `delta[index0] = ${product(layout, "o_", "g_")};`,
+      ),
   });
 }
 
@@ -130,76 +131,77 @@ export function attentionBackwardPortable(spec: AttentionSpec, capabilities: Cap
   return positionKernel("attention_backward", spec, capabilities, {
     layout,
     buffers: [
-      ["qkv", "read", true],
-      ["d_o", "read", true],
-      ["lse", "read", false],
-      ["delta", "read", false],
-      ["d_qkv", "read_write", true],
+      ["qkv", "read", layout.width],
+      ["d_o", "read", layout.width],
+      ["lse", "read", 1],
+      ["delta", "read", 1],
+      ["d_qkv", "read_write", layout.width],
     ],
     work: backwardWork(spec),
-    body: lines(
-      // The owned positions as queries of every key j.
-      "{",
-      repeat(owned, (r) =>
-        lines(
-          vectorsFrom(layout, `q${r}_`, "qkv", `at${r}`),
-          vectorsFrom(layout, `g${r}_`, "d_o", `out${r}`),
-          `let lse${r} = lse[index${r}];`,
-          `let delta${r} = delta[index${r}];`,
+    body: (buffers) =>
+      lines(
+        // The owned positions as queries of every key j.
+        "{",
+        repeat(owned, (r) =>
+          lines(
+            vectorsFrom(layout, buffers, `q${r}_`, "qkv", `at${r}`),
+            vectorsFrom(layout, buffers, `g${r}_`, "d_o", `out${r}`),
+            `let lse${r} = lse[index${r}];`,
+            `let delta${r} = delta[index${r}];`,
+          ),
         ),
-      ),
-      accumulators("d_q"),
-      `for (var j = 0u; j < ${causal ? `i${owned - 1} + 1u` : `${length}u`}; j++) {`,
-      "let other = first + j * ROW;",
-      vectorsFrom(layout, "k_", "qkv", "other + HEADS"),
-      vectorsFrom(layout, "v_", "qkv", "other + 2u * HEADS"),
-      repeat(owned, (r) =>
-        lines(
-          `let p${r} = ${masked(`exp((${product(layout, `q${r}_`, "k_")}) * SCALE - lse${r})`, `j <= i${r}`)};`,
-          `let ds${r} = p${r} * (${product(layout, `g${r}_`, "v_")} - delta${r}) * SCALE;`,
-          repeat(vectors, (d) => `d_q${r}_${d} += ds${r} * k_${d};`),
+        accumulators("d_q"),
+        `for (var j = 0u; j < ${causal ? `i${owned - 1} + 1u` : `${length}u`}; j++) {`,
+        "let other = first + j * ROW;",
+        vectorsFrom(layout, buffers, "k_", "qkv", "other + HEADS"),
+        vectorsFrom(layout, buffers, "v_", "qkv", "other + 2u * HEADS"),
+        repeat(owned, (r) =>
+          lines(
+            `let p${r} = ${masked(`exp((${product(layout, `q${r}_`, "k_")}) * SCALE - lse${r})`, `j <= i${r}`)};`,
+            `let ds${r} = p${r} * (${product(layout, `g${r}_`, "v_")} - delta${r}) * SCALE;`,
+            repeat(vectors, (d) => `d_q${r}_${d} += ds${r} * k_${d};`),
+          ),
         ),
-      ),
-      "}",
-      repeat(owned, (r) =>
-        guardedStore(
-          layout,
-          r,
-          length,
-          repeat(vectors, (d) => `d_qkv[at${r} + ${d}u] = d_q${r}_${d};`),
+        "}",
+        repeat(owned, (r) =>
+          guardedStore(
+            layout,
+            r,
+            length,
+            repeat(vectors, (d) => buffers.store("d_qkv", `at${r} + ${d}u`, `d_q${r}_${d}`)),
+          ),
         ),
-      ),
-      "}",
-      // The owned positions as keys and values of every query j.
-      "{",
-      repeat(owned, (r) =>
-        lines(
-          vectorsFrom(layout, `k${r}_`, "qkv", `at${r} + HEADS`),
-          vectorsFrom(layout, `v${r}_`, "qkv", `at${r} + 2u * HEADS`),
+        "}",
+        // The owned positions as keys and values of every query j.
+        "{",
+        repeat(owned, (r) =>
+          lines(
+            vectorsFrom(layout, buffers, `k${r}_`, "qkv", `at${r} + HEADS`),
+            vectorsFrom(layout, buffers, `v${r}_`, "qkv", `at${r} + 2u * HEADS`),
+          ),
         ),
-      ),
-      accumulators("d_k", "d_v"),
-      `for (var j = ${causal ? "i0" : "0u"}; j < ${length}u; j++) {`,
-      vectorsFrom(layout, "q_", "qkv", "first + j * ROW"),
-      vectorsFrom(layout, "g_", "d_o", "first_out + j * HEADS"),
-      "let lse_j = lse[head + j];",
-      "let delta_j = delta[head + j];",
-      repeat(owned, (r) =>
-        lines(
-          `let p${r} = ${masked(`exp((${product(layout, `k${r}_`, "q_")}) * SCALE - lse_j)`, `j >= i${r}`)};`,
-          `let ds${r} = p${r} * (${product(layout, `v${r}_`, "g_")} - delta_j) * SCALE;`,
-          repeat(vectors, (d) => `d_k${r}_${d} += ds${r} * q_${d}; d_v${r}_${d} += p${r} * g_${d};`),
+        accumulators("d_k", "d_v"),
+        `for (var j = ${causal ? "i0" : "0u"}; j < ${length}u; j++) {`,
+        vectorsFrom(layout, buffers, "q_", "qkv", "first + j * ROW"),
+        vectorsFrom(layout, buffers, "g_", "d_o", "first_out + j * HEADS"),
+        "let lse_j = lse[head + j];",
+        "let delta_j = delta[head + j];",
+        repeat(owned, (r) =>
+          lines(
+            `let p${r} = ${masked(`exp((${product(layout, `k${r}_`, "q_")}) * SCALE - lse_j)`, `j >= i${r}`)};`,
+            `let ds${r} = p${r} * (${product(layout, `v${r}_`, "g_")} - delta_j) * SCALE;`,
+            repeat(vectors, (d) => `d_k${r}_${d} += ds${r} * q_${d}; d_v${r}_${d} += p${r} * g_${d};`),
+          ),
         ),
+        "}",
+        repeat(owned, (r) =>
+          guardedStore(layout, r, length, [
+            repeat(vectors, (d) => buffers.store("d_qkv", `at${r} + HEADS + ${d}u`, `d_k${r}_${d}`)),
+            repeat(vectors, (d) => buffers.store("d_qkv", `at${r} + 2u * HEADS + ${d}u`, `d_v${r}_${d}`)),
+          ]),
+        ),
+        "}",
       ),
-      "}",
-      repeat(owned, (r) =>
-        guardedStore(layout, r, length, [
-          repeat(vectors, (d) => `d_qkv[at${r} + HEADS + ${d}u] = d_k${r}_${d};`),
-          repeat(vectors, (d) => `d_qkv[at${r} + 2u * HEADS + ${d}u] = d_v${r}_${d};`),
-        ]),
-      ),
-      "}",
-    ),
   });
 }
 
@@ -232,8 +234,13 @@ function layoutOf(
 }
 
 /** Loads a head vector into `${prefix}0`, `${prefix}1`, ... */
-const vectorsFrom = ({ vectors }: Layout, prefix: string, buffer: string, at: string): string =>
-  repeat(vectors, (d) => `let ${prefix}${d} = ${buffer}[${at} + ${d}u];`);
+const vectorsFrom = (
+  { vectors }: Layout,
+  { load }: Buffers,
+  prefix: string,
+  buffer: string,
+  at: string,
+): string => repeat(vectors, (d) => `let ${prefix}${d} = ${load(buffer, `${at} + ${d}u`)};`);
 
 const sumOf = (count: number, term: (i: number) => string): string =>
   Array.from({ length: count }, (_, i) => term(i)).join(" + ");
@@ -253,10 +260,9 @@ const guardedStore = (
 
 interface Parts {
   readonly layout: Layout;
-  /** Name, access, and true if the buffer holds head vectors (false: one number per position). */
-  readonly buffers: readonly (readonly [string, "read" | "read_write", boolean])[];
+  readonly buffers: readonly AttentionBuffer[];
   /** May use, for each owned position r: `i${r}`, `at${r}` (in qkv), `out${r}` (in o), `index${r}` (in lse). */
-  readonly body: string;
+  readonly body: (buffers: Buffers) => string;
   readonly work: Pick<Kernel, "flops" | "bytes">;
 }
 
@@ -267,33 +273,22 @@ function positionKernel(
   capabilities: Capabilities,
   parts: Parts,
 ): Kernel {
-  const { batch, length, heads, headDim } = spec;
-  const { owned, width, vectors } = parts.layout;
+  const { batch, length, heads } = spec;
+  const { owned, width } = parts.layout;
   const name = `${nameOf(family, spec)}${owned > 1 ? `_x${owned}` : ""}`;
-  const bindings = parts.buffers.map(([buffer, access, vector]): ShaderBinding => ({
-    name: buffer,
-    access,
-    dtype: "f32",
-    width: vector ? width : 1,
-  }));
+  const buffers = attentionBuffers(name, { ...spec, rope: false }, parts.buffers);
+  const { bindings } = buffers;
   const workgroupSize = capabilities.software ? 16 : 64;
   const perHead = Math.ceil(length / owned);
   const { workgroups, prologue } = linearThreads(name, batch * heads * perHead, workgroupSize, capabilities);
   const code = shader({
     bindings,
     workgroupSize,
-    declarations: lines(
-      `const HEADS = ${heads * vectors}u; // vectors from q to k to v, and between positions of o`,
-      `const ROW = ${3 * heads * vectors}u; // vectors between positions of qkv`,
-      `const SCALE = ${literal(1 / Math.sqrt(headDim))};`,
-    ),
+    declarations: headConstants(spec, width),
     body: lines(
       prologue,
-      `let h = index / ${perHead}u % ${heads}u;`,
-      `let b = index / ${perHead * heads}u;`,
-      `let head = (b * ${heads}u + h) * ${length}u;`,
-      `let first = b * ${length}u * ROW + h * ${vectors}u;`,
-      `let first_out = b * ${length}u * HEADS + h * ${vectors}u;`,
+      headOf(spec, "index", perHead),
+      headBegin(spec, width),
       repeat(owned, (r) =>
         lines(
           r === 0
@@ -304,14 +299,14 @@ function positionKernel(
           `let out${r} = first_out + i${r} * HEADS;`,
         ),
       ),
-      parts.body,
+      parts.body(buffers),
     ),
   });
   return {
-    name,
+    name: `${name}${buffers.suffix}`,
     code,
     bindings: bindingsOf(bindings),
     workgroups,
-    ...parts.work,
+    ...storedWork(spec, parts.work, buffers),
   };
 }

@@ -13,15 +13,15 @@
 import { backwardWork, deltaWork, forwardWork, nameOf, rows, type AttentionSpec } from "./spec.js";
 import type { Capabilities } from "../capabilities.js";
 import type { Kernel } from "../core/kernel.js";
+import { bindingsOf, linearDispatch, lines, repeat, shader, type Buffers } from "../core/wgsl.js";
 import {
-  bindingsOf,
-  linearDispatch,
-  lines,
-  literal,
-  repeat,
-  shader,
-  type ShaderBinding,
-} from "../core/wgsl.js";
+  attentionBuffers,
+  headConstants,
+  headBegin,
+  headOf,
+  storedWork,
+  type AttentionBuffer,
+} from "./shared.js";
 
 /** The most numbers of head vectors in a thread's registers: of q and o in forward, of k, v and their gradients in backward. */
 const FORWARD_NUMBERS = 96;
@@ -47,58 +47,59 @@ export function attentionQuads(
     ],
     sum: "vec4f",
     work: forwardWork(spec),
-    body: lines(
-      // Lanes in another order would add up parts of different positions. The result is NaN then, which stops training with a message.
-      "let stray = bitcast<f32>(select(0u, 0x7fc00000u, quadBroadcast(lane, 0u) + part != lane));",
-      ownedPositions(layout, spec),
-      repeat(owned, (r) =>
-        lines(
-          ownedVector(layout, `q${r}_`, `qkv[at${r}`, turn(r), " * SCALE"),
-          accumulator(layout, `acc${r}_`),
-          `var top${r} = -1e30;`,
-          `var total${r} = 0.0;`,
+    body: (buffers) =>
+      lines(
+        // Lanes in another order would add up parts of different positions. The result is NaN then, which stops training with a message.
+        "let stray = bitcast<f32>(select(0u, 0x7fc00000u, quadBroadcast(lane, 0u) + part != lane));",
+        ownedPositions(layout, spec),
+        repeat(owned, (r) =>
+          lines(
+            ownedVector(layout, buffers, `q${r}_`, ["qkv", `at${r}`], turn(r), " * SCALE"),
+            accumulator(layout, `acc${r}_`),
+            `var top${r} = -1e30;`,
+            `var total${r} = 0.0;`,
+          ),
+        ),
+        `for (var base = 0u; base < ${endOf(spec, layout)}; base += ${tile}u) {`,
+        staged(layout, spec, buffers, [KEY, VALUE]),
+        // Four keys share one rescaling of the online softmax, so that the tile is a multiple of four.
+        "for (var j = 0u; j < count; j += 4u) {",
+        repeat(4, (t) =>
+          lines(
+            stagedVector(layout, `k${t}_`, "tile_a", `j + ${t}u`),
+            repeat(owned, (r) => `let s${r}_${t} = ${product(layout, `q${r}_`, `k${t}_`)};`),
+          ),
+        ),
+        masked && "let key = base + j + vec4u(0u, 1u, 2u, 3u);",
+        repeat(owned, (r) => {
+          const sums = `quad_sum(vec4f(s${r}_0, s${r}_1, s${r}_2, s${r}_3))`;
+          const seen = causal ? `key <= vec4u(i${r})` : `key < vec4u(${length}u)`;
+          return lines(
+            `let s${r} = ${masked ? `select(vec4f(-1e30), ${sums}, ${seen})` : sums};`,
+            `let new_top${r} = max(top${r}, max(max(s${r}.x, s${r}.y), max(s${r}.z, s${r}.w)));`,
+            `let old${r} = exp(top${r} - new_top${r});`,
+            `let p${r} = exp(s${r} - new_top${r});`,
+            `total${r} = total${r} * old${r} + p${r}.x + p${r}.y + p${r}.z + p${r}.w;`,
+            `top${r} = new_top${r};`,
+            repeat(vectors, (v) => `acc${r}_${v} *= old${r};`),
+          );
+        }),
+        repeat(4, (t) =>
+          lines(
+            stagedVector(layout, `v${t}_`, "tile_b", `j + ${t}u`),
+            repeat(owned, (r) => addProduct(layout, `acc${r}_`, `p${r}.${"xyzw"[t]}`, `v${t}_`)),
+          ),
+        ),
+        "}",
+        "}",
+        repeat(owned, (r) =>
+          storedIfInside(layout, r, length, [
+            `let inverse${r} = 1.0 / total${r} + stray;`,
+            repeat(vectors, (v) => buffers.store("o", `out${r} + ${4 * v}u`, `acc${r}_${v} * inverse${r}`)),
+            `if (part == 0u) { lse[head + c${r}] = top${r} + log(total${r}) + stray; }`,
+          ]),
         ),
       ),
-      `for (var base = 0u; base < ${endOf(spec, layout)}; base += ${tile}u) {`,
-      staged(layout, spec, ["qkv[first + position * ROW + HEADS", "qkv[first + position * ROW + 2u * HEADS"]),
-      // Four keys share one rescaling of the online softmax, so that the tile is a multiple of four.
-      "for (var j = 0u; j < count; j += 4u) {",
-      repeat(4, (t) =>
-        lines(
-          stagedVector(layout, `k${t}_`, "tile_a", `j + ${t}u`),
-          repeat(owned, (r) => `let s${r}_${t} = ${product(layout, `q${r}_`, `k${t}_`)};`),
-        ),
-      ),
-      masked && "let key = base + j + vec4u(0u, 1u, 2u, 3u);",
-      repeat(owned, (r) => {
-        const sums = `quad_sum(vec4f(s${r}_0, s${r}_1, s${r}_2, s${r}_3))`;
-        const seen = causal ? `key <= vec4u(i${r})` : `key < vec4u(${length}u)`;
-        return lines(
-          `let s${r} = ${masked ? `select(vec4f(-1e30), ${sums}, ${seen})` : sums};`,
-          `let new_top${r} = max(top${r}, max(max(s${r}.x, s${r}.y), max(s${r}.z, s${r}.w)));`,
-          `let old${r} = exp(top${r} - new_top${r});`,
-          `let p${r} = exp(s${r} - new_top${r});`,
-          `total${r} = total${r} * old${r} + p${r}.x + p${r}.y + p${r}.z + p${r}.w;`,
-          `top${r} = new_top${r};`,
-          repeat(vectors, (v) => `acc${r}_${v} *= old${r};`),
-        );
-      }),
-      repeat(4, (t) =>
-        lines(
-          stagedVector(layout, `v${t}_`, "tile_b", `j + ${t}u`),
-          repeat(owned, (r) => addProduct(layout, `acc${r}_`, `p${r}.${"xyzw"[t]}`, `v${t}_`)),
-        ),
-      ),
-      "}",
-      "}",
-      repeat(owned, (r) =>
-        storedIfInside(layout, r, length, [
-          `let inverse${r} = 1.0 / total${r} + stray;`,
-          repeat(vectors, (v) => `o[out${r} + ${4 * v}u] = acc${r}_${v} * inverse${r};`),
-          `if (part == 0u) { lse[head + c${r}] = top${r} + log(total${r}) + stray; }`,
-        ]),
-      ),
-    ),
   });
 }
 
@@ -107,11 +108,12 @@ export function attentionDeltaQuads(spec: AttentionSpec, capabilities: Capabilit
   const { heads, length, headDim } = spec;
   const name = `${nameOf("attention_delta", spec)}_quads`;
   const vectors = headDim / 16;
-  const bindings: ShaderBinding[] = [
-    { name: "o", access: "read", dtype: "f32", width: 4 },
-    { name: "d_o", access: "read", dtype: "f32", width: 4 },
-    { name: "delta", access: "read_write", dtype: "f32" },
-  ];
+  const buffers = attentionBuffers(name, { ...spec, rope: false }, [
+    ["o", "read", 4],
+    ["d_o", "read", 4],
+    ["delta", "read_write", 1],
+  ]);
+  const { bindings, load } = buffers;
   const workgroupSize = 128;
   const { workgroups, group } = linearDispatch(
     name,
@@ -128,14 +130,23 @@ export function attentionDeltaQuads(spec: AttentionSpec, capabilities: Capabilit
       `let place = ${group} * ${workgroupSize / 4}u + lane / 4u;`,
       `let row = min(place, ${rows(spec) - 1}u);`,
       `let at = row * ${headDim / 4}u + part;`,
-      repeat(vectors, (v) => `let o_${v} = o[at + ${4 * v}u]; let g_${v} = d_o[at + ${4 * v}u];`),
+      repeat(
+        vectors,
+        (v) => `let o_${v} = ${load("o", `at + ${4 * v}u`)}; let g_${v} = ${load("d_o", `at + ${4 * v}u`)};`,
+      ),
       `let sum = quad_sum(${product({ vectors }, "o_", "g_")});`,
       `let s = row / ${heads}u % ${length}u;`,
       `let b = row / ${heads * length}u;`,
       `if (part == 0u && place == row) { delta[(b * ${heads}u + row % ${heads}u) * ${length}u + s] = sum; }`,
     ),
   });
-  return { name, code, bindings: bindingsOf(bindings), workgroups, ...deltaWork(spec) };
+  return {
+    name: `${name}${buffers.suffix}`,
+    code,
+    bindings: bindingsOf(bindings),
+    workgroups,
+    ...storedWork(spec, deltaWork(spec), buffers),
+  };
 }
 
 /** The variant of `attentionBackward`. Even workgroups take their positions as queries, odd workgroups as keys and values. */
@@ -148,8 +159,6 @@ export function attentionBackwardQuads(
   const layout = layoutOf(spec, most);
   const turn = (r: number) => rope && `turn${r}`;
   const { owned, vectors, tile, positions } = layout;
-  const [query, key] = ["qkv[first + position * ROW", "qkv[first + position * ROW + HEADS"];
-  const [value, slope] = ["qkv[first + position * ROW + 2u * HEADS", "d_o[first_out + position * HEADS"];
   /** Probability and unscaled score gradient of each owned position and staged position j. */
   const pair = (r: number, lse: string, delta: string, seen: string): string =>
     lines(
@@ -166,73 +175,81 @@ export function attentionBackwardQuads(
       body,
       "}",
     );
-  const asQueries = lines(
-    repeat(owned, (r) =>
-      lines(
-        ownedVector(layout, `a${r}_`, `qkv[at${r}`, turn(r), " * SCALE"),
-        ownedVector(layout, `b${r}_`, `d_o[out${r}`),
-        `let lse${r} = lse[head + c${r}];`,
-        `let delta${r} = delta[head + c${r}];`,
-        accumulator(layout, `d_q${r}_`),
-      ),
-    ),
-    `for (var base = 0u; base < ${endOf(spec, layout)}; base += ${tile}u) {`,
-    staged(layout, spec, [key, value]),
-    eachStaged(
+  const asQueries = (buffers: Buffers): string =>
+    lines(
       repeat(owned, (r) =>
         lines(
-          pair(r, `lse${r}`, `delta${r}`, `base + j <= i${r}`),
-          addProduct(layout, `d_q${r}_`, `ds${r}`, "x_"),
+          ownedVector(layout, buffers, `a${r}_`, ["qkv", `at${r}`], turn(r), " * SCALE"),
+          ownedVector(layout, buffers, `b${r}_`, ["d_o", `out${r}`]),
+          `let lse${r} = lse[head + c${r}];`,
+          `let delta${r} = delta[head + c${r}];`,
+          accumulator(layout, `d_q${r}_`),
         ),
       ),
-    ),
-    "}",
-    repeat(owned, (r) =>
-      storedIfInside(layout, r, length, storedGradient(layout, `d_q${r}_`, `at${r}`, turn(r), " * SCALE")),
-    ),
-  );
-  const asKeys = lines(
-    repeat(owned, (r) =>
-      lines(
-        ownedVector(layout, `a${r}_`, `qkv[at${r} + HEADS`, turn(r)),
-        ownedVector(layout, `b${r}_`, `qkv[at${r} + 2u * HEADS`),
-        accumulator(layout, `d_k${r}_`),
-        accumulator(layout, `d_v${r}_`),
-      ),
-    ),
-    // In causal attention, queries before the block do not see its keys.
-    `for (var base = ${causal ? `block * ${positions}u / ${tile}u * ${tile}u` : "0u"}; base < ${length}u; base += ${tile}u) {`,
-    staged(
-      layout,
-      spec,
-      [query, slope],
-      " * SCALE",
-      lines(
-        `for (var item = lane; item < count; item += ${layout.threads}u) {`,
-        `tile_rows[item] = vec2f(lse[head + base + item], delta[head + base + item]);`,
-        "}",
-      ),
-    ),
-    eachStaged(
-      lines(
-        "let row = tile_rows[j];",
+      `for (var base = 0u; base < ${endOf(spec, layout)}; base += ${tile}u) {`,
+      staged(layout, spec, buffers, [KEY, VALUE]),
+      eachStaged(
         repeat(owned, (r) =>
           lines(
-            pair(r, "row.x", "row.y", `base + j >= i${r}`),
-            addProduct(layout, `d_k${r}_`, `ds${r}`, "x_"),
-            addProduct(layout, `d_v${r}_`, `p${r}`, "y_"),
+            pair(r, `lse${r}`, `delta${r}`, `base + j <= i${r}`),
+            addProduct(layout, `d_q${r}_`, `ds${r}`, "x_"),
           ),
         ),
       ),
-    ),
-    "}",
-    repeat(owned, (r) =>
-      storedIfInside(layout, r, length, [
-        storedGradient(layout, `d_k${r}_`, `at${r} + HEADS`, turn(r)),
-        repeat(vectors, (v) => `d_qkv[at${r} + 2u * HEADS + ${4 * v}u] = d_v${r}_${v};`),
-      ]),
-    ),
-  );
+      "}",
+      repeat(owned, (r) =>
+        storedIfInside(
+          layout,
+          r,
+          length,
+          storedGradient(layout, buffers, `d_q${r}_`, `at${r}`, turn(r), " * SCALE"),
+        ),
+      ),
+    );
+  const asKeys = (buffers: Buffers): string =>
+    lines(
+      repeat(owned, (r) =>
+        lines(
+          ownedVector(layout, buffers, `a${r}_`, ["qkv", `at${r} + HEADS`], turn(r)),
+          ownedVector(layout, buffers, `b${r}_`, ["qkv", `at${r} + 2u * HEADS`]),
+          accumulator(layout, `d_k${r}_`),
+          accumulator(layout, `d_v${r}_`),
+        ),
+      ),
+      // In causal attention, queries before the block do not see its keys.
+      `for (var base = ${causal ? `block * ${positions}u / ${tile}u * ${tile}u` : "0u"}; base < ${length}u; base += ${tile}u) {`,
+      staged(
+        layout,
+        spec,
+        buffers,
+        [QUERY, SLOPE],
+        " * SCALE",
+        lines(
+          `for (var item = lane; item < count; item += ${layout.threads}u) {`,
+          `tile_rows[item] = vec2f(lse[head + base + item], delta[head + base + item]);`,
+          "}",
+        ),
+      ),
+      eachStaged(
+        lines(
+          "let row = tile_rows[j];",
+          repeat(owned, (r) =>
+            lines(
+              pair(r, "row.x", "row.y", `base + j >= i${r}`),
+              addProduct(layout, `d_k${r}_`, `ds${r}`, "x_"),
+              addProduct(layout, `d_v${r}_`, `p${r}`, "y_"),
+            ),
+          ),
+        ),
+      ),
+      "}",
+      repeat(owned, (r) =>
+        storedIfInside(layout, r, length, [
+          storedGradient(layout, buffers, `d_k${r}_`, `at${r} + HEADS`, turn(r)),
+          repeat(vectors, (v) => buffers.store("d_qkv", `at${r} + 2u * HEADS + ${4 * v}u`, `d_v${r}_${v}`)),
+        ]),
+      ),
+    );
   return quadKernel("attention_backward", spec, capabilities, {
     layout,
     passes: 2,
@@ -246,7 +263,15 @@ export function attentionBackwardQuads(
     declarations: `var<workgroup> tile_rows: array<vec2f, ${tile}>; // log-sum-exp and delta of staged queries`,
     sum: "vec2f",
     work: backwardWork(spec),
-    body: lines(ownedPositions(layout, spec), "if (group % 2u == 0u) {", asQueries, "} else {", asKeys, "}"),
+    body: (buffers) =>
+      lines(
+        ownedPositions(layout, spec),
+        "if (group % 2u == 0u) {",
+        asQueries(buffers),
+        "} else {",
+        asKeys(buffers),
+        "}",
+      ),
   });
 }
 
@@ -305,16 +330,26 @@ const ownedPositions = (
 const endOf = ({ length, causal }: AttentionSpec, { positions }: Layout): string =>
   causal ? `min((block + 1u) * ${positions}u, ${length}u)` : `${length}u`;
 
-/** The lane's share of a vector in a buffer: `from` is the buffer, an opening bracket and the position. */
+/** A buffer, and where a vector begins in it. */
+type VectorPlace = readonly [buffer: string, at: string];
+
+/** The vectors of a `position`: query, key, value and gradient of the output. */
+const QUERY: VectorPlace = ["qkv", "first + position * ROW"];
+const KEY: VectorPlace = ["qkv", "first + position * ROW + HEADS"];
+const VALUE: VectorPlace = ["qkv", "first + position * ROW + 2u * HEADS"];
+const SLOPE: VectorPlace = ["d_o", "first_out + position * HEADS"];
+
+/** The lane's share of a vector. */
 const ownedVector = (
   { vectors }: Layout,
+  { load }: Buffers,
   name: string,
-  from: string,
+  [buffer, from]: VectorPlace,
   turn: string | false = false,
   scaled = "",
 ): string =>
   repeat(vectors, (v) => {
-    const at = (u: number): string => `${from} + ${4 * u}u]`;
+    const at = (u: number): string => load(buffer, `${from} + ${4 * u}u`);
     const u = (v + vectors / 2) % vectors;
     const [cos, sin] = [`cos_table[${turn} + ${4 * v}u]`, `sin_table[${turn} + ${4 * v}u]`];
     const value = turn ? `(${at(v)} * ${cos} ${v < u ? "-" : "+"} ${at(u)} * ${sin})` : at(v);
@@ -324,6 +359,7 @@ const ownedVector = (
 /** Stores a gradient, rotated back with rope. */
 const storedGradient = (
   { vectors }: Layout,
+  { store }: Buffers,
   name: string,
   to: string,
   turn: string | false,
@@ -333,7 +369,7 @@ const storedGradient = (
     const u = (v + vectors / 2) % vectors;
     const [cos, sin] = [`cos_table[${turn} + ${4 * v}u]`, `sin_table[${turn} + ${4 * u}u]`];
     const value = turn ? `(${name}${v} * ${cos} ${v < u ? "+" : "-"} ${name}${u} * ${sin})` : `${name}${v}`;
-    return `d_qkv[${to} + ${4 * v}u] = ${value}${scaled};`;
+    return store("d_qkv", `${to} + ${4 * v}u`, `${value}${scaled}`);
   });
 
 const accumulator = ({ vectors }: Layout, name: string): string =>
@@ -349,14 +385,12 @@ const product = ({ vectors }: Pick<Layout, "vectors">, a: string, b: string): st
 const addProduct = ({ vectors }: Layout, sum: string, factor: string, vector: string): string =>
   repeat(vectors, (v) => `${sum}${v} = fma(vec4f(${factor}), ${vector}${v}, ${sum}${v});`);
 
-/**
- * Stages the vectors of `count` positions from `base` on. `sources` are as `from` in {@link ownedVector}, for a `position`.
- * The first source is queries, multiplied by `scaled`, or keys.
- */
+/** Stages two vectors of each of `count` positions from `base` on. The first are queries, multiplied by `scaled`, or keys. */
 function staged(
   { vectors, threads, tile }: Layout,
   { length, rope }: AttentionSpec,
-  [first, second]: readonly [string, string],
+  { load }: Buffers,
+  [[firstBuffer, first], [secondBuffer, second]]: readonly [VectorPlace, VectorPlace],
   scaled = "",
   more?: string,
 ): string {
@@ -374,11 +408,11 @@ function staged(
       ? [
           `let turn = position * ${size}u + element;`,
           `let sine = select(sin_table[turn], -sin_table[turn], element < ${size / 2}u);`,
-          `let partner = ${first} + (element + ${size / 2}u) % ${size}u];`,
-          `${to("tile_a")} = (${first} + element] * cos_table[turn] + partner * sine)${scaled};`,
+          `let partner = ${load(firstBuffer, `${first} + (element + ${size / 2}u) % ${size}u`)};`,
+          `${to("tile_a")} = (${load(firstBuffer, `${first} + element`)} * cos_table[turn] + partner * sine)${scaled};`,
         ]
-      : `${to("tile_a")} = ${first} + element]${scaled};`,
-    `${to("tile_b")} = ${second} + element];`,
+      : `${to("tile_a")} = ${load(firstBuffer, `${first} + element`)}${scaled};`,
+    `${to("tile_b")} = ${load(secondBuffer, `${second} + element`)};`,
     "}",
     more,
     "workgroupBarrier();",
@@ -408,32 +442,22 @@ interface Parts {
   readonly layout: Layout;
   /** Workgroups per block. */
   readonly passes?: number;
-  /** Name, access and width. */
-  readonly buffers: readonly (readonly [string, "read" | "read_write", 1 | 4])[];
+  readonly buffers: readonly AttentionBuffer[];
   readonly declarations?: string;
   /** Type of the values that are summed over a quad at a time. */
   readonly sum: "vec2f" | "vec4f";
-  readonly body: string;
+  readonly body: (buffers: Buffers) => string;
   readonly work: Pick<Kernel, "flops" | "bytes">;
 }
 
 /** A kernel with one workgroup (or one per pass) for each block of a (batch, head), and the offsets that the bodies above use. */
 function quadKernel(family: string, spec: AttentionSpec, capabilities: Capabilities, parts: Parts): Kernel {
-  const { batch, length, heads, headDim } = spec;
+  const { batch, heads } = spec;
   const { layout, passes = 1 } = parts;
   const { vectors, owned, threads, blocks, tile } = layout;
   const name = `${nameOf(family, spec)}_quads_x${owned}`;
-  const tables = [
-    ["cos_table", "read", 4],
-    ["sin_table", "read", 4],
-  ] as const;
-  const buffers = [...parts.buffers, ...(spec.rope ? tables : [])];
-  const bindings = buffers.map(([buffer, access, width]): ShaderBinding => ({
-    name: buffer,
-    access,
-    dtype: "f32",
-    width,
-  }));
+  const buffers = attentionBuffers(name, spec, parts.buffers);
+  const { bindings } = buffers;
   const count = batch * heads * blocks * passes;
   const { workgroups, group } = linearDispatch(name, count, capabilities);
   const code = shader({
@@ -441,9 +465,7 @@ function quadKernel(family: string, spec: AttentionSpec, capabilities: Capabilit
     bindings,
     workgroupSize: threads,
     declarations: lines(
-      `const HEADS = ${(heads * headDim) / 4}u; // vectors from q to k to v, and between positions of o`,
-      `const ROW = ${(3 * heads * headDim) / 4}u; // vectors between positions of qkv`,
-      `const SCALE = ${literal(1 / Math.sqrt(headDim))};`,
+      headConstants(spec, 4),
       ...["a", "b"].map(
         (t) => `var<workgroup> tile_${t}: array<array<array<vec4f, 4>, ${vectors}>, ${tile}>;`,
       ),
@@ -456,13 +478,16 @@ function quadKernel(family: string, spec: AttentionSpec, capabilities: Capabilit
       "let part = lane % 4u;",
       "let quad = lane / 4u;",
       `let block = group / ${passes}u % ${blocks}u;`,
-      `let h = group / ${passes * blocks}u % ${heads}u;`,
-      `let b = group / ${passes * blocks * heads}u;`,
-      `let head = (b * ${heads}u + h) * ${length}u;`,
-      `let first = b * ${length}u * ROW + h * ${headDim / 4}u;`,
-      `let first_out = b * ${length}u * HEADS + h * ${headDim / 4}u;`,
-      parts.body,
+      headOf(spec, "group", passes * blocks),
+      headBegin(spec, 4),
+      parts.body(buffers),
     ),
   });
-  return { name, code, bindings: bindingsOf(bindings), workgroups, ...parts.work };
+  return {
+    name: `${name}${buffers.suffix}`,
+    code,
+    bindings: bindingsOf(bindings),
+    workgroups,
+    ...storedWork(spec, parts.work, buffers),
+  };
 }

@@ -1,7 +1,8 @@
 /** The spec of attention and its amount of work, which all variants share. */
-import { requireBindable, requirePositive, type DeviceLimits } from "../core/kernel.js";
+import { requireBindable, requirePositive, type DeviceLimits, type F16Buffers } from "../core/kernel.js";
 
-export interface AttentionSpec {
+/** `halves` may name qkv and o, `scaled` d_qkv; each kernel takes those that it binds. */
+export interface AttentionSpec extends F16Buffers {
   readonly batch: number;
   /** S: positions. */
   readonly length: number;
@@ -11,11 +12,6 @@ export interface AttentionSpec {
   readonly causal?: boolean;
   /** True if queries and keys are rotated as in rope.ts when they are read, and their gradients are rotated back when they are written. */
   readonly rope?: boolean;
-  /**
-   * Those of qkv and o that the engine stores in f16. Kernels that are made for that bind them so; for all others the engine
-   * rewrites the text (core/f16_storage.ts).
-   */
-  readonly halves?: readonly string[];
 }
 
 /** Refuses specs that cannot become a kernel, before any text is made of them. */

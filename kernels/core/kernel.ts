@@ -10,6 +10,21 @@ export type Dtype = "f32" | "i32" | "u32";
 /** How a buffer stores numbers: in their dtype, or f32 rounded to f16. */
 export type StorageType = Dtype | "f16";
 
+/** Which f32 buffers of a kernel are stored in f16: what is loaded is f32 at once, and what is stored is rounded last. */
+export interface F16Buffers {
+  /** Bindings that are stored in f16. */
+  readonly halves?: readonly string[];
+  /** Gradients that are written in f16, multiplied by {@link GRADIENT_SCALE}. */
+  readonly scaled?: readonly string[];
+}
+
+/**
+ * Gradients of a mean over many tokens are small. f16 keeps fewer digits of numbers below 2^-14, and rounds numbers below
+ * 2^-25 to 0. A gradient is therefore multiplied by this number as it is rounded, and a sum of its products is divided by it.
+ * Gradients above 65504 / 2^12 become infinite, and so does the result.
+ */
+export const GRADIENT_SCALE = 2 ** 12;
+
 /** One storage-buffer binding; its index is its place in `Kernel.bindings` (all in group 0). */
 export interface Binding {
   readonly name: string;

@@ -1,9 +1,11 @@
 /** How WGSL text is put together: bindings, entry point, and dispatches that respect the per-dimension limit. */
 import {
+  GRADIENT_SCALE,
   KernelError,
   type Binding,
   type DeviceLimits,
   type Dtype,
+  type F16Buffers,
   type Kernel,
   type StorageType,
 } from "./kernel.js";
@@ -65,8 +67,10 @@ export function shader(parts: ShaderParts): string {
     ...(size.length > 1 ? ["@builtin(local_invocation_id) local: vec3u"] : []),
     ...(parts.parameters ?? []),
   ];
+  const inF16 = parts.bindings.some(({ dtype }) => dtype === "f16");
   return indented(
     lines(
+      inF16 && !parts.directives?.includes("enable f16;") && "enable f16;",
       parts.directives,
       parts.bindings.map(
         (b, i) =>
@@ -165,6 +169,57 @@ export function isPositiveF32(value: number): boolean {
   const rounded = Math.fround(value);
   return rounded >= 2 ** -126 && rounded < Infinity;
 }
+
+/** The buffers of a kernel as its text uses them, whether they hold f32 or f16. */
+export interface Buffers {
+  readonly bindings: readonly ShaderBinding[];
+  /** The value at an index, in f32. */
+  readonly load: (name: string, at: string) => string;
+  /** A statement that stores an f32 value at an index. */
+  readonly store: (name: string, at: string, value: string) => string;
+  /** Part of the kernel's name: `_half_x_y` if x and y are stored in f16, else empty. */
+  readonly suffix: string;
+  /** Bytes that f16 saves, from the number of elements of each buffer. */
+  readonly saved: (elements: Readonly<Record<string, number>>) => number;
+}
+
+/** Stores buffers in f16 as a spec says. @throws KernelError if it names what is no f32 buffer, or scales a buffer that is read */
+export function buffersOf(
+  kernel: string,
+  given: readonly ShaderBinding[],
+  { halves = [], scaled = [] }: F16Buffers,
+): Buffers {
+  /** Width of each buffer in f16. */
+  const widths = new Map<string, 1 | 4 | 8>();
+  for (const name of [...halves, ...scaled]) {
+    const { dtype, access, width = 1 } = given.find((b) => b.name === name) ?? {};
+    if (dtype !== "f32" || (access === "read" && scaled.includes(name)))
+      throw new KernelError(
+        kernel,
+        `${name} in f16`,
+        "a buffer of f32, and one that it writes if it is scaled",
+      );
+    widths.set(name, width);
+  }
+  const bindings = given.map((b) => (widths.has(b.name) ? ({ ...b, dtype: "f16" } as const) : b));
+  const names = bindings.flatMap(({ name }) => (widths.has(name) ? name : []));
+  const converted = (name: string, dtype: "f32" | "f16", value: string): string =>
+    widths.has(name) ? `${typeIn(dtype, widths.get(name))}(${value})` : value;
+  return {
+    bindings,
+    load: (name, at) => converted(name, "f32", `${name}[${at}]`),
+    store(name, at, value) {
+      const factored = scaled.includes(name) ? `(${value}) * ${literal(GRADIENT_SCALE)}` : value;
+      return `${name}[${at}] = ${converted(name, "f16", factored)};`;
+    },
+    suffix: names.length > 0 ? `_half_${names.join("_")}` : "",
+    saved: (elements) => names.reduce((sum, name) => sum + 2 * elements[name]!, 0),
+  };
+}
+
+/** As {@link typeName}, with the short name for vectors of f32. */
+const typeIn = (dtype: StorageType, width: 1 | 4 | 8 = 1): string =>
+  width === 4 && dtype === "f32" ? "vec4f" : typeName(dtype, width);
 
 /** Drops the shader-only fields and leaves those of `Kernel.bindings`. */
 export function bindingsOf(bindings: readonly ShaderBinding[]): readonly Binding[] {

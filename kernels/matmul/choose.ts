@@ -91,6 +91,8 @@ const CANDIDATES = { own: 10, other: 2 };
 function variantsOf(product: Product, capabilities: Capabilities): readonly NamedVariant[] {
   const others = capabilities.mixedPrecision?.variants(product) ?? [];
   if (others.length > 0) return others;
+  if (product.halves.length > 0)
+    throw new KernelError(product.name, `${product.halves.join()} in f16`, "f32 without mixed precision");
   const inRegisters = (product.splits > 1 ? [] : registerTiles(product)).map((tile): NamedVariant => ({
     name: registerTileName(product, tile),
     build: () => registers(product, tile),

@@ -1,5 +1,5 @@
 /** What the variants of matmul share: the bindings, the place of a tile and the epilogue. */
-import { lines, type ShaderBinding } from "../core/wgsl.js";
+import { lines, type Buffers, type ShaderBinding } from "../core/wgsl.js";
 import type { MatmulSpec, Product } from "./spec.js";
 
 /** With fewer workgroups than this, smaller tiles fill a GPU better. */
@@ -73,11 +73,15 @@ export function inVectors(n: string, width: 1 | 4): string {
   return width === 1 ? n : `${n} / 4u`;
 }
 
+/** Loads of buffers of f32. */
+const IN_F32: Pick<Buffers, "load"> = { load: (name, at) => `${name}[${at}]` };
+
 /** The terms that the epilogue adds to a sum for `c[at]` in column `n` (both counted in vectors). */
 export function addends(
   { bias, residual }: Pick<Product, "bias" | "residual">,
   at: string,
   n: string,
+  { load }: Pick<Buffers, "load"> = IN_F32,
 ): string {
-  return `${bias ? ` + bias[${n}]` : ""}${residual ? ` + residual[${at}]` : ""}`;
+  return `${bias ? ` + ${load("bias", n)}` : ""}${residual ? ` + ${load("residual", at)}` : ""}`;
 }

@@ -23,8 +23,7 @@ export interface MatmulSpec {
   /** The operand that is a gradient, or null (the default). Variants that round their operands to f16 scale it. */
   readonly gradient?: "a" | "b" | null;
   /**
-   * Those of a, b, c and residual that the engine stores in f16. Variants that are made for that bind them so; for all
-   * others the engine rewrites the text (core/f16_storage.ts). Default none.
+   * Those of a, b, c and residual that are stored in f16, which takes mixed precision. Default none.
    */
   readonly halves?: readonly string[];
 }

@@ -5,8 +5,13 @@
  * Data is staged in chunks of 8 numbers, 16 bytes. Results that cannot go to c as whole matrices go through the same memory,
  * one strip of rows of each subgroup at a time.
  */
-import { inHalves } from "../core/f16_storage.js";
-import { KernelError, requireBindable, requirePositive, type Kernel } from "../core/kernel.js";
+import {
+  GRADIENT_SCALE,
+  KernelError,
+  requireBindable,
+  requirePositive,
+  type Kernel,
+} from "../core/kernel.js";
 import type { Capabilities } from "../capabilities.js";
 import {
   addends,
@@ -25,7 +30,7 @@ import {
   type SubgroupMatrices,
   type GatedSpec,
 } from "./spec.js";
-import { bindingsOf, linearDispatch, lines, literal, repeat, shader } from "../core/wgsl.js";
+import { bindingsOf, buffersOf, linearDispatch, lines, literal, repeat, shader } from "../core/wgsl.js";
 
 /** Tile of a workgroup, counted in subgroup matrices. */
 interface MatrixTile {
@@ -51,14 +56,6 @@ const TILES: readonly MatrixTile[] = [
 const CHUNK = 8;
 /** Chunks between staged rows. An odd number spreads neighbouring rows over the banks of the memory. */
 const PADDING = 1;
-
-/**
- * Gradients of a mean over many tokens are small. f16 keeps fewer digits of numbers below 2^-14, and rounds numbers below
- * 2^-25 to 0. The operand that is a gradient is therefore multiplied by this number as it is rounded, and the sum is divided
- * by it. Gradients above 65504 / 2^12 become infinite, and so does the result. A gradient that is stored in f16 is stored
- * multiplied.
- */
-export const GRADIENT_SCALE = 2 ** 12;
 
 /** Tiles that this device allows, the default first; empty for products that are smaller than one matrix. */
 function matrixTiles(product: Product, matrices: SubgroupMatrices): MatrixTile[] {
@@ -179,9 +176,14 @@ function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile, g
   const widthB = widthOfOperand("b", layout === "nt" ? K : N);
   const widthC = widthOf(N);
   const inChunks = (["a", "b"] as const).filter((_, i) => [widthA, widthB][i] === CHUNK);
-  const bindings = productBindings(product, widthOf(widthA), widthOf(widthB), widthC).map((b) =>
-    inChunks.some((matrix) => matrix === b.name) ? ({ ...b, dtype: "f16", width: CHUNK } as const) : b,
+  const buffers = buffersOf(
+    name,
+    productBindings(product, widthOf(widthA), widthOf(widthB), widthC).map((b) =>
+      inChunks.some((matrix) => matrix === b.name) ? ({ ...b, dtype: "f16", width: CHUNK } as const) : b,
+    ),
+    { halves: halves.filter((half) => !inChunks.some((matrix) => matrix === half)) },
   );
+  const { bindings } = buffers;
 
   const [tilesN, steps] = [Math.ceil(N / columns), K / depth];
   /**
@@ -235,7 +237,11 @@ function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile, g
         ? guarded(inside(0), raggedInner, `${next} = ${matrix}[${at}];`)
         : repeat(CHUNK / width, (q) => {
             const part = `${next}_${width === 4 ? q : `${Math.floor(q / 4)}.${"xyzw"[q % 4]}`}`;
-            return guarded(inside(q * width), raggedInner, `${part} = ${matrix}[${at} + ${q}u];`);
+            return guarded(
+              inside(q * width),
+              raggedInner,
+              `${part} = ${buffers.load(matrix, `${at} + ${q}u`)};`,
+            );
           });
     const parts = (next: string): string[] => (width === CHUNK ? [next] : [`${next}_0`, `${next}_1`]);
     const type = width === CHUNK ? "vec4u" : "vec4f";
@@ -331,12 +337,12 @@ function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile, g
           ? guarded(
               `column < ${N}u`,
               N % columns !== 0,
-              `c[${at}] = sums${addends(product, at, "column / 4u")};`,
+              buffers.store("c", at, `sums${addends(product, at, "column / 4u", buffers)}`),
             )
           : repeat(
               4,
               (q) =>
-                `if (column + ${q}u < ${N}u) { c[${at} + ${q}u] = sums.${"xyzw"[q]}${addends(product, `${at} + ${q}u`, `column + ${q}u`)}; }`,
+                `if (column + ${q}u < ${N}u) { ${buffers.store("c", `${at} + ${q}u`, `sums.${"xyzw"[q]}${addends(product, `${at} + ${q}u`, `column + ${q}u`, buffers)}`)} }`,
             ),
       ),
       "}",
@@ -398,8 +404,5 @@ function build(product: Product, matrices: SubgroupMatrices, tile: MatrixTile, g
     ),
     body,
   });
-  return inHalves(
-    { code, bindings, workgroups },
-    halves.filter((half) => bindings.some((b) => b.name === half && b.dtype !== "f16")),
-  );
+  return { code, bindings, workgroups };
 }

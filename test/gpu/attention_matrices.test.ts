@@ -15,7 +15,7 @@ import {
 } from "../../kernels/attention/matrices_forward.js";
 import { baselineCapabilities, type Capabilities } from "../../kernels/capabilities.js";
 import type { Kernel } from "../../kernels/core/kernel.js";
-import { GRADIENT_SCALE } from "../../kernels/matmul/subgroup_matrices.js";
+import { GRADIENT_SCALE } from "../../kernels/core/kernel.js";
 import type { SubgroupMatrices } from "../../kernels/matmul/spec.js";
 import { turnedReference } from "../support/attention.js";
 import { testDevice } from "../support/device.js";

@@ -4,10 +4,10 @@ import type { Device } from "../../engine/index.js";
 import { runKernel } from "../../engine/run_kernel.js";
 import type { TypedArray } from "../../engine/tensor.js";
 import * as kernels from "../../kernels/index.js";
+import { matmulSum } from "../../kernels/matmul/split.js";
 import { gpuKernels } from "../../kernels/gpu/index.js";
-import { inHalves } from "../../kernels/core/f16_storage.js";
 import { baselineCapabilities, type Capabilities } from "../../kernels/capabilities.js";
-import type { Kernel } from "../../kernels/core/kernel.js";
+import { GRADIENT_SCALE, type Kernel } from "../../kernels/core/kernel.js";
 import { testDevice } from "../support/device.js";
 import { packed, rounded, unpacked, withoutF16 } from "../support/f16.js";
 import { assertRefused, VARIANTS } from "../support/kernels.js";
@@ -15,29 +15,29 @@ import { assertClose, poisoned, random } from "../support/random.js";
 
 /** A kernel, which of its bindings become f16, and the elements of each binding. */
 interface Case {
-  readonly make: (capabilities: Capabilities) => Kernel;
+  readonly make: (capabilities: Capabilities, halves?: readonly string[]) => Kernel;
   readonly halves: readonly string[];
   readonly sizes: Readonly<Record<string, number>>;
 }
 
 const norm = (rows: number, size: number, residual: boolean): Case => ({
-  make: (c) => kernels.rmsNorm({ rows, size, eps: 1e-5, residual }, c),
+  make: (c, halves = []) => kernels.rmsNorm({ rows, size, eps: 1e-5, residual, halves }, c),
   halves: residual ? ["x", "residual", "y"] : ["x", "y"],
   sizes: { x: rows * size, residual: rows * size, y: rows * size, inverse_rms: rows },
 });
 const normBackward = (rows: number, size: number): Case => ({
-  make: (c) => kernels.rmsNormBackward({ rows, size }, c),
+  make: (c, halves = []) => kernels.rmsNormBackward({ rows, size, halves }, c),
   halves: ["y"],
   sizes: { dy: rows * size, y: rows * size, inverse_rms: rows, ds: rows * size },
 });
 const gated = (rows: number, inner: number): Case[] => [
   {
-    make: (c) => kernels.swiglu({ rows, inner }, c),
+    make: (c, halves = []) => kernels.swiglu({ rows, inner, halves }, c),
     halves: ["gate_up", "y"],
     sizes: { gate_up: 2 * rows * inner, y: rows * inner },
   },
   {
-    make: (c) => kernels.swigluBackward({ rows, inner }, c),
+    make: (c, halves = []) => kernels.swigluBackward({ rows, inner, halves }, c),
     halves: ["gate_up"],
     sizes: { gate_up: 2 * rows * inner, dy: rows * inner, d_gate_up: 2 * rows * inner },
   },
@@ -50,16 +50,17 @@ const attend = (spec: kernels.AttentionSpec): Case[] => {
     ...{ o: rows * spec.headDim, d_o: rows * spec.headDim, cos_table: table, sin_table: table },
   };
   return [
-    { make: (c) => kernels.attention(spec, c), halves: ["qkv", "o"], sizes },
-    { make: (c) => kernels.attentionDelta(spec, c), halves: ["o"], sizes },
-    { make: (c) => kernels.attentionBackward(spec, c), halves: ["qkv"], sizes },
+    { make: (c, halves = []) => kernels.attention({ ...spec, halves }, c), halves: ["qkv", "o"], sizes },
+    { make: (c, halves = []) => kernels.attentionDelta({ ...spec, halves }, c), halves: ["o"], sizes },
+    { make: (c, halves = []) => kernels.attentionBackward({ ...spec, halves }, c), halves: ["qkv"], sizes },
   ];
 };
 /** y = -(x + s), z = x s, of a row s that broadcasts and a number that does. */
 const elementwise = (rows: number, size: number): Case => ({
-  make: (c) =>
+  make: (c, halves = []) =>
     kernels.elementwise(
       {
+        halves,
         shape: [rows, size],
         inputs: [[rows, size], [size], [1]].map((shape) => ({ shape, dtype: "f32" })),
         statements: [
@@ -75,9 +76,22 @@ const elementwise = (rows: number, size: number): Case => ({
   sizes: { in0: rows * size, in1: size, in2: 1, out0: rows * size, out1: rows * size },
 });
 
+const turned: Case = {
+  make: (c, halves = []) =>
+    kernels.rope({ batch: 2, length: 5, heads: 3, headDim: 10, inverse: false, halves }, c),
+  halves: ["x", "y"],
+  sizes: { x: 900, y: 900, cos_table: 50, sin_table: 50 },
+};
+const shares: Case = {
+  make: (c, halves = []) =>
+    matmulSum({ layout: "tn", M: 5, N: 12, K: 2048, splits: 3, bias: true, residual: true, halves }, c),
+  halves: ["residual", "c"],
+  sizes: { parts: 180, bias: 12, residual: 60, c: 60 },
+};
+
 const ROWS: readonly Case[] = [
   ...[norm(3, 63, true), norm(17, 64, false), norm(2, 260, true), normBackward(3, 63), normBackward(17, 64)],
-  ...[...gated(7, 9), ...gated(13, 20), elementwise(5, 7), elementwise(9, 12)],
+  ...[...gated(7, 9), ...gated(13, 20), elementwise(5, 7), elementwise(9, 12), turned, shares],
 ];
 const rowCases = VARIANTS.flatMap(({ software }) => ROWS.map((c) => ({ ...c, software })));
 const attentionCases = [
@@ -123,7 +137,7 @@ const capabilitiesOf = (device: Device, software: boolean): Capabilities => ({
 
 describe("buffers in f16", () => {
   for (const [what, cases] of [
-    ["norms, gates and elementwise kernels", rowCases],
+    ["norms, gates, elementwise kernels and others", rowCases],
     ["attention @slow", attentionCases],
   ] as const)
     it(`are loaded and stored in place of f32 by ${what}`, async () => {
@@ -132,7 +146,7 @@ describe("buffers in f16", () => {
         const kernel = c.make(capabilitiesOf(device, c.software));
         const inputs = inputsOf(c);
         const expected = await run(device, kernel, inputs);
-        const half = inHalves(kernel, c.halves);
+        const half = c.make(capabilitiesOf(device, c.software), c.halves);
         const inF16 = half.bindings.filter((b) => b.dtype === "f16").map((b) => b.name);
         assert.sameMembers(inF16, [...c.halves], kernel.name);
         const results = await run(device, withoutF16(half), inputs);
@@ -151,7 +165,7 @@ describe("buffers in f16", () => {
       const kernel = c.make(capabilitiesOf(device, c.software));
       const inputs = inputsOf(c);
       const expected = await run(device, kernel, inputs);
-      const results = await run(device, inHalves(kernel, c.halves), inputs);
+      const results = await run(device, c.make(capabilitiesOf(device, c.software), c.halves), inputs);
       for (const [name, values] of Object.entries(expected)) {
         // WGSL may round to either neighbour; compilers contract what they see, and conversions part it.
         const eps = c.halves.includes(name) ? 2 ** -10 : 2 ** -20;
@@ -166,14 +180,43 @@ describe("buffers in f16", () => {
     }
   });
 
-  it("are refused if a text does more than load and store them", () => {
-    const kernel = norm(2, 4, false).make(baselineCapabilities);
-    assertRefused(() => inHalves<Kernel>(kernel, ["z"]), /z in f16: got no such buffer of f32/);
-    for (const [body, found] of [
-      ["y[i] += x[i];", /y\[i\] \+= /],
-      ["y[i].x = 0.0;", /y\[i\]\.x =/],
-      ["let p = &y;", /&y/],
-    ] as const)
-      assertRefused(() => inHalves({ ...kernel, code: `${kernel.code}\n${body}` }, ["x", "y"]), found);
+  it("hold gradients multiplied by the scale, which is refused for what is only read", async () => {
+    const device = await testDevice();
+    for (const software of [false, true]) {
+      const capabilities = capabilitiesOf(device, software);
+      const spec = { rows: 3, inner: 8 };
+      const inputs = { gate_up: random(48), dy: random(24), d_gate_up: new Float32Array(48) };
+      const plain = kernels.swigluBackward(spec, capabilities);
+      const scaled = kernels.swigluBackward({ ...spec, scaled: ["d_gate_up"] }, capabilities);
+      assert.deepEqual(
+        scaled.bindings.map(({ dtype }) => dtype),
+        ["f32", "f32", "f16"],
+      );
+      assert.equal(plain.bytes - scaled.bytes, 2 * 48);
+      const [expected, found] = [
+        await run(device, plain, inputs),
+        await run(device, withoutF16(scaled), inputs),
+      ];
+      assert.deepEqual(
+        [...found["d_gate_up"]!],
+        [...expected["d_gate_up"]!].map((x) => x * GRADIENT_SCALE),
+      );
+      assertRefused(
+        () => kernels.swigluBackward({ ...spec, scaled: ["dy"] }, capabilities),
+        /dy in f16; expected a buffer of f32, and one that it writes/,
+      );
+    }
+  });
+
+  it("are refused under names of no f32 buffer", () => {
+    const spec = { rows: 2, size: 4, eps: 1e-5 };
+    assertRefused(
+      () => kernels.rmsNorm({ ...spec, halves: ["z"] }, baselineCapabilities),
+      /z in f16; expected a buffer of f32/,
+    );
+    assertRefused(
+      () => kernels.matmul({ layout: "nn", M: 4, N: 4, K: 4, halves: ["a"] }, baselineCapabilities),
+      /a in f16; expected f32/,
+    );
   });
 });

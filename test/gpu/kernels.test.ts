@@ -3,6 +3,8 @@ import { assert } from "chai";
 import { cpuKernels } from "../../kernels/cpu/index.js";
 import { gpuKernels } from "../../kernels/gpu/index.js";
 import * as kernels from "../../kernels/index.js";
+import * as backward from "../../kernels/attention/matrices_backward.js";
+import * as forward from "../../kernels/attention/matrices_forward.js";
 import * as split from "../../kernels/matmul/split.js";
 import * as matrices from "../../kernels/matmul/subgroup_matrices.js";
 import { baselineCapabilities, type Capabilities } from "../../kernels/capabilities.js";
@@ -69,8 +71,8 @@ function featuresOf({ code }: Kernel): string[] {
 describe("every kernel", () => {
   it("is in the sweep", () => {
     const helpers =
-      /Reference$|Tables$|^require|^threefry|^(baselineCapabilities|BYTES_PER_ELEMENT|KernelError|matmul(Name|Spec|Splits|Variants)|matrixVariants|GRADIENT_SCALE|partialSums|THREEFRY)$/;
-    const made = [kernels, split, matrices]
+      /Reference$|Tables$|^require|^threefry|^(baselineCapabilities|BYTES_PER_ELEMENT|KernelError|matmul(Name|Spec|Splits|Variants)|matrixVariants|GRADIENT_SCALE|partialSums|THREEFRY|attention(Backward)?Tiles|exchanging|sharing|tilesOf|noTile|places|stagedVectors|DIRECTIVES|PADDING)$/;
+    const made = [kernels, split, matrices, forward, backward]
       .flatMap((of) => Object.keys(of))
       .filter((name) => !helpers.test(name));
     assert.sameMembers(

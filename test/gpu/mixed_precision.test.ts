@@ -40,7 +40,8 @@ import {
   type GatedSpec,
   type SubgroupMatrices,
 } from "../../kernels/matmul/spec.js";
-import { gatedProduct, GRADIENT_SCALE, matrixVariants } from "../../kernels/matmul/subgroup_matrices.js";
+import { GRADIENT_SCALE } from "../../kernels/core/kernel.js";
+import { gatedProduct, matrixVariants } from "../../kernels/matmul/subgroup_matrices.js";
 import { createTrainer, type StepMetrics } from "../../hrm/index.js";
 import { testDevice } from "../support/device.js";
 import { openTestDevice } from "../support/platform.js";

@@ -36,6 +36,8 @@ import {
 } from "../../kernels/index.js";
 
 import { quadsTurn } from "../../kernels/attention/choose.js";
+import { attentionBackwardMatrices } from "../../kernels/attention/matrices_backward.js";
+import { attentionMatrices } from "../../kernels/attention/matrices_forward.js";
 import { gatedProduct } from "../../kernels/matmul/subgroup_matrices.js";
 import type { GatedSpec, SubgroupMatrices } from "../../kernels/matmul/spec.js";
 import { matmulSum } from "../../kernels/matmul/split.js";
@@ -81,6 +83,7 @@ const ATTENTION: readonly AttentionSpec[] = [
   { batch: 1, length: 16, heads: 2, headDim: 5, causal: true },
   { batch: 1, length: 900, heads: 8, headDim: 64 },
   { batch: 1, length: 7, heads: 2, headDim: 32, causal: true, rope: true },
+  { batch: 1, length: 7, heads: 2, headDim: 16, halves: ["qkv", "o"], scaled: ["d_qkv"] },
 ];
 const attentionElements = ({ batch, length, heads, headDim }: AttentionSpec): number =>
   3 * batch * length * heads * headDim;
@@ -100,11 +103,13 @@ const NORMS = [
   { rows: 65, size: 63, eps: 1e-5 },
   { rows: 17, size: 64, eps: 1e-5 },
   { rows: 3, size: 512, eps: 1e-5 },
+  { rows: 3, size: 12, eps: 1e-5, halves: ["y"] },
 ];
 const ROWS = [
   { rows: 1, inner: 1 },
   { rows: 65, inner: 3 },
   { rows: 33, inner: 64 },
+  { rows: 33, inner: 64, halves: ["gate_up"] },
 ];
 const CLASSES = (["stablemax", "softmax"] as const).flatMap((kind) =>
   [
@@ -228,7 +233,23 @@ const GATED: readonly GatedSpec[] = [
   { rows: 256, inner: 512, K: 128, halves: ["c"] },
 ];
 
+const ATTENTION_ON_MATRICES: readonly AttentionSpec[] = [
+  { batch: 1, length: 1, heads: 1, headDim: 16 },
+  { batch: 2, length: 81, heads: 2, headDim: 32, causal: true, halves: ["qkv", "o"] },
+  { batch: 1, length: 81, heads: 2, headDim: 64, rope: true, scaled: ["d_qkv"] },
+];
+
 export const FAMILIES: readonly Family[] = [
+  ...Object.entries({ attentionMatrices, attentionBackwardMatrices }).map(([name, make]) => ({
+    ...family<AttentionSpec>(
+      name,
+      (spec, capabilities) => make(spec, capabilities, MATRICES),
+      ATTENTION_SIZES,
+      attentionElements,
+      ATTENTION_ON_MATRICES,
+    ),
+    needsMatrices: true,
+  })),
   {
     ...family<GatedSpec>(
       "gatedProduct",
