@@ -1,16 +1,15 @@
 /**
- * Measured kernel choice: times the variants of the matrix products that programs need, on the device that will run
- * them, and keeps the fastest. Programs that are compiled for `report.target` take them.
+ * Measured kernel choice: times the variants of the kernels of matmul and attention that programs need, on the device that
+ * will run them, and keeps the fastest. Programs that are compiled for `report.target` take them.
  */
-import { KernelError, type Kernel } from "../kernels/core/kernel.js";
 import type { KernelChoices } from "../kernels/capabilities.js";
-import { matmul, matmulSpec, matmulVariants } from "../kernels/matmul/choose.js";
-import { matmulName, type MatmulSpec } from "../kernels/matmul/spec.js";
+import { KernelError, type Kernel } from "../kernels/core/kernel.js";
+import { alternativesOf, type Alternatives } from "../kernels/variants.js";
 import type { Abortable } from "./abort.js";
 import type { Device } from "./device.js";
 import { GpuError } from "./errors.js";
 import { launch, type Launch } from "./launch.js";
-import type { TypedArray } from "./tensor.js";
+import { trialOf, type Trial } from "./trial_data.js";
 import { createStopwatch, type Encode, type Reading, type Stopwatch } from "./stopwatch.js";
 import { withChoices, type Target } from "./target.js";
 
@@ -36,8 +35,8 @@ export interface MeasuredVariant {
   readonly refused?: string;
 }
 
-/** A matrix product with the variants that were tried, the default first. */
-export interface MeasuredProduct {
+/** A kernel with the variants that were tried, the default first. */
+export interface MeasuredKernel {
   /** The kernel's name without its variant. */
   readonly kernel: string;
   readonly chosen: string;
@@ -47,12 +46,12 @@ export interface MeasuredProduct {
 }
 
 export interface AutotuneReport {
-  /** A variant for every product that was measured or known: the default if no other is faster. */
+  /** A variant for every kernel that was measured or known: the default if no other is faster. */
   readonly choices: KernelChoices;
   /** The target with these choices, to compile for. */
   readonly target: Target;
-  readonly measured: readonly MeasuredProduct[];
-  /** Products that the time did not suffice for; they keep their default. */
+  readonly measured: readonly MeasuredKernel[];
+  /** Kernels that the time did not suffice for; they keep their default. */
   readonly unmeasured: readonly string[];
   readonly seconds: number;
 }
@@ -67,10 +66,10 @@ const ROUNDS = 5;
 const FINALISTS = 3;
 
 /**
- * Measures the matrix products among the kernels (`program.plan.dispatches`; a kernel that occurs often counts as often).
- * The products with most work come first. Inputs are fresh. Every variant must agree with the default before it is timed,
- * and the variant that looks fastest must win a second time, interleaved with the default. Time that one product leaves
- * goes to the next.
+ * Measures those of the kernels (`program.plan.dispatches`; a kernel that occurs often counts as often) that have variants.
+ * Those with most work come first. Inputs are fresh. Every variant must agree with the default before it is timed, and the
+ * variant that looks fastest must win a second time, interleaved with the default. Time that one kernel leaves goes to the
+ * next.
  * @throws GpuError, DeviceLostError if the device fails, and the reason of the signal if that fires; nothing is chosen then
  */
 export async function autotune(
@@ -87,30 +86,28 @@ export async function autotune(
 ): Promise<AutotuneReport> {
   const start = performance.now();
   const choices: Record<string, string> = {};
-  const work = new Map<string, number>();
-  for (const { name, flops } of kernels) {
-    const spec = matmulSpec(name);
-    if (spec) work.set(matmulName(spec), (work.get(matmulName(spec)) ?? 0) + flops);
+  const work = new Map<string, { readonly alternatives: Alternatives; flops: number }>();
+  for (const kernel of kernels) {
+    const alternatives = alternativesOf(kernel, target.capabilities);
+    if (!alternatives || alternatives.variants.length < 2) continue;
+    const { key, variants } = alternatives;
+    const variant = Object.hasOwn(known, key) ? known[key]! : "";
+    if (variants.includes(variant)) choices[key] = variant;
+    else work.set(key, { alternatives, flops: (work.get(key)?.flops ?? 0) + kernel.flops });
   }
-  for (const name of [...work.keys()]) {
-    const variant = Object.hasOwn(known, name) ? known[name]! : "";
-    if (!matmulVariants(matmulSpec(name)!, target.capabilities).includes(variant)) continue;
-    choices[name] = variant;
-    work.delete(name);
-  }
-  const products = [...work].sort(([, a], [, b]) => b - a);
-  const total = products.reduce((sum, [, flops]) => sum + flops, 0);
-  const measured: MeasuredProduct[] = [];
+  const products = [...work].sort(([, a], [, b]) => b.flops - a.flops);
+  const total = products.reduce((sum, [, { flops }]) => sum + flops, 0);
+  const measured: MeasuredKernel[] = [];
   const unmeasured: string[] = [];
   try {
     let done = 0;
-    for (const [name, flops] of products) {
+    for (const [name, { alternatives, flops }] of products) {
       signal?.throwIfAborted();
       done += flops;
       const end = start + 1000 * seconds * (done / total);
       const result =
         performance.now() < end
-          ? await measure(device, stopwatch, matmulSpec(name)!, { target, margin, end, signal })
+          ? await measure(device, stopwatch, alternatives, { target, margin, end, signal })
           : null;
       if (result) {
         measured.push(result);
@@ -126,33 +123,28 @@ export async function autotune(
   };
 }
 
-type MeasuredSpec = Required<Omit<MatmulSpec, "gradient">>;
-
 interface Candidate {
   readonly variant: string;
   readonly encode: Encode;
   readonly readings: Reading[];
 }
 
-/** Measures the variants of one product; null if the time ends before two were timed. */
+/** Measures the variants of one kernel; null if the time ends before two were timed. */
 async function measure(
   device: Device,
   stopwatch: Stopwatch,
-  spec: MeasuredSpec,
+  { key: kernel, variants: names, make, source }: Alternatives,
   {
     target: { capabilities },
     margin,
     end,
     signal,
   }: { readonly target: Target; readonly margin: number; readonly end: number } & Abortable,
-): Promise<MeasuredProduct | null> {
-  const kernel = matmulName(spec);
-  const names = matmulVariants(spec, capabilities);
-  const make = (variant: string): Kernel => matmul(spec, { ...capabilities, choices: { [kernel]: variant } });
-  const data = operandsOf(spec);
-  const launched = await launch(device, make(names[0]!), data);
+): Promise<MeasuredKernel | null> {
+  const trial = trialOf(source, capabilities);
+  const launched = await launch(device, make(names[0]!), trial.buffers);
   try {
-    const expected = await resultOf(launched);
+    const expected = await resultsOf(launched);
     const repeats = await repeatsFor(stopwatch, launched.encode);
     const pass = async ({ encode, readings }: Candidate): Promise<void> => {
       signal?.throwIfAborted();
@@ -167,7 +159,7 @@ async function measure(
     const refused: MeasuredVariant[] = [];
     for (const variant of names.slice(1)) {
       if (performance.now() >= end) break;
-      const encode = await checked(device, launched, { make, variant, expected, spec, poison: data["c"]! });
+      const encode = await checked(device, launched, { make, variant, expected, trial });
       if (typeof encode === "string") {
         refused.push({ variant, ms: null, refused: encode });
         continue;
@@ -220,35 +212,17 @@ async function repeatsFor(stopwatch: Stopwatch, encode: Encode): Promise<number>
   }
 }
 
-/** Fresh numbers between -1 and 1 for the operands, and poison for c; two numbers in a word for f16. */
-function operandsOf(spec: MeasuredSpec): Record<string, TypedArray> {
-  const { M, N, K, batch, splits, halves } = spec;
-  const random = (name: string, n: number): TypedArray =>
-    halves.includes(name)
-      ? // Random signs and fractions, with the exponent of numbers from a half on.
-        Uint32Array.from(
-          { length: Math.ceil(n / 2) },
-          () => ((2 ** 32 * Math.random()) & 0x83ff83ff) | 0x38003800,
-        )
-      : Float32Array.from({ length: n }, () => 2 * Math.random() - 1);
-  const results = batch * splits * M * N;
-  return {
-    a: random("a", batch * M * K),
-    b: random("b", batch * K * N),
-    bias: random("bias", N),
-    residual: random("residual", batch * M * N),
-    c: halves.includes("c")
-      ? new Uint32Array(Math.ceil(results / 2)).fill(0x7e007e00)
-      : new Float32Array(results).fill(NaN),
-  };
-}
-
-/** What the kernel wrote. */
-async function resultOf(launched: Launch): Promise<Float32Array> {
-  const c = (await launched.read())["c"]!;
-  return c instanceof Float32Array
-    ? c
-    : Float32Array.from({ length: 2 * c.length }, (_, i) => f16(c[i >> 1]! >>> (16 * (i % 2))));
+/** What the kernel wrote, by binding. */
+async function resultsOf(launched: Launch): Promise<Record<string, Float32Array>> {
+  const results = Object.entries(await launched.read());
+  return Object.fromEntries(
+    results.map(([name, words]) => [
+      name,
+      words instanceof Float32Array
+        ? words
+        : Float32Array.from({ length: 2 * words.length }, (_, i) => f16(words[i >> 1]! >>> (16 * (i % 2)))),
+    ]),
+  );
 }
 
 /** The f16 number in the lower 16 bits. */
@@ -273,14 +247,12 @@ async function checked(
     make,
     variant,
     expected,
-    spec: { K, halves },
-    poison,
+    trial,
   }: {
-    make: (variant: string) => Kernel;
-    variant: string;
-    expected: Float32Array;
-    spec: MeasuredSpec;
-    poison: TypedArray;
+    readonly make: (variant: string) => Kernel;
+    readonly variant: string;
+    readonly expected: Readonly<Record<string, Float32Array>>;
+    readonly trial: Trial;
   },
 ): Promise<Encode | string> {
   let encode: Encode;
@@ -291,18 +263,17 @@ async function checked(
     if (error instanceof KernelError || error instanceof GpuError) return error.message;
     throw error;
   }
-  launched.write("c", poison);
+  for (const name of Object.keys(expected)) launched.write(name, trial.buffers[name]!);
   const encoder = device.gpu.createCommandEncoder({ label: variant });
   const pass = encoder.beginComputePass();
   encode(pass);
   pass.end();
   await device.submit(encoder);
-  const c = await resultOf(launched);
-  // Both results are sums of K products below 1 (a quarter on average); rounding errors grow with the root of K.
-  const allowed = 2 ** -24 * (8 + 8 * Math.sqrt(K)) * (2 + K / 4);
-  // If c is f16, the two may round to different neighbours.
-  const last = halves.includes("c") ? 2 ** -10 : 0;
-  const agrees = expected.every((value, i) => Math.abs(c[i]! - value) <= allowed + last * Math.abs(value));
+  const found = await resultsOf(launched);
+  const agrees = Object.entries(expected).every(([name, values]) => {
+    const allowed = trial.allowed(name, values);
+    return values.every((value, i) => Math.abs(found[name]![i]! - value) <= allowed(value));
+  });
   return agrees ? encode : "wrong result";
 }
 

@@ -82,14 +82,16 @@ export function mixedPrecisionOn(matrices: SubgroupMatrices): Required<MixedPrec
     name: `${matrices.component} ${matrices.M}x${matrices.N}x${matrices.K}`,
     variants: (product) => matrixVariants(product, matrices),
     gated: (spec, capabilities) => gatedProduct(spec, capabilities, matrices),
-    attention(spec, capabilities) {
-      const [tile] = attentionTiles(spec, capabilities, matrices);
-      return tile ? attentionMatrices(spec, capabilities, matrices, tile) : null;
-    },
-    attentionBackward(spec, capabilities) {
-      const [tile] = attentionBackwardTiles(spec, capabilities, matrices);
-      return tile ? attentionBackwardMatrices(spec, capabilities, matrices, tile) : null;
-    },
+    attention: (spec, capabilities) =>
+      attentionTiles(spec, capabilities, matrices).map((tile) => ({
+        name: `m${tile.subgroups * matrices.M}x${tile.keys}`,
+        make: () => attentionMatrices(spec, capabilities, matrices, tile),
+      })),
+    attentionBackward: (spec, capabilities) =>
+      attentionBackwardTiles(spec, capabilities, matrices).map((tile) => ({
+        name: `m${tile.subgroups * matrices.M}x${tile.keys}`,
+        make: () => attentionBackwardMatrices(spec, capabilities, matrices, tile),
+      })),
   };
 }
 
@@ -107,7 +109,9 @@ async function checkAttention(
   const [S, D, heads] = [2 * matrices.M + 3, 16, 2];
   const spec: AttentionSpec = { batch: 1, length: S, heads, headDim: D };
   const { attention, attentionBackward } = capabilities.mixedPrecision;
-  const [forward, backward] = [attention(spec, capabilities), attentionBackward(spec, capabilities)];
+  const [forward, backward] = [attention, attentionBackward].map((family) =>
+    family(spec, capabilities)[0]?.make(),
+  );
   if (!forward || !backward) return;
   const pick = (numbers: readonly number[]): number => numbers[Math.floor(numbers.length * Math.random())]!;
   const rows = S * heads;

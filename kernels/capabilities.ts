@@ -1,6 +1,6 @@
 /** What a family of kernels may know when it makes a kernel: the device, its kernel library, chosen variants, precision. */
 import type { AttentionSpec } from "./attention/spec.js";
-import type { DeviceLimits, Kernel } from "./core/kernel.js";
+import type { DeviceLimits, Kernel, NamedKernel } from "./core/kernel.js";
 import type { GatedSpec, MatmulSpec, NamedVariant, Product } from "./matmul/spec.js";
 
 /**
@@ -15,14 +15,15 @@ export interface MixedPrecision {
   readonly name: string;
   /** Variants that replace matmul's own; empty for a matmul that stays f32. */
   readonly variants: (product: Product) => readonly NamedVariant[];
-  /** Kernels that replace attention by quads on GPUs; null for attention that stays f32. */
-  readonly attention?: MixedAttention;
-  readonly attentionBackward?: MixedAttention;
+  /** Variants that replace attention by quads on GPUs; empty for attention that stays f32. */
+  readonly attention?: AttentionVariants;
+  readonly attentionBackward?: AttentionVariants;
   /** A matmul of gates and values with SwiGLU in its epilogue; null if no kernel can do both. */
   readonly gated?: (spec: GatedSpec, capabilities: Capabilities) => Kernel | null;
 }
 
-export type MixedAttention = (spec: AttentionSpec, capabilities: Capabilities) => Kernel | null;
+/** Variants of attention, the default first. */
+export type AttentionVariants = (spec: AttentionSpec, capabilities: Capabilities) => readonly NamedKernel[];
 
 /** Variants for GPUs. See kernels/gpu. */
 export interface GpuKernels {
@@ -32,10 +33,10 @@ export interface GpuKernels {
   readonly matmulSplits: (spec: MatmulSpec) => number;
   /** Adds the shares up, with bias and residual. */
   readonly matmulSum: (spec: MatmulSpec, capabilities: Capabilities) => Kernel;
-  /** Attention by quads, for specs that `quadsApply` (attention/choose.ts) accepts. */
-  readonly attention: (spec: AttentionSpec, capabilities: Capabilities) => Kernel;
+  /** Attention by quads or on matrices, for specs that `quadsApply` (attention/choose.ts) accepts. */
+  readonly attention: AttentionVariants;
   readonly attentionDelta: (spec: AttentionSpec, capabilities: Capabilities) => Kernel;
-  readonly attentionBackward: (spec: AttentionSpec, capabilities: Capabilities) => Kernel;
+  readonly attentionBackward: AttentionVariants;
 }
 
 /** Variants for adapters that run shaders on the CPU. See kernels/cpu. */

@@ -1,5 +1,14 @@
 /** WGSL compute kernels as pure functions of a static spec. */
-export { attention, attentionBackward, attentionDelta, type AttentionSpec } from "./attention/choose.js";
+export {
+  attention,
+  attentionBackward,
+  attentionDelta,
+  attentionName,
+  attentionVariants,
+  type AttentionFamily,
+  type AttentionSource,
+  type AttentionSpec,
+} from "./attention/choose.js";
 export * from "./cross_entropy.js";
 export * from "./elementwise.js";
 export * from "./embedding.js";
@@ -16,3 +25,4 @@ export * from "./rms_norm.js";
 export * from "./rope.js";
 export * from "./sum_squares.js";
 export * from "./swiglu.js";
+export * from "./variants.js";

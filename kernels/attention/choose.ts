@@ -4,22 +4,33 @@
  * which has the formulas and their sources.
  */
 import type { Capabilities } from "../capabilities.js";
-import { KernelError, type Kernel } from "../core/kernel.js";
+import {
+  chosenVariant,
+  KernelError,
+  type Kernel,
+  type KernelSource,
+  type NamedKernel,
+} from "../core/kernel.js";
 import { attentionBackwardPortable, attentionDeltaPortable, attentionPortable } from "./portable.js";
 import { nameOf, requireAttention, type AttentionSpec } from "./spec.js";
 
 export type { AttentionSpec } from "./spec.js";
 
+/** Families of attention that have variants to choose from. */
+export type AttentionFamily = "attention" | "attentionBackward";
+
+/** What a kernel of these families was made from. */
+export type AttentionSource = KernelSource<AttentionFamily, AttentionSpec>;
+
+const PORTABLE = { attention: attentionPortable, attentionBackward: attentionBackwardPortable };
+
 /**
  * Bindings: qkv [B, S, 3, H, D], o [B, S, H, D], lse [B, H, S] (log-sum-exp of the scaled scores); with rope also
  * cos_table [S, D] and sin_table [S, D].
+ * @throws KernelError for a chosen variant that {@link attentionVariants} does not list, too
  */
-export function attention(spec: AttentionSpec, capabilities: Capabilities): Kernel {
-  requireAttention(spec, capabilities);
-  requireTurns(spec, capabilities);
-  if (quadsApply(spec, capabilities)) return capabilities.gpu!.attention(spec, capabilities);
-  if (sharedApplies(spec, capabilities)) return capabilities.cpu!.attention(spec, capabilities);
-  return attentionPortable(spec, capabilities);
+export function attention(spec: AttentionSpec, capabilities: Capabilities): Kernel<AttentionSource> {
+  return chosen("attention", spec, capabilities);
 }
 
 /** Bindings: o [B, S, H, D], d_o [B, S, H, D], delta [B, H, S]. */
@@ -32,13 +43,50 @@ export function attentionDelta(spec: AttentionSpec, capabilities: Capabilities):
 /**
  * Bindings: qkv [B, S, 3, H, D], d_o [B, S, H, D], lse [B, H, S], delta [B, H, S], d_qkv [B, S, 3, H, D]; with rope also
  * cos_table [S, D] and sin_table [S, D].
+ * @throws KernelError for a chosen variant that {@link attentionVariants} does not list, too
  */
-export function attentionBackward(spec: AttentionSpec, capabilities: Capabilities): Kernel {
+export function attentionBackward(spec: AttentionSpec, capabilities: Capabilities): Kernel<AttentionSource> {
+  return chosen("attentionBackward", spec, capabilities);
+}
+
+/** Name of a kernel of attention without its variant: the key of `Capabilities.choices`. */
+export function attentionName(family: AttentionFamily, spec: AttentionSpec): string {
+  const { halves = [], scaled = [] } = spec;
+  const stored = [...halves, ...scaled];
+  const name = nameOf(family === "attention" ? family : "attention_backward", spec);
+  return stored.length > 0 ? `${name}_half_${stored.join("_")}` : name;
+}
+
+/** Names of the variants that a device can choose from: the default first. */
+export function attentionVariants({ family, spec }: AttentionSource, capabilities: Capabilities): string[] {
+  return variantsOf(family, spec, capabilities).map(({ name }) => name);
+}
+
+function chosen(
+  family: AttentionFamily,
+  spec: AttentionSpec,
+  capabilities: Capabilities,
+): Kernel<AttentionSource> {
   requireAttention(spec, capabilities);
   requireTurns(spec, capabilities);
-  if (quadsApply(spec, capabilities)) return capabilities.gpu!.attentionBackward(spec, capabilities);
-  if (sharedApplies(spec, capabilities)) return capabilities.cpu!.attentionBackward(spec, capabilities);
-  return attentionBackwardPortable(spec, capabilities);
+  const key = attentionName(family, spec);
+  const { variant, choice } = chosenVariant(
+    key,
+    variantsOf(family, spec, capabilities),
+    capabilities.choices,
+  );
+  return { ...variant.make(), source: { family, spec }, ...(choice && { choice }) };
+}
+
+function variantsOf(
+  family: AttentionFamily,
+  spec: AttentionSpec,
+  capabilities: Capabilities,
+): readonly NamedKernel[] {
+  if (quadsApply(spec, capabilities)) return capabilities.gpu![family](spec, capabilities);
+  const portable = { name: "portable", make: () => PORTABLE[family](spec, capabilities) };
+  if (!sharedApplies(spec, capabilities)) return [portable];
+  return [...capabilities.cpu![family](spec, capabilities), portable];
 }
 
 function requireTurns(spec: AttentionSpec, capabilities: Capabilities): void {

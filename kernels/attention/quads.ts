@@ -12,7 +12,7 @@
  */
 import { backwardWork, deltaWork, forwardWork, nameOf, rows, type AttentionSpec } from "./spec.js";
 import type { Capabilities } from "../capabilities.js";
-import type { Kernel } from "../core/kernel.js";
+import type { Kernel, NamedKernel } from "../core/kernel.js";
 import { bindingsOf, linearDispatch, lines, repeat, shader, type Buffers } from "../core/wgsl.js";
 import {
   attentionBuffers,
@@ -273,6 +273,24 @@ export function attentionBackwardQuads(
         "}",
       ),
   });
+}
+
+/** Variants by the most positions of a quad, the default first. */
+export function quadVariants(
+  family: "attention" | "attentionBackward",
+  spec: AttentionSpec,
+  capabilities: Capabilities,
+): NamedKernel[] {
+  const [make, numbers] =
+    family === "attention"
+      ? [attentionQuads, FORWARD_NUMBERS / (spec.headDim / 2)]
+      : [attentionBackwardQuads, BACKWARD_NUMBERS / spec.headDim];
+  const found = new Map<string, NamedKernel>();
+  for (const most of [numbers, 1, 2, 3, 4]) {
+    const name = `quads_x${layoutOf(spec, most).owned}`;
+    if (!found.has(name)) found.set(name, { name, make: () => make(spec, capabilities, most) });
+  }
+  return [...found.values()];
 }
 
 /** How positions and head vectors are divided. */

@@ -32,8 +32,20 @@ export interface Binding {
   readonly dtype: StorageType;
 }
 
+/** What a kernel was made from: a family, and the spec that the family was given. */
+export interface KernelSource<Family extends string = string, Spec = unknown> {
+  readonly family: Family;
+  readonly spec: Spec;
+}
+
+/** A variant, with the name that choices use. */
+export interface NamedKernel {
+  readonly name: string;
+  readonly make: () => Kernel;
+}
+
 /** A compute kernel with static shapes, which are constants of its text. */
-export interface Kernel {
+export interface Kernel<Source extends KernelSource = KernelSource> {
   /** A stable, readable name of family, variant and shape: `matmul_nt_256x96x32_r8x8`. */
   readonly name: string;
   /** The whole WGSL module; its entry point is `main`. */
@@ -47,6 +59,8 @@ export interface Kernel {
   readonly bytes: number;
   /** The entry of `Capabilities.choices` that decided the variant, if one did. */
   readonly choice?: readonly [key: string, variant: string];
+  /** What it was made from, if its family has variants to choose from: see `alternativesOf` (variants.ts). */
+  readonly source?: Source;
 }
 
 /** Limits and features of the device that a kernel is generated for. */
@@ -80,6 +94,25 @@ export class KernelError extends EngineError {
   ) {
     super("kernel", `${kernel}: got ${got}; expected ${expected}.${hint ? ` ${hint}` : ""}`);
   }
+}
+
+/** The variant that `choices` name for this kernel, or the first. @throws KernelError if there is no such variant */
+export function chosenVariant<V extends { readonly name: string }>(
+  kernel: string,
+  variants: readonly V[],
+  choices: Readonly<Record<string, string>> = {},
+): { readonly variant: V; readonly choice?: readonly [key: string, variant: string] } {
+  const wanted = choices[kernel];
+  if (wanted === undefined) return { variant: variants[0]! };
+  const variant = variants.find(({ name }) => name === wanted);
+  if (!variant)
+    throw new KernelError(
+      kernel,
+      `the variant ${wanted}`,
+      `one of ${variants.map(({ name }) => name).join(", ")}`,
+      "Measure again: choices are valid for one device and version.",
+    );
+  return { variant, choice: [kernel, wanted] };
 }
 
 /** Throws unless every named size is a positive integer. */

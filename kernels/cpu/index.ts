@@ -3,6 +3,8 @@ import type { CpuKernels } from "../capabilities.js";
 import { attentionBackwardShared, attentionShared } from "../attention/four_lanes.js";
 
 export const cpuKernels: CpuKernels = {
-  attention: attentionShared,
-  attentionBackward: attentionBackwardShared,
+  attention: (spec, capabilities) => [{ name: "shared", make: () => attentionShared(spec, capabilities) }],
+  attentionBackward: (spec, capabilities) => [
+    { name: "shared", make: () => attentionBackwardShared(spec, capabilities) },
+  ],
 };

@@ -1,17 +1,22 @@
 /** Kernels made for GPUs, in a module of their own, which devices that compute on the CPU never load. */
-import type { GpuKernels } from "../capabilities.js";
-import { attentionBackwardQuads, attentionDeltaQuads, attentionQuads } from "../attention/quads.js";
+import type { AttentionVariants, GpuKernels } from "../capabilities.js";
+import { attentionDeltaQuads, quadVariants } from "../attention/quads.js";
 import { matmulSplits, matmulSum } from "../matmul/split.js";
 import { tileVariants } from "../matmul/tiles.js";
+
+/** On matrices in mixed precision, if they divide head vectors; else by quads. */
+function attentionBy(family: "attention" | "attentionBackward"): AttentionVariants {
+  return (spec, capabilities) => {
+    const onMatrices = capabilities.mixedPrecision?.[family]?.(spec, capabilities) ?? [];
+    return onMatrices.length > 0 ? onMatrices : quadVariants(family, spec, capabilities);
+  };
+}
 
 export const gpuKernels: GpuKernels = {
   matmul: tileVariants,
   matmulSplits,
   matmulSum,
-  attention: (spec, capabilities) =>
-    capabilities.mixedPrecision?.attention?.(spec, capabilities) ?? attentionQuads(spec, capabilities),
+  attention: attentionBy("attention"),
   attentionDelta: attentionDeltaQuads,
-  attentionBackward: (spec, capabilities) =>
-    capabilities.mixedPrecision?.attentionBackward?.(spec, capabilities) ??
-    attentionBackwardQuads(spec, capabilities),
+  attentionBackward: attentionBy("attentionBackward"),
 };

@@ -10,21 +10,31 @@
  * a tile of c in its variables (`registers.ts`, variants `r8x8`, `r32x16_4N`). A GPU stages tiles of a and b in workgroup
  * memory (`tiles.ts`, variants `t64x64x8_r4x4`).
  */
-import { KernelError, requireBindable, requirePositive, type Kernel } from "../core/kernel.js";
+import {
+  chosenVariant,
+  KernelError,
+  requireBindable,
+  requirePositive,
+  type Kernel,
+  type KernelSource,
+} from "../core/kernel.js";
 import type { Capabilities } from "../capabilities.js";
-import { productOf, type MatmulLayout, type MatmulSpec, type NamedVariant, type Product } from "./spec.js";
+import { productOf, type MatmulSpec, type NamedVariant, type Product } from "./spec.js";
 import { shareOf } from "./shared.js";
 import { registers, registerTileName, registerTiles } from "./registers.js";
 import { bindingsOf } from "../core/wgsl.js";
 
 export { matmulName, type MatmulLayout, type MatmulSpec } from "./spec.js";
 
+/** What a kernel of {@link matmul} was made from. */
+export type MatmulSource = KernelSource<"matmul", MatmulSpec>;
+
 /**
  * Bindings: a, b, (bias [N]), (residual [batch, M, N]), c [batch, M, N]. All are f32, except those that `halves` names.
  * @throws KernelError for sizes that are not positive integers or exceed what the device can bind or dispatch, and
  * for a chosen variant that {@link matmulVariants} does not list.
  */
-export function matmul(spec: MatmulSpec, capabilities: Capabilities): Kernel {
+export function matmul(spec: MatmulSpec, capabilities: Capabilities): Kernel<MatmulSource> {
   const product = productOf(spec, capabilities);
   const { name, M, N, K, batch, splits, bias, residual } = product;
   requirePositive(name, { M, N, K, batch, splits });
@@ -37,16 +47,7 @@ export function matmul(spec: MatmulSpec, capabilities: Capabilities): Kernel {
   const results = batch * M * N;
   const sizes = { a: batch * M * K, b: batch * K * N, bias: N, residual: results, c: splits * results };
   requireBindable(name, sizes, capabilities);
-  const variants = variantsOf(product, capabilities);
-  const wanted = capabilities.choices?.[name];
-  const variant = wanted === undefined ? variants[0]! : variants.find((v) => v.name === wanted);
-  if (!variant)
-    throw new KernelError(
-      name,
-      `the variant ${wanted}`,
-      `one of ${variants.map((v) => v.name).join(", ")}`,
-      "Measure again: choices are valid for one device and version.",
-    );
+  const { variant, choice } = chosenVariant(name, variantsOf(product, capabilities), capabilities.choices);
   const { bindings, code, workgroups } = variant.build();
   return {
     name: `${name}_${variant.name}`,
@@ -58,7 +59,8 @@ export function matmul(spec: MatmulSpec, capabilities: Capabilities): Kernel {
       (sum, b) => sum + (b.dtype === "f16" ? 2 : 4) * sizes[b.name as keyof typeof sizes],
       0,
     ),
-    ...(wanted !== undefined && { choice: [name, wanted] as const }),
+    source: { family: "matmul", spec },
+    ...(choice && { choice }),
   };
 }
 
@@ -68,21 +70,6 @@ export function matmul(spec: MatmulSpec, capabilities: Capabilities): Kernel {
  */
 export function matmulVariants(spec: MatmulSpec, capabilities: Capabilities): string[] {
   return variantsOf(productOf(spec, capabilities), capabilities).map((v) => v.name);
-}
-
-/** The spec of a matmul kernel, by its name with or without a variant; null for names of other kernels. */
-export function matmulSpec(name: string): Required<Omit<MatmulSpec, "gradient">> | null {
-  const match =
-    /^matmul_(nn|nt|tn)(_bias)?(_residual)?(?:_split(\d+))?(?:_half_(\w+?))?_(?:(\d+)x)??(\d+)x(\d+)x(\d+)(?:_|$)/.exec(
-      name,
-    );
-  if (!match) return null;
-  const [, layout, bias, residual, splits = 1, halves, batch = 1, M, N, K] = match;
-  return {
-    layout: layout as MatmulLayout,
-    ...{ M: Number(M), N: Number(N), K: Number(K), batch: Number(batch), splits: Number(splits) },
-    ...{ bias: bias !== undefined, residual: residual !== undefined, halves: halves?.split("_") ?? [] },
-  };
 }
 
 /** How many candidates come from the kind made for this adapter, and from the other kind. */

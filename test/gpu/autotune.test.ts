@@ -1,8 +1,11 @@
 import { assert } from "chai";
 import { autotune, choicesKey } from "../../engine/autotune.js";
 import { compile, f32, linear, matmul, Device, type Kernel } from "../../engine/index.js";
-import { matmul as matmulKernel, matmulSpec, matmulVariants } from "../../kernels/matmul/choose.js";
+import { attention, attentionBackward } from "../../kernels/attention/choose.js";
+import { matmul as matmulKernel, matmulVariants } from "../../kernels/matmul/choose.js";
 import { matmulName } from "../../kernels/matmul/spec.js";
+import { cpuKernels } from "../../kernels/cpu/index.js";
+import { alternativesOf } from "../../kernels/variants.js";
 import { testDevice } from "../support/device.js";
 
 const SPECS = [
@@ -29,7 +32,7 @@ describe("autotune", () => {
     );
     assert.deepEqual(report.unmeasured, []);
     for (const { kernel, chosen, gain, variants } of report.measured) {
-      const names = matmulVariants(matmulSpec(kernel)!, device.capabilities);
+      const names = matmulVariants(SPECS[0], device.capabilities);
       assert.sameMembers(
         variants.map((v) => v.variant),
         names,
@@ -48,6 +51,27 @@ describe("autotune", () => {
       { buffersLive: device.stats.buffersLive, bytesLive: device.stats.bytesLive },
       { buffersLive, bytesLive },
     );
+  });
+
+  it("measures attention, forward and backward @slow", async () => {
+    const device = await testDevice();
+    const spec = { batch: 1, length: 18, heads: 2, headDim: 8, causal: true };
+    const capabilities = { ...device.capabilities, cpu: cpuKernels };
+    const target = { ...device.target, capabilities };
+    const kernels = [attention(spec, capabilities), attentionBackward(spec, capabilities)];
+    const expected = kernels.filter((kernel) => alternativesOf(kernel, capabilities)!.variants.length > 1);
+    const report = await autotune(device, kernels, { target, seconds: 60 });
+    assert.sameMembers(
+      report.measured.map(({ kernel }) => kernel),
+      expected.map((kernel) => alternativesOf(kernel, capabilities)!.key),
+    );
+    for (const { chosen, kernel, variants } of report.measured) {
+      assert.isTrue(
+        variants.every(({ refused }) => refused === undefined || refused === "slower"),
+        kernel,
+      );
+      assert.equal(report.target.capabilities.choices![kernel], chosen);
+    }
   });
 
   it("returns a target whose programs take the choices, and other programs do not", async () => {

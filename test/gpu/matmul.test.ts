@@ -3,7 +3,8 @@ import { runKernel } from "../../engine/run_kernel.js";
 import { gpuKernels } from "../../kernels/gpu/index.js";
 import { KernelError } from "../../kernels/core/kernel.js";
 import { baselineCapabilities, type Capabilities } from "../../kernels/capabilities.js";
-import { matmul, matmulSpec, matmulVariants } from "../../kernels/matmul/choose.js";
+import { matmul, matmulVariants } from "../../kernels/matmul/choose.js";
+import { alternativesOf } from "../../kernels/variants.js";
 import { matmulName, type MatmulLayout, type MatmulSpec } from "../../kernels/matmul/spec.js";
 import { matmulSplits, matmulSum } from "../../kernels/matmul/split.js";
 import { add, compile, f32, grad, hostTensor, linear, mul, sum, variable } from "../../engine/index.js";
@@ -193,31 +194,15 @@ describe("matmul", () => {
     assert.notInclude(offered({ maxComputeInvocationsPerWorkgroup: 128 }), "t128x64x8_r8x4");
   });
 
-  it("is named so that the spec can be read off", () => {
-    for (const layout of LAYOUTS)
-      for (const bias of [false, true])
-        for (const residual of [false, true])
-          for (const batch of [1, 3]) {
-            const spec = { layout, M: 25, N: 96, K: 7, batch, splits: 1, bias, residual, halves: [] };
-            assert.deepEqual(matmulSpec(matmulName(spec)), spec);
-            assert.deepEqual(matmulSpec(matmul(spec, GPU).name), spec);
-          }
-    const split = {
-      layout: "tn",
-      M: 25,
-      N: 96,
-      K: 140,
-      batch: 1,
-      splits: 3,
-      bias: false,
-      residual: false,
-      halves: [],
-    } as const;
-    assert.deepEqual(matmulSpec(matmul(split, GPU).name), split);
-    const stored = { ...split, splits: 1, residual: true, halves: ["a", "c", "residual"] };
-    assert.deepEqual(matmulSpec(`${matmulName(stored)}_m8x8x8_2x2_f16`), stored);
-    for (const other of ["rope_25x96x7", "matmul_nt_25x96", "matmul_tt_25x96x7", "matmul_nt_25x96x7x8x9", ""])
-      assert.isNull(matmulSpec(other), other);
+  it("carries its spec, and lists its variants", () => {
+    const spec = { layout: "nt", M: 25, N: 96, K: 7, bias: true } as const;
+    const kernel = matmul(spec, GPU);
+    assert.deepEqual(kernel.source, { family: "matmul", spec });
+    const { key, variants, make } = alternativesOf(kernel, GPU)!;
+    assert.equal(key, matmulName(spec));
+    assert.deepEqual(variants, matmulVariants(spec, GPU));
+    assert.equal(make(variants[0]!).code, kernel.code);
+    assert.equal(make(variants[1]!).name, `${key}_${variants[1]}`);
   });
 
   it("uses larger tiles if there are enough of them, and the largest only on GPUs like the measured one", async () => {

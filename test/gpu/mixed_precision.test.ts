@@ -30,7 +30,11 @@ import { defaultTraits, Ledger, targetOf } from "../../engine/planning.js";
 import { runKernel } from "../../engine/run_kernel.js";
 import { attention, attentionBackward } from "../../kernels/attention/choose.js";
 import { gpuKernels } from "../../kernels/gpu/index.js";
-import { baselineCapabilities, type Capabilities, type MixedAttention } from "../../kernels/capabilities.js";
+import {
+  baselineCapabilities,
+  type Capabilities,
+  type AttentionVariants,
+} from "../../kernels/capabilities.js";
 import type { Kernel } from "../../kernels/core/kernel.js";
 import { matmul, matmulVariants } from "../../kernels/matmul/choose.js";
 import {
@@ -410,7 +414,7 @@ describe("mixed precision", () => {
       const { variants, name } = mixedTarget.capabilities.mixedPrecision!;
       const { attention, attentionBackward } = mixedPrecisionOn(matrices);
       const small =
-        (family: MixedAttention): MixedAttention =>
+        (family: AttentionVariants): AttentionVariants =>
         (spec, capabilities) =>
           family(spec, { ...capabilities, software: device.capabilities.software });
       const own = {

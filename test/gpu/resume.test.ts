@@ -17,7 +17,7 @@ import {
 } from "../../hrm/index.js";
 import { findPreset } from "../../hrm/training/presets.js";
 import { withChoices, zeros } from "../../engine/index.js";
-import { matmulName, matmulSpec, matmulVariants } from "../../kernels/index.js";
+import { alternativesOf } from "../../kernels/index.js";
 import { testDevice } from "../support/device.js";
 import { randomIntegers, uniform } from "../support/random.js";
 
@@ -181,29 +181,30 @@ describe("resume @slow", () => {
     const { config, train } = CONFIGURATIONS["halt-only ACT, EMA, learned positions"]!;
     const options = { device, config, train, data: puzzles(config), seed: 7 };
     const kernelsOf = ({ program }: Trainer) =>
-      program
-        .dispatchList()
-        .flatMap(({ kernel, chosen }) => (matmulSpec(kernel) ? [{ kernel, chosen }] : []));
+      program.plan.dispatches.flatMap(({ kernel }) =>
+        (alternativesOf(kernel, device.capabilities)?.variants.length ?? 0) > 1 ? [kernel] : [],
+      );
+    const namesOf = (trainer: Trainer) => kernelsOf(trainer).map(({ name }) => name);
     const plain = await createTrainer(options);
     const byDefault = kernelsOf(plain);
     assert.isNotEmpty(byDefault);
-    assert.isFalse(byDefault.some(({ chosen }) => chosen));
+    assert.isFalse(byDefault.some(({ choice }) => choice));
     assert.deepEqual((await plain.save()).kernels, {});
     plain.destroy();
-    // As if the second-best by the model had been measured to be the best, for every product of the step.
+    // As if the second-best by the model had been measured to be the best, for every kernel of the step.
     const choices: Record<string, string> = {};
-    for (const { kernel } of byDefault) {
-      const spec = matmulSpec(kernel)!;
-      choices[matmulName(spec)] = matmulVariants(spec, device.capabilities)[1]!;
+    for (const kernel of byDefault) {
+      const { key, variants } = alternativesOf(kernel, device.capabilities)!;
+      choices[key] = variants[1]!;
     }
     const target = withChoices(device.target, { ...choices, matmul_nt_1x2x3: "of another model" });
     const whole = await createTrainer({ ...options, target });
     await whole.run(12);
     const expected = await whole.save();
     const chosen = kernelsOf(whole);
-    assert.isTrue(chosen.every((k) => k.chosen));
-    assert.isTrue(chosen.every(({ kernel }, i) => kernel !== byDefault[i]!.kernel));
-    assert.include(whole.program.explain(), `${chosen[0]!.kernel} (chosen by measurement)`);
+    assert.isTrue(chosen.every(({ choice }) => choice));
+    assert.isTrue(chosen.every(({ name }, i) => name !== byDefault[i]!.name));
+    assert.include(whole.program.explain(), `${chosen[0]!.name} (chosen by measurement)`);
     whole.destroy();
     assert.deepEqual(expected.kernels, choices);
 
@@ -213,7 +214,10 @@ describe("resume @slow", () => {
     first.destroy();
     const resumed = await createTrainer({ ...options, resume: snapshot });
     assert.deepEqual([...resumed.differences], []);
-    assert.deepEqual(kernelsOf(resumed), chosen);
+    assert.deepEqual(
+      namesOf(resumed),
+      chosen.map(({ name }) => name),
+    );
     await resumed.run(7);
     const actual = await resumed.save();
     assert.deepEqual(actual.kernels, choices);
@@ -227,7 +231,10 @@ describe("resume @slow", () => {
       { ...snapshot, kernels: {} },
     ]) {
       const trainer = await createTrainer({ ...options, resume: other });
-      assert.deepEqual(kernelsOf(trainer), byDefault);
+      assert.deepEqual(
+        namesOf(trainer),
+        byDefault.map(({ name }) => name),
+      );
       assert.lengthOf(trainer.differences, other.origin === origin ? 1 + Object.keys(choices).length : 0);
       assert.deepEqual((await trainer.save()).kernels, {});
       trainer.destroy();

@@ -35,7 +35,7 @@ export async function chooseProducts(
   const recalled = Object.keys(choices).length - measured.length;
   return {
     target,
-    products: `${measured.length} products measured, ${changed} faster than by default, ${recalled} known from before`,
+    products: `${measured.length} kernels measured, ${changed} faster than by default, ${recalled} known from before`,
   };
 }
 

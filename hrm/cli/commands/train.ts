@@ -87,7 +87,7 @@ const options = {
   autotune: {
     type: "bool",
     defaultText: "no",
-    help: "first measure which variants of the matrix products are fastest here; results are kept for later runs",
+    help: "first measure which variants of matmul and attention are fastest here; results are kept for later runs",
   },
   "autotune-seconds": {
     type: "float",

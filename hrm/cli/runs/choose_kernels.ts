@@ -37,7 +37,7 @@ export async function chooseKernels({
   const key = choicesKey(device, VERSION);
   const { choices: known, warning } = await readChoices(key);
   if (warning !== null) say(`warning   kernels chosen before: ${warning}`);
-  say("kernels   measuring variants of the matrix products");
+  say("kernels   measuring variants of matmul and attention");
   const report = await autotune(device, kernels, {
     ...{ target, known },
     ...(limit !== undefined && { seconds: limit }),
@@ -51,7 +51,7 @@ export async function chooseKernels({
   const count = (n: number, what: string): string[] => (n > 0 ? [`${n} ${what}`] : []);
   say(
     `kernels   ${[
-      `${measured.length} products measured in ${seconds.toFixed(1)} s`,
+      `${measured.length} kernels measured in ${seconds.toFixed(1)} s`,
       ...count(recalled, "known from before"),
       ...count(unmeasured.length, "keep their default, as time was up"),
     ].join(", ")}`,
