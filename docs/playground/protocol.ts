@@ -20,6 +20,7 @@ import type { Thought } from "../../hrm/thinking/thoughts.js";
 import type { Scores } from "../../hrm/training/evaluation.js";
 import type { StepMetrics } from "../../hrm/training/trainer.js";
 import type { RunConfig } from "./run_config.js";
+import type { States } from "./worker/state_watch.js";
 
 /** Where a run stands. */
 export type Phase = "preparing" | "ready" | "training" | "paused" | "testing" | "finished" | "failed";
@@ -79,6 +80,8 @@ export type Look =
   | { readonly type: "think"; readonly source: Source; readonly inputs: Int32Array }
   /** The thought about the same puzzle with the initial weights of the same seed. */
   | { readonly type: "twin"; readonly source: Source; readonly inputs: Int32Array }
+  /** Where the states of both levels move on held-out puzzles. */
+  | { readonly type: "states"; readonly source: Source }
   /** What is in a file of puzzles. */
   | { readonly type: "puzzles"; readonly file: PuzzleFile }
   /** Where the model stops on held-out puzzles. */
@@ -189,6 +192,7 @@ export type Report =
       readonly step: number;
       readonly bytes: Uint8Array<ArrayBuffer>;
     }
+  | { readonly type: "states"; readonly source: Source; readonly step: number; readonly states: States }
   /** What is in a file of puzzles, or why it cannot be trained on. */
   | { readonly type: "puzzles"; readonly id: string; readonly info: PuzzleFileInfo }
   | { readonly type: "puzzles"; readonly id: string; readonly problem: string }

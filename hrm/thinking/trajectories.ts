@@ -19,6 +19,7 @@ import {
   variable,
   where,
   type Device,
+  type Target,
   type Tensor,
 } from "../../engine/index.js";
 import { owning } from "../../engine/ownership.js";
@@ -62,6 +63,8 @@ export interface RecorderOptions {
   readonly data: PuzzleSet;
   /** Segments of each puzzle; default those of inference. */
   readonly segments?: number;
+  /** What to compile for; default: the device's target. */
+  readonly target?: Target | undefined;
 }
 
 /** Compiles a recorder. `config.batch_size` may be any number. */
@@ -75,6 +78,7 @@ async function recorderOf({
   weights,
   data,
   segments = inferenceSegments(given),
+  target,
 }: RecorderOptions): Promise<Recorder> {
   const B = data.count;
   const config = { ...given, batch_size: B };
@@ -115,7 +119,7 @@ async function recorderOf({
       assign(cursor, add(cursor, 1));
       return {};
     },
-    { name: "recorder" },
+    { name: "recorder", target },
   );
   const inTurn = createQueue();
   const { inputs, labels, identifiers } = data;

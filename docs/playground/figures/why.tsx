@@ -4,6 +4,7 @@ import { wantFigures } from "../state/client.js";
 import { figuresWanted, phase } from "../state/page_state.js";
 import { Convergence } from "./convergence.js";
 import { Halting } from "./halting.js";
+import { StatePaths, TimesAndDimensions } from "./state_space/state_space.js";
 
 export function WhyItWorks() {
   const place = useRef<HTMLElement>(null);
@@ -21,7 +22,7 @@ export function WhyItWorks() {
     <section class="panel" id="why" aria-labelledby="why-title" ref={place}>
       <h2 id="why-title">Why it works</h2>
       <p class="soft">
-        Both figures are drawn from the model on the board, by your device.{" "}
+        All figures are drawn from the model on the board, by your device.{" "}
         <button type="button" id="refresh" onClick={wantFigures}>
           {phase.value === "training" ? "Draw them anew for the weights of now" : "Draw them anew"}
         </button>
@@ -29,6 +30,8 @@ export function WhyItWorks() {
       <div class="pair">
         <Convergence />
         <Halting />
+        <StatePaths />
+        <TimesAndDimensions />
       </div>
     </section>
   );

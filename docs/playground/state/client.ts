@@ -15,12 +15,14 @@ import {
   lost,
   models,
   notice,
+  participations,
   pending,
   phase,
   puzzle,
   run,
   settings,
   sizes,
+  states,
   step,
   stepsPerSecond,
   test,
@@ -71,6 +73,7 @@ export function restart(): void {
   failure.value = null;
   models.value = { run: null, file: null };
   census.value = null;
+  states.value = null;
   phase.value = "preparing";
 }
 
@@ -159,7 +162,10 @@ export function save(purpose: "download" | "keep"): void {
 export function wantFigures(): void {
   figuresWanted.value = true;
   const info = models.value[watched.value];
-  if (info && info.held.count > 0) send({ type: "census", source: watched.value });
+  if (info && info.held.count > 0) {
+    send({ type: "census", source: watched.value });
+    send({ type: "states", source: watched.value });
+  }
   think();
 }
 
@@ -189,6 +195,7 @@ function beginRun(): void {
   test.value = null;
   sizes.value = null;
   failure.value = null;
+  if (states.value?.source === "run") states.value = null;
   models.value = { ...models.value, run: null };
   if (watched.value === "run" && models.value.file) watch("file");
 }
@@ -224,6 +231,7 @@ function receive(report: Report): void {
       models.value = { ...models.value, [model.source]: model };
       if (model.source === "file") {
         census.value = null;
+        if (states.value?.source === "file") states.value = null;
         if (phase.value !== "training") watch("file", wantedPuzzle);
         wantedPuzzle = null;
         if (model.name !== SHIPPED.file) notice.value = noteOf(model.name, model.notes);
@@ -285,6 +293,15 @@ function receive(report: Report): void {
       if (report.source === watched.value || report.source === "file")
         census.value = { source: report.source, step: report.step, census: report.census };
       return;
+    case "states": {
+      const { source, step: at, states: seen } = report;
+      if (source !== watched.value) return;
+      const { L, H } = seen.trained;
+      const before = states.value?.source === source ? participations.value.filter((p) => p.step < at) : [];
+      participations.value = [...before, { step: at, L: L.participation, H: H.participation }];
+      states.value = { source, step: at, states: seen };
+      return;
+    }
     case "test":
       test.value = { reached: report.reached, scores: report.scores };
       return;

@@ -7,6 +7,7 @@ import { findTask } from "../../../hrm/puzzles/tasks/registry.js";
 import type { Task } from "../../../hrm/puzzles/tasks/task.js";
 import type { Failure, ModelInfo, Phase, Source } from "../protocol.js";
 import type { RunConfig } from "../run_config.js";
+import type { States } from "../worker/state_watch.js";
 
 /** The puzzle on the board. */
 export interface Puzzle {
@@ -71,6 +72,17 @@ export const census = signal<{
   readonly step: number;
   readonly census: Census;
 } | null>(null);
+
+/** The newest look at the states of a model. */
+export const states = signal<{
+  readonly source: Source;
+  readonly step: number;
+  readonly states: States;
+} | null>(null);
+/** Dimensions that the states fill, look by look, of the model that is watched. */
+export const participations = signal<
+  readonly { readonly step: number; readonly L: number; readonly H: number }[]
+>([]);
 
 /** Puzzles solved of those that the watched model never saw, as far as they were looked at. */
 export const score = computed<{ solved: number; of: number; step: number } | null>(() => {

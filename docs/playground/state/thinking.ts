@@ -189,6 +189,7 @@ export function watch(source: Source, index: number | null = null): void {
   // The sentence about a file's model needs its census; that of a run comes from its validation.
   const isNeeded = source === "file" || figuresWanted.value;
   if (isNeeded && models.value[source].held.count > 0) ask({ type: "census", source });
+  if (figuresWanted.value && models.value[source].held.count > 0) ask({ type: "states", source });
 }
 
 /** Milliseconds between two updates while it plays. */

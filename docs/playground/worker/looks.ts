@@ -6,6 +6,7 @@ import { takePuzzles, type PuzzleSet } from "../../../hrm/puzzles/puzzle_set.js"
 import { createCensus, type Censor } from "../../../hrm/thinking/census.js";
 import { createThinker, type Thinker } from "../../../hrm/thinking/thoughts.js";
 import type { Look, Report } from "../protocol.js";
+import type { StateWatch } from "./state_watch.js";
 
 /** A model that is looked at. */
 export interface Subject {
@@ -21,7 +22,12 @@ export interface Subject {
   /** Steps of training that the weights had. */
   step(): number;
   /** What was compiled to look at it. */
-  readonly made: { thinker?: Thinker; twin?: Thinker & { weights: Weights }; census?: Censor };
+  readonly made: {
+    thinker?: Thinker;
+    twin?: Thinker & { weights: Weights };
+    census?: Censor;
+    states?: StateWatch;
+  };
 }
 
 /** Puzzles of a census: as many as a person can imagine. */
@@ -38,7 +44,7 @@ export const firstPuzzles = (set: PuzzleSet, count: number): PuzzleSet =>
 
 /** What a look sees. */
 export async function answerLook(
-  look: Exclude<Look, { type: "puzzles" }>,
+  look: Extract<Look, { source: unknown }>,
   subject: Subject,
 ): Promise<Report> {
   const { device, target, config, weights, made } = subject;
@@ -47,6 +53,11 @@ export async function answerLook(
   if (look.type === "census") {
     made.census ??= await censusOf(subject);
     return { type: "census", source, step, census: await made.census.take() };
+  }
+  if (look.type === "states") {
+    // What follows states is loaded by those who come near their figure.
+    made.states ??= await (await import("./state_watch.js")).watchStates(subject);
+    return { type: "states", source, step, states: await made.states.look() };
   }
   const twin = look.type === "twin";
   if (twin) made.twin ??= await twinOf(subject);
@@ -79,6 +90,7 @@ async function twinOf({ device, target, config, seed }: Subject): Promise<Thinke
 export function freeSubject({ made, weights }: Subject, own: boolean): void {
   made.thinker?.destroy();
   made.census?.destroy();
+  made.states?.destroy();
   made.twin?.destroy();
   const free = [...(made.twin?.weights.values() ?? []), ...(own ? weights.values() : [])];
   for (const variable of free) variable.destroy();

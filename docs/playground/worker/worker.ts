@@ -106,7 +106,7 @@ scope.onmessage = ({ data }) => {
 };
 
 const isLook = (message: Command | Look): message is Look =>
-  ["think", "twin", "census", "puzzles"].includes(message.type);
+  ["think", "twin", "census", "states", "puzzles"].includes(message.type);
 
 /** The first lane: commands first, then the run's next event; it sleeps if there is neither. */
 async function live(): Promise<never> {
