@@ -17,8 +17,11 @@ function element(name: string, attributes: Record<string, string | number>, text
   return made;
 }
 
+/** What is drawn of a result. */
+export type Dot = Pick<Result, "kernel" | "shape" | "flops" | "bytes" | "gflops" | "ceilingFraction">;
+
 /** Draws the ceilings and a dot a result; results without operations have no place on it. */
-export function drawRoofline(svg: SVGSVGElement, ceilings: Ceilings, results: readonly Result[]): void {
+export function drawRoofline(svg: SVGSVGElement, ceilings: Ceilings, results: readonly Dot[]): void {
   const top = ceilings.fmaF32 * 2;
   const x = (intensity: number): number =>
     LEFT +

@@ -3,6 +3,7 @@ import { adapter, notice, unsupported, failure, lost } from "./state/page_state.
 import { openBytes } from "./state/client.js";
 import { WhyItWorks } from "./figures/why.js";
 import { Alert, HelpWithoutWebGpu } from "./views/alert.js";
+import { Later } from "./views/later.js";
 import { Options } from "./views/options.js";
 import { ResumeOffer } from "./views/resume.js";
 import { BottomBar } from "./views/start.js";
@@ -44,7 +45,8 @@ export function App() {
           <GoTo id="watch">Watch</GoTo>
           <GoTo id="training">Train</GoTo>
           <GoTo id="why">Why it works</GoTo>
-          <a href="bench/">Engine</a>
+          <GoTo id="lab">Lab</GoTo>
+          <GoTo id="engine">Engine</GoTo>
         </nav>
       </header>
       <main>
@@ -61,6 +63,12 @@ export function App() {
         <Watch />
         <Runs />
         <WhyItWorks />
+        <Later id="lab" title="Lab" load={async () => (await import("./lab/lab.js")).Lab} />
+        <Later
+          id="engine"
+          title="Engine"
+          load={async () => (await import("./engine/engine.js")).EnginePart}
+        />
       </main>
       <footer>
         <p>

@@ -20,7 +20,7 @@ import type { Thought } from "../../hrm/thinking/thoughts.js";
 import type { Scores } from "../../hrm/training/evaluation.js";
 import type { StepMetrics } from "../../hrm/training/trainer.js";
 import type { RunConfig } from "./run_config.js";
-import type { States } from "./worker/state_watch.js";
+import type { Estimate, Profile, ShownProgram, States } from "./reports.js";
 
 /** Where a run stands. */
 export type Phase = "preparing" | "ready" | "training" | "paused" | "testing" | "finished" | "failed";
@@ -82,6 +82,12 @@ export type Look =
   | { readonly type: "twin"; readonly source: Source; readonly inputs: Int32Array }
   /** Where the states of both levels move on held-out puzzles. */
   | { readonly type: "states"; readonly source: Source }
+  /** What a run would need. */
+  | { readonly type: "estimate"; readonly run: RunConfig }
+  /** The programs of the run's training step. */
+  | { readonly type: "programs" }
+  /** How long each of its kernels takes, on a copy, so that the run stays as it is. */
+  | { readonly type: "profile" }
   /** What is in a file of puzzles. */
   | { readonly type: "puzzles"; readonly file: PuzzleFile }
   /** Where the model stops on held-out puzzles. */
@@ -193,6 +199,9 @@ export type Report =
       readonly bytes: Uint8Array<ArrayBuffer>;
     }
   | { readonly type: "states"; readonly source: Source; readonly step: number; readonly states: States }
+  | { readonly type: "estimate"; readonly estimate: Estimate }
+  | { readonly type: "programs"; readonly programs: readonly ShownProgram[] }
+  | { readonly type: "profile"; readonly profile: Profile }
   /** What is in a file of puzzles, or why it cannot be trained on. */
   | { readonly type: "puzzles"; readonly id: string; readonly info: PuzzleFileInfo }
   | { readonly type: "puzzles"; readonly id: string; readonly problem: string }

@@ -10,6 +10,7 @@ import {
   census,
   compiling,
   draft,
+  estimate,
   failure,
   figuresWanted,
   lost,
@@ -18,6 +19,9 @@ import {
   participations,
   pending,
   phase,
+  profile,
+  profiling,
+  programs,
   puzzle,
   run,
   settings,
@@ -169,6 +173,18 @@ export function wantFigures(): void {
   think();
 }
 
+/** Asks what a run would need. */
+export const wantEstimate = (next: RunConfig): void => send({ type: "estimate", run: next });
+
+/** Asks for the programs of the run. */
+export const wantPrograms = (): void => send({ type: "programs" });
+
+/** Asks how long the kernels of the run take. */
+export function wantProfile(): void {
+  profiling.value = true;
+  send({ type: "profile" });
+}
+
 /** The place in the address: the run, and the puzzle if it is one of the held-out ones; the history stays short. */
 export function writeAddress(): void {
   const index = puzzle.value?.index ?? null;
@@ -195,6 +211,9 @@ function beginRun(): void {
   test.value = null;
   sizes.value = null;
   failure.value = null;
+  programs.value = null;
+  profile.value = null;
+  profiling.value = false;
   if (states.value?.source === "run") states.value = null;
   models.value = { ...models.value, run: null };
   if (watched.value === "run" && models.value.file) watch("file");
@@ -302,6 +321,16 @@ function receive(report: Report): void {
       states.value = { source, step: at, states: seen };
       return;
     }
+    case "estimate":
+      estimate.value = report.estimate;
+      return;
+    case "programs":
+      programs.value = report.programs;
+      return;
+    case "profile":
+      profiling.value = false;
+      profile.value = report.profile;
+      return;
     case "test":
       test.value = { reached: report.reached, scores: report.scores };
       return;
@@ -315,7 +344,8 @@ function receive(report: Report): void {
       notice.value =
         report.failure.code === "file"
           ? `This file cannot be opened: ${report.failure.message}`
-          : `This cannot be changed: ${report.failure.message}`;
+          : `This cannot be done: ${report.failure.message}`;
+      profiling.value = false;
       return prepareAfterThought();
     case "failure":
       if (report.failure.code === "adapter") unsupported.value = true;

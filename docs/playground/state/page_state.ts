@@ -7,7 +7,7 @@ import { findTask } from "../../../hrm/puzzles/tasks/registry.js";
 import type { Task } from "../../../hrm/puzzles/tasks/task.js";
 import type { Failure, ModelInfo, Phase, Source } from "../protocol.js";
 import type { RunConfig } from "../run_config.js";
-import type { States } from "../worker/state_watch.js";
+import type { Estimate, Profile, ShownProgram, States } from "../reports.js";
 
 /** The puzzle on the board. */
 export interface Puzzle {
@@ -83,6 +83,14 @@ export const states = signal<{
 export const participations = signal<
   readonly { readonly step: number; readonly L: number; readonly H: number }[]
 >([]);
+
+/** What the drafted run would need. */
+export const estimate = signal<Estimate | null>(null);
+/** The programs of the run's step. */
+export const programs = signal<readonly ShownProgram[] | null>(null);
+/** How long the run's kernels take, once that was measured. */
+export const profile = signal<Profile | null>(null);
+export const profiling = signal(false);
 
 /** Puzzles solved of those that the watched model never saw, as far as they were looked at. */
 export const score = computed<{ solved: number; of: number; step: number } | null>(() => {

@@ -9,7 +9,7 @@ import { findPreset } from "../../../hrm/training/presets.js";
 import type { ModelInfo } from "../protocol.js";
 import { heldOut } from "../puzzles/held_out.js";
 import { runOfCheckpoint } from "../run_config.js";
-import type { Subject } from "./looks.js";
+import type { Subject } from "./subject.js";
 
 /** @throws FileFormatError, ConfigError if it cannot be opened here */
 export async function openFile(

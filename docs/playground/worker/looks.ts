@@ -1,46 +1,15 @@
 /** Answers looks at a model: programs are compiled at the first look of their kind and kept. */
-import type { Device, Target } from "../../../engine/index.js";
-import { inferenceSegments, type HrmConfig } from "../../../hrm/model/config.js";
+import { inferenceSegments } from "../../../hrm/model/config.js";
 import { createWeights, initialState, type Weights } from "../../../hrm/model/parameters.js";
-import { takePuzzles, type PuzzleSet } from "../../../hrm/puzzles/puzzle_set.js";
 import { createCensus, type Censor } from "../../../hrm/thinking/census.js";
 import { createThinker, type Thinker } from "../../../hrm/thinking/thoughts.js";
 import type { Look, Report } from "../protocol.js";
-import type { StateWatch } from "./state_watch.js";
-
-/** A model that is looked at. */
-export interface Subject {
-  readonly device: Device;
-  /** What its programs are compiled for. */
-  readonly target: Target;
-  readonly config: HrmConfig;
-  readonly weights: Weights;
-  /** Puzzles that it does not train on; null if none are known. */
-  readonly held: PuzzleSet | null;
-  /** Decides the initial weights of its untrained twin. */
-  readonly seed: number;
-  /** Steps of training that the weights had. */
-  step(): number;
-  /** What was compiled to look at it. */
-  readonly made: {
-    thinker?: Thinker;
-    twin?: Thinker & { weights: Weights };
-    census?: Censor;
-    states?: StateWatch;
-  };
-}
+import { firstPuzzles, type Subject } from "./subject.js";
 
 /** Puzzles of a census: as many as a person can imagine. */
 const CENSUS = 100;
 /** Times the trained number of segments that a census runs, to show what more of them bring. */
 const BEYOND = 2;
-
-/** The first puzzles of a set. */
-export const firstPuzzles = (set: PuzzleSet, count: number): PuzzleSet =>
-  takePuzzles(
-    set,
-    Array.from({ length: Math.min(count, set.count) }, (_, row) => row),
-  );
 
 /** What a look sees. */
 export async function answerLook(

@@ -7,13 +7,17 @@ import { EXAMPLE, mirrorExample } from "../puzzles/mirror_example.js";
 import { splitOf, type OwnPuzzles, type RunConfig } from "../run_config.js";
 
 /** The file that was read last, so that it is read once for the options and the run. */
-let newest: { readonly id: string; readonly data: Promise<PuzzleData> } | null = null;
+let newest: { readonly file: PuzzleFile; readonly data: Promise<PuzzleData> } | null = null;
+
+/** The file that was read last, if it is this one. */
+export const newestFile = (id: string): PuzzleFile | null => (newest?.file.id === id ? newest.file : null);
 
 /** Reads a file. @throws FileFormatError on one that holds no puzzles with answers */
-export function readPuzzles({ id, name, bytes }: PuzzleFile): Promise<PuzzleData> {
-  if (newest?.id === id) return newest.data;
+export function readPuzzles(file: PuzzleFile): Promise<PuzzleData> {
+  const { id, name, bytes } = file;
+  if (newest?.file.id === id) return newest.data;
   const data = loadPuzzles(blobSource(new Blob([bytes]), name), { split: "train" });
-  newest = { id, data };
+  newest = { file, data };
   return data;
 }
 

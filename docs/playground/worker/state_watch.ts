@@ -2,21 +2,8 @@
 import { createWeights, initialState, type Weights } from "../../../hrm/model/parameters.js";
 import { stateSpaceOf, type StateSpace } from "../../../hrm/thinking/state_space.js";
 import { createRecorder } from "../../../hrm/thinking/trajectories.js";
-import { firstPuzzles, type Subject } from "./looks.js";
-
-/** The states of a model, and what its initial weights make of the same puzzles. */
-export interface States {
-  readonly trained: StateSpace;
-  /** Without its points, which nothing draws. */
-  readonly untrained: Untrained;
-}
-
-export type Untrained = Readonly<Record<"L" | "H", Pick<StateSpace["L"], "participation" | "times">>>;
-
-export interface StateWatch {
-  look(): Promise<States>;
-  destroy(): void;
-}
+import type { Untrained } from "../reports.js";
+import { firstPuzzles, type StateWatch, type Subject } from "./subject.js";
 
 /** Puzzles that are followed; fewer if the model is large and runs on the CPU. */
 const PUZZLES = { usual: 64, slow: 16 } as const;

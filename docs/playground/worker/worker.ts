@@ -1,13 +1,5 @@
 /** The module worker: it owns the device, the run and the model of a file, and does what protocol.ts says. */
-import {
-  AdapterError,
-  EngineError,
-  LimitError,
-  openDevice,
-  UsageError,
-  type Device,
-  type Target,
-} from "../../../engine/index.js";
+import { AdapterError, openDevice, type Device, type Target } from "../../../engine/index.js";
 import { owning, type Scope } from "../../../engine/ownership.js";
 import {
   decodeCheckpoint,
@@ -21,18 +13,13 @@ import type { Preset } from "../../../hrm/training/presets.js";
 import { learningRate } from "../../../hrm/training/schedule.js";
 import { createSession, type Session, type SessionEvent } from "../../../hrm/training/session.js";
 import type { Trainer } from "../../../hrm/training/trainer.js";
-import {
-  ACCEPTED,
-  type Command,
-  type Failure,
-  type Look,
-  type Phase,
-  type PuzzleFile,
-  type Report,
-} from "../protocol.js";
+import { ACCEPTED, type Command, type Look, type Phase, type PuzzleFile, type Report } from "../protocol.js";
 import { EXAMPLE } from "../puzzles/mirror_example.js";
 import { configuredPreset, resumedPreset, type OwnPuzzles, type RunConfig } from "../run_config.js";
-import { answerLook, freeSubject, firstPuzzles, type Subject } from "./looks.js";
+import { answerLook, freeSubject } from "./looks.js";
+import { firstPuzzles, type Subject } from "./subject.js";
+import { compiling } from "./compiling.js";
+import { describe, RunFailure } from "./failures.js";
 import { rateMeter, type RateMeter } from "./rate_meter.js";
 
 /** Steps between two reports: few enough to look alive and to pause soon, many enough not to wait for read-backs. */
@@ -41,14 +28,11 @@ const STEPS_PER_EVENT = { software: 5, hardware: 20 } as const;
 /** Milliseconds between two checkpoints that the page keeps while it trains. */
 const KEEP_EVERY = 10_000;
 
-/** Milliseconds between two reports of what is compiled. */
-const COMPILING_EVERY = 150;
-
 /** Held-out puzzles that the page is given to choose from. */
 const PUZZLES_FOR_PAGE = 256;
 
 /** A run in the making: its session, and what shows it. */
-interface Run {
+export interface Run {
   readonly config: RunConfig;
   readonly preset: Preset;
   readonly session: Session;
@@ -56,16 +40,6 @@ interface Run {
   readonly events: AsyncGenerator<SessionEvent, void, undefined>;
   readonly rate: RateMeter;
   keptAt: number;
-}
-
-/** A failure with the advice that fits it. */
-class RunFailure extends Error {
-  constructor(
-    readonly failureCode: Failure["code"],
-    message: string,
-  ) {
-    super(message);
-  }
 }
 
 const scope = globalThis as unknown as {
@@ -106,7 +80,7 @@ scope.onmessage = ({ data }) => {
 };
 
 const isLook = (message: Command | Look): message is Look =>
-  ["think", "twin", "census", "states", "puzzles"].includes(message.type);
+  ["think", "twin", "census", "states", "puzzles", "estimate", "programs", "profile"].includes(message.type);
 
 /** The first lane: commands first, then the run's next event; it sleeps if there is neither. */
 async function live(): Promise<never> {
@@ -140,21 +114,13 @@ function look(): void {
 
 /** What a look sees; null if it is at a model that is not there. */
 async function see(next: Look): Promise<Report | null> {
-  if (next.type === "puzzles") return lookAtPuzzles(next.file);
-  const subject = next.source === "run" ? run?.subject : file;
-  return subject ? answerLook(next, subject) : null;
-}
-
-async function lookAtPuzzles(puzzles: PuzzleFile): Promise<Report> {
-  const { id } = puzzles;
-  try {
-    const { readPuzzles } = await import("./own_puzzles.js");
-    const { name, task, set, notes } = await readPuzzles(puzzles);
-    return { type: "puzzles", id, info: { id, name, task: task.name, count: set.count, notes } };
-  } catch (error) {
-    if (!(error instanceof FileFormatError)) throw error;
-    return { type: "puzzles", id, problem: error.message };
+  if ("source" in next) {
+    const subject = next.source === "run" ? run?.subject : file;
+    return subject ? answerLook(next, subject) : null;
   }
+  // What few visitors ask for is loaded for them alone.
+  const { lookAround } = await import("./look_around.js");
+  return lookAround(next, await theDevice(), run);
 }
 
 function takeLook(): Look | undefined {
@@ -188,27 +154,11 @@ async function obey(command: Command): Promise<void> {
 
 /** The device, opened at the first need and after it was lost. */
 async function theDevice(): Promise<Device> {
-  device ??= await openDevice();
+  if (device) return device;
+  device = await openDevice();
   const { name, software } = device.adapter;
   report({ type: "adapter", name, software, products: "" });
   return device;
-}
-
-/** Reports what the device compiles while a body runs. */
-async function compiling<T>(on: Device, what: string, body: () => Promise<T>): Promise<T> {
-  const [asked, ready] = [on.stats.pipelinesCreated, on.stats.pipelinesReady];
-  const tell = (): void => {
-    const { pipelinesCreated, pipelinesReady } = on.stats;
-    report({ type: "compiling", what, done: pipelinesReady - ready, total: pipelinesCreated - asked });
-  };
-  tell();
-  const timer = setInterval(tell, COMPILING_EVERY);
-  try {
-    return await body();
-  } finally {
-    clearInterval(timer);
-    tell();
-  }
 }
 
 /** Compiles a run's session, from its beginning or from a checkpoint. */
@@ -236,7 +186,7 @@ async function prepare({
     if (error instanceof AdapterError) throw new RunFailure("config", error.message);
     throw error;
   }
-  return compiling(opened, "the trainer", () =>
+  return compiling(opened, report, "the trainer", () =>
     owning((scope) => prepareRun(scope, opened, { config, target, preset, resume })),
   );
 }
@@ -423,17 +373,6 @@ function fail(error: unknown): void {
     file = null;
   }
   enter("failed");
-}
-
-function describe(error: unknown): Failure {
-  const message = error instanceof Error ? error.message : String(error);
-  if (error instanceof RunFailure) return { code: error.failureCode, message };
-  if (error instanceof ConfigError || error instanceof UsageError || error instanceof LimitError)
-    return { code: "config", message };
-  if (error instanceof FileFormatError) return { code: "file", message };
-  if (error instanceof EngineError && (error.code === "adapter" || error.code === "device-lost"))
-    return { code: error.code, message };
-  return { code: "other", message };
 }
 
 void live();

@@ -245,5 +245,5 @@ export function cameraOf({ yaw, pitch, distance }: View, aspect: number): Float3
     distance * Math.cos(pitch) * Math.cos(yaw),
   ];
   const projection = mat4.perspective(Math.PI / 4, aspect, 0.05, 50);
-  return mat4.multiply(projection, mat4.lookAt(eye, [0, 0, 0], [0, 1, 0])) as Float32Array;
+  return mat4.multiply<Float32Array>(projection, mat4.lookAt(eye, [0, 0, 0], [0, 1, 0]));
 }
