@@ -207,37 +207,7 @@ export function elementwise(spec: ElementwiseSpec, capabilities: Capabilities): 
     const value = buffers.load(source, accesses[i]!.index(width));
     return `let x${i} = ${width === 4 && accesses[i]!.vector === "splat" ? `${typeName(input.dtype, 4)}(${value})` : value};`;
   });
-  const dtypeOf = (operand: Operand): Dtype =>
-    "input" in operand
-      ? inputs[operand.input]!.dtype
-      : "value" in operand
-        ? statements[operand.value]!.dtype
-        : operand.dtype;
-  const text = (operand: Operand): string =>
-    "input" in operand
-      ? `x${operand.input}`
-      : "value" in operand
-        ? `v${operand.value}`
-        : `${typeName(operand.dtype, width)}(${literal(operand.literal, operand.dtype)})`;
-  const values = statements.map(({ operation, operands, dtype }, i) => {
-    const first = operands[0] ? dtypeOf(operands[0]) : "i32";
-    // A conversion loses a NaN only if it makes an integer.
-    const byBits = first === "f32" && !(operation === "cast" && dtype === "f32");
-    const formula: (...operands: string[]) => string =
-      typeof operation === "string"
-        ? (byBits && F32_FORMULAS[operation]) || FORMULAS[operation]
-        : (...names) => operation.expression(...names);
-    // WGSL refuses a constant expression whose value is not finite. A named variable makes the expression not constant.
-    const named = operands.every((operand) => "literal" in operand);
-    const names = operands.map((operand, k) => (named ? `c${i}_${k}` : text(operand)));
-    return lines(
-      named && operands.map((operand, k) => `let c${i}_${k} = ${text(operand)};`),
-      `let v${i} = ${formula(...names)};`,
-    )
-      .replace(/\bT(?=[(>])/g, typeName(dtype, width))
-      .replace(/\bC\(/g, `${typeName(first, width)}(`)
-      .replace(/\bPOSITION\b/g, width === 4 ? "(vec4u(index * 4u) + vec4u(0u, 1u, 2u, 3u))" : "index");
-  });
+  const values = valuesOf(spec, width);
   const formulas = statements.map((s) => s.operation).filter((operation) => typeof operation !== "string");
   const own = lines([...new Set(formulas.map(({ functions = "" }) => functions))]);
   const stores = outputs.map((o, i) => buffers.store(`out${i}`, "index", `v${o.value}`));
@@ -262,6 +232,41 @@ export function elementwise(spec: ElementwiseSpec, capabilities: Capabilities): 
     flops: size * statements.length,
     bytes: 4 * moved - saved,
   };
+}
+
+/** The statements as text: value i is the variable `v${i}`, and input i is `x${i}`. */
+function valuesOf({ inputs, statements }: ElementwiseSpec, width: 1 | 4): string[] {
+  const dtypeOf = (operand: Operand): Dtype =>
+    "input" in operand
+      ? inputs[operand.input]!.dtype
+      : "value" in operand
+        ? statements[operand.value]!.dtype
+        : operand.dtype;
+  const text = (operand: Operand): string =>
+    "input" in operand
+      ? `x${operand.input}`
+      : "value" in operand
+        ? `v${operand.value}`
+        : `${typeName(operand.dtype, width)}(${literal(operand.literal, operand.dtype)})`;
+  return statements.map(({ operation, operands, dtype }, i) => {
+    const first = operands[0] ? dtypeOf(operands[0]) : "i32";
+    // A conversion loses a NaN only if it makes an integer.
+    const byBits = first === "f32" && !(operation === "cast" && dtype === "f32");
+    const formula: (...operands: string[]) => string =
+      typeof operation === "string"
+        ? (byBits && F32_FORMULAS[operation]) || FORMULAS[operation]
+        : (...names) => operation.expression(...names);
+    // WGSL refuses a constant expression whose value is not finite. A named variable makes the expression not constant.
+    const named = operands.every((operand) => "literal" in operand);
+    const names = operands.map((operand, k) => (named ? `c${i}_${k}` : text(operand)));
+    return lines(
+      named && operands.map((operand, k) => `let c${i}_${k} = ${text(operand)};`),
+      `let v${i} = ${formula(...names)};`,
+    )
+      .replace(/\bT(?=[(>])/g, typeName(dtype, width))
+      .replace(/\bC\(/g, `${typeName(first, width)}(`)
+      .replace(/\bPOSITION\b/g, width === 4 ? "(vec4u(index * 4u) + vec4u(0u, 1u, 2u, 3u))" : "index");
+  });
 }
 
 /** Throws unless every overwritten input has the shape and dtype of its output, and only one output overwrites it. */

@@ -91,33 +91,8 @@ export function fuse(
   const groupOf = new Map<Node, Set<Node>>();
   for (const node of computed) groupOf.set(node, new Set([node]));
 
-  /** True if computing `start` needs a member of `target`, going through whole groups, or if that takes long to tell. */
-  const reaches = (start: readonly Node[], target: ReadonlySet<Node>): boolean => {
-    const oldest = Math.min(...[...target].map((n) => n.id));
-    const seen = new Set<Set<Node>>();
-    const stack = [...start];
-    const limit = effort.searched + LONGEST_SEARCH;
-    for (let node = stack.pop(); node; node = stack.pop()) {
-      if (target.has(node) || effort.searched > limit) return true;
-      const group = groupOf.get(node);
-      if (!group || seen.has(group)) continue;
-      seen.add(group);
-      for (const member of group) {
-        for (const input of member.inputs) {
-          effort.searched++;
-          const producer = rootOf(input).node;
-          // A group can need the target only through a member younger than the target's oldest node.
-          if (target.has(producer)) return true;
-          if (producer.id > oldest) stack.push(producer);
-        }
-      }
-    }
-    return false;
-  };
-  const inputsOutside = (group: ReadonlySet<Node>, other: ReadonlySet<Node>): Node[] =>
-    [...group]
-      .flatMap((n) => n.inputs.map((t) => rootOf(t).node))
-      .filter((n) => !group.has(n) && !other.has(n));
+  const reaches = (start: readonly Node[], target: ReadonlySet<Node>): boolean =>
+    reachesGroup(start, target, groupOf, effort);
   const buffersOf = (group: ReadonlySet<Node>): number => {
     const inputs = new Set<string>();
     for (const node of group) {
@@ -176,6 +151,41 @@ export function fuse(
   }
   return ordered(computed, groupOf);
 }
+
+/** True if computing `start` needs a member of `target`, going through whole groups, or if that takes long to tell. */
+function reachesGroup(
+  start: readonly Node[],
+  target: ReadonlySet<Node>,
+  groupOf: ReadonlyMap<Node, ReadonlySet<Node>>,
+  effort: FusionEffort,
+): boolean {
+  const oldest = Math.min(...[...target].map((n) => n.id));
+  const seen = new Set<ReadonlySet<Node>>();
+  const stack = [...start];
+  const limit = effort.searched + LONGEST_SEARCH;
+  for (let node = stack.pop(); node; node = stack.pop()) {
+    if (target.has(node) || effort.searched > limit) return true;
+    const group = groupOf.get(node);
+    if (!group || seen.has(group)) continue;
+    seen.add(group);
+    for (const member of group) {
+      for (const input of member.inputs) {
+        effort.searched++;
+        const producer = rootOf(input).node;
+        // A group can need the target only through a member younger than the target's oldest node.
+        if (target.has(producer)) return true;
+        if (producer.id > oldest) stack.push(producer);
+      }
+    }
+  }
+  return false;
+}
+
+/** The producers outside of both groups that a group reads. */
+const inputsOutside = (group: ReadonlySet<Node>, other: ReadonlySet<Node>): Node[] =>
+  [...group]
+    .flatMap((n) => n.inputs.map((t) => rootOf(t).node))
+    .filter((n) => !group.has(n) && !other.has(n));
 
 /** The producer and the residual, if `node` adds a tensor of the same size to a result whose operation can add it. */
 export function residualOf(node: Node): { producer: Node; residual: Tensor } | null {

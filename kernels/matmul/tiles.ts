@@ -84,106 +84,169 @@ export function tileVariants(product: Product): NamedVariant[] {
 
 /** Builds the variant with this tile. */
 function tiles(product: Product, tile: WorkgroupTile): Variant {
-  const { name, layout, M, N, K, capabilities } = product;
+  const work = workOf(product, tile);
+  const { threads, staged, widthA, widthB, widthC } = work;
+  const { count, prologue } = tilePlace(product, tile);
+  const { workgroups, group } = linearDispatch(product.name, count, product.capabilities);
+  const bindings = productBindings(product, widthA, widthB, widthC);
+  const code = shader({
+    bindings,
+    workgroupSize: threads,
+    declarations: `var<workgroup> tile: array<vec4f, ${staged}>;`,
+    body: lines(
+      prologue(group),
+      places(work),
+      repeat(tile.threadRows, (r) => eachQuad(work, (j) => `var c${r}_${j} = vec4f();`)),
+      repeat(work.perThread, (p) => repeat(4, (q) => `var next${p}_${q} = vec4f();`)),
+      eachBlock(work, load),
+      "loop {",
+      eachBlock(work, stage),
+      "workgroupBarrier();",
+      `k0 += ${tile.depth}u;`,
+      "if (k0 < k_end) {",
+      eachBlock(work, load),
+      "}",
+      multiply(work),
+      "if (k0 >= k_end) { break; }",
+      "workgroupBarrier();",
+      "}",
+      store(work),
+    ),
+  });
+  return { code, bindings, workgroups };
+}
+
+/** The sizes on which all steps rely. */
+type Work = ReturnType<typeof workOf>;
+
+function workOf(product: Product, tile: WorkgroupTile) {
+  const { layout, M, N, K } = product;
   const { rows, columns, depth, threadRows, threadColumns } = tile;
   const threads = threadsOf(tile);
-  const threadsM = rows / threadRows;
-  const threadsN = columns / threadColumns;
-  const { count, prologue } = tilePlace(product, tile);
-  const { workgroups, group } = linearDispatch(name, count, capabilities);
-  const alongKA = layout !== "tn";
-  const alongKB = layout === "nt";
-  const widthA = widthOf(alongKA ? K : M);
-  const widthB = widthOf(alongKB ? K : N);
-  const widthC = widthOf(N);
+  const [alongKA, alongKB] = [layout !== "tn", layout === "nt"];
   /** A tile is staged in quads for each k. A quad has 4 neighbours along M (or N). */
-  const quadsA = rows / 4;
-  const quadsB = columns / 4;
+  const [quadsA, quadsB] = [rows / 4, columns / 4];
   const stagedA = quadsA * depth;
   const staged = stagedA + quadsB * depth;
   /** A thread moves blocks. A block is a quad at four k. */
-  const blocksA = stagedA / 4;
-  const blocks = staged / 4;
-  const perThread = Math.ceil(blocks / threads);
-  const components = "xyzw";
+  const [blocksA, blocks] = [stagedA / 4, staged / 4];
+  return {
+    ...{ product, tile, threads, alongKA, alongKB, quadsA, quadsB, stagedA, staged, blocksA, blocks },
+    threadsM: rows / threadRows,
+    threadsN: columns / threadColumns,
+    widthA: widthOf(alongKA ? K : M),
+    widthB: widthOf(alongKB ? K : N),
+    widthC: widthOf(N),
+    perThread: Math.ceil(blocks / threads),
+  };
+}
 
-  /** Position of block `item` of a tile. Neighbouring lanes read neighbouring addresses and write to different banks. */
-  const place = (alongK: boolean, quads: number): string =>
-    alongK
-      ? lines(`let deep = item % 2u + item / ${2 * quads}u * 2u;`, `let quad = item / 2u % ${quads}u;`)
-      : lines(`let deep = item / ${quads}u;`, `let quad = item % ${quads}u;`);
-  /** Loads block `item` of a matrix into four quads, with zeros outside the matrix. */
-  const load = (matrix: "a" | "b", next: string) => {
-    const [alongK, size, extent, width, first, quads] =
-      matrix === "a"
-        ? ([alongKA, M, rows, widthA, "m0", quadsA] as const)
-        : ([alongKB, N, columns, widthB, "n0", quadsB] as const);
-    const k = { name: "k", limit: K, ragged: K % depth !== 0 };
-    const i = { name: "i", limit: size, ragged: size % extent !== 0 };
-    // Lines of the matrix, and positions along them.
-    const [outer, inner] = alongK ? [i, k] : [k, i];
-    const rowsOfFour = (q: number): string => {
-      const at = (place: string) =>
-        `${matrix}[ab_slice * ${(size * K) / width}u + (${outer.name} + ${q}u) * ${inner.limit / width}u + ${place}]`;
-      const inside = (place: string, statement: string) =>
-        guarded(`${place} < ${inner.limit}u`, inner.ragged, statement);
-      return guarded(
-        `${outer.name} + ${q}u < ${outer.limit}u`,
-        outer.ragged,
-        width === 4
-          ? inside(inner.name, `line${q} = ${at(`${inner.name} / 4u`)};`)
-          : repeat(4, (j) => {
-              const place = `${inner.name} + ${j}u`;
-              return inside(place, `line${q}.${components[j]} = ${at(place)};`);
-            }),
+const COMPONENTS = "xyzw";
+
+/** The row and column of a thread. A subgroup of 32 covers a block of 4 x 8 threads, which reads the fewest different quads. */
+function places({ threadsM, threadsN }: Work): string {
+  const blocked = threadsN % 8 === 0 && threadsM % 4 === 0;
+  return blocked
+    ? lines(
+        `let column = lane / 32u % ${threadsN / 8}u * 8u + lane % 8u;`,
+        `let row = lane / ${4 * threadsN}u * 4u + lane / 8u % 4u;`,
+      )
+    : lines(`let column = lane % ${threadsN}u;`, `let row = lane / ${threadsN}u;`);
+}
+
+/** Text about a block of one matrix, whose quads are in variables that begin with `next`. */
+type BlockText = (work: Work, matrix: "a" | "b", next: string) => string;
+
+/** A text for every block that a thread moves. */
+function eachBlock(work: Work, text: BlockText): string {
+  const { threads, blocksA, blocks, perThread } = work;
+  return repeat(perThread, (p) => {
+    const first = p * threads;
+    const last = Math.min(blocks, first + threads);
+    const own = (matrix: "a" | "b"): string =>
+      lines(
+        `let item = lane + ${first}u${matrix === "b" ? ` - ${blocksA}u` : ""};`,
+        text(work, matrix, `next${p}`),
       );
-    };
-    return lines(
-      place(alongK, quads),
-      `let k = k0 + deep * 4u;`,
-      `let i = ${first} + quad * 4u;`,
-      repeat(4, (q) => `var line${q} = vec4f();`),
-      repeat(4, rowsOfFour),
-      repeat(4, (q) =>
-        alongK
-          ? `${next}_${q} = vec4f(${[0, 1, 2, 3].map((j) => `line${j}.${components[q]}`).join(", ")});`
-          : `${next}_${q} = line${q};`,
-      ),
+    const inner =
+      last <= blocksA
+        ? lines("{", own("a"), "}")
+        : first >= blocksA
+          ? lines("{", own("b"), "}")
+          : lines(`if (lane < ${blocksA - first}u) {`, own("a"), "} else {", own("b"), "}");
+    return last - first < threads ? lines(`if (lane < ${last - first}u) {`, inner, "}") : inner;
+  });
+}
+
+/** Position of block `item` of a tile. Neighbouring lanes read neighbouring addresses and write to different banks. */
+const blockPlace = (alongK: boolean, quads: number): string =>
+  alongK
+    ? lines(`let deep = item % 2u + item / ${2 * quads}u * 2u;`, `let quad = item / 2u % ${quads}u;`)
+    : lines(`let deep = item / ${quads}u;`, `let quad = item % ${quads}u;`);
+
+/** Loads block `item` of a matrix into four quads, with zeros outside the matrix. */
+const load: BlockText = (work, matrix, next) => {
+  const { product, tile, alongKA, alongKB, widthA, widthB, quadsA, quadsB } = work;
+  const { M, N, K } = product;
+  const { rows, columns, depth } = tile;
+  const [alongK, size, extent, width, first, quads] =
+    matrix === "a"
+      ? ([alongKA, M, rows, widthA, "m0", quadsA] as const)
+      : ([alongKB, N, columns, widthB, "n0", quadsB] as const);
+  const k = { name: "k", limit: K, ragged: K % depth !== 0 };
+  const i = { name: "i", limit: size, ragged: size % extent !== 0 };
+  // Lines of the matrix, and positions along them.
+  const [outer, inner] = alongK ? [i, k] : [k, i];
+  const rowsOfFour = (q: number): string => {
+    const at = (place: string) =>
+      `${matrix}[ab_slice * ${(size * K) / width}u + (${outer.name} + ${q}u) * ${inner.limit / width}u + ${place}]`;
+    const inside = (place: string, statement: string) =>
+      guarded(`${place} < ${inner.limit}u`, inner.ragged, statement);
+    return guarded(
+      `${outer.name} + ${q}u < ${outer.limit}u`,
+      outer.ragged,
+      width === 4
+        ? inside(inner.name, `line${q} = ${at(`${inner.name} / 4u`)};`)
+        : repeat(4, (j) => {
+            const place = `${inner.name} + ${j}u`;
+            return inside(place, `line${q}.${COMPONENTS[j]} = ${at(place)};`);
+          }),
     );
   };
-  /** Stores block `item` of a matrix. Quads of every second group of four k are swapped, which spreads them over the banks. */
-  const stage = (matrix: "a" | "b", next: string) => {
-    const [alongK, quads, offset] =
-      matrix === "a" ? ([alongKA, quadsA, 0] as const) : ([alongKB, quadsB, stagedA] as const);
-    return lines(
-      place(alongK, quads),
-      `let at = ${offset}u + deep * ${4 * quads}u + (quad ^ (deep % 2u * 4u));`,
-      repeat(4, (q) => `tile[at + ${q * quads}u] = ${next}_${q};`),
-    );
-  };
-  const eachBlock = (body: (matrix: "a" | "b", next: string) => string): string =>
-    repeat(perThread, (p) => {
-      const first = p * threads;
-      const last = Math.min(blocks, first + threads);
-      const own = (matrix: "a" | "b"): string =>
-        lines(
-          `let item = lane + ${first}u${matrix === "b" ? ` - ${blocksA}u` : ""};`,
-          body(matrix, `next${p}`),
-        );
-      const inner =
-        last <= blocksA
-          ? lines("{", own("a"), "}")
-          : first >= blocksA
-            ? lines("{", own("b"), "}")
-            : lines(`if (lane < ${blocksA - first}u) {`, own("a"), "} else {", own("b"), "}");
-      return last - first < threads ? lines(`if (lane < ${last - first}u) {`, inner, "}") : inner;
-    });
-  const bindings = productBindings(product, widthA, widthB, widthC);
-  /** Row `r` of a thread, and the first column of its quad `j`, counted from the thread's first. */
-  const rowAt = (r: number) => 4 * threadsM * (r >> 2) + (r & 3);
-  const columnAt = (j: number) => 4 * threadsN * j;
-  const eachQuad = (text: (j: number) => string) => repeat(threadColumns / 4, text);
-  const multiply = lines(
+  return lines(
+    blockPlace(alongK, quads),
+    `let k = k0 + deep * 4u;`,
+    `let i = ${first} + quad * 4u;`,
+    repeat(4, (q) => `var line${q} = vec4f();`),
+    repeat(4, rowsOfFour),
+    repeat(4, (q) =>
+      alongK
+        ? `${next}_${q} = vec4f(${[0, 1, 2, 3].map((j) => `line${j}.${COMPONENTS[q]}`).join(", ")});`
+        : `${next}_${q} = line${q};`,
+    ),
+  );
+};
+
+/** Stores block `item` of a matrix. Quads of every second group of four k are swapped, which spreads them over the banks. */
+const stage: BlockText = ({ alongKA, alongKB, quadsA, quadsB, stagedA }, matrix, next) => {
+  const [alongK, quads, offset] =
+    matrix === "a" ? ([alongKA, quadsA, 0] as const) : ([alongKB, quadsB, stagedA] as const);
+  return lines(
+    blockPlace(alongK, quads),
+    `let at = ${offset}u + deep * ${4 * quads}u + (quad ^ (deep % 2u * 4u));`,
+    repeat(4, (q) => `tile[at + ${q * quads}u] = ${next}_${q};`),
+  );
+};
+
+/** A text for each quad of columns of a thread. */
+const eachQuad = ({ tile }: Work, text: (j: number) => string): string =>
+  repeat(tile.threadColumns / 4, text);
+
+/** Multiplies the staged tiles. */
+function multiply(work: Work): string {
+  const { tile, quadsA, quadsB, stagedA, threadsM, threadsN } = work;
+  const { depth, threadRows } = tile;
+  return lines(
     `for (var deep = 0u; deep < ${depth / 4}u; deep++) {`,
     "let swap = deep % 2u * 4u;",
     `let at_a = deep * ${4 * quadsA}u;`,
@@ -196,11 +259,13 @@ function tiles(product: Product, tile: WorkgroupTile): Variant {
           (i) => `let left${i} = tile[at_a + ${q * quadsA}u + ((row + ${i * threadsM}u) ^ swap)];`,
         ),
         eachQuad(
+          work,
           (j) => `let right${j} = tile[at_b + ${q * quadsB}u + ((column + ${j * threadsN}u) ^ swap)];`,
         ),
         repeat(threadRows, (r) =>
           eachQuad(
-            (j) => `c${r}_${j} = fma(vec4f(left${r >> 2}.${components[r & 3]}), right${j}, c${r}_${j});`,
+            work,
+            (j) => `c${r}_${j} = fma(vec4f(left${r >> 2}.${COMPONENTS[r & 3]}), right${j}, c${r}_${j});`,
           ),
         ),
         "}",
@@ -208,37 +273,23 @@ function tiles(product: Product, tile: WorkgroupTile): Variant {
     ),
     "}",
   );
-  // A subgroup of 32 covers a block of 4 x 8 threads, which reads the fewest different quads.
-  const blocked = threadsN % 8 === 0 && threadsM % 4 === 0;
-  const body = lines(
-    prologue(group),
-    blocked
-      ? [
-          `let column = lane / 32u % ${threadsN / 8}u * 8u + lane % 8u;`,
-          `let row = lane / ${4 * threadsN}u * 4u + lane / 8u % 4u;`,
-        ]
-      : [`let column = lane % ${threadsN}u;`, `let row = lane / ${threadsN}u;`],
-    repeat(threadRows, (r) => eachQuad((j) => `var c${r}_${j} = vec4f();`)),
-    repeat(perThread, (p) => repeat(4, (q) => `var next${p}_${q} = vec4f();`)),
-    eachBlock(load),
-    "loop {",
-    eachBlock(stage),
-    "workgroupBarrier();",
-    `k0 += ${depth}u;`,
-    "if (k0 < k_end) {",
-    eachBlock(load),
-    "}",
-    multiply,
-    "if (k0 >= k_end) { break; }",
-    "workgroupBarrier();",
-    "}",
+}
+
+/** Stores a thread's sums to c, with bias and residual. */
+function store(work: Work): string {
+  const { product, tile, threadsM, threadsN, widthC } = work;
+  const { M, N } = product;
+  /** Row `r` of a thread, and the first column of its quad `j`, counted from the thread's first. */
+  const rowAt = (r: number) => 4 * threadsM * (r >> 2) + (r & 3);
+  const columnAt = (j: number) => 4 * threadsN * j;
+  return lines(
     "let m = m0 + row * 4u;",
     "let n = n0 + column * 4u;",
     `let c_row = (c_slice * ${M}u + m) * ${N / widthC}u + ${inVectors("n", widthC)};`,
-    repeat(threadRows, (r) =>
+    repeat(tile.threadRows, (r) =>
       lines(
         `if (m + ${rowAt(r)}u < ${M}u) {`,
-        eachQuad((j) => {
+        eachQuad(work, (j) => {
           const first = columnAt(j);
           const at = (q: number) => `c_row + ${(rowAt(r) * N + first) / widthC + q}u`;
           const column = `${inVectors("n", widthC)} + ${first / widthC}u`;
@@ -247,13 +298,11 @@ function tiles(product: Product, tile: WorkgroupTile): Variant {
             : repeat(
                 4,
                 (q) =>
-                  `if (n + ${first + q}u < ${N}u) { c[${at(q)}] = c${r}_${j}.${components[q]}${addends(product, at(q), `n + ${first + q}u`)}; }`,
+                  `if (n + ${first + q}u < ${N}u) { c[${at(q)}] = c${r}_${j}.${COMPONENTS[q]}${addends(product, at(q), `n + ${first + q}u`)}; }`,
               );
         }),
         "}",
       ),
     ),
   );
-  const declarations = `var<workgroup> tile: array<vec4f, ${staged}>;`;
-  return { code: shader({ bindings, workgroupSize: threads, declarations, body }), bindings, workgroups };
 }

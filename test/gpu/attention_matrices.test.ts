@@ -8,11 +8,8 @@ import {
   attentionBackwardMatrices,
   attentionBackwardTiles,
 } from "../../kernels/attention/matrices_backward.js";
-import {
-  attentionMatrices,
-  attentionTiles,
-  type AttentionTile,
-} from "../../kernels/attention/matrices_forward.js";
+import { attentionMatrices, attentionTiles } from "../../kernels/attention/matrices_forward.js";
+import type { AttentionTile } from "../../kernels/attention/matrices.js";
 import { baselineCapabilities, type Capabilities } from "../../kernels/capabilities.js";
 import type { Kernel } from "../../kernels/core/kernel.js";
 import { GRADIENT_SCALE } from "../../kernels/core/kernel.js";
