@@ -71,7 +71,7 @@ function featuresOf({ code }: Kernel): string[] {
 describe("every kernel", () => {
   it("is in the sweep", () => {
     const helpers =
-      /Reference$|Tables$|^require|^threefry|^(baselineCapabilities|BYTES_PER_ELEMENT|KernelError|matmul(Name|Spec|Splits|Variants)|matrixVariants|GRADIENT_SCALE|partialSums|THREEFRY|attention(Backward)?Tiles)$/;
+      /Reference$|Tables$|^require|^threefry|^(baselineCapabilities|BYTES_PER_ELEMENT|KernelError|(matmul|attention)(Name|Splits|Variants)|alternativesOf|chosenVariant|matrixVariants|GRADIENT_SCALE|partialSums|THREEFRY|attention(Backward)?Tiles)$/;
     const made = [kernels, split, matrices, forward, backward]
       .flatMap((of) => Object.keys(of))
       .filter((name) => !helpers.test(name));
