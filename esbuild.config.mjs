@@ -127,7 +127,7 @@ const targets = {
     entryPoints: [
       { in: "docs/playground/main.tsx", out: "main" },
       { in: "docs/playground/worker/worker.ts", out: "worker" },
-      ...["index.html", "style.css", "models/shipped.safetensors"].map((name) => ({
+      ...["index.html", "style.css", "models/shipped.safetensors", "models/recording.json"].map((name) => ({
         in: `docs/playground/${name}`,
         out: name.replace(/\.[a-z]+$/, ""),
       })),
@@ -137,7 +137,7 @@ const targets = {
     // What page and worker share is loaded once; what few visitors look at is loaded when they do.
     splitting: true,
     chunkNames: "chunks/[name]-[hash]",
-    loader: { ".html": "copy", ".safetensors": "copy" },
+    loader: { ".html": "copy", ".safetensors": "copy", ".json": "copy" },
     outdir: "build/playground",
   }),
   "bench-page": () => ({

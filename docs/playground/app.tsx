@@ -5,6 +5,7 @@ import { WhyItWorks } from "./figures/why.js";
 import { Alert, HelpWithoutWebGpu } from "./views/alert.js";
 import { Later } from "./views/later.js";
 import { Options } from "./views/options.js";
+import { Recording } from "./views/recording.js";
 import { ResumeOffer } from "./views/resume.js";
 import { BottomBar } from "./views/start.js";
 import { Runs } from "./runs/runs.js";
@@ -35,6 +36,7 @@ export function App() {
           <HelpWithoutWebGpu />
           {failure.value && <p class="soft">{failure.value.message}</p>}
         </section>
+        <Recording />
       </main>
     );
   return (

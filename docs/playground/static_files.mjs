@@ -10,6 +10,7 @@ const TYPES = {
   ".js": "text/javascript; charset=utf-8",
   ".css": "text/css; charset=utf-8",
   ".map": "application/json",
+  ".json": "application/json",
 };
 
 /** Names of this machine; a page of another name that leads here must not read what is served (DNS rebinding). */

@@ -1,6 +1,6 @@
 /** The playground in real Chromium, as a visitor uses it: watch, scrub, edit, train, pause, resume, save. */
 import { expect } from "chai";
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Page } from "puppeteer";
@@ -57,6 +57,30 @@ describe("playground @slow", function () {
     await finished;
     const [name] = await readdir(own);
     return { name: name!, bytes: await readFile(join(own, name!)) };
+  }
+
+  /** The page at three widths, in light, dark and forced colours, for people to look at. */
+  async function takePictures(page: Page): Promise<void> {
+    const pictures = "build/screenshots";
+    await mkdir(pictures, { recursive: true });
+    const session = await page.createCDPSession();
+    for (const width of [360, 1280, 2560]) {
+      await page.setViewport({ width, height: width < 1000 ? 740 : 0.5625 * width });
+      for (const [scheme, forced] of [
+        ["light", "none"],
+        ["dark", "none"],
+        ["dark", "active"],
+      ] as const) {
+        await session.send("Emulation.setEmulatedMedia", {
+          features: [
+            { name: "prefers-color-scheme", value: scheme },
+            { name: "forced-colors", value: forced },
+          ],
+        });
+        const name = `${width}-${forced === "active" ? "forced" : scheme}.png`;
+        await page.screenshot({ path: join(pictures, name), fullPage: true });
+      }
+    }
   }
 
   const scrubTo = (page: Page, update: number): Promise<void> =>
@@ -153,6 +177,30 @@ describe("playground @slow", function () {
 
     await page.click("#another");
     await page.waitForFunction(() => /puzzle=\d+/.test(location.hash));
+
+    // The figures, the Lab and the Engine are drawn from this model and from the run, once somebody comes near them.
+    await untilPhase(page, "ready");
+    console.log(`ready to train after ${Math.round(await page.evaluate(() => performance.now()))} ms`);
+    await page.$eval("#why", (part) => part.scrollIntoView());
+    await page.waitForSelector("#state-canvas canvas[data-yaw]");
+    const yaw = (): Promise<string> =>
+      page.$eval("#state-canvas canvas", (canvas) => (canvas as HTMLElement).dataset["yaw"]!);
+    const before3d = await yaw();
+    await page.focus("#state-canvas");
+    await page.keyboard.press("ArrowRight");
+    await page.waitForFunction(
+      (old) => document.querySelector<HTMLElement>("#state-canvas canvas")!.dataset["yaw"] !== old,
+      {},
+      before3d,
+    );
+    expect(await text(page, "#dimensions")).to.match(/the worker \(z_L\)\d+\.\d\d\d+\.\d\d/);
+    await page.$eval("#lab", (part) => part.scrollIntoView());
+    await page.waitForSelector("#needs");
+    expect(await text(page, "#needs")).to.match(/^Numbers to learn27,586Work of a step77 million operations/);
+    await page.$eval("#engine", (part) => part.scrollIntoView());
+    await page.waitForSelector(".memory-plan rect");
+    expect(await accessibilityProblems(page)).to.deep.equal([]);
+    await takePictures(page);
     await page.close();
   });
 
@@ -204,9 +252,26 @@ describe("playground @slow", function () {
     expect([...ema!.get(weight)!.data]).to.not.deep.equal([...raw.get(weight)!.data]);
     expect(await accessibilityProblems(page)).to.deep.equal([]);
 
+    // The next steps take another learning rate, and the run says so.
+    await page.$eval("#now-lr", (input) => {
+      (input as HTMLInputElement).value = "0.001";
+      input.dispatchEvent(new Event("change", { bubbles: true }));
+    });
+    await page.waitForFunction(() =>
+      /learning rate 0\.001/.test(document.querySelector("#runs")!.textContent),
+    );
+
     await page.click("#apply");
     await untilPhase(page, "preparing");
     await untilPhase(page, "ready");
+    // The run before is kept beside the new one, with what its configuration differs in.
+    expect(await page.$$eval("#runs li", (rows) => rows.length)).to.equal(2);
+    expect(await text(page, "#runs li:last-child")).to.contain("seed 3 instead of 4");
+    const csv = await download(page, "#export-csv");
+    expect(csv.name).to.equal("hrm-runs.csv");
+    expect(String(csv.bytes))
+      .to.match(/^run,kind,step,seconds,loss/)
+      .and.contain(`,training,${paused},`);
     expect([await stepOf(page), await page.evaluate(() => location.hash)]).to.deep.equal([
       0,
       "#preset=sudoku4&seed=4&puzzle=1",
@@ -257,6 +322,13 @@ describe("playground @slow", function () {
     await page.waitForSelector("#alert");
     expect(await text(page, "#alert h2")).to.match(/^No WebGPU in Chrome \d+ on Linux$/);
     expect(await page.$("#toggle")).to.equal(null);
+    // A recording plays, and says that it is one.
+    await page.waitForSelector("#recording #scrub:not([disabled])");
+    expect(await text(page, "#recording")).to.contain("Nothing is computed here. This was recorded earlier");
+    await page.focus("#scrub");
+    await page.keyboard.press("End");
+    const answer = (await cellsOf(page)).map(({ token }) => token);
+    expect(task.check(answer, answer).solved).to.equal(true);
     expect(await accessibilityProblems(page)).to.deep.equal([]);
     await page.close();
   });

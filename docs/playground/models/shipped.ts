@@ -1,3 +1,6 @@
+/** A recorded thought of the model that comes with the page, for browsers without WebGPU; `record.mjs` made it. */
+export const RECORDING = "models/recording.json";
+
 /** The checkpoint that comes with the page, so that there is a thinking model to see before the visitor trains one. */
 export const SHIPPED = {
   file: "models/shipped.safetensors",

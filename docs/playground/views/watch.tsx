@@ -50,7 +50,7 @@ export function Watch() {
 }
 
 /** The two parts of the model; the one that works at this update is lit. */
-function Levels() {
+export function Levels() {
   const shown = thought.value?.thought;
   const update = cursor.value;
   const active = shown && update >= 0 ? shown.levels[update % shown.levels.length] : null;
