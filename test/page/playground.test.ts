@@ -77,6 +77,8 @@ describe("playground @slow", function () {
             { name: "forced-colors", value: forced },
           ],
         });
+        // Charts are drawn anew for another width or other colours.
+        await new Promise((resolve) => setTimeout(resolve, 300));
         const name = `${width}-${forced === "active" ? "forced" : scheme}.png`;
         await page.screenshot({ path: join(pictures, name), fullPage: true });
       }

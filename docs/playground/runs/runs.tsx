@@ -213,7 +213,7 @@ function RunRow({ listed }: { listed: ListedRun }) {
 function Settings() {
   const now = settings.value;
   const open = ["ready", "training", "paused"].includes(phase.value);
-  if (!now || !open) return null;
+  if (!now || !open || (step.value === 0 && phase.value !== "training")) return null;
   const field = (name: "lr" | "exploration", label: string) => (
     <label>
       {label}{" "}
