@@ -33,16 +33,19 @@ describe("the built site", () => {
         "chunks",
         chunks.find((name) => name.startsWith(part) && name.endsWith(".js"))!,
       );
-    // The page, the worker, and what the worker loads at once: the kernels of this kind of adapter and the shipped model.
+    // The page, the worker with all kernels, and what the worker loads at once: what opens the shipped model.
     const all = new Map<string, Buffer>();
-    for (const name of ["main.js", "worker.js", named("gpu-"), named("file_model-")])
-      await withImports(name, all);
+    for (const name of ["main.js", "worker.js", named("file_model-")]) await withImports(name, all);
     let total = 0;
     for (const bytes of all.values()) total += gzipSync(bytes, { level: 9 }).length / 1000;
     expect(total, [...all.keys()].join(", "))
       .to.be.at.most(BUDGET)
       .and.above(50);
-    expect([...all.keys()].some((name) => name.includes("uPlot"))).to.equal(false, "uPlot is loaded later");
+    for (const later of ["uPlot", "renderer", "lab", "engine", "profile"])
+      expect(
+        [...all.keys()].some((name) => name.includes(`/${later}-`) || name.includes(`/${later}.`)),
+        `${later} is loaded later`,
+      ).to.equal(false);
   });
 
   it("names no other address that it could load", async () => {
