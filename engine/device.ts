@@ -134,7 +134,12 @@ export class Device implements Allocator {
   }
 
   #report(error: GPUError): void {
-    this.#late ??= new GpuError(codeOfGpuError(error), `The GPU reported: ${error.message}`);
+    this.fail(new GpuError(codeOfGpuError(error), `The GPU reported: ${error.message}`));
+  }
+
+  /** Lets the next awaited call of this device throw an error for which no call waits. @internal */
+  fail(error: EngineLateError): void {
+    this.#late ??= error;
   }
 
   /**
@@ -257,6 +262,11 @@ export class Device implements Allocator {
         this.stats.pipelinesReady++;
       }
     });
+  }
+
+  /** True if the pipeline of a kernel is cached or under way. */
+  hasPipeline({ code }: Kernel): boolean {
+    return this.#pipelines.has(code);
   }
 
   async #createPipeline(kernel: Kernel): Promise<GPUComputePipeline> {

@@ -5,6 +5,11 @@ export class PipelineCache {
   /** @param most the largest number of pipelines in the cache; a program keeps its own pipelines in any case */
   constructor(readonly most: number) {}
 
+  /** True if the pipeline of this text is cached or under way. */
+  has(code: string): boolean {
+    return this.#entries.has(code);
+  }
+
   /** The pipeline of this text, made by `create` if it is not cached. A pipeline that fails to compile is not cached. */
   get(code: string, create: () => Promise<GPUComputePipeline>): Promise<GPUComputePipeline> {
     const entry = this.#entries.get(code) ?? this.#made(code, create);

@@ -1,20 +1,20 @@
 /** A compiled program: a flat list of dispatches, replayed as one command buffer per call. */
-import type { Kernel } from "../kernels/core/kernel.js";
 import { unlessAborted, type Abortable } from "./abort.js";
 import type { InputSpecs, OutputSpecs, Plan } from "./compiler/plan.js";
 import type { Device } from "./device.js";
-import { UsageError } from "./errors.js";
+import { GpuError, UsageError } from "./errors.js";
 import { explainDispatches, explainPlan, printGraph, type ExplainedDispatch } from "./explain.js";
 import { formatSpec, requireData, sizeOf, typedArray, type ArrayOf, type TypedArray } from "./host_data.js";
+import { isQuick, replaceQuickForms, type Changing } from "./forms.js";
 import type { HostEncoder } from "./host_types.js";
 import { owning } from "./ownership.js";
 import { variable, type Variable } from "./variable.js";
 
+/** Runs of a program before kernels proper take the place of quick forms. A program that runs less often never pays for them. */
+const RUNS_OF_QUICK_FORMS = 4;
+
 /** A dispatch with everything that encoding needs. */
-export interface BoundDispatch {
-  readonly kernel: Kernel;
-  readonly label: string;
-  readonly pipeline: GPUComputePipeline;
+export interface BoundDispatch extends Changing {
   /** One bind group, or one for each part of a variable that the dispatch binds. */
   readonly bindGroups: readonly GPUBindGroup[];
 }
@@ -58,6 +58,8 @@ export class Program<I extends InputSpecs = InputSpecs, O extends OutputSpecs = 
   /** Inputs that got a value. */
   readonly #given = new Set<string>();
   #ran = false;
+  #runs = 0;
+  #finished: Promise<void> | null = null;
   /** Calls of `run` and `read` that are not finished. */
   #pending = 0;
   /** The last run began before another call was finished, so that the outputs may belong to either caller. */
@@ -177,8 +179,8 @@ export class Program<I extends InputSpecs = InputSpecs, O extends OutputSpecs = 
     this.#ran = true;
     let current: GPUComputePipeline | null = null;
     for (let i = first; i < end; i++) {
-      const { kernel, pipeline, bindGroups } = dispatches[i]!;
-      const { workgroups } = kernel;
+      const { running, bindGroups } = dispatches[i]!;
+      const { pipeline, workgroups } = running;
       if (pipeline !== current) pass.setPipeline((current = pipeline));
       pass.setBindGroup(0, bindGroups[part % bindGroups.length]);
       // Every argument is converted on its way into the addon or browser.
@@ -294,9 +296,32 @@ export class Program<I extends InputSpecs = InputSpecs, O extends OutputSpecs = 
     if (missing.length > 0) throw this.#notGiven(what, missing);
   }
 
-  /** Notes that a run begins. @internal */
-  begin(): void {
+  /** Notes that runs begin. @internal */
+  begin(runs = 1): void {
     this.#contested = this.#pending > 0;
+    this.#runs += runs;
+    if (this.#runs >= RUNS_OF_QUICK_FORMS) void this.finishCompiling().catch(() => undefined);
+  }
+
+  /** How many dispatches run a quick form of their kernel; see {@link Program.finishCompiling}. */
+  get quickForms(): number {
+    return this.parts.dispatches.filter(isQuick).length;
+  }
+
+  /**
+   * Resolves once every dispatch runs its kernel proper. On software adapters, kernels that take long to compile start in
+   * quick forms, which give equal results to the bit. A program that has run a few times finishes by itself while it
+   * goes on; a benchmark waits for that before it times.
+   * @throws GpuError, DeviceLostError; if nobody waits, the next awaited call of the device throws the error
+   */
+  finishCompiling(): Promise<void> {
+    this.#finished ??= replaceQuickForms(this.device, this.parts.dispatches, () => this.#destroyed).catch(
+      (error: unknown) => {
+        if (error instanceof GpuError) this.device.fail(error);
+        throw error;
+      },
+    );
+    return this.#finished;
   }
 
   #notGiven(what: string, missing: readonly string[]): UsageError {
@@ -321,7 +346,7 @@ export async function runSequence(
   const { device, name } = turns[0]![0];
   for (const [program] of turns) program.requireRunnable();
   device.throwLateError();
-  for (const [program] of turns) program.begin();
+  for (const [program, times] of turns) program.begin(times * rounds);
   const most = device.workPerSubmission;
   const submissions: Promise<void>[] = [];
   let open: { encoder: GPUCommandEncoder; pass: GPUComputePassEncoder; work: number } | null = null;

@@ -129,6 +129,7 @@ export async function createBlockStack(
     },
     { name: "block stack step" },
   );
+  await program.finishCompiling();
   return {
     program,
     weights,

@@ -62,6 +62,7 @@ export async function createHrmStep(
     seed,
     state,
   });
+  for (const [program] of trainer.sequence) await program.finishCompiling();
   return { trainer, state };
 }
 

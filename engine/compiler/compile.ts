@@ -1,4 +1,5 @@
 /** From a traced function to a program on the device. */
+import { startOf } from "../forms.js";
 import { unlessAborted, type Abortable } from "../abort.js";
 import { bufferSize, STORAGE_USAGE } from "../allocator.js";
 import type { Device } from "../device.js";
@@ -197,11 +198,11 @@ async function instantiate(
       bind(device, planned, name, buffer),
     );
     const { inputs, outputs, bound } = value;
-    const pipelines = Promise.all(bound.map(({ kernel, label }) => device.pipeline(kernel, label)));
-    const [ready, error] = await unlessAborted(Promise.all([pipelines, scope]), signal);
+    const forms = Promise.all(bound.map(({ kernel, label }) => startOf(device, kernel, label)));
+    const [ready, error] = await unlessAborted(Promise.all([forms, scope]), signal);
     if (error) throw new GpuError(codeOfGpuError(error), `Compiling ${name}: ${error.message}`);
     await device.settle();
-    const dispatches = bound.map((d, i): BoundDispatch => ({ ...d, pipeline: ready[i]! }));
+    const dispatches = bound.map((d, i): BoundDispatch => ({ ...d, running: ready[i]! }));
     const variables = [...variablesOf(planned)];
     return new Program(device, name, planned, { dispatches, inputs, outputs, variables, owned: created });
   } catch (error) {
@@ -220,7 +221,7 @@ function bind(
 ): {
   inputs: Map<string, GPUBuffer>;
   outputs: Map<string, GPUBuffer>;
-  bound: Omit<BoundDispatch, "pipeline">[];
+  bound: Omit<BoundDispatch, "running">[];
 } {
   const slots = planned.memory.slots.map((bytes, i) => buffer(bytes, `slot ${i}`));
   const inputs = new Map(

@@ -61,6 +61,11 @@ export interface Kernel<Source extends KernelSource = KernelSource> {
   readonly choice?: readonly [key: string, variant: string];
   /** What it was made from, if its family has variants to choose from: see `alternativesOf` (variants.ts). */
   readonly source?: Source;
+  /**
+   * The same work in a form that compiles in a fraction of the time and runs slower. It has the same bindings, and its
+   * results are equal to the bit. Absent if this kernel compiles quickly itself.
+   */
+  readonly quick?: () => Kernel;
 }
 
 /** Limits and features of the device that a kernel is generated for. */

@@ -21,7 +21,7 @@ import {
 import type { Capabilities } from "../capabilities.js";
 import { productOf, type MatmulSpec, type NamedVariant, type Product } from "./spec.js";
 import { shareOf } from "./shared.js";
-import { registers, registerTileName, registerTiles } from "./registers.js";
+import { registerVariants } from "./registers.js";
 import { bindingsOf } from "../core/wgsl.js";
 
 export { matmulName, type MatmulLayout, type MatmulSpec } from "./spec.js";
@@ -48,20 +48,28 @@ export function matmul(spec: MatmulSpec, capabilities: Capabilities): Kernel<Mat
   const sizes = { a: batch * M * K, b: batch * K * N, bias: N, residual: results, c: splits * results };
   requireBindable(name, sizes, capabilities);
   const { variant, choice } = chosenVariant(name, variantsOf(product, capabilities), capabilities.choices);
-  const { bindings, code, workgroups } = variant.build();
-  return {
-    name: `${name}_${variant.name}`,
-    code,
-    bindings: bindingsOf(bindings),
-    workgroups,
-    flops: batch * M * N * (2 * K + (bias ? 1 : 0) + (residual ? 1 : 0)),
-    bytes: bindings.reduce(
-      (sum, b) => sum + (b.dtype === "f16" ? 2 : 4) * sizes[b.name as keyof typeof sizes],
-      0,
-    ),
-    source: { family: "matmul", spec },
-    ...(choice && { choice }),
+  const kernelOf = ({
+    name: variantName,
+    build,
+    quick,
+  }: NamedVariant): Kernel<KernelSource<"matmul", MatmulSpec>> => {
+    const { bindings, code, workgroups } = build();
+    return {
+      name: `${name}_${variantName}`,
+      code,
+      bindings: bindingsOf(bindings),
+      workgroups,
+      flops: batch * M * N * (2 * K + (bias ? 1 : 0) + (residual ? 1 : 0)),
+      bytes: bindings.reduce(
+        (sum, b) => sum + (b.dtype === "f16" ? 2 : 4) * sizes[b.name as keyof typeof sizes],
+        0,
+      ),
+      source: { family: "matmul", spec },
+      ...(choice && { choice }),
+      ...(quick && { quick: () => kernelOf(quick) }),
+    };
   };
+  return kernelOf(variant);
 }
 
 /**
@@ -80,10 +88,7 @@ function variantsOf(product: Product, capabilities: Capabilities): readonly Name
   if (others.length > 0) return others;
   if (product.halves.length > 0)
     throw new KernelError(product.name, `${product.halves.join()} in f16`, "f32 without mixed precision");
-  const inRegisters = (product.splits > 1 ? [] : registerTiles(product)).map((tile): NamedVariant => ({
-    name: registerTileName(product, tile),
-    build: () => registers(product, tile),
-  }));
+  const inRegisters = product.splits > 1 ? [] : registerVariants(product);
   const inWorkgroups = capabilities.gpu?.matmul(product) ?? [];
   const [own, other] = capabilities.software ? [inRegisters, inWorkgroups] : [inWorkgroups, inRegisters];
   return [...own.slice(0, CANDIDATES.own), ...other.slice(0, CANDIDATES.other)];

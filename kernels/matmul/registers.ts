@@ -4,7 +4,7 @@
  * need the same rows of a: each thread loads a part of them and broadcasts it.
  */
 import { addends, guarded, inVectors, productBindings, widthOf } from "./shared.js";
-import type { Product, Variant } from "./spec.js";
+import type { NamedVariant, Product, Variant } from "./spec.js";
 import { linearDispatch, lines, repeat, shader } from "../core/wgsl.js";
 
 /** A tile of c in the variables of a thread. */
@@ -20,6 +20,24 @@ export interface RegisterTile {
 /** `r16x8_4N`. The depth is named only if it differs from the width of vectors along k. */
 export function registerTileName({ K }: Product, { rows, columns, depth, lanes }: RegisterTile): string {
   return `r${rows}x${columns}${depth === widthOf(K) ? "" : `x${depth}`}${lanes > 1 ? `_${lanes}N` : ""}`;
+}
+
+/** Multiply-adds in a trip of the loop of tiles that SwiftShader compiles in about 0.2 s. Larger ones take up to 2 s. */
+const MOST_QUICK = 512;
+
+/** The variants of {@link registerTiles}. Those that take long to compile name a quick one. */
+export function registerVariants(product: Product): NamedVariant[] {
+  const tiles = registerTiles(product);
+  const isQuick = ({ rows, columns, depth }: RegisterTile): boolean => rows * columns * depth <= MOST_QUICK;
+  const named = (tile: RegisterTile): NamedVariant => ({
+    name: registerTileName(product, tile),
+    build: () => registers(product, tile),
+  });
+  const quickest = tiles.find(isQuick);
+  return tiles.map((tile) => ({
+    ...named(tile),
+    ...(quickest && !isQuick(tile) && { quick: named(quickest) }),
+  }));
 }
 
 /** Builds the variant with this tile. */

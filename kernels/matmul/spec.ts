@@ -68,6 +68,8 @@ export interface Variant extends Pick<Kernel, "code" | "workgroups"> {
 export interface NamedVariant {
   readonly name: string;
   readonly build: () => Variant;
+  /** A variant that compiles much faster, if this one takes long. */
+  readonly quick?: NamedVariant;
 }
 
 /** silu(x W_gate^T) (x W_value^T). W [2 inner, K] has the rows of W_gate, then the rows of W_value. */
