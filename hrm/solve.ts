@@ -63,7 +63,9 @@ export type Grid = string | ArrayLike<number>;
 
 /** A loaded model. */
 export interface PuzzleModel {
+  /** The device on which it runs. */
   readonly device: Device;
+  /** The model's configuration. */
   readonly config: HrmConfig;
   /** What it solves, as presets name tasks: `sudoku9`, `maze-10x10`. */
   readonly task: string;

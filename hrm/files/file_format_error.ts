@@ -16,9 +16,13 @@ export interface FileFormatPlace {
 /** A file breaks its format. Says what is wrong and where. Readers throw no other error. */
 export class FileFormatError extends EngineError {
   override readonly name = "FileFormatError";
+  /** The byte at which the problem is, counted from 0, if one is known. */
   readonly offset: number | undefined;
+  /** The tensor that has the problem, by name, if it is one. */
   readonly tensor: string | undefined;
+  /** The file inside a folder or archive, if the source has several. */
   readonly file: string | undefined;
+  /** The line at which the problem is, counted from 1, if the format has lines. */
   readonly line: number | undefined;
   constructor(
     /** The expected format, such as `safetensors`. */

@@ -35,13 +35,17 @@ import type { Latents, Parameters, SegmentResult } from "./model.js";
 export interface Carry {
   /** Null for a model with one latent, which is `zL`. */
   readonly zH: Variable | null;
+  /** State of the L level, f32 [B, L, D] of L positions (prefix and cells) and hidden size D. */
   readonly zL: Variable;
   /** Segments that each row has had, i32 [B]. */
   readonly steps: Variable;
   /** i32 [B]: 0 if the row goes on. Otherwise the row takes new data at the next segment, which counts as segment number `halted`. */
   readonly halted: Variable;
+  /** Tokens of each row's puzzle, i32 [B, S]. */
   readonly inputs: Variable;
+  /** Answers, i32 [B, S]; cells without a label hold `IGNORE_LABEL`. */
   readonly labels: Variable;
+  /** Puzzle identifiers, i32 [B]. */
   readonly identifiers: Variable;
 }
 
@@ -91,6 +95,7 @@ export function destroyCarry(carry: Carry): void {
 
 /** The state from which a segment starts. */
 export interface Refilled extends Latents, Batch {
+  /** Segments that each row has had, i32 [B]; 0 for rows that took new data. */
   readonly steps: Tensor;
 }
 

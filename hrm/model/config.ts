@@ -8,8 +8,11 @@ import { formatValue } from "../format_value.js";
 export class ConfigError extends EngineError {
   override readonly name = "ConfigError";
   constructor(
+    /** The field that is wrong. */
     readonly field: string,
+    /** Its value. */
     readonly got: unknown,
+    /** What it may be, in words. */
     readonly expected: string,
   ) {
     super("config", `config.${field}: got ${formatValue(got)}; expected ${expected}.`);
@@ -23,25 +26,36 @@ export interface HrmConfig {
    * one network, `L_level`; `trm_singlez` has one network and one latent (arXiv 2510.04871). Official default `hrm`.
    */
   readonly arch: "hrm" | "trm" | "trm_singlez";
+  /** Rows of a batch, B. */
   readonly batch_size: number;
+  /** Cells of a puzzle, S. */
   readonly seq_len: number;
+  /** Number of tokens, V; token 0 is padding. */
   readonly vocab_size: number;
   /** Width of the puzzle embedding; 0 for no puzzle embedding. */
   readonly puzzle_emb_ndim: number;
   /** Prefix positions that hold the puzzle embedding, padded with zeros. 0 means as few as the embedding needs (official HRM). */
   readonly puzzle_emb_len: number;
+  /** Rows of the table of puzzle embeddings. */
   readonly num_puzzle_identifiers: number;
+  /** Updates of the H level in a segment. */
   readonly H_cycles: number;
+  /** Updates of the L level before each update of the H level. */
   readonly L_cycles: number;
   /**
    * How many of the last updates of a segment, in the order they run, carry the gradient: 2 is official HRM (the last
    * of z_L and the last of z_H), L_cycles + 1 the whole last cycle (TRM). Memory for activations grows with it.
    */
   readonly bp_steps: number;
+  /** Blocks of the H level's network. */
   readonly H_layers: number;
+  /** Blocks of the L level's network. */
   readonly L_layers: number;
+  /** Width of the states, D. */
   readonly hidden_size: number;
+  /** SwiGLU has the inner size expansion * hidden_size * 2/3, rounded up to a multiple of `swiglu_multiple`; official 4. */
   readonly expansion: number;
+  /** Attention heads; they divide hidden_size. */
   readonly num_heads: number;
   /** Mix positions by a SwiGLU along the sequence instead of attention (TRM). The weights then fit one sequence length. */
   readonly mlp_t: boolean;
@@ -49,22 +63,29 @@ export interface HrmConfig {
   readonly pos_encodings: "rope" | "learned" | "none" | "rope2d" | "rope2d_boxes";
   /** Ours: factor on the initial standard deviation of learned positions; official 1. */
   readonly pos_init_scale: number;
+  /** Added to the mean square in RMS norm; official 1e-5. */
   readonly rms_norm_eps: number;
+  /** Base of the rotary frequencies (arXiv 2104.09864); official 10000. */
   readonly rope_theta: number;
   /** Ours: angle in radians by which the fastest pair of a head turns from one position to the next (rope, rope2d); official 1. */
   readonly rope_frequency: number;
   /** Ours: rows and columns of the task's grid, whose product is seq_len; 0 if the cells form no grid. */
   readonly grid_rows: number;
+  /** Columns of the task's grid; see `grid_rows`. */
   readonly grid_columns: number;
   /** Ours: rows and columns of the boxes of a Sudoku grid; 0 if there are no boxes. */
   readonly box_rows: number;
+  /** Columns of the boxes; see `box_rows`. */
   readonly box_columns: number;
+  /** Segments after which a row halts in any case; official 16. */
   readonly halt_max_steps: number;
   /** Ours: default number of segments in evaluation and solving; 0 (official) means halt_max_steps. */
   readonly inference_segments: number;
+  /** Probability that a row must run a random number of segments, from 2 to halt_max_steps, before it may halt; official 0.1. */
   readonly halt_exploration_prob: number;
   /** False in every published model. */
   readonly causal: boolean;
+  /** Loss over cells: of stablemax (official) or softmax. */
   readonly loss_type: "stablemax_cross_entropy" | "softmax_cross_entropy";
   /** Ours: the SwiGLU inner size is rounded up to a multiple of this; official 256. */
   readonly swiglu_multiple: number;
@@ -110,18 +131,27 @@ export const defaultConfig: HrmConfig = {
 
 /** How the model is trained. Fields that the official code has keep its names. */
 export interface TrainConfig {
+  /** Learning rate after the warm-up. */
   readonly lr: number;
   /** Fraction of lr at the end. */
   readonly lr_min_ratio: number;
+  /** Steps over which the learning rate rises linearly from 0. */
   readonly lr_warmup_steps: number;
+  /** Steps of the run, on which the schedule depends. */
   readonly total_steps: number;
+  /** Decoupled weight decay: at each step weights shrink by lr times this. */
   readonly weight_decay: number;
+  /** Decay of the first moment, in [0, 1). */
   readonly beta1: number;
+  /** Decay of the second moment, in [0, 1). */
   readonly beta2: number;
+  /** Learning rate of the puzzle embedding, which sign-SGD trains. */
   readonly puzzle_emb_lr: number;
+  /** Decoupled weight decay of the puzzle embedding. */
   readonly puzzle_emb_weight_decay: number;
   /** `cosine` is official; `linear` stays constant until `lr_decay_start` of the steps, then falls linearly. */
   readonly lr_schedule: "cosine" | "linear";
+  /** Share of the steps after which the linear schedule falls; from 0 to 1. */
   readonly lr_decay_start: number;
   /** Decay of the moving average of the weights; 0 for no average (official HRM). TRM has 0.999. */
   readonly ema_decay: number;
@@ -167,6 +197,7 @@ export interface Derived {
   readonly puzzleLength: number;
   /** seq_len plus the prefix. */
   readonly totalLength: number;
+  /** Width of an attention head: hidden_size / num_heads. */
   readonly headDim: number;
   /** Inner size of SwiGLU. */
   readonly innerSize: number;

@@ -37,20 +37,30 @@ export const METRICS = [
   "steps",
 ] as const;
 
+/** The name of a metric. */
 export type Metric = (typeof METRICS)[number];
+/** A value for each metric. */
 export type MetricRow = Record<Metric, number>;
 
+/** What the loss of a segment depends on. */
 export interface LossInputs {
+  /** f32 [B, S, V]. */
   readonly logits: Tensor;
+  /** i32 [B, S]; cells with `IGNORE_LABEL` do not count. */
   readonly labels: Tensor;
+  /** Logit of halting, f32 [B]. */
   readonly qHalt: Tensor;
+  /** Logit of going on, f32 [B]. */
   readonly qContinue: Tensor;
   /** f32 [B]; null in evaluation, with halt_max_steps 1, and with halt-only ACT. */
   readonly targetContinue: Tensor | null;
+  /** i32 [B]: above 0 for rows that halt with this segment. */
   readonly halted: Tensor;
+  /** Segments of each row, i32 [B]. */
   readonly steps: Tensor;
 }
 
+/** The loss of a segment. */
 export interface LossResult {
   /** lm + 0.5 (q_halt + q_continue), summed over the batch; scalar. */
   readonly total: Tensor;

@@ -36,14 +36,19 @@ export type Parameters = (name: string) => TensorLike;
 
 /** Rotary tables [S + P, head size]. */
 export interface RotaryTables {
+  /** Cosines of the angles, f32 [L, head size]. */
   readonly cos: TensorLike;
+  /** Sines of the angles, f32 [L, head size]. */
   readonly sin: TensorLike;
 }
 
 /** A model with its weights, ready to be traced. */
 export interface Model {
+  /** The configuration. */
   readonly config: HrmConfig;
+  /** The parameters by official name. */
   readonly parameters: Parameters;
+  /** The tables of rotary positions; null if positions are not rotary. */
   readonly rotary: RotaryTables | null;
 }
 
@@ -63,7 +68,9 @@ export function modelOf(config: HrmConfig, weights: Weights): Model {
 
 /** The recurrent state of the two levels, each [B, P + S, D]. */
 export interface Latents {
+  /** State of the H level, f32 [B, L, D] of L positions (prefix and cells). */
   readonly zH: Tensor;
+  /** State of the L level, f32 [B, L, D]. */
   readonly zL: Tensor;
 }
 

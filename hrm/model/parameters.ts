@@ -18,7 +18,9 @@ import { derive, type HrmConfig } from "./config.js";
 
 /** The initial value of a parameter, and the optimizer that updates it. */
 export interface ParameterSpec {
+  /** Its official name. */
   readonly name: string;
+  /** Its official shape. */
   readonly shape: Shape;
   /** `adam`: trained by Adam-atan2; `puzzle`: rows trained by sign-SGD; `fixed`: never trained. */
   readonly update: "adam" | "puzzle" | "fixed";

@@ -13,7 +13,7 @@ export interface PuzzleSet {
   readonly inputs: Int32Array;
   /** [count, length]; `IGNORE_LABEL` for cells without an answer. */
   readonly labels: Int32Array;
-  /** [count]: rows of the puzzle embedding, in [0, numPuzzleIdentifiers); all 0 if the task has one identifier. */
+  /** Rows of the puzzle embedding, [count], in [0, numPuzzleIdentifiers); all 0 if the task has one identifier. */
   readonly identifiers: Int32Array;
   /** Which rows belong together; absent if every row is its own group. */
   readonly groups?: PuzzleGroups;
@@ -37,6 +37,7 @@ export interface PuzzleSplits {
    * belong to puzzles that stay in training. `nothing`: validation and test are training puzzles.
    */
   readonly held?: "puzzles" | "examples" | "nothing";
+  /** What the model learns from. */
   readonly train: PuzzleSet;
   /** Decides when to stop. */
   readonly validation: PuzzleSet;

@@ -47,10 +47,15 @@ interface PackedTable {
 
 /** A puzzle set in GPU memory, from which the GPU gathers batches. */
 export interface GpuPuzzles {
+  /** Number of puzzles. */
   readonly count: number;
+  /** Cells of a puzzle, S. */
   readonly length: number;
+  /** Tokens of the puzzles, packed, [count, S]. */
   readonly inputs: PackedTable;
+  /** Tokens of the answers, packed, [count, S]. */
   readonly labels: PackedTable;
+  /** Puzzle identifiers, i32 [count]. */
   readonly identifiers: Variable;
   /** Draws in an epoch. */
   readonly epoch: number;

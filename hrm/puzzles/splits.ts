@@ -23,7 +23,9 @@ export function hasTooFewClasses({ name }: Pick<Task, "name">): boolean {
   return name === "sudoku4";
 }
 
+/** What is held out of a set, and how much of it. */
 export interface HoldOutOptions {
+  /** What the two parts never share. */
   readonly by: SplitBy;
   /** Number of puzzles to hold out. The last class is held out whole, so that the number may be exceeded. */
   readonly count: number;

@@ -45,6 +45,7 @@ export interface Scores {
   readonly count: number;
   /** Puzzles with every labelled cell right. */
   readonly exact: number;
+  /** Share of solved puzzles: `exact` / `count`. */
   readonly exactAccuracy: number;
   /** Mean over puzzles of the share of right cells. */
   readonly cellAccuracy: number;
@@ -52,6 +53,7 @@ export interface Scores {
   readonly blankAccuracy: number;
   /** Share of puzzles for which the sign of q_halt says correctly whether they are solved. */
   readonly qHaltAccuracy: number;
+  /** Mean number of segments of a puzzle. */
   readonly meanSteps: number;
   /**
    * Puzzles whose last logits (of cells, q_halt or q_continue) hold a NaN or an infinity, so that their answers mean nothing.
@@ -62,21 +64,28 @@ export interface Scores {
 
 /** Evaluates weights on a puzzle set. It is compiled once and may run often. */
 export interface Evaluator {
+  /** The program of a segment. */
   readonly program: Program;
   /**
    * Scores the first `limit` puzzles (default: all). Submits all work, then reads the sums. Calls that overlap run one after
    * the other. If the signal fires, the promise rejects with its reason.
    */
   run(limit?: number, options?: Abortable): Promise<Scores>;
+  /** Frees programs and buffers; the weights stay. */
   destroy(): void;
 }
 
+/** What to evaluate. */
 export interface EvaluatorOptions extends Abortable {
+  /** The device to run on. */
   readonly device: Device;
   /** What to compile for; default: the device's target. */
   readonly target?: Target | undefined;
+  /** The model's configuration. */
   readonly config: HrmConfig;
+  /** The weights to score, which the evaluator reads at every run. */
   readonly weights: Weights;
+  /** The puzzles. */
   readonly data: PuzzleSet;
   /** Segments for each puzzle. The default is `inference_segments`, or `halt_max_steps` if that is 0. */
   readonly segments?: number;
@@ -273,6 +282,7 @@ export interface SolvedSegment {
   readonly prediction: Int32Array;
   /** Above 0 if the model believes that its answer is right. */
   readonly qHalt: number;
+  /** Logit of going on; it means nothing for a model with `halt_only`. */
   readonly qContinue: number;
   /** L2 norm of the change that each update made to its state; see `forwardResiduals`. */
   readonly residuals: Float32Array;
@@ -299,14 +309,19 @@ export interface Solver {
    * with its own puzzle. If the signal fires, the promise rejects with its reason, and the solver goes on with the next.
    */
   solve(inputs: Int32Array, options?: SolveOptions): Promise<SolvedSegment[]>;
+  /** Frees programs and buffers; the weights stay. */
   destroy(): void;
 }
 
+/** The model that solves. */
 export interface SolverOptions extends Abortable {
+  /** The device to run on. */
   readonly device: Device;
   /** What to compile for; default: the device's target. */
   readonly target?: Target | undefined;
+  /** The model's configuration. */
   readonly config: HrmConfig;
+  /** The weights, which the solver reads at every call. */
   readonly weights: Weights;
 }
 

@@ -34,9 +34,11 @@ import type { TrainingState } from "./step.js";
 
 /** Everything that a training step reads and changes on the GPU, except the puzzles. */
 export interface TrainingMemory extends TrainingState {
+  /** Every weight by official name. */
   readonly weights: Weights;
   /** The moving average of every trained weight, and the fixed weights as they are; null if no average is kept. */
   readonly ema: Weights | null;
+  /** What each row takes from one segment to the next. */
   readonly carry: Carry;
   /** Null if the batch is computed at once. */
   readonly micro: MicroBatches | null;
@@ -44,6 +46,7 @@ export interface TrainingMemory extends TrainingState {
   readonly schedule: Schedule;
   /** f32 [1]: write another probability, and the next step explores with it. */
   readonly explorationProbability: Variable;
+  /** Frees every variable. */
   destroy(): void;
 }
 

@@ -27,16 +27,23 @@ export type PresetStatus =
 
 /** Everything that a run needs. */
 export interface Preset {
+  /** Its name, as `findPreset` and `hrm train --preset` take it. */
   readonly name: string;
+  /** One line on what it trains. */
   readonly summary: string;
+  /** Whether it is known to learn, and its recorded curve. */
   readonly status: PresetStatus;
   /** Fields in which the official recipe for these puzzles differs from the official defaults; `departures` compares with both. */
   readonly recipe?: Partial<RecipeFields>;
+  /** The puzzles' task. */
   readonly task: Task;
+  /** The model's configuration. */
   readonly model: HrmConfig;
+  /** The configuration of training. */
   readonly train: TrainConfig;
   /** Validation exact accuracy that ends training. */
   readonly stopAt: number;
+  /** Steps between two looks at the validation set. */
   readonly evalEvery: number;
   /** Validation puzzles per look; a look that reaches the target is repeated on all of them. */
   readonly evalLimit: number;

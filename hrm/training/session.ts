@@ -55,9 +55,13 @@ export type EndReason = "target" | "plan" | "patience";
 
 /** The best look at the validation set, with the weights that it scored. */
 export interface BestLook {
+  /** Finished steps at that look. */
   readonly step: number;
+  /** Share of solved validation puzzles. */
   readonly exactAccuracy: number;
+  /** Mean over puzzles of the share of right cells. */
   readonly cellAccuracy: number;
+  /** The weights for evaluation at that look, by official name. */
   readonly weights: StateDict;
 }
 
@@ -67,6 +71,7 @@ export interface SessionSnapshot extends TrainingSnapshot {
   readonly validatedAt: number;
   /** Looks since the best one. */
   readonly looksSinceBest: number;
+  /** The best look so far; null before the first. */
   readonly best: BestLook | null;
   /** Null if the run has not ended. */
   readonly ended: EndReason | null;
@@ -74,7 +79,9 @@ export interface SessionSnapshot extends TrainingSnapshot {
 
 /** A run on one device. */
 export interface Session {
+  /** The trainer of the run. */
   readonly trainer: Trainer;
+  /** Training, validation and test puzzles. */
   readonly splits: PuzzleSplits;
   /** The weights for evaluation and solving: the EMA if the run keeps one, else the raw weights. */
   readonly weights: Weights;
@@ -90,20 +97,25 @@ export interface Session {
   validate(limit?: number): Promise<Scores>;
   /** Scores the weights of the best look on the test set; before the first look, the current weights. */
   test(): Promise<Scores>;
+  /** Frees everything on the device; the device stays. */
   destroy(): void;
 }
 
 /** If the signal fires, `createSession` and whoever iterates over the events get its reason; `save()` still works then. */
 export interface SessionOptions extends Abortable {
+  /** The device to run on. */
   readonly device: Device;
   /**
    * What to compile for, or a function that chooses it when puzzles and micro-batch are known; default: the device's target.
    */
   readonly target?: Target | ((splits: PuzzleSplits, microBatch: number) => Target | Promise<Target>);
+  /** What to train. */
   readonly preset: Preset;
+  /** Decides puzzles, their split, initial weights and all draws. */
   readonly seed: number;
   /** Steps between two events, default 25. The first event comes after at most 5 steps. Small values keep a page responsive. */
   readonly stepsPerEvent?: number;
+  /** Start from these weights instead of random ones. */
   readonly state?: StateDict;
   /** Continue from this state. Preset and seed must be the same as in the run. */
   readonly resume?: SessionSnapshot;

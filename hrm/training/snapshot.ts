@@ -16,8 +16,11 @@ export const PREFIX = {
 
 /** Where a state was computed. Results repeat to the bit only if every field is the same. */
 export interface Origin {
+  /** Name of the adapter. */
   readonly adapter: string;
+  /** Its vendor, as WebGPU says it. */
   readonly vendor: string;
+  /** Its architecture, as WebGPU says it. */
   readonly architecture: string;
   /** Browser or Node with its version; empty if the runtime does not say. */
   readonly runtime: string;
@@ -27,10 +30,13 @@ export interface Origin {
 
 /** The run to which a state belongs. */
 export interface RunIdentity {
+  /** The model's configuration. */
   readonly config: HrmConfig;
+  /** The configuration of training. */
   readonly train: TrainConfig;
   /** Fingerprint of the training set; see {@link fingerprint}. */
   readonly data: string;
+  /** Where the run was computed. */
   readonly origin: Origin;
   /** Variants of the step's kernels, by kernel name. */
   readonly kernels: Readonly<Record<string, string>>;
@@ -42,6 +48,7 @@ export interface RunIdentity {
 
 /** Everything that determines the rest of a run. */
 export interface TrainingSnapshot extends RunIdentity {
+  /** The run's seed. */
   readonly seed: number;
   /** Finished steps. */
   readonly step: number;

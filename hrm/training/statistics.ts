@@ -1,7 +1,9 @@
 /** Proportions with their confidence intervals, and their text in reports. */
 
 export interface Interval {
+  /** Lower end. */
   readonly low: number;
+  /** Upper end. */
   readonly high: number;
 }
 

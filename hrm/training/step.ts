@@ -41,7 +41,9 @@ import { PUZZLE_EMBEDDING } from "../model/parameters.js";
 
 /** Everything that a training step reads and updates. */
 export interface TrainingState {
+  /** The model that is trained. */
   readonly model: Model;
+  /** What each row takes from one segment to the next. */
   readonly carry: Carry;
   /** Weights under Adam-atan2, by name. */
   readonly adam: ReadonlyMap<string, AdamState>;
@@ -53,6 +55,7 @@ export interface TrainingState {
   readonly counter: Variable;
   /** Schedule tables [rows, 4]: step t reads row t, or row t modulo rows if there are fewer rows than steps. */
   readonly schedule: { readonly weights: Tensor | Variable; readonly puzzle: TensorLike };
+  /** The configuration of training. */
   readonly train: TrainConfig;
   /** `halt_exploration_prob` as f32 [1], if it may change between steps; default: the value of the configuration. */
   readonly explorationProbability?: TensorLike;
@@ -62,11 +65,15 @@ export interface TrainingState {
 export interface StepResult extends LossResult {
   /** The state from which the segment started. */
   readonly start: Refilled;
+  /** What the model answered. */
   readonly segment: SegmentResult;
+  /** Which rows halt. */
   readonly halting: Halting;
+  /** Target of q_continue, f32 [B]; null if it is not learned. */
   readonly targetContinue: Tensor | null;
   /** The second forward pass, of which only q_halt and q_continue are used; null if there is no Q target. */
   readonly next: SegmentResult | null;
+  /** What the networks read of the puzzle, f32 [B, L, D]. */
   readonly inputEmbeddings: Tensor;
   /** d (total / batch) / d parameter, by name. The gradient of the puzzle embedding is [B, puzzle_emb_ndim]. */
   readonly gradients: ReadonlyMap<string, Tensor>;
@@ -185,7 +192,9 @@ export function countNonFinite(...tensors: readonly Tensor[]): Tensor {
 export interface EvaluationResult extends LossResult {
   /** The state from which the segment started. */
   readonly start: Refilled;
+  /** What the model answered. */
   readonly segment: SegmentResult;
+  /** Which rows halt. */
   readonly halting: Halting;
 }
 

@@ -72,6 +72,7 @@ const STEPS_PER_SUBMIT = 4;
 
 /** A training run on one device. */
 export interface Trainer {
+  /** Everything that the run keeps on the GPU. */
   readonly memory: TrainingMemory;
   /** The program of the step, or of one of its micro-batches. */
   readonly program: Program;
@@ -105,18 +106,25 @@ export interface Trainer {
   change(changes: TrainingChanges): void;
   /** After a resume: the reasons why training will not repeat an uninterrupted run to the bit. Empty if it will. */
   readonly differences: readonly string[];
+  /** Frees programs and variables; the device stays. */
   destroy(): void;
 }
 
+/** What to train, and on what. */
 export interface TrainerOptions extends Abortable {
+  /** The device to run on. */
   readonly device: Device;
   /** What to compile for; default: the device's target. */
   readonly target?: Target | undefined;
+  /** The model's configuration. */
   readonly config: HrmConfig;
+  /** The configuration of training. */
   readonly train: TrainConfig;
+  /** The training puzzles. */
   readonly data: PuzzleSet;
   /** Symmetry of the puzzles. Images are drawn from it if `train.augment` is set. */
   readonly symmetry?: Symmetry | null;
+  /** Decides initial weights and all draws. */
   readonly seed: number;
   /** Start from these weights instead of the official initialisation. */
   readonly state?: StateDict;

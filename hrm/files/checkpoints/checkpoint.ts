@@ -23,6 +23,7 @@ const BEST = "best.";
 
 /** A checkpoint in memory. */
 export interface Checkpoint {
+  /** The model's configuration. */
   readonly config: HrmConfig;
   /** Name of the preset or of the task. */
   readonly task: string;
@@ -30,9 +31,11 @@ export interface Checkpoint {
   readonly data?: string;
   /** Characters of the tokens in the order of their numbers, if they are known. */
   readonly vocabulary?: readonly string[];
+  /** Finished steps of the run. */
   readonly step: number;
   /** The run's seed, which decides the split and so which puzzles stay unseen. Null if the file does not say. */
   readonly seed: number | null;
+  /** Weights as they were trained, by official name. */
   readonly raw: StateDict;
   /** The moving average of every parameter; null if no average was kept. */
   readonly ema: StateDict | null;

@@ -57,6 +57,7 @@ const FLOATS: ReadonlySet<string> = new Set(["F64", "F32", "F16", "BF16"]);
 
 /** A configuration, and its fields that were neither given nor follow from a shape. */
 export interface InferredConfig {
+  /** The whole configuration. */
   readonly config: HrmConfig;
   /** Fields that kept their default. */
   readonly assumed: readonly (keyof HrmConfig)[];
@@ -242,6 +243,7 @@ export interface OpenOptions {
 
 /** A checkpoint that was opened, whatever program wrote it. */
 export interface OpenedCheckpoint {
+  /** What the file holds. */
   readonly checkpoint: Checkpoint;
   /** Fields of the configuration that neither the file nor the options say, for a warning. */
   readonly assumed: readonly (keyof HrmConfig)[];

@@ -3,7 +3,9 @@ import { formatValue } from "../../format_value.js";
 
 /** What `--columns` says: a name, or the number of a column counted from 1. */
 export interface ColumnChoice {
+  /** The column or key of the puzzles: its name, or its number counted from 1. */
   readonly question?: string | undefined;
+  /** The column or key of the answers: its name, or its number counted from 1. */
   readonly answer?: string | undefined;
 }
 

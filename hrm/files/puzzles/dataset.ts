@@ -12,21 +12,31 @@ const FORMAT = "dataset";
 
 /** The fields of `dataset.json`. */
 export interface DatasetMetadata {
+  /** The token that fills cells after the end of a puzzle. */
   readonly pad_id: number;
   /** Value of labels that are ignored; null if no labels are ignored. */
   readonly ignore_label_id: number | null;
+  /** The identifier that stands for no puzzle. */
   readonly blank_identifier_id: number;
+  /** Number of tokens. */
   readonly vocab_size: number;
+  /** Cells of a puzzle. */
   readonly seq_len: number;
+  /** Rows of the puzzle embedding. */
   readonly num_puzzle_identifiers: number;
+  /** Number of groups; the puzzles of a group are augmentations of one. */
   readonly total_groups: number;
+  /** Mean number of rows of a puzzle. */
   readonly mean_puzzle_examples: number;
+  /** Names of the sets, by which their files begin. */
   readonly sets: readonly string[];
 }
 
 /** A data set in memory; its sets follow one another. */
 export interface Dataset {
+  /** What `dataset.json` says. */
   readonly metadata: DatasetMetadata;
+  /** The puzzles of all its sets, one set after the other. */
   readonly set: PuzzleSet;
   /** Rows of each of its sets, in the order of `metadata.sets`. */
   readonly counts: readonly number[];

@@ -34,9 +34,11 @@ export {
 
 /** What was read. */
 export interface PuzzleData {
+  /** The format that was found. */
   readonly format: "csv" | "jsonl" | "npz" | "official";
   /** The source's name. */
   readonly name: string;
+  /** The task of the puzzles, with its rules if they have any. */
   readonly task: Task;
   /** Labels are `IGNORE_LABEL` for puzzles without answers. */
   readonly set: PuzzleSet;
@@ -46,6 +48,7 @@ export interface PuzzleData {
   readonly notes: readonly string[];
 }
 
+/** How puzzles are read from a source. */
 export interface LoadOptions {
   /**
    * The task of the puzzles; rows that break its rules are refused. The default is the task that fits the data. Data that look

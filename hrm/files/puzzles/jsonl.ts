@@ -22,7 +22,9 @@ const LARGEST_TOKEN = 65535;
 
 /** Puzzles with their task. */
 export interface TaskPuzzles {
+  /** The task that the lines name. */
   readonly task: Task;
+  /** The puzzles in the order of their lines. */
   readonly set: PuzzleSet;
   /** The line of each puzzle, from 1. */
   readonly lines: readonly number[];

@@ -15,7 +15,9 @@ const MOST_DIMENSIONS = 64;
 
 /** An array of integers in row-major order, whatever order the file has. */
 export interface NpyIntegers {
+  /** Lengths of the axes. */
   readonly shape: readonly number[];
+  /** The elements in C order, as i32. */
   readonly values: Int32Array;
 }
 

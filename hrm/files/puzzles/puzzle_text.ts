@@ -11,6 +11,7 @@ import { listKindOf, listRows, type ListKind } from "./puzzle_list.js";
 import { createTable, type TextRow } from "./puzzle_table.js";
 import { textLines } from "./text_lines.js";
 
+/** How puzzles are read from a text file. */
 export interface TextOptions {
   /** The task of the puzzles; the default is the task of the first puzzle. */
   readonly task?: Task | undefined;
@@ -24,9 +25,11 @@ export interface TextOptions {
 
 /** What was read. */
 export interface TextPuzzles {
+  /** The task of the puzzles. */
   readonly task: Task;
   /** Labels are `IGNORE_LABEL` for puzzles without answers. */
   readonly set: PuzzleSet;
+  /** False if puzzles came without answers. */
   readonly answered: boolean;
   /** What was guessed, one sentence each. */
   readonly notes: readonly string[];

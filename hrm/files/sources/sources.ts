@@ -7,6 +7,7 @@ export { SourceError } from "./source_error.js";
 
 /** One file. */
 export interface FileSource {
+  /** Tells a file from a folder. */
   readonly kind: "file";
   /** Name for messages; its ending says the format. */
   readonly name: string;
@@ -16,12 +17,15 @@ export interface FileSource {
 
 /** Files by their path inside a folder. */
 export interface FolderSource {
+  /** Tells a folder from a file. */
   readonly kind: "folder";
+  /** Name for messages. */
   readonly name: string;
   /** Returns null if there is no such file. @throws SourceError */
   read(path: string): Promise<Uint8Array | null>;
 }
 
+/** Where bytes come from: a file, or a folder of files. */
 export type Source = FileSource | FolderSource;
 
 /** A file that a person chose or dropped. */

@@ -48,9 +48,11 @@ export type SafetensorsTensor =
   | Typed<"U32", Uint32Array>
   | Typed<Exclude<SafetensorsDtype, "F32" | "I32" | "U32">, Uint8Array>;
 
+/** The contents of a safetensors file. */
 export interface Safetensors {
   /** By name, in the header's order. Data may share memory with the bytes that were read. */
   readonly tensors: ReadonlyMap<string, SafetensorsTensor>;
+  /** The texts of the header's `__metadata__`. */
   readonly metadata: Readonly<Record<string, string>>;
 }
 

@@ -5,7 +5,9 @@ import { styled } from "./text.js";
 
 /** What a task of one's own needs to say. */
 export interface GridTask {
+  /** Rows of the grid. */
   readonly rows: number;
+  /** Columns of the grid. */
   readonly columns: number;
   /** Tokens are 0 to vocabSize - 1; 0 is for padding. */
   readonly vocabSize: number;

@@ -16,10 +16,15 @@ import {
 } from "./task.js";
 import { styled, type TextStyle } from "./text.js";
 
+/** Token of a wall. */
 export const WALL = 1;
+/** Token of an open cell. */
 export const OPEN = 2;
+/** Token of the start. */
 export const START = 3;
+/** Token of the goal. */
 export const GOAL = 4;
+/** Token of a cell on the answer's path. */
 export const PATH = 5;
 
 const CHARACTERS = ".# SGo";

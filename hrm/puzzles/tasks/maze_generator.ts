@@ -8,8 +8,11 @@ import type { PuzzleRecord } from "../puzzle_set.js";
 import { GOAL, mazeDistances, mazeTask, OPEN, PATH, START, WALL } from "./maze.js";
 import { hostRandom, shuffle, type HostRandom } from "../random.js";
 
+/** Which mazes to make. */
 export interface MazeGeneratorOptions {
+  /** Cells along a side. */
   readonly side: number;
+  /** Number of mazes. */
   readonly count: number;
   /** An integer in [0, 2^53). */
   readonly seed: number;

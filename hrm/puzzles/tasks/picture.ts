@@ -10,13 +10,17 @@ export interface PictureCell {
   readonly fill?: "wall" | "path" | "end" | "violation";
 }
 
+/** What a grid looks like as SVG. */
 export interface PictureOptions {
+  /** Rows of cells. */
   readonly rows: number;
+  /** Columns of cells. */
   readonly columns: number;
   /** Accessible name. */
   readonly label: string;
   /** Rows and columns between heavy lines. 0 draws only the heavy frame, and no thin lines. */
   readonly box: { readonly rows: number; readonly columns: number };
+  /** What to draw in a cell, counted row by row from 0. */
   readonly cell: (index: number) => PictureCell;
 }
 

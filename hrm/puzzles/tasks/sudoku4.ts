@@ -20,6 +20,7 @@ const MOST_GIVENS = 10;
 /** Number of grids in each of validation and test; the other 230 are for training. */
 const HELD_OUT_GRIDS = 29;
 
+/** Sizes of the three sets, and their seed. */
 export interface Sudoku4SplitsOptions {
   /** Seed of the split and of the puzzles, an integer in [0, 2^53). */
   readonly seed: number;

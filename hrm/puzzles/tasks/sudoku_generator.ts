@@ -10,11 +10,14 @@ import { sudokuSolver, type SudokuSolver } from "./sudoku_solver.js";
  * solution only.
  */
 export type SudokuDifficulty = "easy" | "medium" | "hard" | "any";
+/** The difficulties that the generator knows. */
 export const SUDOKU_DIFFICULTIES: readonly SudokuDifficulty[] = ["easy", "medium", "hard", "any"];
 
+/** Which puzzles to make. */
 export interface SudokuGeneratorOptions {
   /** 4, 6 or 9: larger grids are read, not generated. */
   readonly size: SudokuSize;
+  /** Number of puzzles. */
   readonly count: number;
   /** An integer in [0, 2^53). */
   readonly seed: number;

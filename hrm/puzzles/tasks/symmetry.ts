@@ -5,19 +5,25 @@
 
 /** Digits relabelled; bands, rows within bands, stacks and columns within stacks permuted; square boxes transposed. */
 export interface SudokuSymmetry {
+  /** Tells it from other symmetries. */
   readonly kind: "sudoku";
   /** Side of the grid, which is also the number of digits. */
   readonly size: number;
+  /** Rows of a box. */
   readonly boxRows: number;
+  /** Columns of a box. */
   readonly boxColumns: number;
 }
 
 /** The 8 rotations and reflections of a square. */
 export interface DihedralSymmetry {
+  /** Tells it from other symmetries. */
   readonly kind: "dihedral";
+  /** Cells along a side. */
   readonly side: number;
 }
 
+/** Changes that turn a puzzle into another valid puzzle, with its answer. */
 export type Symmetry = SudokuSymmetry | DihedralSymmetry;
 
 /** The source of each cell in the 8 images of a side x side square, [8][side * side]. The first image is the identity. */

@@ -20,6 +20,7 @@ export interface Highlights {
   readonly violations?: readonly number[];
 }
 
+/** How a puzzle is printed. */
 export interface RenderOptions extends Highlights {
   /** Whether to use ANSI colours; default false. */
   readonly color?: boolean;
@@ -29,10 +30,13 @@ export interface RenderOptions extends Highlights {
 export interface Task {
   /** Name on the command line and for `findTask`: `sudoku4`, `maze-10x10`. */
   readonly name: string;
+  /** Number of tokens, V; token 0 is padding. */
   readonly vocabSize: number;
   /** Number of cells, rows * columns. */
   readonly length: number;
+  /** Rows of the grid. */
   readonly rows: number;
+  /** Columns of the grid. */
   readonly columns: number;
   /** Rows of the puzzle embedding; 1 if all puzzles share one row. */
   readonly numPuzzleIdentifiers: number;

@@ -14,6 +14,7 @@ export function visibleWidth(line: string): number {
   return [...line.replace(/\x1b\[[0-9;]*m/g, "")].length;
 }
 
+/** How blocks of text are placed beside each other. */
 export interface SideBySideOptions {
   /** Columns of the terminal: blocks that do not fit start a new band. Default 80. */
   readonly columns?: number;
