@@ -60,9 +60,9 @@ function undocumented(entries: readonly string[], text?: Readonly<Record<string,
   ) => {
     const hidden = ts.ModifierFlags.Private | ts.ModifierFlags.Protected;
     if (!member.name || ts.isPrivateIdentifier(member.name)) return;
-    if (ts.getCombinedModifierFlags(member as ts.Declaration) & hidden) return;
+    if (ts.getCombinedModifierFlags(member) & hidden) return;
     // What a class inherits is documented there.
-    if (ts.getCombinedModifierFlags(member as ts.Declaration) & ts.ModifierFlags.Override) return;
+    if (ts.getCombinedModifierFlags(member) & ts.ModifierFlags.Override) return;
     const symbol = checker.getSymbolAtLocation(member.name);
     if (symbol && !isInternal(symbol)) note(symbol, `${owner}.${member.name.getText()}`);
   };
