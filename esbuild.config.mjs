@@ -25,6 +25,7 @@ export const libraryEntries = [
   "engine/check_gradient",
   "engine/custom_op",
   "engine/mixed_precision",
+  "engine/muon",
   "engine/norms",
   "engine/operations",
   "engine/optimizers",

@@ -35,7 +35,8 @@ export interface Optimizer {
 /** A learning rate: a number, or a scalar tensor or variable of one element that the program or the host changes. */
 export type LearningRate = TensorLike;
 
-function deviceOf(parameters: readonly Variable[], where: string): Allocator {
+/** The device of the parameters. @throws UsageError unless they are f32 variables of one device */
+export function deviceOf(parameters: readonly Variable[], where: string): Allocator {
   const [first] = parameters;
   if (!first || parameters.some((p) => p.device !== first.device || p.dtype !== "f32"))
     throw new UsageError(
@@ -44,7 +45,8 @@ function deviceOf(parameters: readonly Variable[], where: string): Allocator {
   return first.device;
 }
 
-function requireGradients(
+/** @throws UsageError unless there is a gradient for each parameter */
+export function requireGradients(
   where: string,
   parameters: readonly Variable[],
   gradients: readonly TensorLike[],
@@ -56,7 +58,7 @@ function requireGradients(
 }
 
 /** Zeros beside each parameter. */
-const beside = (device: Allocator, parameters: readonly Variable[], name: string): Variable[] =>
+export const beside = (device: Allocator, parameters: readonly Variable[], name: string): Variable[] =>
   parameters.map((p) => variable(device, { shape: p.shape, dtype: "f32" }, `${name}.${p.name}`));
 
 const scalarOf = (value: TensorLike): Tensor => reshape(asTensor(value), [1]);

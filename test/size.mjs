@@ -20,6 +20,7 @@ const BUDGET = {
   "engine/mixed_precision": 20,
   "engine/check_gradient": 26,
   "engine/custom_op": 6,
+  "engine/muon": 15,
   "engine/norms": 12,
   "engine/operations": 24,
   "engine/optimizers": 14,

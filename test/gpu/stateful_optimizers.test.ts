@@ -1,7 +1,16 @@
 /** Optimizers that keep their own state, against their formulas in float64, and clipping by the global norm. */
 import { assert } from "chai";
 import { compile, f32, hostTensor, UsageError, variable, type Variable } from "../../engine/index.js";
-import { adam, adamAtan2, adamW, clipByGlobalNorm, sgd, type Optimizer } from "../../engine/optimizers.js";
+import {
+  adam,
+  adamAtan2,
+  adamW,
+  clipByGlobalNorm,
+  muon,
+  sgd,
+  type Optimizer,
+} from "../../engine/optimizers.js";
+import { muon } from "../../engine/muon.js";
 import { testDevice } from "../support/device.js";
 import { random } from "../support/random.js";
 import { thrown } from "../support/rejection.js";
@@ -52,6 +61,30 @@ const RULES: Record<string, [(parameters: Variable[]) => Optimizer, Rule]> = {
   ],
 };
 
+/** x (x^T x)^(-1/2), nearly, by Muon's five iterations in float64, whichever side is the longer. */
+function orthogonal(x: readonly number[], rows: number, columns: number): number[] {
+  const norm = Math.sqrt(x.reduce((sum, v) => sum + v * v, 0)) + 1e-7;
+  let y = x.map((v) => v / norm);
+  const product = (a: number[], b: number[], m: number, k: number, n: number): number[] =>
+    Array.from({ length: m * n }, (_, at) => {
+      let sum = 0;
+      for (let j = 0; j < k; j++) sum += a[Math.floor(at / n) * k + j]! * b[j * n + (at % n)]!;
+      return sum;
+    });
+  for (let t = 0; t < 5; t++) {
+    const turned = Array.from(
+      { length: y.length },
+      (_, at) => y[(at % rows) * columns + Math.floor(at / rows)]!,
+    );
+    const s = product(y, turned, rows, columns, rows);
+    const squared = product(s, s, rows, rows, rows);
+    const polynomial = s.map((v, k) => -4.775 * v + 2.0315 * squared[k]!);
+    const next = product(polynomial, y, rows, rows, columns);
+    y = y.map((v, k) => 3.4445 * v + next[k]!);
+  }
+  return y;
+}
+
 describe("optimizers with their own state", () => {
   for (const [name, [make, rule]] of Object.entries(RULES))
     it(`${name} follows its formula over ${STEPS} steps, for every parameter`, async () => {
@@ -79,6 +112,45 @@ describe("optimizers with their own state", () => {
       optimizer.destroy();
       for (const p of parameters) p.destroy();
     });
+
+  it("muon follows its formula on matrices of either orientation, and refuses vectors", async () => {
+    const device = await testDevice();
+    const shapes = [
+      [4, 6],
+      [7, 3],
+    ] as const;
+    const start = shapes.map(([rows, columns]) => random(rows * columns));
+    const parameters = shapes.map((shape, i) => variable(device, hostTensor(start[i]!, shape), `p${i}`));
+    const optimizer = muon(parameters, { learningRate: 0.1, momentum: 0.9, weightDecay: 0.1 });
+    const step = await compile(device, { g0: f32(4, 6), g1: f32(7, 3) }, ({ g0, g1 }) =>
+      optimizer.step([g0, g1]),
+    );
+    const expected = start.map((data) => [...data]);
+    const means = start.map((data) => [...data].fill(0));
+    for (let t = 0; t < 3; t++) {
+      const [g0, g1] = [random(24), random(21)];
+      await step.run({ g0, g1 });
+      for (const [i, g] of [g0, g1].entries()) {
+        const [rows, columns] = shapes[i]!;
+        const update = means[i]!.map((mean, k) => {
+          means[i]![k] = 0.9 * mean + 0.1 * g[k]!;
+          return 0.1 * g[k]! + 0.9 * means[i]![k];
+        });
+        const scale = 0.1 * Math.sqrt(Math.max(1, rows / columns));
+        orthogonal(update, rows, columns).forEach((move, k) => {
+          expected[i]![k] = expected[i]![k]! * (1 - 0.1 * 0.1) - scale * move;
+        });
+      }
+    }
+    for (const [i, p] of parameters.entries())
+      // Five iterations, each of which may enlarge an error by the coefficient 3.4, then three steps of 0.1.
+      (await p.read()).forEach((value, k) =>
+        assert.closeTo(value, expected[i]![k]!, 3.4 ** 5 * 2 ** -22, `${i}: ${k}`),
+      );
+    const vector = variable(device, f32(3), "b");
+    assert.match(thrown(() => muon([vector], { learningRate: 1 })).message, /parameter b of shape \[3\]/);
+    for (const owned of [step, optimizer, vector, ...parameters]) owned.destroy();
+  });
 
   it("take a learning rate that the host changes, and can be saved and restored", async () => {
     const device = await testDevice();
