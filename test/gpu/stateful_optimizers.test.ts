@@ -1,15 +1,7 @@
 /** Optimizers that keep their own state, against their formulas in float64, and clipping by the global norm. */
 import { assert } from "chai";
 import { compile, f32, hostTensor, UsageError, variable, type Variable } from "../../engine/index.js";
-import {
-  adam,
-  adamAtan2,
-  adamW,
-  clipByGlobalNorm,
-  muon,
-  sgd,
-  type Optimizer,
-} from "../../engine/optimizers.js";
+import { adam, adamAtan2, adamW, clipByGlobalNorm, sgd, type Optimizer } from "../../engine/optimizers.js";
 import { muon } from "../../engine/muon.js";
 import { testDevice } from "../support/device.js";
 import { random } from "../support/random.js";
