@@ -12,10 +12,13 @@ export type DeviceTraits = Pick<GPUDevice, "limits" | "features" | "adapterInfo"
 export interface AdapterDescription {
   /** One line, such as `SwiftShader Device (Subzero) (software)`. */
   readonly name: string;
+  /** The adapter's vendor, as WebGPU says it. */
   readonly vendor: string;
+  /** The adapter's architecture, as WebGPU says it; empty if it says none. */
   readonly architecture: string;
   /** True if shaders run on the CPU. */
   readonly software: boolean;
+  /** WebGPU features that the device has, sorted. */
   readonly features: readonly string[];
 }
 

@@ -10,6 +10,7 @@ export type BufferLimits = Pick<
 
 /** Makes, fills and frees buffers. `Device` is one. */
 export interface Allocator {
+  /** Limits of buffers. */
   readonly gpu: { readonly limits: BufferLimits };
   /** A counted buffer of {@link bufferSize} bytes. @throws LimitError if the device allows no buffer of this size */
   createBuffer(bytes: number, usage: GPUBufferUsageFlags, label: string): GPUBuffer;

@@ -6,7 +6,9 @@ import { sizeOf } from "./tensor.js";
 
 /** An input by its values. */
 export interface CheckedInput {
+  /** The values at which the gradient is checked. */
   readonly data: Float32Array;
+  /** Their shape. */
   readonly shape: readonly number[];
 }
 
@@ -16,7 +18,9 @@ export interface GradientCheck {
   readonly worst: number;
   /** Where that is: the input, and the element in it. */
   readonly at: { readonly input: string; readonly element: number };
+  /** The gradient there. */
   readonly gradient: number;
+  /** The finite difference there. */
   readonly difference: number;
 }
 

@@ -13,18 +13,27 @@ import type { Target } from "./target.js";
 
 /** Counters that tests and tools read; they only ever describe this device. */
 export interface DeviceStats {
+  /** Buffers created so far. */
   buffersCreated: number;
+  /** Of these: buffers that were not destroyed. */
   buffersLive: number;
+  /** Bytes of the buffers that were not destroyed. */
   bytesLive: number;
+  /** Largest value of `bytesLive` so far. */
   bytesPeak: number;
+  /** Pipelines created so far; a kernel whose text is cached creates none. */
   pipelinesCreated: number;
   /** Of these: pipelines that are compiled, or failed to. */
   pipelinesReady: number;
+  /** Submissions to the queue. */
   submits: number;
+  /** Dispatches submitted or encoded. */
   dispatches: number;
+  /** Copies from the GPU to the host. */
   readbacks: number;
 }
 
+/** Which device to open, and how to use it. */
 export interface DeviceOptions {
   /**
    * Your own device, with the features and limits that you requested. It stays yours: `destroy()` frees the engine's
@@ -33,7 +42,9 @@ export interface DeviceOptions {
   device?: HostDevice;
   /** Your own adapter, or the `GPU` object to ask for one (default `navigator.gpu`). */
   adapter?: GPUAdapter;
+  /** The object to ask for an adapter; default `navigator.gpu`. */
   gpu?: GPU;
+  /** Which of several adapters to ask for; default `"high-performance"`. */
   powerPreference?: GPUPowerPreference;
   /** Submissions that may be in flight before `run` waits; default 8. */
   maxInFlight?: number;
@@ -51,7 +62,9 @@ const ALL_ERRORS = ["internal", "out-of-memory", "validation"] as const;
  * counts, reports and frees its own objects.
  */
 export class Device implements Allocator {
+  /** The adapter behind the device. */
   readonly adapter: AdapterDescription;
+  /** Counters of this device. */
   readonly stats: DeviceStats = {
     buffersCreated: 0,
     buffersLive: 0,
@@ -83,6 +96,7 @@ export class Device implements Allocator {
   #lastDone = 0;
 
   constructor(
+    /** The WebGPU device, for passes and buffers of your own. */
     readonly gpu: HostDevice,
     {
       maxInFlight = 8,

@@ -70,6 +70,7 @@ export function codeOfGpuError(error: GPUError): GpuErrorCode {
 export class DeviceLostError extends EngineError {
   override readonly name = "DeviceLostError";
   constructor(
+    /** WebGPU's reason: `destroyed` or `unknown`. */
     readonly reason: string,
     message: string,
   ) {

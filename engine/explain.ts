@@ -7,12 +7,17 @@ import { inputOperation, type InputAttributes, type Node, type Tensor } from "./
 
 /** One line of `explain()`. */
 export interface ExplainedDispatch {
+  /** The kernel's name: family, variant and shape. */
   readonly kernel: string;
   /** The kernel's variant is one of the target's choices, not the default of its family. */
   readonly chosen: boolean;
+  /** What it computes, as it was traced. */
   readonly operation: string;
+  /** Size of the dispatch. */
   readonly workgroups: readonly [number, number, number];
+  /** Fewest floating-point operations that the work needs. */
   readonly flops: number;
+  /** Fewest bytes that the work moves. */
   readonly bytes: number;
   /** Where each binding lives: `slot 3`, `variable w`, `input x`, `output loss`, `constant`. */
   readonly buffers: readonly string[];

@@ -2,13 +2,16 @@
 import type { Dtype, StorageType } from "../kernels/core/kernel.js";
 import { ShapeError, UsageError } from "./errors.js";
 
+/** Lengths of the axes, the slowest first; `[]` is a scalar. */
 export type Shape = readonly number[];
 /** The arrays that tensors are made from: an array of 4-byte elements for each dtype. */
 export type TypedArray = Float32Array | Int32Array | Uint32Array;
 
 /** Shape and element type of a tensor. */
 export interface TensorSpec<D extends Dtype = Dtype, S extends Shape = Shape> {
+  /** Lengths of the axes, the slowest first. */
   readonly shape: S;
+  /** Type of the elements. */
   readonly dtype: D;
 }
 
@@ -47,6 +50,7 @@ export function typedArray(dtype: StorageType, data: ArrayBuffer): TypedArray {
   return new (dtype === "f16" ? Uint32Array : ARRAYS[dtype])(data);
 }
 
+/** Number of elements of a shape: the product of its lengths. */
 export function sizeOf(shape: Shape): number {
   return shape.reduce((product, n) => product * n, 1);
 }

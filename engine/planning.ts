@@ -32,6 +32,7 @@ export const defaultTraits = {
  * with `plan`. It refuses buffers that the target refuses.
  */
 export class Ledger implements Allocator {
+  /** The limits that buffers are checked against. */
   readonly gpu: { readonly limits: BufferLimits };
   readonly #live = new Set<GPUBuffer>();
   #bytes = 0;

@@ -67,8 +67,11 @@ export class Program<I extends InputSpecs = InputSpecs, O extends OutputSpecs = 
 
   /** @internal */
   constructor(
+    /** The device on which it runs. */
     readonly device: Device,
+    /** Its name, for errors and labels. */
     readonly name: string,
+    /** What was compiled: specs, dispatches and memory. */
     readonly plan: Plan<I, O>,
     private readonly parts: ProgramParts,
   ) {}

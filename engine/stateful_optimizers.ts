@@ -105,6 +105,7 @@ export function sgd(
 
 /** What Adam-like optimizers take. */
 export interface AdamSettings {
+  /** The learning rate: a number, or a tensor that may change from step to step. */
   readonly learningRate: LearningRate;
   /** Decay of the mean gradient; default 0.9. */
   readonly beta1?: number;

@@ -8,6 +8,7 @@ import type { F16Storage } from "./compiler/plan.js";
  * ({@link Device.target}); {@link withChoices} and `hrm-webgpu/engine/mixed-precision` make others of it.
  */
 export interface Target {
+  /** What kernels may depend on. */
   readonly capabilities: Capabilities;
   /** Bytes of the largest buffer; absent: any size. */
   readonly maxBufferSize?: number;

@@ -132,9 +132,13 @@ export interface Node {
 export class Tensor<D extends Dtype = Dtype, S extends Shape = Shape> implements TensorSpec<D, S> {
   /** @internal use operations */
   constructor(
+    /** The operation that computes it. */
     readonly node: Node,
+    /** Which of the operation's results it is, from 0. */
     readonly index: number,
+    /** Lengths of the axes, the slowest first. */
     readonly shape: S,
+    /** Type of the elements. */
     readonly dtype: D,
   ) {}
 

@@ -27,6 +27,7 @@ export const variableOperation: Operation<VariableAttributes> = { name: "variabl
 
 /** Host data with a shape, ready to become a variable. */
 export interface HostTensor extends TensorSpec {
+  /** The elements in row-major order. */
   readonly data: TypedArray;
 }
 
@@ -63,6 +64,7 @@ export function variable(
 export class Variable implements TensorSpec {
   /** Shape that programs see: the shape of one part. */
   readonly shape: Shape;
+  /** Type of the elements. */
   readonly dtype: Dtype;
   /** Shape and dtype of all parts together, as `write` takes and `read` returns them. */
   readonly whole: TensorSpec;
@@ -83,8 +85,10 @@ export class Variable implements TensorSpec {
   #destroyed = false;
 
   constructor(
+    /** What holds its buffers: a device, or a ledger that only counts. */
     readonly device: Allocator,
     initial: HostTensor | TensorSpec,
+    /** Its name, for errors and labels. */
     readonly name: string,
     parts: number,
     {

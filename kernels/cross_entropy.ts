@@ -11,9 +11,13 @@ import { KernelError, requireBindable, requirePositive, type Kernel } from "./co
 import type { Capabilities } from "./capabilities.js";
 import { bindingsOf, linearThreads, lines, shader, type ShaderBinding } from "./core/wgsl.js";
 
+/** What a cross-entropy kernel computes. */
 export interface CrossEntropySpec {
+  /** Rows of logits, N. */
   readonly rows: number;
+  /** Logits of a row, C. */
   readonly classes: number;
+  /** How logits become probabilities; stablemax is that of arXiv 2501.04697. */
   readonly kind: "stablemax" | "softmax";
   /** Rows with this label, or with a label outside 0..classes-1, have loss 0 and gradient 0. */
   readonly ignoreLabel: number;

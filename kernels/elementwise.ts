@@ -66,6 +66,7 @@ const FORMULAS = {
   position: () => "T(POSITION)",
 } as const;
 
+/** An operation that the elementwise family knows by name. */
 export type ElementwiseName = keyof typeof FORMULAS;
 
 /**
@@ -134,8 +135,11 @@ export type Operand =
 
 /** One operation; statement i defines value i. */
 export interface Statement {
+  /** What is computed: a name, or a formula of its own. */
   readonly operation: ElementwiseName | ElementwiseFormula;
+  /** What it is computed of. */
   readonly operands: readonly Operand[];
+  /** Type of the result. */
   readonly dtype: Dtype;
 }
 
@@ -145,6 +149,7 @@ export interface ElementwiseSpec extends Omit<F16Buffers, "scaled"> {
   readonly shape: readonly number[];
   /** Inputs with shapes that broadcast to `shape`. */
   readonly inputs: readonly { readonly shape: readonly number[]; readonly dtype: Dtype }[];
+  /** The operations in the order in which they are computed. */
   readonly statements: readonly Statement[];
   /** Values to write; `inPlace` names the input whose buffer receives it. */
   readonly outputs: readonly { readonly value: number; readonly inPlace?: number }[];

@@ -21,6 +21,7 @@ import {
   type ShaderBinding,
 } from "./core/wgsl.js";
 
+/** A lookup of rows in a table. */
 export interface EmbeddingSpec {
   /** Rows to look up: N. */
   readonly rows: number;
@@ -32,6 +33,7 @@ export interface EmbeddingSpec {
 
 /** A {@link EmbeddingSpec} for tables of any dtype. */
 export interface GatherSpec extends EmbeddingSpec {
+  /** Type of the elements. */
   readonly dtype: Dtype;
 }
 

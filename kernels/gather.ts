@@ -3,6 +3,7 @@ import { requireBindable, requirePositive, type Kernel } from "./core/kernel.js"
 import type { Capabilities } from "./capabilities.js";
 import { bindingsOf, linearThreads, lines, shader, type ShaderBinding } from "./core/wgsl.js";
 
+/** A lookup of integers in a packed table. */
 export interface GatherPackedSpec {
   /** Elements to look up: N. */
   readonly count: number;

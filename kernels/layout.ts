@@ -5,13 +5,17 @@ import { bindingsOf, linearThreads, lines, repeat, shader, type ShaderBinding } 
 
 const WORKGROUP = 64;
 
+/** A copy that reads its source with strides: transpositions, slices and broadcasts. */
 export interface StridedCopySpec {
   /** Shape of the output. */
   readonly shape: readonly number[];
   /** For each output dimension, the distance of neighbours in the source, in elements; 0 repeats an element. */
   readonly strides: readonly number[];
+  /** The source's element that becomes the first of the output. */
   readonly offset: number;
+  /** Elements of the source. */
   readonly sourceElements: number;
+  /** Type of the elements. */
   readonly dtype: Dtype;
 }
 
@@ -147,6 +151,7 @@ function blockTranspose({ name, dims, offset, dtype, bytes }: Copy, capabilities
   );
 }
 
+/** A block to place among zeros. */
 export interface PadSpec {
   /** Shape of the output. */
   readonly shape: readonly number[];
@@ -154,6 +159,7 @@ export interface PadSpec {
   readonly source: readonly number[];
   /** Position of the block in the output. */
   readonly start: readonly number[];
+  /** Type of the elements. */
   readonly dtype: Dtype;
 }
 
@@ -196,11 +202,15 @@ export function pad(spec: PadSpec, capabilities: Capabilities): Kernel {
   );
 }
 
+/** Tensors to join along an axis. */
 export interface ConcatSpec {
+  /** Product of the lengths of the axes before that axis. */
   readonly outer: number;
   /** Size of each input along the axis. There can be one input fewer than the device binds storage buffers: 7 on every device. */
   readonly sizes: readonly number[];
+  /** Product of the lengths of the axes after that axis. */
   readonly inner: number;
+  /** Type of the elements. */
   readonly dtype: Dtype;
 }
 

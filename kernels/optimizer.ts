@@ -20,6 +20,7 @@ import {
   type ShaderBinding,
 } from "./core/wgsl.js";
 
+/** A step of Adam-atan2 (arXiv 2407.05872). */
 export interface AdamSpec {
   /** Elements of the parameter. */
   readonly count: number;
@@ -33,6 +34,7 @@ export interface AdamSpec {
   readonly ema?: boolean;
 }
 
+/** A step of AdamW (arXiv 1711.05101). */
 export interface AdamWSpec extends AdamSpec {
   /** Added to the root of the second moment; above 0. */
   readonly epsilon: number;
@@ -138,6 +140,7 @@ const ATAN2_RIGHT = (type: string): string =>
     "}",
   );
 
+/** A step of sign-SGD on rows of a table. */
 export interface SignSgdSpec {
   /** Rows of the table. */
   readonly tableRows: number;

@@ -10,6 +10,7 @@ import { bindingsOf, linearThreads, lines, literal, shader, type ShaderBinding }
 /** Rounds of the Feistel network; each takes one word of key. */
 const ROUNDS = 8;
 
+/** Permutations to draw, each as a whole. */
 export interface RandomPermutationsSpec {
   /** Number of permutations: R. */
   readonly rows: number;
@@ -67,6 +68,7 @@ export function randomPermutationsReference(
   return y;
 }
 
+/** Places to look up in one permutation, which is never stored. */
 export interface ShuffledIndexSpec {
   /** Places to look up: N. */
   readonly count: number;

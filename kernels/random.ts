@@ -39,6 +39,7 @@ export const THREEFRY = lines(
   "}",
 );
 
+/** Random words to draw. */
 export interface RandomSpec {
   /** 32-bit words to draw. */
   readonly count: number;

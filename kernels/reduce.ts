@@ -20,12 +20,17 @@ import {
   type ShaderBinding,
 } from "./core/wgsl.js";
 
+/** A reduction over the middle of three axes [outer, size, inner]. */
 export interface ReduceSpec {
+  /** Length of the axis before. */
   readonly outer: number;
   /** Elements that are reduced to one. */
   readonly size: number;
+  /** Length of the axis after. */
   readonly inner: number;
+  /** What becomes of the elements. */
   readonly op: "sum" | "max" | "min";
+  /** Type of the elements. */
   readonly dtype: "f32" | "i32";
 }
 

@@ -29,9 +29,11 @@ import {
 
 /** `halves` may name x, residual and y. */
 export interface RmsNormSpec extends Omit<F16Buffers, "scaled"> {
+  /** Number of rows. */
   readonly rows: number;
   /** Elements of a row. */
   readonly size: number;
+  /** Added to the mean square, above 0. */
   readonly eps: number;
   /** Adds a second tensor to `x` before normalising. */
   readonly residual?: boolean;

@@ -23,10 +23,15 @@ import {
   type ShaderBinding,
 } from "./core/wgsl.js";
 
+/** Rotary positions to apply to heads, [batch, length, heads, headDim]. */
 export interface RopeSpec extends F16Buffers {
+  /** B: sequences. */
   readonly batch: number;
+  /** S: positions. */
   readonly length: number;
+  /** Heads to rotate. */
   readonly heads: number;
+  /** Width of a head, even. */
   readonly headDim: number;
   /** Applies the transpose of the rotation, which is its gradient. */
   readonly inverse: boolean;
@@ -87,8 +92,11 @@ export function rope(spec: RopeSpec, capabilities: Capabilities): Kernel {
 
 /** Parameters of the tables. Pair i is rotated by t frequency theta^(-2i/D) at position t. */
 export interface RopeTablesSpec {
+  /** S: positions. */
   readonly length: number;
+  /** Width of a head, even. */
   readonly headDim: number;
+  /** Base of the frequencies; 10000 in the paper (arXiv 2104.09864). */
   readonly theta: number;
   /** Angle of the first pair from one position to the next. Default 1, as in the paper. */
   readonly frequency?: number;

@@ -3,6 +3,7 @@ import { KernelError, requireBindable, requirePositive, type Kernel } from "./co
 import type { Capabilities } from "./capabilities.js";
 import { bindingsOf, linearThreads, lines, shader, type ShaderBinding } from "./core/wgsl.js";
 
+/** Tensors in one buffer whose squares are summed. */
 export interface SumSquaresSpec {
   /** Elements of x. */
   readonly size: number;

@@ -15,7 +15,9 @@ import {
   type ShaderBinding,
 } from "./core/wgsl.js";
 
+/** SwiGLU of rows: silu(gate) * up. */
 export interface SwigluSpec extends F16Buffers {
+  /** Number of rows. */
   readonly rows: number;
   /** Elements of gate and of up in a row. */
   readonly inner: number;

@@ -13,11 +13,15 @@ export type OutputSpecs = Readonly<Record<string, TensorSpec>>;
 
 /** A program before it touches the device. */
 export interface Plan<I extends InputSpecs = InputSpecs, O extends OutputSpecs = OutputSpecs> {
+  /** Specs of the inputs, by name. */
   readonly inputs: I;
+  /** Specs of the outputs, by name. */
   readonly outputs: O;
   /** The graph before and after fusion. */
   readonly graph: Graph;
+  /** The dispatches in the order in which they run. */
   readonly dispatches: readonly PlannedDispatch[];
+  /** The slots that intermediates share. */
   readonly memory: MemoryPlan;
   /** Bytes of buffers that the program itself creates: intermediates, inputs, outputs, constants. */
   readonly bytes: {

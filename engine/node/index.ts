@@ -10,21 +10,29 @@ export { readChoices, writeChoices } from "./choice_file.js";
 
 /** An adapter that was found. */
 export interface AdapterListing {
+  /** The number by which `adapter` names it. */
   readonly index: number;
   /** `SwiftShader Device (Subzero)` */
   readonly name: string;
+  /** Its vendor, as WebGPU says it. */
   readonly vendor: string;
+  /** Its architecture, as WebGPU says it. */
   readonly architecture: string;
+  /** True if shaders run on the CPU. */
   readonly software: boolean;
   /** The source of its driver. */
   readonly source: DriverSource;
+  /** Its WebGPU features, sorted. */
   readonly features: readonly string[];
+  /** The limits that the engine uses, in WebGPU's units. */
   readonly limits: Readonly<Record<string, number>>;
   /** True for the adapter that `openNodeDevice()` takes by default. */
   readonly chosen: boolean;
+  /** Why it comes where it does in the list, in words. */
   readonly why: string;
 }
 
+/** Which adapter to open in Node, Deno or Bun, and how to use it. */
 export interface NodeDeviceOptions extends Pick<
   DeviceOptions,
   "maxInFlight" | "maxSubmissionMs" | "maxPipelines"

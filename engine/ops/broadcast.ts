@@ -92,6 +92,7 @@ const sumOperation: Operation<ReduceAttributes> = {
 export interface ReduceOptions {
   /** Axes (negative counts from the end); default all. */
   readonly axes?: readonly number[];
+  /** Keeps the reduced axes with length 1; default false. */
   readonly keepDims?: boolean;
 }
 

@@ -99,7 +99,9 @@ function product(
 
 /** Which operand is transposed, and the bias that is added to each row. */
 export interface MatmulOptions {
+  /** Multiplies by the transpose of a, whose shape is then [K, M]; default false. */
   readonly transposeA?: boolean;
+  /** Multiplies by the transpose of b, whose shape is then [N, K]; default false. */
   readonly transposeB?: boolean;
   /** [N] */
   readonly bias?: TensorLike;

@@ -16,6 +16,7 @@ import { reshape } from "./view.js";
 
 /** The state of one parameter under an Adam-like optimizer. Every variable has the parameter's shape. */
 export interface AdamState {
+  /** The parameter that a step updates in place. */
   readonly parameter: Variable;
   /** Running mean of the gradient. */
   readonly expAvg: Variable;
@@ -27,8 +28,11 @@ export interface AdamState {
 
 /** Constants of a run. */
 export interface AdamOptions {
+  /** Decay of the first moment, in [0, 1). */
   readonly beta1: number;
+  /** Decay of the second moment, in [0, 1). */
   readonly beta2: number;
+  /** Decoupled weight decay: the parameter shrinks by the learning rate times this. */
   readonly weightDecay: number;
 }
 

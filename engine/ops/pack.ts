@@ -44,6 +44,7 @@ const packs = new WeakMap<Tensor, Tensor>();
 
 /** A tensor of one dimension with all elements of several (f32), and how it holds them. */
 export interface Pack extends PackLayout<Tensor> {
+  /** The whole buffer as one tensor. */
   readonly tensor: Tensor;
 }
 

@@ -3,10 +3,13 @@ import { requireBindable, requirePositive, type DeviceLimits, type F16Buffers } 
 
 /** `halves` may name qkv and o, `scaled` d_qkv; each kernel takes those that it binds. */
 export interface AttentionSpec extends F16Buffers {
+  /** B: sequences. */
   readonly batch: number;
   /** S: positions. */
   readonly length: number;
+  /** H: heads. */
   readonly heads: number;
+  /** D: width of a head. */
   readonly headDim: number;
   /** True if position i sees only the positions up to i. */
   readonly causal?: boolean;

@@ -11,6 +11,7 @@ const LONGEST_MESSAGE = 2000;
 export class EngineError extends Error {
   override readonly name: string = "EngineError";
   constructor(
+    /** The kind of error, for programs; docs/errors.md lists them. */
     readonly code: string,
     message: string,
     options?: ErrorOptions,

@@ -27,8 +27,11 @@ export const GRADIENT_SCALE = 2 ** 12;
 
 /** One storage-buffer binding; its index is its place in `Kernel.bindings` (all in group 0). */
 export interface Binding {
+  /** Its name in the WGSL text. */
   readonly name: string;
+  /** Whether the kernel writes it. */
   readonly access: "read" | "read_write";
+  /** Type of the elements in the buffer. */
   readonly dtype: StorageType;
 }
 
@@ -50,6 +53,7 @@ export interface Kernel<Source extends KernelSource = KernelSource> {
   readonly name: string;
   /** The whole WGSL module; its entry point is `main`. */
   readonly code: string;
+  /** The buffers to bind, in the order of their numbers in group 0. */
   readonly bindings: readonly Binding[];
   /** Dispatch size, each dimension within the device's limit. */
   readonly workgroups: readonly [number, number, number];
@@ -70,13 +74,19 @@ export interface Kernel<Source extends KernelSource = KernelSource> {
 
 /** Limits and features of the device that a kernel is generated for. */
 export interface DeviceLimits {
+  /** Workgroups of a dispatch in each dimension. */
   readonly maxComputeWorkgroupsPerDimension: number;
+  /** Threads of a workgroup. */
   readonly maxComputeInvocationsPerWorkgroup: number;
+  /** Bytes of workgroup memory. */
   readonly maxComputeWorkgroupStorageSize: number;
+  /** Bytes of a bound storage buffer. */
   readonly maxStorageBufferBindingSize: number;
+  /** Storage buffers that a kernel may bind. */
   readonly maxStorageBuffersPerShaderStage: number;
   /** Range of subgroup sizes if the device has the `subgroups` feature, else null. */
   readonly subgroups: { readonly min: number; readonly max: number } | null;
+  /** True if shaders may compute in f16. */
   readonly shaderF16: boolean;
   /**
    * True on adapters that run shaders on the CPU. They have few threads, and slow barriers and workgroup memory. Families
@@ -92,9 +102,13 @@ export const BYTES_PER_ELEMENT = 4;
 export class KernelError extends EngineError {
   override readonly name = "KernelError";
   constructor(
+    /** The family that refused the spec. */
     readonly kernel: string,
+    /** What was given, in words. */
     readonly got: string,
+    /** What it can do, in words. */
     readonly expected: string,
+    /** What to do, in a sentence; may be empty. */
     readonly hint = "",
   ) {
     super("kernel", `${kernel}: got ${got}; expected ${expected}.${hint ? ` ${hint}` : ""}`);

@@ -12,6 +12,7 @@ import {
 
 /** A binding as the shader sees it. `width` 4 makes it an array of 4-vectors; 8 makes it f16 numbers, eight in four words. */
 export interface ShaderBinding extends Binding {
+  /** Elements of the array's vectors: 4 reads `vec4`s, 8 two of them; default 1. */
   readonly width?: 1 | 4 | 8;
 }
 

@@ -2,6 +2,7 @@
 import type { CpuKernels } from "../capabilities.js";
 import { attentionBackwardShared, attentionShared } from "../attention/four_lanes.js";
 
+/** The kernels that adapters which run shaders on the CPU have besides the shared ones. */
 export const cpuKernels: CpuKernels = {
   attention: (spec, capabilities) => [{ name: "shared", make: () => attentionShared(spec, capabilities) }],
   attentionBackward: (spec, capabilities) => [

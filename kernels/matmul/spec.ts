@@ -2,12 +2,18 @@
 import type { DeviceLimits, Kernel } from "../core/kernel.js";
 import type { ShaderBinding } from "../core/wgsl.js";
 
+/** Which operand is stored transposed: none (`nn`), b (`nt`: b is [N, K]) or a (`tn`: a is [K, M]). */
 export type MatmulLayout = "nn" | "nt" | "tn";
 
+/** A product c = a b: [M, N] = [M, K] [K, N]. */
 export interface MatmulSpec {
+  /** How a and b are stored. */
   readonly layout: MatmulLayout;
+  /** Rows of c. */
   readonly M: number;
+  /** Columns of c. */
   readonly N: number;
+  /** Length of the sums. */
   readonly K: number;
   /** Number of independent products; a, b and c then have this leading dimension. Default 1. */
   readonly batch?: number;
@@ -83,9 +89,13 @@ export interface GatedSpec {
 
 /** Shapes that a device multiplies: left M x K and right K x N of `component`, result M x N in f32. */
 export interface SubgroupMatrices {
+  /** Rows of a result. */
   readonly M: number;
+  /** Columns of a result. */
   readonly N: number;
+  /** Length of the sums. */
   readonly K: number;
+  /** Type of the operands. */
   readonly component: "f16";
   /** Threads of every subgroup. */
   readonly subgroupSize: number;

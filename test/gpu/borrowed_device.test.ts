@@ -144,6 +144,44 @@ describe("a GPUDevice of the host", () => {
   });
 });
 
+describe("many engines and programs in turn", () => {
+  it("leave no buffer on the host's device, however many there were", async () => {
+    await withHost(async (gpu) => {
+      const live = new Set<GPUBuffer>();
+      const create = gpu.createBuffer.bind(gpu);
+      gpu.createBuffer = (descriptor) => {
+        const buffer = create(descriptor);
+        const destroy = buffer.destroy.bind(buffer);
+        buffer.destroy = () => {
+          live.delete(buffer);
+          return destroy();
+        };
+        live.add(buffer);
+        return buffer;
+      };
+      let made = 0;
+      for (let k = 0; k < 10; k++) {
+        const device = await openDevice({ device: gpu });
+        const w = variable(device, f32(4), "w");
+        for (let i = 0; i < 3; i++) {
+          const program = await compile(device, { x: f32(4) }, ({ x }) => {
+            assign(w, add(w, x));
+            return { y: mul(x, 2) };
+          });
+          await program.call({ x: new Float32Array(4) });
+          program.destroy();
+          assert.lengthOf([...live], 1, `program ${i} of engine ${k} left a buffer`);
+        }
+        made += device.stats.buffersCreated;
+        // The engine frees what was not destroyed before.
+        device.destroy();
+        assert.lengthOf([...live], 0, `engine ${k} left a buffer`);
+      }
+      assert.isAbove(made, 10 * 3 * 2);
+    });
+  });
+});
+
 describe("pipelines kept for later", () => {
   it("are the most recently used ones within the budget; programs keep theirs", async () => {
     await withHost(async (gpu) => {
