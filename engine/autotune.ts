@@ -13,6 +13,7 @@ import { trialOf, type Trial } from "./trial_data.js";
 import { createStopwatch, type Encode, type Reading, type Stopwatch } from "./stopwatch.js";
 import { withChoices, type Target } from "./target.js";
 
+/** How long to measure, and what is known already. */
 export interface AutotuneOptions extends Abortable {
   /** What the kernels were planned for; default: the device's target. */
   readonly target?: Target;
@@ -28,6 +29,7 @@ export interface AutotuneOptions extends Abortable {
 
 /** A variant that was tried. */
 export interface MeasuredVariant {
+  /** Its name, as `KernelChoices` holds it. */
   readonly variant: string;
   /** Median time of a run in milliseconds; null if the variant was not timed to the end. */
   readonly ms: number | null;
@@ -39,20 +41,25 @@ export interface MeasuredVariant {
 export interface MeasuredKernel {
   /** The kernel's name without its variant. */
   readonly kernel: string;
+  /** The variant to use. */
   readonly chosen: string;
   /** Time of the default divided by the time of the chosen variant; 1 if the default stays. */
   readonly gain: number;
+  /** Every variant with its time. */
   readonly variants: readonly MeasuredVariant[];
 }
 
+/** What was measured, and what to compile for. */
 export interface AutotuneReport {
   /** A variant for every kernel that was measured or known: the default if no other is faster. */
   readonly choices: KernelChoices;
   /** The target with these choices, to compile for. */
   readonly target: Target;
+  /** The products that were measured. */
   readonly measured: readonly MeasuredKernel[];
   /** Kernels that the time did not suffice for; they keep their default. */
   readonly unmeasured: readonly string[];
+  /** Time that measuring took. */
   readonly seconds: number;
 }
 

@@ -17,6 +17,7 @@ export interface MixedPrecision {
   readonly variants: (product: Product) => readonly NamedVariant[];
   /** Variants that replace attention by quads on GPUs; empty for attention that stays f32. */
   readonly attention?: AttentionVariants;
+  /** The backward kernel for the same specs. */
   readonly attentionBackward?: AttentionVariants;
   /** A matmul of gates and values with SwiGLU in its epilogue; null if no kernel can do both. */
   readonly gated?: (spec: GatedSpec, capabilities: Capabilities) => Kernel | null;
@@ -35,7 +36,9 @@ export interface GpuKernels {
   readonly matmulSum: (spec: MatmulSpec, capabilities: Capabilities) => Kernel;
   /** Attention by quads or on matrices, for specs that `quadsApply` (attention/choose.ts) accepts. */
   readonly attention: AttentionVariants;
+  /** Sums over each head of o dO, f32 [B, H, S], which the backward pass needs. */
   readonly attentionDelta: (spec: AttentionSpec, capabilities: Capabilities) => Kernel;
+  /** The gradient of qkv. */
   readonly attentionBackward: AttentionVariants;
 }
 

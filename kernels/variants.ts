@@ -15,6 +15,7 @@ export type TunableSource = MatmulSource | AttentionSource;
 
 /** The variants of a kernel. */
 export interface Alternatives {
+  /** The family and the spec. */
   readonly source: TunableSource;
   /** The kernel's name without its variant: the key of `Capabilities.choices`. */
   readonly key: string;

@@ -37,13 +37,17 @@ export interface Binding {
 
 /** What a kernel was made from: a family, and the spec that the family was given. */
 export interface KernelSource<Family extends string = string, Spec = unknown> {
+  /** Name of the family. */
   readonly family: Family;
+  /** The spec, as the family was given it. */
   readonly spec: Spec;
 }
 
 /** A variant, with the name that choices use. */
 export interface NamedKernel {
+  /** The variant's name. */
   readonly name: string;
+  /** Makes the kernel. @throws KernelError if the device cannot run it */
   readonly make: () => Kernel;
 }
 

@@ -16,6 +16,7 @@ function onMatricesOr(
   };
 }
 
+/** The kernels that GPUs have besides the shared ones. */
 export const gpuKernels: GpuKernels = {
   matmul: tileVariants,
   matmulSplits,
