@@ -115,11 +115,7 @@ export const FAULTS = [
       "bitAnd(bitOr(last, wants), greaterEqual(counted, minHaltSteps))",
       "bitOr(last, wants)",
     ],
-    [
-      "act: exploration turned round",
-      "less(u, config.halt_exploration_prob)",
-      "greater(u, config.halt_exploration_prob)",
-    ],
+    ["act: exploration turned round", "less(u, probability)", "greater(u, probability)"],
     ["act: target forgets q_continue", "max(next.qHalt, next.qContinue)", "next.qHalt"],
     [
       "act: target forgets the last segment",
