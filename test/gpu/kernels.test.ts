@@ -68,6 +68,9 @@ function featuresOf({ code }: Kernel): string[] {
     .map((name) => FEATURE_OF[name.trim()] ?? name.trim());
 }
 
+/** A kernel with its quick form in place of the function that makes it. */
+const made = ({ quick, ...kernel }: Kernel): object => ({ ...kernel, quick: quick && made(quick()) });
+
 describe("every kernel", () => {
   it("is in the sweep", () => {
     const helpers =
@@ -132,7 +135,13 @@ describe("every kernel", () => {
       for (const { make } of family.cases)
         for (const capabilities of CAPABILITIES) {
           const kernel = make(capabilities);
-          assert.deepEqual(make({ ...capabilities }), kernel);
+          assert.deepEqual(made(make({ ...capabilities })), made(kernel));
+          const quick = kernel.quick?.();
+          if (quick) {
+            const work = ({ bindings, flops, bytes }: Kernel): unknown => ({ bindings, flops, bytes });
+            assert.deepEqual(work(quick), work(kernel), kernel.name);
+            assert.notEqual(quick.code, kernel.code, kernel.name);
+          }
           assert.match(kernel.name, /^[a-z][a-zA-Z0-9_()+]*$/);
           assert.isTrue(Number.isInteger(kernel.flops) && kernel.flops >= 0, `${kernel.name} flops`);
           assert.isTrue(Number.isInteger(kernel.bytes) && kernel.bytes >= 4, `${kernel.name} bytes`);
