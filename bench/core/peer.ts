@@ -48,6 +48,12 @@ interface TakenOn<Work extends PeerWork> {
   check(): Promise<number>;
 }
 
+/** A peer that opened. */
+interface OpenPeer {
+  readonly name: string;
+  readonly peer: Peer;
+}
+
 /** Runs every shared case, then the training steps. */
 export async function runPeers(
   device: Device,
@@ -56,137 +62,182 @@ export async function runPeers(
   options: PeerOptions,
   events: PeerEvents = {},
 ): Promise<PeerOutcome> {
-  const results: Result[] = [];
-  const peerResults: PeerResult[] = [];
-  const skipped: Omission[] = [];
-  const refused: Omission[] = [];
-  const omit = (list: Omission[], omission: Omission): void => {
+  const comparison = new Comparison(device, ceilings, options, events);
+  await comparison.run(peers);
+  const { results, peers: theirs, skipped, refused } = comparison;
+  return { results, peers: theirs, skipped, refused };
+}
+
+/** One run beside the peers, and what it found so far. */
+class Comparison implements PeerOutcome {
+  readonly results: Result[] = [];
+  readonly peers: PeerResult[] = [];
+  readonly skipped: Omission[] = [];
+  readonly refused: Omission[] = [];
+  readonly opened: OpenPeer[] = [];
+
+  constructor(
+    readonly device: Device,
+    readonly ceilings: Ceilings,
+    readonly options: PeerOptions,
+    readonly events: PeerEvents,
+  ) {}
+
+  async run(peers: readonly NamedPeer[]): Promise<void> {
+    for (const { name, peer } of peers) {
+      if ("reason" in peer)
+        this.#omit(this.skipped, { kernel: "*", variant: name, shape: "*", reason: peer.reason });
+      else this.opened.push({ name, peer });
+    }
+    for (const shared of SHARED_CASES) await this.#case(shared);
+    for (const stack of BLOCK_STACKS) await this.#stack(stack);
+    const trained = this.opened.filter(({ peer }) => !!peer.hrmStep);
+    if (trained.length === 0) return;
+    // The peers' models have only the official positions.
+    const steps = HRM_STEPS.filter(({ config }) => ["learned", "rope"].includes(config.pos_encodings));
+    for (const step of steps) await this.#step(step, trained);
+  }
+
+  #omit(list: Omission[], omission: Omission): void {
     list.push(omission);
-    events.omitted?.(omission);
-  };
-  const opened: { name: string; peer: Peer }[] = [];
-  for (const { name, peer } of peers) {
-    if ("reason" in peer) omit(skipped, { kernel: "*", variant: name, shape: "*", reason: peer.reason });
-    else opened.push({ name, peer });
+    this.events.omitted?.(omission);
   }
 
   /** True if the line should run. A line that would take too long is reported as skipped. */
-  const begins = ({ kernel, shape }: Line, flops: number): boolean => {
-    const seconds = estimateSeconds(ceilings, { flops, bytes: 0 });
-    if (seconds > options.budget) {
-      const reason = tooLong(flops, seconds, options.budget);
-      omit(skipped, { kernel, variant: "default", shape, reason });
+  #begins({ kernel, shape }: Line, flops: number): boolean {
+    const seconds = estimateSeconds(this.ceilings, { flops, bytes: 0 });
+    if (seconds > this.options.budget) {
+      const reason = tooLong(flops, seconds, this.options.budget);
+      this.#omit(this.skipped, { kernel, variant: "default", shape, reason });
       return false;
     }
-    events.progress?.(`${kernel} ${shape}`);
+    this.events.progress?.(`${kernel} ${shape}`);
     return true;
-  };
+  }
 
   /** A peer's checked work, or null after the reason was reported. */
-  const takeOn = async <Work extends PeerWork>(
+  async #takeOn<Work extends PeerWork>(
     { kernel, shape }: Line,
     name: string,
     open: () => Promise<TakenOn<Work> | null>,
-  ): Promise<Contestant[]> => {
+  ): Promise<Contestant[]> {
     const start = performance.now();
     let taken: TakenOn<Work> | null = null;
     try {
-      taken = await within(options.patience, open());
+      taken = await within(this.options.patience, open());
       if (!taken) {
-        omit(skipped, { kernel, variant: name, shape, reason: "the library has no such operation" });
+        this.#omit(this.skipped, {
+          kernel,
+          variant: name,
+          shape,
+          reason: "the library has no such operation",
+        });
         return [];
       }
       const { work } = taken;
-      await within(options.patience, (async () => (await work.run(), work.drain()))());
+      await within(this.options.patience, (async () => (await work.run(), work.drain()))());
       const coldMs = performance.now() - start;
       return [{ peer: name, work, maxError: await taken.check(), coldMs }];
     } catch (error) {
       taken?.work.dispose();
       const reason = String((error as Error).message ?? error);
-      omit(error instanceof WrongResultError ? refused : skipped, { kernel, variant: name, shape, reason });
+      this.#omit(error instanceof WrongResultError ? this.refused : this.skipped, {
+        kernel,
+        variant: name,
+        shape,
+        reason,
+      });
       return [];
     }
-  };
+  }
 
-  const publish = async (
+  async #publish(
     line: Line,
     work: { flops: number; bytes: number },
     contestants: readonly Contestant[],
-  ): Promise<void> => {
+  ): Promise<void> {
     const timings = await timeInTurn(
       contestants.map((c) => c.work),
-      options,
+      this.options,
     );
     const measured = contestants.flatMap(({ peer, maxError, coldMs }, i): Result[] => {
       const timing = timings[i]!;
       const variant = peer ?? "default";
       if ("reason" in timing) {
-        omit(skipped, { ...line, variant, reason: timing.reason });
+        this.#omit(this.skipped, { ...line, variant, reason: timing.reason });
         return [];
       }
-      return [{ ...line, variant, name: "", ...rates(ceilings, work, timing), coldMs, maxError }];
+      return [{ ...line, variant, name: "", ...rates(this.ceilings, work, timing), coldMs, maxError }];
     });
     const [ours, ...others] = measured;
     if (!ours || ours.variant !== "default")
       throw new RangeError(`${line.kernel} ${line.shape}: ours was not timed`);
     const theirs = others.map((r) => ({ ...r, peer: r.variant }));
-    results.push(ours);
-    peerResults.push(...theirs);
-    events.compared?.(ours, theirs);
-  };
+    this.results.push(ours);
+    this.peers.push(...theirs);
+    this.events.compared?.(ours, theirs);
+  }
 
-  for (const shared of SHARED_CASES) {
+  /** Times an operation that we share with peers. */
+  async #case(shared: (typeof SHARED_CASES)[number]): Promise<void> {
     const { kernel, shape, flops, tolerance } = shared.ours;
     const line: Line = { kernel, shape, tolerance, compared: COMPARED };
-    if (!options.wants(kernel, shape) || (options.quick && !shared.quick) || !begins(line, flops)) continue;
-    const random = randomSource(options.seed);
+    if (
+      !this.options.wants(kernel, shape) ||
+      (this.options.quick && !shared.quick) ||
+      !this.#begins(line, flops)
+    )
+      return;
+    const random = randomSource(this.options.seed);
     const data = prepare(shared.ours, random);
-    const alternative = shared.ours.alternatives(device.capabilities)[0]!;
-    const ours = await check(device, shared.ours, alternative, data, random, COMPARED);
+    const alternative = shared.ours.alternatives(this.device.capabilities)[0]!;
+    const ours = await check(this.device, shared.ours, alternative, data, random, COMPARED);
     const contestants: Contestant[] = [
       {
         peer: null,
         maxError: ours.maxError,
         coldMs: ours.launch.coldMs,
-        work: ownWork(device, ours.launch.encode),
+        work: ownWork(this.device, ours.launch.encode),
       },
     ];
     try {
-      for (const { name, peer } of opened) {
+      for (const { name, peer } of this.opened) {
         if (!peer.operation) continue;
-        const taken = await takeOn(line, name, async () => {
+        const taken = await this.#takeOn(line, name, async () => {
           const work = await peer.operation!(shared.kind, shared.spec, shared.data(data.inputs));
           return (
             work && {
               work,
               check: async () =>
-                compare(shared, data.inputs, await work.read(), randomSource(options.seed), peer),
+                compare(shared, data.inputs, await work.read(), randomSource(this.options.seed), peer),
             }
           );
         });
         contestants.push(...taken);
       }
-      await publish(line, alternative.kernel, contestants);
+      await this.#publish(line, alternative.kernel, contestants);
     } finally {
       for (const { work } of contestants) work.dispose();
       ours.launch.destroy();
     }
   }
 
-  for (const stack of BLOCK_STACKS) {
+  /** Times a training step of a stack of blocks. */
+  async #stack(stack: (typeof BLOCK_STACKS)[number]): Promise<void> {
     const line: Line = {
       kernel: "block_stack_step",
       shape: blockStackShape(stack),
-      tolerance: stepTolerance(device, STACK_TOLERANCE),
+      tolerance: stepTolerance(this.device, STACK_TOLERANCE),
       compared: 2,
     };
-    if (!options.wants(line.kernel, line.shape) || (options.quick && stack.name !== "tiny64")) continue;
-    if (!begins(line, blockStackFlops(stack))) continue;
-    const data = blockStackData(stack, options.seed);
+    if (!this.options.wants(line.kernel, line.shape) || (this.options.quick && stack.name !== "tiny64"))
+      return;
+    if (!this.#begins(line, blockStackFlops(stack))) return;
+    const data = blockStackData(stack, this.options.seed);
     const reference = blockStackReference(stack, data);
     const contestants: Contestant[] = [];
     const start = performance.now();
-    const own = await createBlockStack(device, stack, data);
+    const own = await createBlockStack(this.device, stack, data);
     try {
       const maxError = await checkBlockStack(stack, data, own, line.tolerance);
       contestants.push({
@@ -195,16 +246,16 @@ export async function runPeers(
         coldMs: performance.now() - start,
         work: {
           run: () => own.program.run(),
-          drain: () => device.idle(),
+          drain: () => this.device.idle(),
           dispose: () => undefined,
         },
       });
-      for (const { name, peer } of opened) {
+      for (const { name, peer } of this.opened) {
         if (!peer.step) {
-          omit(skipped, { ...line, variant: name, reason: "the library trains nothing" });
+          this.#omit(this.skipped, { ...line, variant: name, reason: "the library trains nothing" });
           continue;
         }
-        const taken = await takeOn(line, name, async () => {
+        const taken = await this.#takeOn(line, name, async () => {
           const step = await peer.step!(
             { ...stack, learningRate: LEARNING_RATE },
             { ...data, weights: Object.fromEntries(data.weights) },
@@ -223,28 +274,30 @@ export async function runPeers(
         });
         contestants.push(...taken);
       }
-      await publish(line, planned(own.program), contestants);
+      await this.#publish(line, planned(own.program), contestants);
     } finally {
       for (const { work } of contestants) work.dispose();
       own.destroy();
     }
   }
 
-  const trained = opened.filter(({ peer }) => !!peer.hrmStep);
-  // The peers' models have only the official positions.
-  const shared = HRM_STEPS.filter(({ config }) => ["learned", "rope"].includes(config.pos_encodings));
-  for (const { shape, config, puzzles } of trained.length > 0 ? shared : []) {
+  /** Times a training step of the whole model. */
+  async #step(
+    { shape, config, puzzles }: (typeof HRM_STEPS)[number],
+    trained: readonly OpenPeer[],
+  ): Promise<void> {
     const line: Line = {
       kernel: "training_step",
       shape,
-      tolerance: stepTolerance(device, HRM_TOLERANCE),
+      tolerance: stepTolerance(this.device, HRM_TOLERANCE),
       compared: 1,
     };
-    if (!options.wants(line.kernel, shape) || (options.quick && !shape.startsWith("tiny64"))) continue;
-    if (!begins(line, hrmFlops(config))) continue;
+    if (!this.options.wants(line.kernel, shape) || (this.options.quick && !shape.startsWith("tiny64")))
+      return;
+    if (!this.#begins(line, hrmFlops(config))) return;
     const contestants: Contestant[] = [];
     const start = performance.now();
-    const { trainer, state } = await createHrmStep(device, config, { puzzles, seed: options.seed });
+    const { trainer, state } = await createHrmStep(this.device, config, { puzzles, seed: this.options.seed });
     try {
       const { program } = trainer;
       const { error, reference } = await referenceSteps(trainer, state, config, line.tolerance);
@@ -252,10 +305,10 @@ export async function runPeers(
         peer: null,
         maxError: error,
         coldMs: performance.now() - start,
-        work: { run: () => program.run(), drain: () => device.idle(), dispose: () => undefined },
+        work: { run: () => program.run(), drain: () => this.device.idle(), dispose: () => undefined },
       });
       for (const { name, peer } of trained) {
-        const taken = await takeOn(line, name, async () => {
+        const taken = await this.#takeOn(line, name, async () => {
           const step = await peer.hrmStep!({ config, train: HRM_TRAINING }, { state, ...reference });
           return {
             work: step,
@@ -264,13 +317,12 @@ export async function runPeers(
         });
         contestants.push(...taken);
       }
-      await publish(line, planned(program), contestants);
+      await this.#publish(line, planned(program), contestants);
     } finally {
       for (const { work } of contestants) work.dispose();
       trainer.destroy();
     }
   }
-  return { results, peers: peerResults, skipped, refused };
 }
 
 /** Operations and bytes of all kernels of a program. */
