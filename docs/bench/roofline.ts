@@ -17,7 +17,7 @@ function element(name: string, attributes: Record<string, string | number>, text
   return made;
 }
 
-/** What is drawn of a result. */
+/** The fields of a result that the roofline draws. */
 export type Dot = Pick<Result, "kernel" | "shape" | "flops" | "bytes" | "gflops" | "ceilingFraction">;
 
 /** Draws the ceilings and a dot a result; results without operations have no place on it. */

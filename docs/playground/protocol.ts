@@ -63,14 +63,14 @@ export interface PuzzleFile {
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
-/** What is known of a file of puzzles. */
+/** Facts about a file of puzzles. */
 export interface PuzzleFileInfo {
   readonly id: string;
   readonly name: string;
   /** Name of the task, for `findTask`. */
   readonly task: string;
   readonly count: number;
-  /** What was assumed, a sentence each. */
+  /** Assumptions that the reader of the file made, one sentence each. */
   readonly notes: readonly string[];
 }
 
@@ -82,7 +82,7 @@ export type Look =
   | { readonly type: "twin"; readonly source: Source; readonly inputs: Int32Array }
   /** Where the states of both levels move on held-out puzzles. */
   | { readonly type: "states"; readonly source: Source }
-  /** What a run would need. */
+  /** Estimated needs of a run. */
   | { readonly type: "estimate"; readonly run: RunConfig }
   /** The programs of the run's training step. */
   | { readonly type: "programs" }

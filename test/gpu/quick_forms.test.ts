@@ -17,7 +17,10 @@ describe("quick forms of kernels", function () {
     const { capabilities } = await testDevice();
     const { quick } = matmulKernel({ layout: "nt", M: 512, N, K }, capabilities);
     // Only SwiftShader takes long enough to compile a matmul.
-    if (!quick) this.skip();
+    if (!quick) {
+      console.log("      skipped: this adapter compiles the kernels proper at once");
+      this.skip();
+    }
     assert.isBelow(
       quick().code.length,
       matmulKernel({ layout: "nt", M: 512, N, K }, capabilities).code.length,

@@ -6,7 +6,7 @@ export interface FamilyTime {
   readonly family: string;
   readonly launches: number;
   readonly ms: number;
-  /** Of the sum over all families. */
+  /** Share of the sum over all families. */
   readonly share: number;
   /** The least possible time of its work as a share of the time that it takes. */
   readonly possible: number;

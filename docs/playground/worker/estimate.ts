@@ -1,4 +1,4 @@
-/** What a run would need, before anything of it is made: its programs are planned, not compiled. */
+/** Estimates what a run needs before the run is made. Its programs are planned, not compiled. */
 import { EngineError, type Target } from "../../../engine/index.js";
 import { countParameters } from "../../../hrm/model/parameters.js";
 import type { PuzzleSet } from "../../../hrm/puzzles/puzzle_set.js";

@@ -5,7 +5,7 @@
  */
 import { mat4 } from "wgpu-matrix";
 
-/** What is drawn: lines through points of several puzzles, and a mark at the end of each. */
+/** The scene to draw: lines through points of several puzzles, and a mark at the end of each. */
 export interface Scene {
   /** [updates, puzzles, 3] */
   readonly points: Float32Array;
