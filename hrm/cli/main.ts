@@ -8,6 +8,7 @@ import { evalCommand } from "./commands/eval.js";
 import { generateCommand } from "./commands/generate.js";
 import { infoCommand } from "./commands/info.js";
 import { planCommand } from "./commands/plan.js";
+import { runsCommand } from "./commands/runs.js";
 import { searchCommand } from "./commands/search.js";
 import { solveCommand } from "./commands/solve.js";
 import { trainCommand } from "./commands/train.js";
@@ -19,6 +20,7 @@ export type CommandRunner = (argv: readonly string[]) => Promise<number>;
 const COMMANDS: Readonly<Record<string, { run: CommandRunner; summary: string }>> = {
   train: { run: trainCommand, summary: "train a model until it solves held-out puzzles" },
   search: { run: searchCommand, summary: "find a recipe: short trials of many options, the best go on" },
+  runs: { run: runsCommand, summary: "list run folders: state, best look, what to do next" },
   eval: { run: evalCommand, summary: "score a checkpoint on held-out puzzles" },
   solve: { run: solveCommand, summary: "solve one puzzle, segment by segment" },
   verify: { run: verifyCommand, summary: "replay golden fixtures of the official code" },

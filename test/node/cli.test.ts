@@ -58,7 +58,12 @@ describe("the command line", () => {
   describe("names what is wrong and what was expected, exit code 2", () => {
     const table: readonly (readonly [args: string, ...said: string[]])[] = [
       ["", "Usage: hrm <command>"],
-      ["trian", 'got the command "trian"', "train, search, eval, solve, verify, info", "Did you mean train?"],
+      [
+        "trian",
+        'got the command "trian"',
+        "train, search, runs, eval, solve, verify, info",
+        "Did you mean train?",
+      ],
       ["--json", 'got the command "--json"'],
       ["toString", 'got the command "toString"'],
       ["train --stepz 3", 'unknown option "--stepz"', "did you mean --steps?"],
@@ -118,6 +123,7 @@ describe("the command line", () => {
       ["eval --checkpoint tiny.json --weights best", '--weights: got "best"', "ema, raw"],
       ["eval --checkpoint tiny.json --segments 0", '--segments: got "0"'],
       ["solve --checkpoint none 1", '--checkpoint "none"'],
+      ["runs none", '[folder]: cannot read "none"', "no such file or folder"],
       ["verify none", 'got "none"', "golden fixtures"],
       ["verify --adapter 99 nothing", '--adapter: No adapter "99"'],
       ["info --all", 'unknown option "--all"'],
@@ -286,6 +292,16 @@ describe("the command line", () => {
           assert.isAbove(gradientNorm, 0);
           assert.isAbove(gradientNormMax, gradientNorm);
         }
+    });
+
+    it("lists the run as finished, with the looks that it reported", async () => {
+      const listed = json(await run(folder, "runs", "whole", "--json")) as {
+        runs: { state: string; step: number; ended: string; test: Record<string, number>; next: string[] }[];
+      };
+      const [one] = listed.runs;
+      assert.deepInclude(one, { state: "finished", step: 10, ended: "plan" });
+      assert.equal(one!.test["exactAccuracy"], report["exactAccuracy"]);
+      assert.deepEqual(one!.next.slice(0, 3), ["eval", "--checkpoint", report["checkpoint"] as string]);
     });
 
     it("evaluates the checkpoint on a file to the very accuracies that training reported, and asks for the file", async () => {

@@ -20,6 +20,7 @@ import {
   appendTrial,
   dropTornLine,
   readSearchLog,
+  SEARCH_FILE,
   SEARCH_LOG_FILE,
   type PlannedTrials,
   type TrialLine,
@@ -59,9 +60,6 @@ const command: Command<typeof options> = {
     "Trains short trials of many options, scores them on validation puzzles, and lets the best go on: a recipe is found by many cheap runs.",
   options,
 };
-
-/** Name of the file in the search's folder that lists its options. */
-const SEARCH_FILE = "search.json";
 
 /** Runs `hrm search`. Returns exit code 1 if every option diverged to NaN or infinity, and 130 after Ctrl-C. */
 export async function searchCommand(argv: readonly string[]): Promise<number> {

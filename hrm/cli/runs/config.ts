@@ -81,13 +81,14 @@ export async function writeRunConfig(folder: string, config: RunConfig): Promise
 }
 
 /**
- * Reads a run's configuration, and checks it by the same rules as the command line.
+ * Reads a run's configuration, and checks it by the same rules as the command line. `option` is what named the folder, for the
+ * error.
  * @throws ArgumentError if the folder does not belong to a run
  */
-export async function readRunConfig(folder: string): Promise<RunConfig> {
+export async function readRunConfig(folder: string, option = "--resume"): Promise<RunConfig> {
   const bad = (reason: string): ArgumentError =>
     new ArgumentError(
-      `--resume "${folder}": ${RUN_CONFIG_FILE} ${reason}; expected the folder of a run that hrm train made.`,
+      `${option && `${option} `}"${folder}": ${RUN_CONFIG_FILE} ${reason}; expected the folder of a run that hrm train made.`,
     );
   const fields = await readJsonObject(join(folder, RUN_CONFIG_FILE), bad);
   try {

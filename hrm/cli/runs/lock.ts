@@ -87,6 +87,22 @@ export async function lockRun(
   }
 }
 
+/**
+ * The process that works in a folder, as far as this one can see; null if there is none, "unknown" if a lock cannot be read.
+ * Changes nothing.
+ */
+export async function lockHolder(
+  folder: string,
+  { fs = nodeFileSystem, machine = thisMachine }: LockOptions = {},
+): Promise<Holder | "unknown" | null> {
+  const self = machine.self();
+  const locks = await otherLocks(folder, "", fs);
+  const held = locks.find(
+    ({ holder }) => holder === "unknown" || (holder !== null && mayBeAlive(holder, self, machine)),
+  );
+  return held?.holder ?? null;
+}
+
 /** The lock of another process: `null` if the file is damaged (by a power cut, for example); `unknown` if it cannot be read. */
 interface Found {
   readonly name: string;

@@ -10,6 +10,9 @@ import type { TrialScore } from "./ranking.js";
 /** Name of the file in the search's folder. */
 export const SEARCH_LOG_FILE = "search.jsonl";
 
+/** Name of the file in the search's folder that lists its options. */
+export const SEARCH_FILE = "search.json";
+
 /** A trial at a rung. */
 export interface TrialLine extends TrialScore {
   /** Number of the rung, from 0. */

@@ -1,6 +1,7 @@
 /** The tables of a search, and sentences about their certainty. */
 import { formatValue } from "../../format_value.js";
 import { formatPercent, formatProportion } from "../../training/statistics.js";
+import { textTable } from "../output/text_table.js";
 import type { Fields, Measure } from "./config.js";
 import type { Cut, Ranking, Standing } from "./ranking.js";
 
@@ -56,15 +57,7 @@ export function searchTable(
       ...bySeed,
     ];
   });
-  const widths = head.map((_, i) => Math.max(...[head, ...body].map((line) => line[i]!.length)));
-  return [head, ...body]
-    .map((line) =>
-      line
-        .map((text, i) => text.padEnd(widths[i]!))
-        .join("  ")
-        .trimEnd(),
-    )
-    .join("\n");
+  return textTable(head, body);
 }
 
 /** Sentences that explain the marks of a table and its order, one per line. */

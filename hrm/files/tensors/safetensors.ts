@@ -78,6 +78,20 @@ export function readSafetensors(bytes: Uint8Array): Safetensors {
 }
 
 /**
+ * Reads the beginning of a file, which must hold its whole header: the metadata, and the number of bytes that the file should
+ * have. Data are not looked at.
+ * @throws FileFormatError if the header breaks the format
+ */
+export function readSafetensorsHeader(
+  beginning: Uint8Array,
+): Pick<Safetensors, "metadata"> & { readonly size: number } {
+  const { json, end } = readHeader(beginning);
+  const entries = Object.entries(json).filter(([name]) => name !== METADATA);
+  const ends = entries.map(([name, entry]) => readEntry(name, entry, Number.MAX_SAFE_INTEGER, end).end);
+  return { metadata: readMetadata(json), size: ends.reduce((a, b) => Math.max(a, b), 0) + end };
+}
+
+/**
  * Writes tensors, wide element types first (so that every tensor is aligned to its element size), else in the
  * order given. The same tensors and metadata give the same bytes.
  * @throws UsageError if a shape does not fit its data, or if a tensor has the reserved name `__metadata__`
