@@ -8,7 +8,6 @@ import type { Device } from "../engine/device.js";
 import { UsageError } from "../engine/errors.js";
 import { variable, type Variable } from "../engine/variable.js";
 import { openDevice } from "../engine/open_device.js";
-import { where } from "../engine/ops/elementwise.js";
 import { takeRows } from "../engine/ops/embedding.js";
 import { owning, Scope } from "../engine/ownership.js";
 import type { Program } from "../engine/program.js";
@@ -18,8 +17,8 @@ import { assign } from "../engine/trace.js";
 import { decodeCheckpoint, type Checkpoint } from "./files/checkpoints/checkpoint.js";
 import { isSealed } from "./files/checkpoints/seal.js";
 import { SourceError } from "./files/sources/source_error.js";
-import { derive, inferenceSegments, type HrmConfig } from "./model/config.js";
-import { embed, segment, modelOf } from "./model/model.js";
+import { derive, hasOneLatent, inferenceSegments, type HrmConfig } from "./model/config.js";
+import { embed, segment, startingLatents, modelOf } from "./model/model.js";
 import { createWeights, PUZZLE_EMBEDDING, type Weights } from "./model/parameters.js";
 
 /** How a model is loaded. */
@@ -218,7 +217,7 @@ async function compileBatch(
   const latent = (name: string): Variable =>
     variable(device, { shape: [rows, totalLength, config.hidden_size], dtype: "f32" }, `solve.${name}`);
   const zL = latent("z_L");
-  const zH = config.arch === "trm_singlez" ? null : latent("z_H");
+  const zH = hasOneLatent(config) ? null : latent("z_H");
   const model = modelOf(config, weights);
   const table = weights.get(PUZZLE_EMBEDDING);
   const program = await compile(
@@ -226,9 +225,7 @@ async function compileBatch(
     { inputs: i32(rows, config.seq_len), identifiers: i32(rows), fresh: i32(1, 1, 1) },
     ({ inputs, identifiers, fresh }) => {
       const x = embed(model, inputs, table ? takeRows(table, identifiers) : null);
-      const startL = where(fresh, weights.get("inner.L_init")!, zL);
-      const startH = zH ? where(fresh, weights.get("inner.H_init")!, zH) : startL;
-      const result = segment(model, { zH: startH, zL: startL }, x);
+      const result = segment(model, startingLatents(model, fresh, { zH, zL }), x);
       assign(zL, result.zL);
       if (zH) assign(zH, result.zH);
       return { logits: result.logits, qHalt: result.qHalt };

@@ -4,6 +4,7 @@ import {
   createTrainer,
   derive,
   initialState,
+  levelUpdates,
   trainConfig,
   type HrmConfig,
   type StateDict,
@@ -20,14 +21,17 @@ import { randomSource } from "./random.js";
 
 /** Operations of a step's matmuls and attentions: a forward pass, the backward pass of the last updates, and the second forward pass. */
 export function hrmFlops(config: HrmConfig): number {
-  const { H_cycles: H, L_cycles: L, H_layers, L_layers, hidden_size: D, batch_size: B, bp_steps } = config;
+  const { arch, L_cycles: L, L_layers, hidden_size: D, batch_size: B, bp_steps } = config;
   const { innerSize: I, totalLength: S } = derive(config);
   const layer = 2 * B * S * (4 * D * D + 3 * I * D) + 4 * B * S * S * D;
-  const forward = (H * L * L_layers + H * H_layers) * layer;
-  // Counted back from the end, every (L + 1)-th update is one of H, the last one first.
-  const ofH = Math.ceil(bp_steps / (L + 1));
-  const backward = 2 * (ofH * H_layers + (bp_steps - ofH) * L_layers) * layer;
-  const second = config.halt_max_steps > 1 && !config.halt_only ? forward : 0;
+  // The layers of each update, counted back from the end: every (L + 1)-th update is one of H, the last one first.
+  const layers = Array.from({ length: levelUpdates(config) }, (_, i) =>
+    i % (L + 1) === 0 && arch === "hrm" ? config.H_layers : L_layers,
+  );
+  const total = (updates: readonly number[]): number => updates.reduce((sum, n) => sum + n, 0) * layer;
+  const forward = total(layers);
+  const backward = 2 * total(layers.slice(0, bp_steps));
+  const second = config.halt_max_steps > 1 && !config.halt_only && config.carry_latents ? forward : 0;
   return forward + backward + second;
 }
 
@@ -127,7 +131,7 @@ export function loss64(
   labels: readonly number[],
   early = state,
 ): number {
-  const { hidden_size: width, num_heads: heads, rms_norm_eps: eps, H_cycles, L_cycles, bp_steps } = config;
+  const { hidden_size: width, num_heads: heads, rms_norm_eps: eps, L_cycles, bp_steps } = config;
   const { totalLength, puzzleLength } = derive(config);
   const rotary = rotaryAngles(config);
   const size = totalLength * width;
@@ -145,9 +149,11 @@ export function loss64(
     return x.map((value) => value * Math.sqrt(width));
   };
   const level = (weights: Weights64, name: "H_level" | "L_level", z: Float64Array): Float64Array => {
-    const at = (part: string): ArrayLike<number> => weights.get(`inner.${name}.layers.${part}.weight`)!.data;
+    const network = config.arch === "hrm" ? name : "L_level";
+    const at = (part: string): ArrayLike<number> =>
+      weights.get(`inner.${network}.layers.${part}.weight`)!.data;
     let h = z;
-    for (let i = 0; i < (name === "H_level" ? config.H_layers : config.L_layers); i++) {
+    for (let i = 0; i < (network === "H_level" ? config.H_layers : config.L_layers); i++) {
       const ofLayer: LayerWeights = {
         qkv: at(`${i}.self_attn.qkv_proj`),
         o: at(`${i}.self_attn.o_proj`),
@@ -162,13 +168,21 @@ export function loss64(
     Float64Array.from({ length: size }, (_, i) => state.get(`inner.${name}`)!.data[i % width]!);
   const plus = (...terms: readonly Float64Array[]): Float64Array =>
     terms[0]!.map((_, i) => terms.reduce((sum, term) => sum + term[i]!, 0));
-  let [zH, zL] = [initial("H_init"), initial("L_init")];
   const [x, earlyX] = [embedded(state), embedded(early)];
-  const updates = H_cycles * (L_cycles + 1);
+  const updates = levelUpdates(config);
+  const two = config.arch === "hrm" || config.arch === "trm";
+  let zL = initial("L_init");
+  let zH = two ? initial("H_init") : zL;
   for (let i = 0; i < updates; i++) {
     const learns = i >= updates - bp_steps;
     const weights = learns ? state : early;
-    if (i % (L_cycles + 1) < L_cycles) zL = level(weights, "L_level", plus(zL, zH, learns ? x : earlyX));
+    const injected = learns ? x : earlyX;
+    const ofL = i % (L_cycles + 1) < L_cycles;
+    if (config.arch === "transformer") zH = level(weights, "L_level", x);
+    else if (config.arch === "l_only") zH = zL = level(weights, "L_level", plus(zL, injected));
+    else if (config.arch === "trm_singlez")
+      zH = zL = level(weights, "L_level", ofL ? plus(zL, injected) : zL);
+    else if (ofL) zL = level(weights, "L_level", plus(zL, zH, injected));
     else zH = level(weights, "H_level", plus(zH, zL));
   }
   const head = state.get("inner.lm_head.weight")!.data;

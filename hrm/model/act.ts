@@ -28,8 +28,8 @@ import {
 } from "../../engine/index.js";
 import { owning } from "../../engine/ownership.js";
 import { RANDOM_STREAMS, type Batch } from "../puzzles/sampling.js";
-import { derive, type HrmConfig } from "./config.js";
-import type { Latents, Parameters, SegmentResult } from "./model.js";
+import { derive, hasOneLatent, type HrmConfig } from "./config.js";
+import { startingLatents, type Latents, type Parameters, type SegmentResult } from "./model.js";
 
 /** The state that each row takes from one segment to the next, on the GPU. */
 export interface Carry {
@@ -58,7 +58,7 @@ export function createCarry(device: Allocator, config: HrmConfig, parts = 1): Ca
   const integers = (name: string, ...shape: number[]): Variable =>
     variable(device, { shape, dtype: "i32" }, `carry.${name}`, parts);
   const carry = owning(() => ({
-    zH: config.arch === "trm_singlez" ? null : latent("z_H"),
+    zH: hasOneLatent(config) ? null : latent("z_H"),
     zL: latent("z_L"),
     steps: integers("steps", B),
     halted: integers("halted", B),
@@ -101,17 +101,15 @@ export interface Refilled extends Latents, Batch {
 
 /**
  * Starts halted rows over: their latents come from H_init and L_init, their data from the new batch, and their steps are 0
- * (more after a staggered start). The other rows go on; the new batch's rows at their places are dropped.
+ * (more after a staggered start). The other rows go on (without `carry_latents`, with their data alone); the new batch's
+ * rows at their places are dropped.
  */
 export function refill(carry: Carry, batch: Batch, parameters: Parameters, config: HrmConfig): Refilled {
   const { batch_size: B } = config;
   const halted = carry.halted.tensor;
   const rows = reshape(halted, [B, 1]);
-  const latents = reshape(halted, [B, 1, 1]);
-  const zL = where(latents, parameters("inner.L_init"), carry.zL);
   return {
-    zH: carry.zH ? where(latents, parameters("inner.H_init"), carry.zH) : zL,
-    zL,
+    ...startingLatents({ config, parameters }, reshape(halted, [B, 1, 1]), carry),
     steps: where(halted, sub(halted, 1), carry.steps),
     inputs: where(rows, batch.inputs, carry.inputs),
     labels: where(rows, batch.labels, carry.labels),

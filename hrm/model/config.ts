@@ -24,8 +24,10 @@ export interface HrmConfig {
   /**
    * Which networks update which latents: `hrm` has two networks and two latents; `trm` updates both latents with
    * one network, `L_level`; `trm_singlez` has one network and one latent (arXiv 2510.04871). Official default `hrm`.
+   * Ours, as baselines with the network `L_level` alone: `l_only` has one latent, and all H_cycles (L_cycles + 1)
+   * updates are z = net(z + x); `transformer` has no recursion, z = net(x), so that the cycles and `bp_steps` mean nothing.
    */
-  readonly arch: "hrm" | "trm" | "trm_singlez";
+  readonly arch: "hrm" | "trm" | "trm_singlez" | "l_only" | "transformer";
   /** Rows of a batch, B. */
   readonly batch_size: number;
   /** Cells of a puzzle, S. */
@@ -91,6 +93,8 @@ export interface HrmConfig {
   readonly swiglu_multiple: number;
   /** Ours: halt on q_halt > 0 and learn no q_continue, which saves the second forward; official false. */
   readonly halt_only: boolean;
+  /** Ours: a row takes its latents to its next segment (official). If false, every segment starts from H_init and L_init. */
+  readonly carry_latents: boolean;
 }
 
 /** The official defaults. Sizes without an official default are those of the 27M Sudoku model. */
@@ -127,6 +131,7 @@ export const defaultConfig: HrmConfig = {
   loss_type: "stablemax_cross_entropy",
   swiglu_multiple: 256,
   halt_only: false,
+  carry_latents: true,
 };
 
 /** How the model is trained. Fields that the official code has keep its names. */
@@ -240,9 +245,16 @@ export function swigluSize(
   return Math.ceil(rounded / swiglu_multiple) * swiglu_multiple;
 }
 
-/** Updates in one segment: each of H_cycles has L_cycles updates of z_L and one update of z_H. */
-export const levelUpdates = ({ H_cycles, L_cycles }: Pick<HrmConfig, "H_cycles" | "L_cycles">): number =>
-  H_cycles * (L_cycles + 1);
+/** Updates in one segment: each of H_cycles has L_cycles updates of z_L and one update of z_H. A `transformer` has one. */
+export const levelUpdates = ({
+  arch,
+  H_cycles,
+  L_cycles,
+}: Pick<HrmConfig, "arch" | "H_cycles" | "L_cycles">): number =>
+  arch === "transformer" ? 1 : H_cycles * (L_cycles + 1);
+
+/** True if z_H and z_L are one latent. */
+export const hasOneLatent = ({ arch }: Pick<HrmConfig, "arch">): boolean => arch !== "hrm" && arch !== "trm";
 
 type Rule = readonly [test: (value: unknown) => boolean, expected: string];
 
@@ -268,7 +280,7 @@ const oneOf = (...values: string[]): Rule => [
 ];
 
 const MODEL_RULES: Record<keyof HrmConfig, Rule> = {
-  arch: oneOf("hrm", "trm", "trm_singlez"),
+  arch: oneOf("hrm", "trm", "trm_singlez", "l_only", "transformer"),
   batch_size: positiveInteger,
   seq_len: positiveInteger,
   vocab_size: positiveInteger,
@@ -300,6 +312,7 @@ const MODEL_RULES: Record<keyof HrmConfig, Rule> = {
   loss_type: oneOf("stablemax_cross_entropy", "softmax_cross_entropy"),
   swiglu_multiple: positiveInteger,
   halt_only: boolean,
+  carry_latents: boolean,
 };
 
 const TRAIN_RULES: Record<keyof TrainConfig, Rule> = {
@@ -342,7 +355,8 @@ export function modelConfig(given: Partial<HrmConfig>): HrmConfig {
     throw new ConfigError("expansion", config.expansion, `a SwiGLU inner size of at most ${LARGEST_COUNT}`);
   checkGrid(config);
   checkPositions(config);
-  if (config.bp_steps > levelUpdates(config))
+  checkSegments(config);
+  if (config.arch !== "transformer" && config.bp_steps > levelUpdates(config))
     throw new ConfigError(
       "bp_steps",
       config.bp_steps,
@@ -358,6 +372,15 @@ export function modelConfig(given: Partial<HrmConfig>): HrmConfig {
         : `0, or at least ${Math.ceil(width / hidden_size)} positions for puzzle_emb_ndim ${width}`,
     );
   return config;
+}
+
+/** @throws ConfigError if a model without recursion runs more than one segment: every segment would compute the same */
+function checkSegments({ arch, halt_max_steps, inference_segments }: HrmConfig): void {
+  if (arch !== "transformer") return;
+  const because = 'for arch "transformer", which has no state to go on from in a second segment';
+  if (halt_max_steps > 1) throw new ConfigError("halt_max_steps", halt_max_steps, `1 ${because}`);
+  if (inference_segments > 1)
+    throw new ConfigError("inference_segments", inference_segments, `0 or 1 ${because}`);
 }
 
 /** @throws ConfigError if the grid has another number of cells than the sequence, or the boxes do not tile the grid */

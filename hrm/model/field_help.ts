@@ -2,7 +2,7 @@
 
 /** Fields that a run may change, under their official names. */
 export const FIELD_HELP = {
-  arch: "networks: hrm, trm (one network for both levels), trm_singlez (one latent)",
+  arch: "networks: hrm, trm (one network for both levels), trm_singlez and l_only (one latent), transformer (no recursion)",
   hidden_size: "width of the model",
   num_heads: "attention heads; a divisor of hidden_size",
   expansion: "SwiGLU inner size, as a multiple of hidden_size before the factor 2/3",
@@ -27,6 +27,7 @@ export const FIELD_HELP = {
   inference_segments: "ACT segments in evaluation and solving, 0 for halt_max_steps",
   halt_exploration_prob: "share of rows that must think for a random number of segments",
   halt_only: "halt on q_halt > 0: no q_continue, no second forward",
+  carry_latents: "a puzzle goes on from its latents in its next segment; no to start every segment anew",
   loss_type: "loss of a cell",
   lr_schedule: "how the learning rate falls after the warm-up",
   lr_warmup_steps: "steps over which the learning rate rises",
@@ -45,7 +46,7 @@ export const FIELD_HELP = {
 
 /** The values of fields that have a few. */
 export const FIELD_CHOICES = {
-  arch: ["hrm", "trm", "trm_singlez"],
+  arch: ["hrm", "trm", "trm_singlez", "l_only", "transformer"],
   pos_encodings: ["rope", "learned", "rope2d", "rope2d_boxes", "none"],
   loss_type: ["stablemax_cross_entropy", "softmax_cross_entropy"],
   lr_schedule: ["cosine", "linear"],

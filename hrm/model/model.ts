@@ -24,10 +24,12 @@ import {
   swiglu,
   takeRows,
   transpose,
+  where,
   type Tensor,
   type TensorLike,
+  type Variable,
 } from "../../engine/index.js";
-import { derive, levelUpdates, type HrmConfig } from "./config.js";
+import { derive, hasOneLatent, levelUpdates, type HrmConfig } from "./config.js";
 import { POSITION_EMBEDDING, TOKEN_EMBEDDING, type Weights } from "./parameters.js";
 import { rotaryAngles } from "./positions.js";
 
@@ -72,6 +74,25 @@ export interface Latents {
   readonly zH: Tensor;
   /** State of the L level, f32 [B, L, D]. */
   readonly zL: Tensor;
+}
+
+/**
+ * The latents of rows that begin a segment: those stored from the segment before, or H_init and L_init where `fresh`
+ * (i32 [B, 1, 1], or any shape that broadcasts) is above 0, and everywhere without `carry_latents`.
+ */
+export function startingLatents(
+  { config, parameters }: Pick<Model, "config" | "parameters">,
+  fresh: TensorLike,
+  stored: { readonly zH: Tensor | Variable | null; readonly zL: Tensor | Variable },
+): Latents {
+  const start = (name: string, z: Tensor | Variable): Tensor => {
+    const initial = parameters(`inner.${name}`);
+    return config.carry_latents
+      ? where(fresh, initial, z)
+      : broadcastTo(reshape(initial, [1, 1, config.hidden_size]), z.shape);
+  };
+  const zL = start("L_init", stored.zL);
+  return { zH: stored.zH ? start("H_init", stored.zH) : zL, zL };
 }
 
 /** What a segment computes from its latents. */
@@ -151,12 +172,17 @@ export function embed(model: Model, inputs: Tensor, puzzle: Tensor | null): Tens
 /**
  * One segment (paper, section 2 and eq. 1-4): H_cycles of L_cycles updates of z_L and one of z_H. The last `bp_steps`
  * updates carry the gradient; memory grows with them and not with the cycles. A model with one latent (TRM's
- * `trm_singlez`) updates z = net(z + x), and z = net(z) at the end of a cycle.
+ * `trm_singlez`) updates z = net(z + x), and z = net(z) at the end of a cycle. `l_only` adds x at the end of a cycle,
+ * too. `transformer` computes z = net(x) once.
  */
 export function segment(model: Model, latents: Latents, x: Tensor): SegmentResult {
   const { config } = model;
   const { arch, H_cycles, L_cycles } = config;
-  const oneLatent = arch === "trm_singlez";
+  if (arch === "transformer") {
+    const z = level(model, "L_level", x);
+    return { zH: stopGradient(z), zL: stopGradient(z), ...readOut(model, z), trace: { L: [], H: [z] } };
+  }
+  const oneLatent = hasOneLatent(config);
   const constants = levelUpdates(config) - config.bp_steps;
   let updates = 0;
   const update = (name: "H_level" | "L_level", input: Tensor): Tensor => {
@@ -165,13 +191,14 @@ export function segment(model: Model, latents: Latents, x: Tensor): SegmentResul
   };
   let { zH, zL } = latents;
   const trace = { L: [] as Tensor[], H: [] as Tensor[] };
+  const injected = (): Tensor => (updates < constants ? stopGradient(x) : x);
   for (let h = 1; h <= H_cycles; h++) {
     for (let l = 1; l <= L_cycles; l++) {
-      const injected = updates < constants ? stopGradient(x) : x;
-      zL = update("L_level", add(zL, oneLatent ? injected : add(zH, injected)));
+      zL = update("L_level", add(zL, oneLatent ? injected() : add(zH, injected())));
       trace.L.push(zL);
     }
-    zH = update("H_level", oneLatent ? zL : add(zH, zL));
+    const ofH = arch === "l_only" ? injected() : zH;
+    zH = update("H_level", arch === "trm_singlez" ? zL : add(ofH, zL));
     trace.H.push(zH);
     if (oneLatent) zL = zH;
   }
@@ -202,10 +229,14 @@ export function readOut(
 
 /**
  * The slow state that an update of H would make right now (paper, section 5 and fig. 7: the "preliminary forward pass
- * through the H-module"), without any effect on the recursion.
+ * through the H-module"), without any effect on the recursion. `l_only` and `transformer` have no H: their heads read the
+ * state as it is.
  */
-export const foresee = (model: Model, { zH, zL }: Latents): Tensor =>
-  level(model, "H_level", model.config.arch === "trm_singlez" ? zL : add(zH, zL));
+export function foresee(model: Model, { zH, zL }: Latents): Tensor {
+  const { arch } = model.config;
+  if (arch === "l_only" || arch === "transformer") return zL;
+  return level(model, "H_level", arch === "trm_singlez" ? zL : add(zH, zL));
+}
 
 /**
  * How far each update of a segment moves its state (paper, fig. 3): the L2 norm over D of the change, as a mean

@@ -14,7 +14,7 @@ import {
 import { EngineError } from "../../engine/errors.js";
 import { owning } from "../../engine/ownership.js";
 import { packedVariables } from "../../engine/optimizers.js";
-import { derive, type HrmConfig } from "./config.js";
+import { derive, hasOneLatent, type HrmConfig } from "./config.js";
 
 /** The initial value of a parameter, and the optimizer that updates it. */
 export interface ParameterSpec {
@@ -79,7 +79,7 @@ export function parameterSpecs(config: HrmConfig): ParameterSpec[] {
     weight("inner.lm_head.weight", [V, D], D ** -0.5),
     { name: "inner.q_head.weight", shape: [2, D], update: "adam", init: { value: 0 } },
     { name: "inner.q_head.bias", shape: [2], update: "adam", init: { value: -5 } },
-    ...(config.arch === "trm_singlez"
+    ...(hasOneLatent(config)
       ? []
       : [{ name: "inner.H_init", shape: [D], update: "fixed", init: { std: 1 } } as const]),
     { name: "inner.L_init", shape: [D], update: "fixed", init: { std: 1 } },

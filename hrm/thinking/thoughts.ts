@@ -19,7 +19,7 @@ import {
 import { owning } from "../../engine/ownership.js";
 import { createQueue } from "../../engine/queue.js";
 import { createCarry, destroyCarry, resetCarry } from "../model/act.js";
-import { inferenceSegments, levelUpdates, type HrmConfig } from "../model/config.js";
+import { hasOneLatent, inferenceSegments, levelUpdates, type HrmConfig } from "../model/config.js";
 import { foresee, forwardResiduals, readOut, type Latents, modelOf } from "../model/model.js";
 import type { Weights } from "../model/parameters.js";
 import { evaluationSegment } from "../training/step.js";
@@ -72,7 +72,8 @@ export function createThinker(options: ThinkerOptions): Promise<Thinker> {
 }
 
 /** The levels of a segment's updates in the order in which they run. */
-export function updateLevels({ H_cycles, L_cycles }: HrmConfig): ("L" | "H")[] {
+export function updateLevels({ arch, H_cycles, L_cycles }: HrmConfig): ("L" | "H")[] {
+  if (arch === "transformer") return ["H"];
   const cycle = [...Array<"L">(L_cycles).fill("L"), "H" as const];
   return Array.from({ length: H_cycles }, () => cycle).flat();
 }
@@ -101,7 +102,7 @@ async function thinkerOf({
     (batch) => {
       // One segment more than anyone asks for: the carry is reset by hand.
       const { start, segment } = evaluationSegment(model, carry, batch, 2 ** 30);
-      const oneLatent = config.arch === "trm_singlez";
+      const oneLatent = hasOneLatent(config);
       let { zH, zL }: Latents = start;
       const columns = levels.map((level, u) => {
         const cycle = Math.floor(u / (L_cycles + 1));

@@ -25,7 +25,7 @@ import {
 import { owning } from "../../engine/ownership.js";
 import { createQueue } from "../../engine/queue.js";
 import { createCarry, destroyCarry, resetCarry } from "../model/act.js";
-import { inferenceSegments, levelUpdates, type HrmConfig } from "../model/config.js";
+import { hasOneLatent, inferenceSegments, levelUpdates, type HrmConfig } from "../model/config.js";
 import { modelOf } from "../model/model.js";
 import type { Weights } from "../model/parameters.js";
 import type { PuzzleSet } from "../puzzles/puzzle_set.js";
@@ -82,7 +82,7 @@ async function recorderOf({
 }: RecorderOptions): Promise<Recorder> {
   const B = data.count;
   const config = { ...given, batch_size: B };
-  const { seq_len: S, hidden_size: D, L_cycles, arch } = config;
+  const { seq_len: S, hidden_size: D, L_cycles } = config;
   const carry = createCarry(device, config);
   const model = modelOf(config, weights);
   const levels = updateLevels(config);
@@ -151,7 +151,7 @@ async function recorderOf({
       const before = (z: Float32Array, start: number): Float32Array =>
         u === 0 ? part(start) : z.subarray((update - 1) * size, update * size);
       const moved = part(2 + u);
-      const both = arch === "trm_singlez";
+      const both = hasOneLatent(config);
       zL.set(levels[u] === "L" || both ? moved : before(zL, 0), update * size);
       zH.set(levels[u] === "H" || both ? moved : before(zH, 1), update * size);
     }

@@ -43,6 +43,11 @@ const trmRecipe = ({ L_cycles, H_layers, mlp_t, puzzle_emb_ndim }: HrmConfig): P
   ...{ ema_decay: 0.999, ema_warmup: false },
 });
 
+/** Fields that a model without recursion does not read. */
+const unread = ({ H_cycles, L_cycles, bp_steps, H_layers }: HrmConfig): Partial<RecipeFields> => ({
+  ...{ H_cycles, L_cycles, bp_steps, H_layers },
+});
+
 /** Fields that have their own sentence below. */
 const WORDED: readonly (keyof RecipeFields)[] = [
   "halt_only",
@@ -51,6 +56,8 @@ const WORDED: readonly (keyof RecipeFields)[] = [
   "pos_init_scale",
   "rope_theta",
   "rope_frequency",
+  "arch",
+  "carry_latents",
   "bp_steps",
   "inference_segments",
   "staggered_starts",
@@ -90,19 +97,31 @@ function positions({ pos_encodings: kind, rope_frequency, rope_theta }: HrmConfi
   return `${kind === "none" ? "no" : kind} positions`;
 }
 
+/** What a network is that is neither HRM's nor TRM's. */
+const ARCHS: Readonly<Record<HrmConfig["arch"], string>> = {
+  hrm: "arch hrm: two networks, one for each level",
+  trm: "arch trm: one network for both levels",
+  trm_singlez: "arch trm_singlez: one network and one latent",
+  l_only: "arch l_only: one level alone, whose every update adds the input",
+  transformer: "arch transformer: no recursion, each layer of the network runs once",
+};
+
 /**
  * The differences between a configuration and the official recipe, one phrase each. `recipe` holds the fields in which the
  * official recipe for these puzzles differs from the official defaults.
  */
 export function departures({ model, train }: Configured, recipe: Partial<RecipeFields> = {}): string[] {
   const own: RecipeFields = { ...model, ...train };
+  const isTrm = model.arch === "trm" || model.arch === "trm_singlez";
   const official: RecipeFields = {
     ...defaultConfig,
     ...defaultTrainConfig,
     // The official configuration gives the puzzle embedding the width of the model.
     puzzle_emb_ndim: model.hidden_size,
     // TRM is measured by its own official recipe.
-    ...(model.arch !== "hrm" && { ...trmRecipe(model), arch: model.arch }),
+    ...(isTrm && { ...trmRecipe(model), arch: model.arch }),
+    // Nothing reads these without recursion.
+    ...(model.arch === "transformer" && unread(model)),
     ...recipe,
   };
   const differ = (field: keyof RecipeFields): boolean => own[field] !== official[field];
@@ -110,6 +129,9 @@ export function departures({ model, train }: Configured, recipe: Partial<RecipeF
     `${field} ${String(own[field])} (official ${String(official[field])})`;
   const found: string[] = [];
 
+  if (differ("arch")) found.push(ARCHS[own.arch]);
+  if (differ("carry_latents"))
+    found.push("every segment starts from H_init and L_init: no latents are carried");
   if (differ("halt_only") && !own.halt_only) found.push(plain("halt_only"));
   else if (differ("halt_only"))
     found.push("halt-only ACT: rows halt on q_halt > 0, no q_continue is learned, no second forward runs");

@@ -3,7 +3,7 @@ import { LimitError, type HostTensor, type Kernel, type Target } from "../../eng
 import { bufferSize } from "../../engine/allocator.js";
 import { plan } from "../../engine/compiler/compile.js";
 import type { Plan } from "../../engine/compiler/plan.js";
-import { Ledger } from "../../engine/planning.js";
+import { defaultTraits, Ledger, targetOf, type DeviceTraits } from "../../engine/planning.js";
 import { prepareEvaluation } from "./evaluation.js";
 import { parameterSpecs } from "../model/parameters.js";
 import type { PuzzleSet } from "../puzzles/puzzle_set.js";
@@ -92,15 +92,36 @@ export function trainingKernels(options: EstimateOptions, microBatch: number): K
   );
 }
 
+/** Floating-point operations of a run, summed over its kernels. */
+export interface RunFlops {
+  /** Of a training step. */
+  readonly step: number;
+  /** Of one segment of one puzzle in evaluation. */
+  readonly segment: number;
+}
+
+/** A device without limits, since the operations of a run do not depend on the adapter. */
+const UNLIMITED: DeviceTraits = {
+  ...defaultTraits,
+  limits: { ...defaultTraits.limits, maxBufferSize: 2 ** 52, maxStorageBufferBindingSize: 2 ** 52 },
+};
+
 /**
- * Floating-point operations of a training step whose batch is computed at once, summed over its kernels.
+ * The operations of a run whose batches are computed at once; `target` defaults to a device without limits.
  * @throws LimitError, ConfigError as {@link trainingNeeds}
  */
-export function stepFlops(options: EstimateOptions): number {
-  let flops = 0;
-  for (const [{ dispatches }, times] of planRun(options, options.config.batch_size).step)
-    for (const { kernel } of dispatches) flops += times * kernel.flops;
-  return flops;
+export function runFlops({
+  target = targetOf(UNLIMITED),
+  ...options
+}: Omit<EstimateOptions, "target"> & Partial<Pick<EstimateOptions, "target">>): RunFlops {
+  const rows = options.config.batch_size;
+  const { step, validation } = planRun({ ...options, target }, rows);
+  const total = ({ dispatches }: Plan): number =>
+    dispatches.reduce((sum, { kernel }) => sum + kernel.flops, 0);
+  return {
+    step: step.reduce((sum, [plan, times]) => sum + times * total(plan), 0),
+    segment: total(validation) / rows,
+  };
 }
 
 /**

@@ -114,9 +114,10 @@ export function learn(
   const { u, randint } = exploration;
   const minHaltSteps = minimumHaltSteps(u, randint, config, explorationProbability);
   const halting = decideHalting(start.steps, result, minHaltSteps, config);
-  // The second forward pass starts from the new carry and the same data; only its Q values are used.
+  // The second forward pass starts from the new carry and the same data; only its Q values are used. Without
+  // carried latents the next segment computes what this one did.
   const needsTarget = config.halt_max_steps > 1 && !config.halt_only;
-  const next = needsTarget ? segment(model, result, inputEmbeddings) : null;
+  const next = !needsTarget ? null : config.carry_latents ? segment(model, result, inputEmbeddings) : result;
   const targetContinue = next ? continueTarget(halting.last, next) : null;
 
   const loss = actLoss(

@@ -59,6 +59,13 @@ const CONFIGURATIONS: Record<string, { config: HrmConfig; train: TrainConfig }> 
     }),
     train: trainConfig({ ...SHORT, ema_decay: 0.9, ema_warmup: false }),
   },
+  "one level alone, no carried latents, full ACT": {
+    config: modelConfig({
+      ...{ ...TINY, arch: "l_only", carry_latents: false, swiglu_multiple: 8, halt_max_steps: 3 },
+      halt_exploration_prob: 0.5,
+    }),
+    train: trainConfig({ ...SHORT }),
+  },
   "staggered starts, positions by box, gradient of the whole segment": {
     config: modelConfig({
       ...{ ...TINY, seq_len: 16, hidden_size: 24, swiglu_multiple: 8, halt_max_steps: 4, halt_only: true },

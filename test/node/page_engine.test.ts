@@ -10,7 +10,7 @@ import { estimateRun } from "../../docs/playground/worker/estimate.js";
 import { intervalsOf } from "../../docs/playground/worker/programs.js";
 import { defaultTraits, targetOf } from "../../engine/planning.js";
 import { compile, f32, matmul, mean } from "../../engine/index.js";
-import { stepFlops, trainingNeeds } from "../../hrm/training/memory_estimate.js";
+import { runFlops, trainingNeeds } from "../../hrm/training/memory_estimate.js";
 import { findPreset } from "../../hrm/training/presets.js";
 import { testDevice } from "../support/device.js";
 
@@ -26,7 +26,7 @@ describe("lab and engine of the page", () => {
     const cells = new Int32Array(1000 * config.seq_len);
     const data = { count: 1000, length: 16, inputs: cells, labels: cells, identifiers: new Int32Array(1000) };
     const needs = { target, config, train, data, validation: data, symmetry: task.symmetry };
-    assert.equal(found.flops, stepFlops(needs));
+    assert.equal(found.flops, runFlops(needs).step);
     assert.deepEqual(found.memory, trainingNeeds(needs, config.batch_size));
     assert.equal(found.runFlops, found.flops);
     assert.equal(found.presetWork, found.flops * train.total_steps);

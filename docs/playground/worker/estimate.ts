@@ -2,7 +2,7 @@
 import { EngineError, type Target } from "../../../engine/index.js";
 import { countParameters } from "../../../hrm/model/parameters.js";
 import type { PuzzleSet } from "../../../hrm/puzzles/puzzle_set.js";
-import { stepFlops, trainingNeeds } from "../../../hrm/training/memory_estimate.js";
+import { runFlops, trainingNeeds } from "../../../hrm/training/memory_estimate.js";
 import type { Preset } from "../../../hrm/training/presets.js";
 import type { Estimate } from "../reports.js";
 import { EXAMPLE } from "../puzzles/mirror_example.js";
@@ -29,7 +29,7 @@ export async function estimateRun(
   run: RunConfig,
   current: { readonly preset: Preset } | null,
 ): Promise<Estimate> {
-  const flopsOf = (of: Preset): number => stepFlops(needsOf(of, target));
+  const flopsOf = (of: Preset): number => runFlops(needsOf(of, target)).step;
   const usual = configuredPreset(presetRun(run.preset));
   const known = {
     run,

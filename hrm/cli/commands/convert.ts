@@ -153,6 +153,9 @@ function ourWeights(bytes: Uint8Array): StoredWeights {
     average: ema && named(ema),
     unused: [
       "the configuration, task, step and seed (docs/checkpoints.md says how to give them again)",
+      ...(config.arch === "l_only" || config.arch === "transformer"
+        ? [`the arch ${config.arch}, which the official code does not have`]
+        : []),
       ...ours.map(
         (field) => `the field ${field} ${String(config[field])}, which the official code does not have`,
       ),
@@ -162,7 +165,9 @@ function ourWeights(bytes: Uint8Array): StoredWeights {
 }
 
 /** Fields that official models do not have, with the values that give the official behaviour. */
-const OUR_FIELDS = { halt_only: false, swiglu_multiple: defaultConfig.swiglu_multiple } as const;
+const OUR_FIELDS = {
+  ...{ halt_only: false, carry_latents: true, swiglu_multiple: defaultConfig.swiglu_multiple },
+} as const;
 
 /** Leaves out tensors of types that PyTorch has no storage class for, and adds their names to `dropped`. */
 function withoutUnstorable(

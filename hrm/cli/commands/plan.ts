@@ -1,15 +1,18 @@
 /** `hrm plan`: estimates the memory that training needs with each micro-batch, without running anything. */
 import { LimitError, type Target } from "../../../engine/index.js";
 import { mixedPrecisionTarget, withMixedPrecision } from "../../../engine/mixed_precision.js";
+import { inferenceSegments, levelUpdates } from "../../model/config.js";
 import { countParameters } from "../../model/parameters.js";
 import {
   defaultTraits,
   microBatches,
+  runFlops,
   isTooLong,
   targetOf,
   trainingNeeds,
   type DeviceTraits,
   type MemoryNeeds,
+  type RunFlops,
   type EstimateOptions,
 } from "../../training/memory_estimate.js";
 import type { PuzzleSet } from "../../puzzles/puzzle_set.js";
@@ -17,7 +20,7 @@ import { parseArguments, type Command, type Option } from "../../terminal/argume
 import { configure, fieldOptions } from "../options/configure.js";
 import { PRECISIONS } from "../runs/config.js";
 import { adapterOptions, jsonOption, memoryBudgetOption, requirePreset } from "../options/common.js";
-import { formatGB, GB, printJson, show } from "../output/console.js";
+import { formatFlops, formatGB, GB, printJson, show } from "../output/console.js";
 import { openAnnounced } from "../runs/open_device.js";
 
 const options = {
@@ -71,6 +74,7 @@ export async function planCommand(argv: readonly string[]): Promise<number> {
   const rows: Row[] = [];
   let chosen: number | null = null;
   let longer: number | null = null;
+  let flops: RunFlops;
   try {
     const { symmetry } = task;
     const planned = {
@@ -94,10 +98,12 @@ export async function planCommand(argv: readonly string[]): Promise<number> {
       rows.find((row) => row.refused === null && row.peak <= budget && !isTooLong(row, target))?.microBatch ??
       null;
     longer = longerGradient(planned, chosen);
+    flops = runFlops({ config, train, data, validation: data, symmetry });
   } finally {
     close();
   }
   const json = values.json;
+  const segments = inferenceSegments(config);
   const paramCount = countParameters(config);
   const { maxBufferSize = Infinity } = target;
   const { maxStorageBufferBindingSize } = target.capabilities;
@@ -112,6 +118,7 @@ export async function planCommand(argv: readonly string[]): Promise<number> {
       chosen === null
         ? "No micro-batch fits: choose a smaller model or batch, or a larger budget."
         : `The largest micro-batch that fits is ${chosen}.`,
+      `A training step does ${formatFlops(flops.step)}, and answering a puzzle in ${segments} ${segments === 1 ? "segment" : "segments"} ${formatFlops(segments * flops.segment)}.`,
       ...(longer === null
         ? []
         : [
@@ -123,6 +130,7 @@ export async function planCommand(argv: readonly string[]): Promise<number> {
   if (json)
     printJson({
       ...{ preset: preset.name, batch: config.batch_size, paramCount, chosen, rows },
+      ...{ stepFlops: flops.step, segmentFlops: flops.segment, segments },
       ...(longer !== null && { longerGradientBytes: longer }),
     });
   return chosen === null ? 1 : 0;
@@ -131,7 +139,7 @@ export async function planCommand(argv: readonly string[]): Promise<number> {
 /** Extra bytes of a gradient through more than the official two updates; null if the gradient runs through two. */
 function longerGradient(planned: EstimateOptions, microBatch: number | null): number | null {
   const { config } = planned;
-  if (microBatch === null || config.bp_steps <= 2) return null;
+  if (microBatch === null || config.bp_steps <= 2 || levelUpdates(config) <= 2) return null;
   const [ours, official] = [
     trainingNeeds(planned, microBatch),
     trainingNeeds({ ...planned, config: { ...config, bp_steps: 2 } }, microBatch),

@@ -56,6 +56,7 @@ export const fieldOptions = {
   inference_segments: integer(FIELD_HELP.inference_segments),
   halt_exploration_prob: number(FIELD_HELP.halt_exploration_prob),
   halt_only: flag(FIELD_HELP.halt_only),
+  carry_latents: flag(FIELD_HELP.carry_latents),
   loss_type: choice(FIELD_HELP.loss_type, ...FIELD_CHOICES.loss_type),
   lr_schedule: choice(FIELD_HELP.lr_schedule, ...FIELD_CHOICES.lr_schedule),
   lr_warmup_steps: integer(FIELD_HELP.lr_warmup_steps),

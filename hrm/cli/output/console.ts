@@ -19,6 +19,17 @@ export function printJson(report: object): void {
   process.stdout.write(`${JSON.stringify(report)}\n`);
 }
 
+/** Floating-point operations with three digits, as `14.1 TFLOP`. */
+export function formatFlops(flops: number): string {
+  const [unit, size] =
+    flops >= 1e12
+      ? (["TFLOP", 1e12] as const)
+      : flops >= 1e9
+        ? (["GFLOP", 1e9] as const)
+        : (["MFLOP", 1e6] as const);
+  return `${Number((flops / size).toPrecision(3))} ${unit}`;
+}
+
 /** Bytes in a GB, the unit of memory in options and output. */
 export const GB = 1e9;
 

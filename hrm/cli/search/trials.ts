@@ -1,5 +1,5 @@
 /** The trials of a search: which trials each rung has, what they cost, and which of them are left. */
-import { defaultTraits, targetOf, stepFlops, type DeviceTraits } from "../../training/memory_estimate.js";
+import { runFlops } from "../../training/memory_estimate.js";
 import type { Preset } from "../../training/presets.js";
 import type { PuzzleSplits } from "../../puzzles/puzzle_set.js";
 import { presetsOf, rungSteps, type Fields, type Sweep } from "./config.js";
@@ -37,10 +37,7 @@ export function costSearch(
     let flops = counted.get(key);
     if (flops === undefined) {
       const { train: data, validation } = splits;
-      flops = stepFlops({
-        ...{ config: model, train, data, validation, symmetry: task.symmetry },
-        target: targetOf(unlimited),
-      });
+      flops = runFlops({ config: model, train, data, validation, symmetry: task.symmetry }).step;
       counted.set(key, flops);
     }
     const steps = rungSteps(sweep, { flops, totalSteps: train.total_steps, fields }, where);
@@ -48,16 +45,6 @@ export function costSearch(
   }
   return { sweep, options };
 }
-
-/** A device without limits, since the cost of a step does not depend on the adapter. */
-const unlimited: DeviceTraits = {
-  ...defaultTraits,
-  limits: {
-    ...defaultTraits.limits,
-    maxBufferSize: 2 ** 52,
-    maxStorageBufferBindingSize: 2 ** 52,
-  },
-};
 
 /** The state of a search after some trials. */
 export interface SearchState {
