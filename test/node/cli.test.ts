@@ -105,6 +105,8 @@ describe("the command line", () => {
       ["train --config unknown.json", "--config unknown.json", '"hiden_size"', 'did you mean "hidden_size"'],
       ["train --config type.json", "--config type.json: hidden_size", 'got "64"', "a positive integer"],
       ["train --config fixed.json", "--config fixed.json: seq_len", "got 20", "expected 16"],
+      ["train --init none", '--init "none": cannot be read', "no such file"],
+      ["train --init-weights raw", "--init-weights: got raw without --init"],
       ["train --data none.csv", '--data: cannot read "none.csv"'],
       ["train --data bad.csv", "--data: ", "bad.csv, line 2"],
       ["train --data nothing", "--data: ", "dataset.json"],
@@ -302,6 +304,56 @@ describe("the command line", () => {
       assert.deepInclude(one, { state: "finished", step: 10, ended: "plan" });
       assert.equal(one!.test["exactAccuracy"], report["exactAccuracy"]);
       assert.deepEqual(one!.next.slice(0, 3), ["eval", "--checkpoint", report["checkpoint"] as string]);
+    });
+
+    it("starts from a checkpoint's weights, records it, and goes on after a stop", async () => {
+      const best = report["checkpoint"] as string;
+      const args = [
+        ...["train", "--init", best, "--steps", "3", "--stop-after", "1"],
+        ...["--eval-limit", "4"],
+      ];
+      const begun = await run(
+        folder,
+        ...args,
+        "--data",
+        "fewer.csv",
+        "--validation",
+        "none",
+        "--out",
+        "later",
+      );
+      assert.equal(begun.code, 0, begun.stderr);
+      assert.match(begun.stderr, /^init +(\d+) of \1 tensors are taken from /m);
+      const later = join("later", "sudoku4-seed0");
+      const { init, model } = JSON.parse(String(await file(later, "config.json"))) as {
+        init: { checkpoint: string; weights: string; notes: string[] };
+        model: { hidden_size: number };
+      };
+      assert.deepInclude(init, { checkpoint: best, weights: "ema", notes: [] });
+      assert.equal(model.hidden_size, TINY.hidden_size);
+      const first = decodeCheckpoint(await file(later, "checkpoints", "step-00000000.safetensors"));
+      const source = decodeCheckpoint(await file(best)).ema!;
+      for (const [name, { data }] of source) assert.deepEqual(first.raw.get(name)!.data, data, name);
+      const resumed = await run(folder, "train", "--resume", later, "--json");
+      assert.equal(json(resumed)["steps"], 3, resumed.stderr);
+      // A run that was killed before its first save reads the file again, which must be the same.
+      await rm(join(folder, later, "checkpoints"), { recursive: true });
+      await rm(join(folder, later, "metrics.jsonl"));
+      const config = String(await file(later, "config.json"));
+      await writeFile(
+        join(folder, later, "config.json"),
+        config.replace(/"crc32": "\w+"/, '"crc32": "00000000"'),
+      );
+      const changed = await run(folder, "train", "--resume", later);
+      assert.equal(changed.code, 2, changed.stderr);
+      assert.match(changed.stderr, /was changed since the run began/);
+      const unfit = await run(folder, "train", "--init", best, "--hidden_size", "16", "--out", "unfit");
+      assert.equal(unfit.code, 2, unfit.stderr);
+      assert.match(
+        unfit.stderr,
+        /--init ".*": State dict: inner\.embed_tokens.* shape \[6, 8\]; expected shape \[6, 16\]/,
+      );
+      assert.notInclude(await readdir(folder), "unfit");
     });
 
     it("evaluates the checkpoint on a file to the very accuracies that training reported, and asks for the file", async () => {

@@ -86,6 +86,7 @@ describe("configurations from files", () => {
       task: null,
       columns: null,
       validation: null,
+      init: null,
     },
     ...{ model: preset.model, train: preset.train },
   };

@@ -57,6 +57,7 @@ describe("run folders", () => {
       task: null,
       columns: null,
       validation: null,
+      init: null,
     } as const;
     assert.deepEqual(await readRunConfig(folder), { ...old, ...absent });
     await writeFile(join(folder, RUN_CONFIG_FILE), JSON.stringify({ ...old, microBatch: "all" }));

@@ -39,7 +39,7 @@ describe("hrm runs", () => {
     await writeRunConfig(folder, {
       ...{ preset: "sudoku4", seed: 3, adapter: "a", stopAt: 1, evalEvery: 1, evalLimit: 1, patience: null },
       ...{ keep: 3, microBatch: null, memoryBudget: null, autotune: false, precision: "f32" },
-      ...{ data, test: null, task: null, columns: null, validation: null, model, train },
+      ...{ data, test: null, task: null, columns: null, validation: null, init: null, model, train },
     });
     for (const step of steps) {
       const { shape, data } = hostTensor(new Float32Array(8), [8]);

@@ -77,6 +77,18 @@ const options = {
     help: "folder of a run: continues it to its last step; only --stop-after, --adapter and --json may come with it",
     placeholder: "dir",
   },
+  init: {
+    type: "string",
+    help: "start from the weights of this checkpoint: of hrm train, of the official PyTorch code, or safetensors of one",
+    placeholder: "file",
+    defaultText: "random weights",
+  },
+  "init-weights": {
+    type: "choice",
+    choices: ["ema", "raw"],
+    help: "with --init: moving average or raw weights",
+    defaultText: "the moving average if there is one",
+  },
   batch: { type: "int", min: 1, help: "puzzles in a batch", defaultText },
   "micro-batch": {
     ...RUN_NUMBERS.microBatch,

@@ -3,6 +3,7 @@ import type { Device } from "../../../engine/index.js";
 import type { Checkpoint } from "../../files/checkpoints/checkpoint.js";
 import { ConfigError, isModelField, type HrmConfig } from "../../model/config.js";
 import { FileFormatError } from "../../files/file_format_error.js";
+import { crc32 } from "../../files/archives/crc32.js";
 import { isTorch } from "../../files/tensors/torch.js";
 import {
   isOurs,
@@ -55,6 +56,10 @@ export const checkpointOptions = {
 export interface LoadedCheckpoint {
   readonly checkpoint: Checkpoint;
   readonly description: string;
+  /** CRC-32 of the file, eight hexadecimal digits. */
+  readonly crc32: string;
+  /** Whether the file says itself what it is; other files hold weights alone. */
+  readonly ours: boolean;
 }
 
 /** What the command line says about the checkpoint. */
@@ -64,6 +69,10 @@ export interface CheckpointChoice {
   readonly weights: "ema" | "raw";
   readonly preset: string | undefined;
   readonly config: string | undefined;
+  /** The option that names the checkpoint, for errors; default `--checkpoint`. */
+  readonly option?: string;
+  /** Whether `preset` is about something else, too, so that a file that says itself what it is does not refuse it. */
+  readonly presetIfAlone?: boolean;
   /** Puzzles for the checkpoint, and the option that named them. They decide the task if nothing else does. */
   readonly puzzles: PuzzleFile | null;
 }
@@ -72,24 +81,29 @@ const EXPECTED = "expected a file that hrm train or hrm convert wrote, or an off
 
 /** Reads a checkpoint file, and warns of assumptions. @throws ArgumentError that names the option or file and what is wrong */
 export async function loadCheckpoint(choice: CheckpointChoice): Promise<LoadedCheckpoint> {
-  const { checkpoint: path } = choice;
-  if (path === undefined) throw new ArgumentError(`--checkpoint: got nothing; ${EXPECTED}.`);
+  const { checkpoint: path, option = "--checkpoint" } = choice;
+  if (path === undefined) throw new ArgumentError(`${option}: got nothing; ${EXPECTED}.`);
   const bytes = await readInput(
     path,
-    (reason) => new ArgumentError(`--checkpoint "${path}": cannot be read (${reason}); ${EXPECTED}.`),
+    (reason) => new ArgumentError(`${option} "${path}": cannot be read (${reason}); ${EXPECTED}.`),
   );
   try {
-    return await open(bytes, path, choice);
+    const opened = await open(bytes, path, choice);
+    return { ...opened, crc32: crc32(bytes).toString(16).padStart(8, "0"), ours: isOurs(bytes) };
   } catch (error) {
     if (!(error instanceof FileFormatError)) throw error;
-    throw new ArgumentError(`--checkpoint "${path}": ${error.message}; ${EXPECTED}.`);
+    throw new ArgumentError(`${option} "${path}": ${error.message}; ${EXPECTED}.`);
   }
 }
 
-async function open(bytes: Uint8Array, path: string, choice: CheckpointChoice): Promise<LoadedCheckpoint> {
+async function open(
+  bytes: Uint8Array,
+  path: string,
+  choice: CheckpointChoice,
+): Promise<Pick<LoadedCheckpoint, "checkpoint" | "description">> {
   if (isOurs(bytes)) {
     for (const option of ["preset", "config"] as const)
-      if (choice[option] !== undefined)
+      if (choice[option] !== undefined && !choice.presetIfAlone)
         throw new ArgumentError(
           `--${option}: got "${choice[option]}"; expected none, as "${path}" says itself what it is.`,
         );

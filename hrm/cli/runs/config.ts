@@ -68,8 +68,21 @@ export interface RunConfig {
   readonly columns: string | null;
   /** What is held out for validation; null for the default that suits the puzzles. */
   readonly validation: Validation | null;
+  /** Weights that the run starts from; null for the official initialisation. */
+  readonly init: RunStart | null;
   readonly model: HrmConfig;
   readonly train: TrainConfig;
+}
+
+/** The checkpoint whose weights a run starts from. */
+export interface RunStart {
+  /** Its path or address, as it was given. */
+  readonly checkpoint: string;
+  readonly weights: "ema" | "raw";
+  /** CRC-32 of the file, eight hexadecimal digits. */
+  readonly crc32: string;
+  /** What was not taken as it is, one clause for each parameter. */
+  readonly notes: readonly string[];
 }
 
 /** Name of the file in the run's folder. */
@@ -145,14 +158,27 @@ const READERS: { readonly [K in keyof RunConfig]: Reader<unknown> } = {
   validation: orNull((v) =>
     VALIDATIONS.includes(v as Validation) ? v : new Wrong(`one of ${VALIDATIONS.join(", ")}`),
   ),
+  init: orNull((v) => (isStart(v) ? v : new Wrong("an object with checkpoint, weights, crc32 and notes"))),
   model: object,
   train: object,
 };
 
+function isStart(value: unknown): value is RunStart {
+  if (typeof value !== "object" || value === null) return false;
+  const { checkpoint, weights, crc32, notes } = value as Record<keyof RunStart, unknown>;
+  const named = typeof checkpoint === "string" && (weights === "ema" || weights === "raw");
+  return (
+    named &&
+    /^[0-9a-f]{8}$/.test(String(crc32)) &&
+    Array.isArray(notes) &&
+    notes.every((n) => typeof n === "string")
+  );
+}
+
 /** Values of fields that old folders do not have. */
 const FORMER = {
   ...{ microBatch: null, memoryBudget: null, autotune: false, precision: "f32" },
-  ...{ task: null, columns: null, validation: null },
+  ...{ task: null, columns: null, validation: null, init: null },
 } as const;
 
 function checked(given: Readonly<Record<string, unknown>>): RunConfig {

@@ -1,6 +1,7 @@
 /** What `hrm train` is asked to do: a new run, or one that continues. */
 import { microBatchCount } from "../../training/micro_batches.js";
 import type { Preset } from "../../training/presets.js";
+import type { StateDict } from "../../model/parameters.js";
 import type { SessionSnapshot } from "../../training/session.js";
 import { splitsOf, withFiles } from "../inputs/puzzle_files.js";
 import { ArgumentError } from "../../terminal/arguments.js";
@@ -8,6 +9,7 @@ import { requirePreset } from "../options/common.js";
 import { configure, type ConfigureValues } from "../options/configure.js";
 import { GB } from "../output/console.js";
 import { RUN_CONFIG_FILE, type Precision, type RunConfig, type Validation } from "./config.js";
+import { inheriting, sameSeed, startOf, stateAgain, transferred } from "./initial_weights.js";
 import { lastState } from "./last_state.js";
 
 /** A run that is allowed, with its puzzles, before it has a device. */
@@ -18,6 +20,8 @@ export interface TrainingJob {
   readonly folder: string | null;
   /** Last saved state of a run that continues; null for a new run, and if the run has no checkpoint yet. */
   readonly resume: SessionSnapshot | null;
+  /** Weights that the run starts from; null for the official initialisation, and if the run has a saved state. */
+  readonly state: StateDict | null;
   /** Step after which training stops cleanly; Infinity if no step was given. */
   readonly stopAfter: number;
   /** Seconds that choosing kernels may take; undefined for the tuner's default. */
@@ -42,12 +46,17 @@ export interface TrainValues extends ConfigureValues {
   readonly "autotune-seconds": number | undefined;
   readonly precision: Precision | undefined;
   readonly keep: number | undefined;
+  readonly init: string | undefined;
+  readonly "init-weights": "ema" | "raw" | undefined;
 }
 
 /** The job of a new run. @throws ArgumentError that names the option at fault */
 export async function newJob(values: TrainValues): Promise<TrainingJob> {
   requireConsistent(values);
-  const preset = await configure(await presetOn(values), values);
+  const source = await startOf(values);
+  const named = { ...values, preset: values.preset ?? source?.preset };
+  const base = await presetOn(named);
+  const preset = await configure(source ? inheriting(base, source) : base, values);
   if (preset.train.augment && preset.task.symmetry === null)
     throw new ArgumentError(
       `--augment: got true; expected --no-augment, as ${preset.task.name} has no symmetries.`,
@@ -55,9 +64,11 @@ export async function newJob(values: TrainValues): Promise<TrainingJob> {
   const { stopAt, evalEvery, evalLimit, model, train } = preset;
   const { "micro-batch": microBatch = null, "memory-budget": budget } = values;
   if (microBatch !== null) microBatchCount(model, microBatch);
+  const seed = values.seed ?? (source ? sameSeed(source, values, preset) : 0);
+  const start = source && transferred(source, preset, seed);
   const run = {
     preset: preset.name,
-    seed: values.seed ?? 0,
+    seed,
     ...{ stopAt, evalEvery, evalLimit },
     patience: values.patience ?? null,
     keep: values.keep ?? 3,
@@ -70,6 +81,7 @@ export async function newJob(values: TrainValues): Promise<TrainingJob> {
     task: values.task ?? null,
     columns: values.columns ?? null,
     validation: values.validation ?? null,
+    init: start?.record ?? null,
     ...{ model, train },
   };
   return {
@@ -77,6 +89,7 @@ export async function newJob(values: TrainValues): Promise<TrainingJob> {
     run,
     folder: null,
     resume: null,
+    state: start?.state ?? null,
     stopAfter: stopAfterOf(values["stop-after"], 0),
     tuningSeconds: values["autotune-seconds"],
   };
@@ -92,6 +105,10 @@ function requireConsistent(values: TrainValues): void {
       throw new ArgumentError(
         `--${option}: got ${value} without --data; expected the puzzles that it is about, as a preset's own are known.`,
       );
+  if (values["init-weights"] !== undefined && values.init === undefined)
+    throw new ArgumentError(
+      `--init-weights: got ${values["init-weights"]} without --init; expected the checkpoint that it is about.`,
+    );
   const { "micro-batch": microBatch, "memory-budget": budget, "autotune-seconds": seconds } = values;
   if (microBatch !== undefined && budget !== undefined)
     throw new ArgumentError(
@@ -141,7 +158,8 @@ export async function resumedJob(
   const base = run.data === null ? named : await withFilesOf(run, folder, run.data);
   const preset = withSplits({ ...base, stopAt, evalEvery, evalLimit, model, train }, run.seed);
   const resume = await lastState(folder);
-  return { preset, run, folder, resume, stopAfter: stopAfterOf(stopAfter, resume?.step ?? 0) };
+  const state = resume ? null : await stateAgain(run, preset, folder);
+  return { preset, run, folder, resume, state, stopAfter: stopAfterOf(stopAfter, resume?.step ?? 0) };
 }
 
 /** The run's preset on its files. @throws ArgumentError that says where their names come from */

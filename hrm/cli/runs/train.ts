@@ -52,6 +52,7 @@ export async function runJob({ device, target, job, begin, json }: JobOptions): 
     // Until the folder exists a signal ends the process at once: nothing needs saving, and compiling blocks the event loop.
     session = await createSession({
       ...{ device, preset, seed: config.seed, stopAfter },
+      ...(job.state && { state: job.state }),
       ...(resume
         ? { resume, target }
         : {

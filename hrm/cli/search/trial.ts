@@ -75,7 +75,7 @@ async function lockedTrial(options: TrialOptions): Promise<TrialResult> {
       ...{ preset: preset.name, seed, adapter: device.adapter.name, stopAt, evalEvery, evalLimit },
       ...{ patience: null, keep: CHECKPOINTS_KEPT, microBatch: null, memoryBudget: null },
       ...{ autotune: false, precision: "f32", data, test, columns: null },
-      ...{ task: null, validation: null, model, train },
+      ...{ task: null, validation: null, init: null, model, train },
     });
   const planned = { config: model, train, data: splits.train, validation: splits.validation };
   const microBatch = (): number => {
