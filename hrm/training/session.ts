@@ -3,7 +3,7 @@ import type { Device, Target } from "../../engine/index.js";
 import type { Abortable } from "../../engine/abort.js";
 import { owning, Scope } from "../../engine/ownership.js";
 import { ConfigError } from "../model/config.js";
-import { createEvaluator, type Scores } from "./evaluation.js";
+import { createEvaluator, type Evaluator, type Scores } from "./evaluation.js";
 import type { Preset } from "./presets.js";
 import type { PuzzleSet, PuzzleSplits } from "../puzzles/puzzle_set.js";
 import { createTrainer, type StepMetrics, type Trainer } from "./trainer.js";
@@ -123,6 +123,11 @@ export interface SessionOptions extends Abortable {
   readonly patience?: number;
   /** Rows of a micro-batch, or a function that chooses them from the puzzles. The default is the value of `resume`, else the whole batch. */
   readonly microBatch?: number | ((splits: PuzzleSplits) => number | Promise<number>);
+  /**
+   * True: validation is compiled in the background, so that training can begin earlier. The first look waits for it, and throws
+   * what its compilation threw. Default: false.
+   */
+  readonly compileValidationLater?: boolean;
   /** Step at which the events stop without an `end` event. The default is the last step of the run. */
   readonly stopAfter?: number;
 }
@@ -149,6 +154,7 @@ async function sessionOf(
     patience = Infinity,
     microBatch = resume?.microBatch ?? undefined,
     stopAfter = Infinity,
+    compileValidationLater = false,
     signal,
   }: SessionOptions,
   scope: Scope,
@@ -188,7 +194,17 @@ async function sessionOf(
     config: { ...config, batch_size: rows ?? config.batch_size },
     weights,
   };
-  const validation = scope.own(await createEvaluator({ ...evaluation, data: splits.validation, signal }));
+  let destroyed = false;
+  let evaluator: Evaluator | null = null;
+  const validation = createEvaluator({ ...evaluation, data: splits.validation, signal }).then((compiled) => {
+    if (destroyed) compiled.destroy();
+    return (evaluator = compiled);
+  });
+  if (!compileValidationLater) scope.own(await validation);
+  // A look throws why it was not compiled.
+  validation.catch(() => undefined);
+  const validate = async (limit?: number, options: Abortable = {}): Promise<Scores> =>
+    (await validation).run(limit, options);
   let validatedAt = resume?.validatedAt ?? 0;
   let looksSinceBest = resume?.looksSinceBest ?? 0;
   let best = resume?.best ?? null;
@@ -209,11 +225,11 @@ async function sessionOf(
   /** Scores some validation puzzles. A look that reaches the target, or that may be the last, is repeated on all puzzles. */
   const look = async (): Promise<{ scores: Scores; reached: boolean; isBest: boolean }> => {
     const { step } = trainer;
-    const some = await validation.run(evalLimit, { signal });
+    const some = await validate(evalLimit, { signal });
     // Looks are compared on the same puzzles.
     let better = !best || beats(some, best);
     const last = step >= train.total_steps || (!better && looksSinceBest + 1 >= patience);
-    const scores = some.exactAccuracy >= stopAt || last ? await validation.run(undefined, { signal }) : some;
+    const scores = some.exactAccuracy >= stopAt || last ? await validate(undefined, { signal }) : some;
     // Only the whole set decides that the target is reached, and which weights a run without it keeps: the best
     // of many looks at a few puzzles is a lucky one.
     const reached = scores.exactAccuracy >= stopAt;
@@ -272,12 +288,13 @@ async function sessionOf(
       const looks = { validatedAt, looksSinceBest, best, ended };
       return { ...(await trainer.save()), ...looks };
     },
-    validate: (limit) => validation.run(limit),
+    validate: (limit) => validate(limit),
     async test() {
       return score(best?.weights ?? (await readWeights(weights)), splits.test);
     },
     destroy() {
-      validation.destroy();
+      destroyed = true;
+      evaluator?.destroy();
       trainer.destroy();
     },
   };

@@ -326,6 +326,16 @@ describe("resume @slow", () => {
     resumed.destroy();
   });
 
+  it("a session that is destroyed while validation is compiled leaves nothing behind", async () => {
+    const device = await testDevice();
+    const before = device.stats.bytesLive;
+    const session = await createSession({ device, preset: short, seed: 3, compileValidationLater: true });
+    session.destroy();
+    // Waits until it was compiled, and freed.
+    await session.validate(1).catch(() => undefined);
+    assert.equal(device.stats.bytesLive, before);
+  });
+
   it("a session looks at the validation set when that was due, and keeps the best look", async () => {
     const device = await testDevice();
     const options = { device, preset: short, seed: 3, stepsPerEvent: 2 };
@@ -342,7 +352,9 @@ describe("resume @slow", () => {
     const again: unknown[] = [];
     let resume: SessionSnapshot | undefined;
     for (let i = 0; i < events.length; i++) {
-      const session = await createSession({ ...options, ...(resume && { resume }) });
+      // When validation is compiled changes nothing else.
+      const compileValidationLater = i % 2 === 1;
+      const session = await createSession({ ...options, compileValidationLater, ...(resume && { resume }) });
       for await (const event of session.events()) {
         again.push(event);
         break;
