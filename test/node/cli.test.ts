@@ -115,6 +115,7 @@ describe("the command line", () => {
       ["train --test bad.csv", "--test: ", "without --data"],
       ["train --resume nothing", '--resume "nothing"', "config.json"],
       ["train --resume moved", '--resume "moved": --data: cannot read "gone.csv"', "so resume it there"],
+      ["train --resume tiny.json", '--resume "tiny.json": ', "expected the folder of a run, or a checkpoint"],
       ["train --resume nothing --steps 3", "--steps: got 3 with --resume"],
       ["train --autotune-seconds 3", "--autotune-seconds: got 3 without --autotune"],
       ["train --adapter nosuch", '--adapter: No adapter "nosuch"', "found 0: "],

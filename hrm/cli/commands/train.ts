@@ -4,6 +4,7 @@ import type { Device, Target } from "../../../engine/index.js";
 import { mixedPrecisionTarget, subgroupMatrices } from "../../../engine/mixed_precision.js";
 import { presetNames } from "../../training/presets.js";
 import { columnsOption, taskOption } from "../inputs/puzzle_files.js";
+import { isFile } from "../disk/file_exists.js";
 import { parseArguments, type Command, type Option } from "../../terminal/arguments.js";
 import { adapterOptions, jsonOption, memoryBudgetOption, requirePreset } from "../options/common.js";
 import { fieldOptions } from "../options/configure.js";
@@ -11,7 +12,7 @@ import { announcement } from "../output/announcement.js";
 import { say } from "../output/console.js";
 import { PRECISIONS, readRunConfig, RUN_NUMBERS, VALIDATIONS, writeRunConfig } from "../runs/config.js";
 import { createRunFolder, openParent } from "../runs/folder.js";
-import { newJob, requireResumeAlone, resumedJob, type TrainingJob } from "../runs/job.js";
+import { jobOfFile, newJob, requireResumeAlone, resumedJob, type TrainingJob } from "../runs/job.js";
 import { lockRun, type RunLock } from "../runs/lock.js";
 import { openAnnounced } from "../runs/open_device.js";
 import { runJob } from "../runs/train.js";
@@ -74,7 +75,7 @@ const options = {
   },
   resume: {
     type: "string",
-    help: "folder of a run: continues it to its last step; only --stop-after, --adapter and --json may come with it",
+    help: "folder of a run, or a checkpoint of one: continues it to its last step; only --stop-after, --adapter and --json may come with it",
     placeholder: "dir",
   },
   init: {
@@ -154,14 +155,18 @@ export async function trainCommand(argv: readonly string[]): Promise<number> {
     if (values.resume === undefined) job = await newJob(values);
     else {
       requireResumeAlone(values);
-      const run = await readRunConfig(values.resume);
-      // The lock comes before the checkpoint is read: from here on no other process changes the folder.
-      lock = await lockRun(values.resume);
-      for (const holder of lock.stale)
-        say(
-          `run       process ${holder?.pid ?? "(its lock is damaged)"} ended without a word; its lock is removed`,
-        );
-      job = await resumedJob(values.resume, run, values["stop-after"]);
+      const { resume, "stop-after": stopAfter } = values;
+      if (await isFile(resume)) job = await jobOfFile(resume, stopAfter);
+      else {
+        const run = await readRunConfig(resume);
+        // The lock comes before the checkpoint is read: from here on no other process changes the folder.
+        lock = await lockRun(resume);
+        for (const holder of lock.stale)
+          say(
+            `run       process ${holder?.pid ?? "(its lock is damaged)"} ended without a word; its lock is removed`,
+          );
+        job = await resumedJob(resume, run, stopAfter);
+      }
     }
     device = await openAnnounced(values.adapter);
     const mixed = job.run.precision === "mixed";
@@ -209,4 +214,6 @@ function announce({ preset, run, resume, folder }: TrainingJob): void {
   const named = requirePreset(run.preset);
   for (const line of announcement({ preset, named, data: run.data })) say(line);
   if (folder !== null) say(`run       ${folder}, going on after step ${resume?.step ?? 0}`);
+  else if (resume)
+    say(`run       goes on after step ${resume.step} of the checkpoint, in a folder of its own`);
 }

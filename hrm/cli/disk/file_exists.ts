@@ -7,3 +7,11 @@ export async function fileExists(path: string): Promise<boolean> {
     () => false,
   );
 }
+
+/** True if there is a file at this path, or a link to one. */
+export async function isFile(path: string): Promise<boolean> {
+  return stat(path).then(
+    (found) => found.isFile(),
+    () => false,
+  );
+}

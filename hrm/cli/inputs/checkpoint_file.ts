@@ -8,11 +8,11 @@ import { isTorch } from "../../files/tensors/torch.js";
 import {
   isOurs,
   openCheckpoint,
-  UNTOLD_FIELDS,
+  untoldFields,
   type OpenedCheckpoint,
 } from "../../files/checkpoints/official.js";
 import { createWeights, type Weights } from "../../model/parameters.js";
-import { findPreset, presetNames, type Preset } from "../../training/presets.js";
+import { findPreset, presetNames } from "../../training/presets.js";
 import { findTask, TASK_NAMES } from "../../puzzles/tasks/registry.js";
 import type { Task } from "../../puzzles/tasks/task.js";
 import { ArgumentError, type Option } from "../../terminal/arguments.js";
@@ -141,7 +141,7 @@ async function openWeights(
     const told = Object.entries(fromFile).map(([field, value]) => `${field} ${formatValue(value)}`);
     say(`config    ${configPath}, found beside the checkpoint, tells ${formatNames(told, 30)}`);
   }
-  const fromPreset = preset && presetFields(preset);
+  const fromPreset = preset && untoldFields(preset.model);
   const { puzzles } = choice;
   const data =
     puzzles && !preset
@@ -174,16 +174,6 @@ async function openWeights(
             : `--config: ${field} (assumed)`;
     throw new ArgumentError(`${source}: got ${formatValue(got)}; expected ${expected}.`);
   }
-}
-
-/** The fields that a preset adds to weights. The weights themselves show whether positions are learned. */
-function presetFields({ model }: Preset): Partial<HrmConfig> {
-  const { pos_encodings, vocab_size, rope_frequency, inference_segments } = model;
-  const { grid_rows, grid_columns, box_rows, box_columns } = model;
-  const untold: Partial<HrmConfig> = Object.fromEntries(UNTOLD_FIELDS.map((field) => [field, model[field]]));
-  if (pos_encodings === "learned") delete (untold as Record<string, unknown>)["pos_encodings"];
-  const grid = { grid_rows, grid_columns, box_rows, box_columns };
-  return { ...untold, ...grid, vocab_size, rope_frequency, inference_segments };
 }
 
 /** Uploads the raw or averaged weights of a checkpoint. */

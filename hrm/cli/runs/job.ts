@@ -1,9 +1,13 @@
 /** What `hrm train` is asked to do: a new run, or one that continues. */
 import { microBatchCount } from "../../training/micro_batches.js";
-import type { Preset } from "../../training/presets.js";
 import type { StateDict } from "../../model/parameters.js";
+import { findPreset, type Preset } from "../../training/presets.js";
 import type { SessionSnapshot } from "../../training/session.js";
+import { decodeCheckpoint, type Checkpoint } from "../../files/checkpoints/checkpoint.js";
+import { FileFormatError } from "../../files/file_format_error.js";
+import { formatValue } from "../../format_value.js";
 import { splitsOf, withFiles } from "../inputs/puzzle_files.js";
+import { readInput } from "../inputs/read_input.js";
 import { ArgumentError } from "../../terminal/arguments.js";
 import { requirePreset } from "../options/common.js";
 import { configure, type ConfigureValues } from "../options/configure.js";
@@ -16,9 +20,9 @@ import { lastState } from "./last_state.js";
 export interface TrainingJob {
   readonly preset: Preset;
   readonly run: Omit<RunConfig, "adapter">;
-  /** Folder of a run that continues; null for a new run. */
+  /** Folder of a run that continues in it; null for a run that gets a new folder. */
   readonly folder: string | null;
-  /** Last saved state of a run that continues; null for a new run, and if the run has no checkpoint yet. */
+  /** The state from which a run continues, of its folder or of a file; null for a new run, and if it has no checkpoint yet. */
   readonly resume: SessionSnapshot | null;
   /** Weights that the run starts from; null for the official initialisation, and if the run has a saved state. */
   readonly state: StateDict | null;
@@ -160,6 +164,43 @@ export async function resumedJob(
   const resume = await lastState(folder);
   const state = resume ? null : await stateAgain(run, preset, folder);
   return { preset, run, folder, resume, state, stopAfter: stopAfterOf(stopAfter, resume?.step ?? 0) };
+}
+
+/**
+ * The job of a run that goes on from a checkpoint file, such as one that a page made, in a folder of its own. What the file does
+ * not say, such as the target, is as the preset has it.
+ * @throws ArgumentError
+ */
+export async function jobOfFile(path: string, stopAfter: number | undefined): Promise<TrainingJob> {
+  const wrong = (reason: string): ArgumentError =>
+    new ArgumentError(
+      `--resume "${path}": ${reason}; expected the folder of a run, or a checkpoint of a run on a preset's own puzzles.`,
+    );
+  const { task, data, run: resume } = checkpointOf(await readInput(path, wrong), wrong);
+  if (!resume) throw wrong("it holds weights alone, not a run");
+  if (data !== undefined)
+    throw wrong(`its run is on puzzles of ${formatValue(data)}, which the file does not hold`);
+  const named = findPreset(task);
+  if (!named) throw wrong(`its run is on ${formatValue(task)}, which is no preset`);
+  const { stopAt, evalEvery, evalLimit } = named;
+  const { config: model, train, seed, microBatch, precision } = resume;
+  const run = {
+    ...{ preset: named.name, seed, stopAt, evalEvery, evalLimit, model, train, microBatch },
+    ...{ patience: null, keep: 3, memoryBudget: null, autotune: false },
+    precision: precision === null ? ("f32" as const) : ("mixed" as const),
+    ...{ data: null, test: null, task: null, columns: null, validation: null, init: null },
+  };
+  const preset = withSplits({ ...named, model, train }, seed);
+  return { preset, run, folder: null, resume, state: null, stopAfter: stopAfterOf(stopAfter, resume.step) };
+}
+
+function checkpointOf(bytes: Uint8Array, wrong: (reason: string) => ArgumentError): Checkpoint {
+  try {
+    return decodeCheckpoint(bytes);
+  } catch (error) {
+    if (error instanceof FileFormatError) throw wrong(error.message);
+    throw error;
+  }
 }
 
 /** The run's preset on its files. @throws ArgumentError that says where their names come from */
