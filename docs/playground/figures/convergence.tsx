@@ -16,10 +16,10 @@ export function Convergence() {
       title="The worker settles, the planner moves on"
       plain={
         <>
-          Every update changes the notes that the model keeps about the puzzle: the worker&apos;s notes and
-          the planner&apos;s. The curves say how much. Within a round the worker&apos;s changes get smaller,
-          as it settles. Then the planner writes a new plan, and the worker has something new to settle. Move
-          along the curve, and the board above shows the answer at that moment.
+          Every turn changes the notes that the model keeps about the puzzle: the worker&apos;s notes and the
+          planner&apos;s. The curves say how much. Within a round the worker&apos;s changes get smaller, as it
+          settles. Then the planner writes a new plan, and the worker has something new to settle. Move along
+          the curve, and the board above shows the answer at that moment.
         </>
       }
       expert={
@@ -64,7 +64,7 @@ export function Convergence() {
             onHover={(index) => index !== cursor.value && scrub(index)}
           />
           <p class="soft">
-            {updatesOf(shown.thought)} updates of the thought on the board.
+            The thought on the board has {updatesOf(shown.thought)} updates, which are the turns above.
             {fits ? "" : " The untrained curves are being computed…"}
           </p>
         </>

@@ -82,8 +82,8 @@ function Bars({
         ))}
       </div>
       <p class="soft">
-        Rounds until it stops, for {taken.census.puzzles} puzzles. <span class="key right">right</span>{" "}
-        <span class="key wrong">wrong</span>
+        Each bar has the puzzles, of {taken.census.puzzles}, that stop after so many rounds.{" "}
+        <span class="key right">right</span> <span class="key wrong">wrong</span>
       </p>
       {open && (
         <p class="tools" id="halting-puzzles">
@@ -115,7 +115,7 @@ function Bars({
         xLabel="rounds"
         height={170}
       />
-      <p class="soft">Behind the band: more rounds than it ran in training.</p>
+      <p class="soft">In the band the model thinks for more rounds than in its training.</p>
     </>
   );
 }

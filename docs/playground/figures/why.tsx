@@ -22,7 +22,7 @@ export function WhyItWorks() {
     <section class="panel" id="why" aria-labelledby="why-title" ref={place}>
       <h2 id="why-title">Why it works</h2>
       <p class="soft">
-        All figures are drawn from the model on the board, by your device.{" "}
+        Your device draws all figures from the model on the board.{" "}
         <button type="button" id="refresh" onClick={wantFigures}>
           {phase.value === "training" ? "Draw them anew for the weights of now" : "Draw them anew"}
         </button>

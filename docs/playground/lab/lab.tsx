@@ -175,8 +175,8 @@ export function Lab() {
   return (
     <>
       <p>
-        Every option of the model and of its training, under its official name. Puzzles, seed, learning rate,
-        batch and steps are under{" "}
+        Here is every option of the model and of its training, under its official name. Puzzles, seed,
+        learning rate, batch and steps are under{" "}
         <button type="button" class="link" onClick={openOptions}>
           Options
         </button>

@@ -15,7 +15,7 @@ import {
   sameRun,
   type RunConfig,
 } from "../run_config.js";
-import { EXAMPLE } from "../puzzles/mirror_example.js";
+import { EXAMPLE, EXAMPLE_RECIPE } from "../puzzles/mirror_example.js";
 import { prepare, takePuzzles } from "../state/client.js";
 import { fileBeingRead, fileProblem, puzzleFiles, taskOfRun } from "../state/own_puzzles.js";
 import { draft, run } from "../state/page_state.js";
@@ -84,7 +84,7 @@ function choosePuzzles(choice: string): void {
   problems.value = {};
   wantsFile.value = choice === OWN_FILE;
   if (choice === OWN_FILE) return;
-  const preset = choice === EXAMPLE ? "sudoku4" : choice;
+  const preset = choice === EXAMPLE ? EXAMPLE_RECIPE : choice;
   const own = choice === EXAMPLE ? { data: EXAMPLE, steps: EXAMPLE_STEPS } : {};
   draft.value = { ...presetRun(preset), seed, variant, ...own };
 }
@@ -243,6 +243,10 @@ function ProductsField() {
           </option>
         ))}
       </select>
+      <small>
+        Most of a step is the multiplication of matrices. f32 and f16 are numbers of 32 and of 16 bits; a
+        kernel is a program for the GPU.
+      </small>
     </label>
   );
 }

@@ -2,14 +2,14 @@
 import { cursor, model, playing, thought } from "../state/page_state.js";
 import { firstStop, play, scrub, updatesOf } from "../state/thinking.js";
 
-/** Where an update is in words: `Round 2 of 8, slow planner`. */
+/** Where an update is in words: `Round 2 of 8, turn 1 of 2: the fast worker`. */
 export function placeOf(update: number): string {
   const shown = thought.value?.thought;
-  if (!shown || update < 0) return "The puzzle, before the first update";
+  if (!shown || update < 0) return "The puzzle, before the first turn";
   const { levels, segments } = shown;
   const u = update % levels.length;
   const who = levels[u] === "H" ? "the slow planner" : "the fast worker";
-  return `Round ${Math.floor(update / levels.length) + 1} of ${segments}, update ${u + 1} of ${levels.length}: ${who}`;
+  return `Round ${Math.floor(update / levels.length) + 1} of ${segments}, turn ${u + 1} of ${levels.length}: ${who}`;
 }
 
 /** How sure the model is of its whole answer: the sigmoid of q_halt, from 0 to 1. */
@@ -74,7 +74,7 @@ export function Scrubber() {
         <input
           type="range"
           id="scrub"
-          aria-label="Update of the thought"
+          aria-label="Turn of the thought"
           aria-valuetext={placeOf(cursor.value)}
           min={-1}
           max={count - 1}
@@ -104,9 +104,9 @@ export function Caption() {
   const { qHalt, residuals } = shown.thought;
   return (
     <p class="caption" id="caption">
-      {placeOf(update)}. It is <b>{(100 * sureness(qHalt[update]!)).toFixed(0)}%</b> sure that the whole
-      answer is right.{" "}
-      <span class="soft">This update moved its state by {residuals[update]!.toFixed(2)}.</span>
+      {placeOf(update)}. The model is <b>{(100 * sureness(qHalt[update]!)).toFixed(0)}%</b> sure that its
+      whole answer is right.{" "}
+      <span class="soft">This turn changed its notes by {residuals[update]!.toFixed(2)}.</span>
     </p>
   );
 }

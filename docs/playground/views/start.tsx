@@ -56,7 +56,7 @@ export function compilingText(): string {
   const now = compiling.value;
   if (!now) return "Opening the GPU…";
   if (now.total === 0) return `Making puzzles for ${now.what}…`;
-  return `Compiling ${now.what}: ${now.done} of ${now.total} kernels`;
+  return `Compiling ${now.what}: ${now.done} of ${now.total} kernels, which are small programs for the GPU`;
 }
 
 export const buttonLabel = (): string =>
@@ -93,8 +93,8 @@ export function StartPanel() {
   return (
     <section class="start" aria-label="Training">
       <p class="soft">
-        {step.value === 0 ? "Now train one from zero: " : "Your run: "}
-        <b>{title}</b>, seed {run.value.seed}.
+        {step.value === 0 ? "Now train a model from zero. It learns " : "Your run learns "}
+        <b>{title}</b>.
         {adapter.value?.software && step.value === 0 && run.value.data === ""
           ? ` Without a GPU this takes about ${minutes} ${minutes === 1 ? "minute" : "minutes"}.`
           : ""}
@@ -155,7 +155,8 @@ export function StartPanel() {
       {test.value && (
         <p id="test">
           Test: <b>{formatProportion(test.value.scores.exact, test.value.scores.count)}</b> of{" "}
-          {count(test.value.scores.count)} puzzles that were looked at once, with the 95% interval.{" "}
+          {count(test.value.scores.count)} puzzles are solved, which nothing had looked at before. Between the
+          numbers in brackets lies the true share, with 95% confidence.{" "}
           {test.value.reached
             ? "Next: watch it think, try a puzzle of your own, or choose a larger task under Options."
             : "Next: train another seed, or give it more steps under Options."}
