@@ -1,6 +1,6 @@
 /** The page, from top to bottom. */
 import { adapter, notice, unsupported, failure, lost } from "./state/page_state.js";
-import { openBytes } from "./state/client.js";
+import { openFile } from "./state/files.js";
 import { WhyItWorks } from "./figures/why.js";
 import { Alert, HelpWithoutWebGpu } from "./views/alert.js";
 import { Later } from "./views/later.js";
@@ -10,12 +10,13 @@ import { ResumeOffer } from "./views/resume.js";
 import { BottomBar } from "./views/start.js";
 import { Runs } from "./runs/runs.js";
 import { Watch } from "./views/watch.js";
+import { WhichPuzzles } from "./views/which_puzzles.js";
 
 /** Opens a file that was dropped on the page. */
 async function drop(event: DragEvent): Promise<void> {
   event.preventDefault();
   const file = event.dataTransfer?.files[0];
-  if (file) openBytes(file.name, await file.arrayBuffer());
+  if (file) await openFile(file);
 }
 
 /** Goes to a part of the page. The address holds the run, so that a plain link would lose it. */
@@ -62,6 +63,7 @@ export function App() {
             </button>
           </p>
         )}
+        <WhichPuzzles />
         <Watch />
         <Runs />
         <WhyItWorks />
@@ -74,27 +76,28 @@ export function App() {
       </main>
       <footer>
         <p>
-          A model of the Hierarchical Reasoning Model (HRM), trained and run by your own device through
-          WebGPU. Nothing that you enter leaves it.
+          Your own device trains and runs the models of this page. The page reaches its graphics processor
+          (GPU) through WebGPU, a part of the browser. Nothing that you enter leaves your device.
         </p>
         <p id="adapter">
           {adapter.value
-            ? `Adapter: ${[adapter.value.name, adapter.value.products].filter(Boolean).join("; ")}${
+            ? `This page computes on ${[adapter.value.name, adapter.value.products].filter(Boolean).join("; ")}.${
                 adapter.value.software
-                  ? " — a software adapter: shaders run on the CPU, so that training takes minutes instead of seconds."
+                  ? " This is a software adapter: the main processor does the work of a GPU, so that training takes minutes and not seconds."
                   : ""
               }`
             : "Opening the GPU…"}
         </p>
         <p>
           <label class="file">
-            Open a checkpoint: this project&apos;s, safetensors, or an official PyTorch file{" "}
+            Open a checkpoint, which is a file with a trained model: one of this project, a safetensors file,
+            or an official PyTorch file. You can also drop it on the page.{" "}
             <input
               type="file"
               id="file"
               onChange={(event) => {
                 const file = event.currentTarget.files?.[0];
-                if (file) void file.arrayBuffer().then((buffer) => openBytes(file.name, buffer));
+                if (file) void openFile(file);
               }}
             />
           </label>

@@ -5,7 +5,7 @@ import { App } from "./app.js";
 import { dropEdit } from "./puzzles/editor.js";
 import { readPlace, sameRun } from "./run_config.js";
 import { openShipped, prepare, restart, save, writeAddress } from "./state/client.js";
-import { readKept } from "./state/kept_runs.js";
+import { followOtherTabs, readKept } from "./state/kept_runs.js";
 import { draft, models, notice, phase, puzzle, run, step, unsupported, watched } from "./state/page_state.js";
 import { showHeld, startPlayer } from "./state/thinking.js";
 
@@ -50,6 +50,7 @@ render(<App />, document.getElementById("app")!);
 if (!unsupported.value) {
   restart();
   void readKept();
+  followOtherTabs();
   void openShipped(place.puzzle === null ? null : place.puzzle - 1, place.run);
   window.addEventListener("hashchange", followAddress);
   document.addEventListener("visibilitychange", () => {

@@ -47,12 +47,16 @@ export type Command =
   | { readonly type: "change"; readonly lr: number; readonly exploration: number }
   /** Answers with a checkpoint: to download, or to keep in the browser. */
   | { readonly type: "save"; readonly purpose: "download" | "keep" }
-  /** Opens a checkpoint of any origin; its model takes the place of the file's before. */
+  /**
+   * Opens a checkpoint of any origin; its model takes the place of the file's before. `preset` says what a file of weights
+   * alone is for; without it such a file may be answered by `which`.
+   */
   | {
       readonly type: "open";
       readonly name: string;
       readonly bytes: Uint8Array<ArrayBuffer>;
       readonly own: boolean;
+      readonly preset?: string;
     };
 
 /** A file of puzzles. */
@@ -135,8 +139,10 @@ export interface ModelInfo {
     /** False if nothing says which puzzles the model was trained on, so that these are freshly made ones. */
     readonly unseen: boolean;
   };
-  /** The configuration of its checkpoint's run, with which the page can go on; null for weights alone. */
+  /** The run of its checkpoint, which can go on here; null if it cannot. */
   readonly run: RunConfig | null;
+  /** Why the run of a visitor's file cannot go on here, in a sentence; null if it can, or if there is no such file. */
+  readonly stuck: string | null;
 }
 
 /** What the worker tells. */
@@ -205,6 +211,8 @@ export type Report =
   /** What is in a file of puzzles, or why it cannot be trained on. */
   | { readonly type: "puzzles"; readonly id: string; readonly info: PuzzleFileInfo }
   | { readonly type: "puzzles"; readonly id: string; readonly problem: string }
+  /** A file of weights alone, which does not say what puzzles it is for: the presets that it fits. */
+  | { readonly type: "which"; readonly name: string; readonly presets: readonly string[] }
   /** A failure that leaves the run as it is: a file that cannot be opened. */
   | { readonly type: "refused"; readonly failure: Failure }
   | { readonly type: "failure"; readonly failure: Failure };

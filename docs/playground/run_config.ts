@@ -14,6 +14,7 @@ import type { Task } from "../../hrm/puzzles/tasks/task.js";
 import type { Checkpoint } from "../../hrm/files/checkpoints/checkpoint.js";
 import type { SessionSnapshot } from "../../hrm/training/session.js";
 import { findPreset, withPuzzles, type Preset } from "../../hrm/training/presets.js";
+import { EXAMPLE, EXAMPLE_RECIPE } from "./puzzles/mirror_example.js";
 
 /** Presets for a page: puzzles that need no file. The first is the default. */
 export const playgroundPresets = [
@@ -308,13 +309,34 @@ export const resumedPreset = (
   puzzles: OwnPuzzles | null = null,
 ): Preset => ({ ...basePreset(run, puzzles), model: config, train, stopAt: run.target });
 
-/** The run that a checkpoint is of, so that it can go on here; null if the page has no such preset or not its puzzles. */
-export function runOfCheckpoint({ task, data, run }: Checkpoint): RunConfig | null {
-  if (!run || data !== undefined || !offeredPreset(task)) return null;
+/** The run that a checkpoint is of, so that it can go on here; or why it cannot, in a sentence. */
+export function runOfCheckpoint({ task, data, run }: Pick<Checkpoint, "task" | "data" | "run">): {
+  readonly run?: RunConfig;
+  readonly stuck?: string;
+} {
+  if (!run) return { stuck: "The file holds weights alone, so that no training can go on from it." };
+  const preset = data === EXAMPLE ? EXAMPLE_RECIPE : task;
+  if (data !== undefined && data !== EXAMPLE)
+    return { stuck: `Its run needs the puzzles of ${data}: it goes on where that file is.` };
+  if (!offeredPreset(preset)) return { stuck: `Its run is of ${task}, which this page does not train.` };
+  if (run.ended) return { stuck: "Its training has ended." };
   const { config, train, seed } = run;
-  return {
-    ...presetRun(task),
-    ...{ seed, lr: train.lr, batch: config.batch_size, steps: train.total_steps },
-    variant: config.arch === "trm_singlez" ? "flat" : config.halt_max_steps === 1 ? "one-segment" : "whole",
+  const usual: RunConfig = {
+    ...presetRun(preset),
+    ...{ seed, lr: train.lr, batch: config.batch_size, steps: train.total_steps, data: data ?? "" },
   };
+  const values: Readonly<Record<string, unknown>> = { ...config, ...train };
+  // Of the variants that the page names, the one that needs the fewest other fields to be this model.
+  const candidates = VARIANTS.map((variant): RunConfig => {
+    const { model, train: plan } = configuredPreset({ ...usual, data: "", variant });
+    const own: Readonly<Record<string, unknown>> = { ...model, ...plan };
+    const changed = Object.keys(own).filter((name) => isFreeField(name) && own[name] !== values[name]);
+    return {
+      ...usual,
+      variant,
+      fields: Object.fromEntries(changed.map((name) => [name, values[name]])) as Fields,
+    };
+  });
+  const departures = ({ fields }: RunConfig): number => Object.keys(fields).length;
+  return { run: candidates.reduce((a, b) => (departures(b) < departures(a) ? b : a)) };
 }

@@ -1,6 +1,6 @@
 /** The playground in real Chromium, as a visitor uses it: watch, scrub, edit, train, pause, resume, save. */
 import { expect } from "chai";
-import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Page } from "puppeteer";
@@ -10,6 +10,7 @@ import { sudokuTask } from "../../hrm/puzzles/tasks/sudoku.js";
 import {
   accessibilityProblems,
   cellsOf,
+  downloadFrom,
   openPlayground,
   stepOf,
   text,
@@ -41,23 +42,8 @@ describe("playground @slow", function () {
     expect(playground.complaints).to.deep.equal([]);
   });
 
-  /** Clicks and waits for the file that it downloads. */
-  async function download(page: Page, selector: string): Promise<{ name: string; bytes: Buffer }> {
-    const own = await mkdtemp(join(folder, "download-"));
-    const session = await page.createCDPSession();
-    await session.send("Browser.setDownloadBehavior", {
-      behavior: "allow",
-      downloadPath: own,
-      eventsEnabled: true,
-    });
-    const finished = new Promise<void>((resolve) =>
-      session.on("Browser.downloadProgress", ({ state }) => state === "completed" && resolve()),
-    );
-    await page.click(selector);
-    await finished;
-    const [name] = await readdir(own);
-    return { name: name!, bytes: await readFile(join(own, name!)) };
-  }
+  const download = (page: Page, selector: string): ReturnType<typeof downloadFrom> =>
+    downloadFrom(page, selector, folder);
 
   /** The page at three widths, in light, dark and forced colours, for people to look at. */
   async function takePictures(page: Page): Promise<void> {
@@ -99,7 +85,7 @@ describe("playground @slow", function () {
     const page = await playground.open();
     await untilThought(page);
     expect(await page.evaluate(() => crossOriginIsolated)).to.be.true;
-    expect(await text(page, "#origin")).to.match(/^Trained earlier by npm run train -- --preset /);
+    expect(await text(page, "#origin")).to.match(/^It was trained earlier by npm run train -- --preset /);
     // The puzzle is one that takes several rounds.
     expect(await text(page, "#verdict")).to.match(/^Solved after [2-9]\d* rounds: round 1 was not enough\./);
 
@@ -146,7 +132,9 @@ describe("playground @slow", function () {
       before = tokens;
     }
     expect(rings).to.be.above(0);
-    expect(await text(page, "#caption")).to.match(/^Round \d of \d, update \d of \d: the .* It is \d+% sure/);
+    expect(await text(page, "#caption")).to.match(
+      /^Round \d of \d, turn \d of \d: the .* The model is \d+% sure/,
+    );
     expect(await accessibilityProblems(page)).to.deep.equal([]);
 
     // A puzzle of the visitor: made invalid, said so, and back.

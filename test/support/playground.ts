@@ -1,13 +1,18 @@
 /** The playground in a browser, as its tests open it: the server of `npm start`, pages that note every complaint, axe. */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { readFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
+import { join } from "node:path";
 import type { Browser, Page } from "puppeteer";
 import { launchBrowser } from "../../bench/browser/launch.js";
 
 /** Milliseconds that a page may take for anything: machines without a GPU compile on the CPU. */
 const PATIENCE = 400_000;
+
+/** The place of a run whose model compiles and trains as quickly as a model can. */
+export const TINY =
+  "#preset=sudoku4&H_cycles=1&L_cycles=1&halt_max_steps=2&hidden_size=16&num_heads=2&swiglu_multiple=16&batch=4";
 
 /** A running server and browser. */
 export interface Playground {
@@ -56,7 +61,7 @@ export async function openPlayground(): Promise<Playground> {
     },
     async close() {
       await browser.close();
-      if (server.exitCode === null) {
+      if (server.exitCode === null && server.signalCode === null) {
         server.kill();
         await once(server, "exit");
       }
@@ -103,6 +108,29 @@ export async function cellsOf(page: Page): Promise<ShownCell[]> {
       confidence: Number((cell as HTMLElement).style.getPropertyValue("--confidence")),
     })),
   );
+}
+
+/** Clicks and waits for the file that it downloads, into a folder of its own below `folder`. */
+export async function downloadFrom(
+  page: Page,
+  selector: string,
+  folder: string,
+): Promise<{ name: string; path: string; bytes: Buffer }> {
+  const own = await mkdtemp(join(folder, "download-"));
+  const session = await page.createCDPSession();
+  await session.send("Browser.setDownloadBehavior", {
+    behavior: "allow",
+    downloadPath: own,
+    eventsEnabled: true,
+  });
+  const finished = new Promise<void>((resolve) =>
+    session.on("Browser.downloadProgress", ({ state }) => state === "completed" && resolve()),
+  );
+  await page.click(selector);
+  await finished;
+  const [name] = await readdir(own);
+  const path = join(own, name!);
+  return { name: name!, path, bytes: await readFile(path) };
 }
 
 const axe = readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");

@@ -2,6 +2,8 @@
 
 /** What a run calls these puzzles. */
 export const EXAMPLE = "example";
+/** The preset whose recipe trains on them. */
+export const EXAMPLE_RECIPE = "sudoku4";
 /** The task of the file, as it is read back from a checkpoint. */
 export const EXAMPLE_TASK = "grid-2x6-v6";
 const COUNT = 2000;

@@ -2,10 +2,10 @@
 import { signal } from "@preact/signals";
 import { formatPercent } from "../../../hrm/training/statistics.js";
 import { differencesOf } from "../run_config.js";
-import { changeSettings, resume } from "../state/client.js";
+import { changeSettings, deleteRun, resume } from "../state/client.js";
 import { curves, curvesChanged } from "../state/curves.js";
 import { download } from "../state/download.js";
-import { forget, keptRuns, runIdentity, type KeptRun } from "../state/kept_runs.js";
+import { elsewhere, keptRuns, runIdentity, type KeptRun } from "../state/kept_runs.js";
 import { phase, run, settings, step } from "../state/page_state.js";
 import { Chart, type Series } from "../views/chart.js";
 import { presetText } from "../views/start.js";
@@ -49,6 +49,10 @@ function listedRuns(): ListedRun[] {
   const now = { id, name, run: run.value, curves: curves.current, place: 0, kept: own, current: true };
   return [now, ...others.map((kept, i) => ({ ...kept, kept, place: i + 1, current: false }))];
 }
+
+/** Kept runs that {@link listedRuns} leaves out. */
+const olderRuns = (): KeptRun[] =>
+  keptRuns.value.filter(({ id }) => id !== runIdentity.value.id).slice(MOST - 1);
 
 const color = (place: number): string => `--run-${place}`;
 
@@ -134,8 +138,9 @@ function Curves({ runs }: { runs: readonly ListedRun[] }) {
         />
       </div>
       <p class="soft">
-        The paper calls the error the loss: lower is better; the curve is smoothed. Cells fill up long before
-        a whole puzzle is right. The target is {formatPercent(run.value.target)} whole puzzles.
+        The paper calls the error the loss. Lower is better. The curve is smoothed. Most cells are right long
+        before a whole puzzle is. Training ends once {formatPercent(run.value.target)} of the whole puzzles
+        are solved.
       </p>
       <details id="more-curves" onToggle={(event) => (moreOpen.value = event.currentTarget.open)}>
         <summary>More curves</summary>
@@ -147,11 +152,17 @@ function Curves({ runs }: { runs: readonly ListedRun[] }) {
 
 function MoreCurves({ runs }: { runs: readonly ListedRun[] }) {
   return (
-    <div class="pair small">
-      {MORE.map(([id, title, quantity, format]) => (
-        <QuantityChart key={id} id={`${id}-chart`} {...{ title, quantity, runs, format }} small />
-      ))}
-    </div>
+    <>
+      <p class="soft">
+        The gradient says how each number of the model has to change for a smaller error. The learning rate
+        says how far a step goes in that direction.
+      </p>
+      <div class="pair small">
+        {MORE.map(([id, title, quantity, format]) => (
+          <QuantityChart key={id} id={`${id}-chart`} {...{ title, quantity, runs, format }} small />
+        ))}
+      </div>
+    </>
   );
 }
 
@@ -193,19 +204,51 @@ function RunRow({ listed }: { listed: ListedRun }) {
         {differences.length > 0 ? `; ${differences.join(", ")}` : ""}
         {changes.length > 0 ? `; ${changes.map(changeText).join("; ")}` : ""}.
       </span>
-      {!current && (
-        <span class="buttons">
-          {kept!.step < kept!.run.steps && (
-            <button type="button" onClick={() => void resume(kept!)}>
-              Go on
-            </button>
-          )}
-          <button type="button" onClick={() => void forget(id)}>
-            Delete
-          </button>
-        </span>
-      )}
+      {!current && <KeptTools kept={kept!} />}
     </li>
+  );
+}
+
+/** What can be done with a run that is kept. */
+function KeptTools({ kept }: { kept: KeptRun }) {
+  if (elsewhere.value.has(kept.id)) return <span>It is under way in another tab.</span>;
+  return (
+    <span class="buttons">
+      {kept.step < kept.run.steps && (
+        <button type="button" onClick={() => void resume(kept)}>
+          Go on
+        </button>
+      )}
+      <button type="button" onClick={() => void deleteRun(kept)}>
+        Delete
+      </button>
+    </span>
+  );
+}
+
+/** Runs that are too old for the charts: still kept, so that the visitor sees what they take and can delete them. */
+function OlderRuns() {
+  const older = olderRuns();
+  if (older.length === 0) return null;
+  const size = older.reduce((sum, { bytes }) => sum + bytes, 0);
+  return (
+    <details id="older-runs">
+      <summary>
+        {older.length} older {older.length === 1 ? "run" : "runs"}, {(size / 1e6).toFixed(1)} MB
+      </summary>
+      <ul class="runs">
+        {older.map((kept) => (
+          <li key={kept.id} data-run={kept.name}>
+            <b>{kept.name}</b>
+            <span class="soft">
+              {presetText(kept.run).title}, step {kept.step.toLocaleString("en")},{" "}
+              {(kept.bytes / 1e6).toFixed(1)} MB kept.
+            </span>
+            <KeptTools kept={kept} />
+          </li>
+        ))}
+      </ul>
+    </details>
   );
 }
 
@@ -235,8 +278,9 @@ function Settings() {
       {field("lr", "Learning rate")}
       {field("exploration", "Exploration")}
       <p class="soft">
-        Both apply to the next step and are recorded in the run. Exploration is the share of puzzles that must
-        think for a random number of rounds, from 0 to 1.
+        The learning rate is how far each step changes the model. Exploration is the share of puzzles, from 0
+        to 1, for which the model must think a random number of rounds. Both apply to the next step and are
+        recorded in the run.
       </p>
     </fieldset>
   );
@@ -279,6 +323,7 @@ export function Runs() {
               <RunRow key={r.id} listed={r} />
             ))}
           </ul>
+          <OlderRuns />
           <p class="buttons">
             <button
               type="button"

@@ -4,7 +4,7 @@ import type { Command, Look, PuzzleFile, PuzzleFileInfo, Report } from "../proto
 import { EXAMPLE } from "../puzzles/mirror_example.js";
 import { formatPlace, sameRun, type RunConfig } from "../run_config.js";
 import { addTraining, curves, curvesChanged, emptyCurves, curvesUntil, type Curves } from "./curves.js";
-import { keepCheckpoint, keptCheckpoint, nameRun, type KeptRun } from "./kept_runs.js";
+import { claim, forget, keepCheckpoint, keptCheckpoint, nameRun, type KeptRun } from "./kept_runs.js";
 import {
   adapter,
   census,
@@ -36,7 +36,8 @@ import {
 } from "./page_state.js";
 import { download } from "./download.js";
 import { fileOfRun, nameOfPuzzles, receivePuzzles, takePuzzleFile } from "./own_puzzles.js";
-import { connectLooks, receiveThought, think, thinkAgain, watch } from "./thinking.js";
+import { bytesOfShown, connectFiles, fileAnswered } from "./files.js";
+import { askForCensus, connectLooks, receiveThought, think, thinkAgain, watch } from "./thinking.js";
 
 let worker: Worker | null = null;
 /** Seconds of training in this run before the last start. */
@@ -74,6 +75,7 @@ export function restart(): void {
     phase.value = "failed";
   });
   connectLooks(send);
+  connectFiles(send);
   failure.value = null;
   models.value = { run: null, file: null };
   census.value = null;
@@ -90,7 +92,10 @@ export async function openShipped(index: number | null, then: RunConfig): Promis
   wantedPuzzle = index;
   afterFirstThought = then;
   const answer = await fetch(SHIPPED.file).catch(() => null);
-  if (answer?.ok) return openBytes(SHIPPED.file, await answer.arrayBuffer(), false);
+  if (answer?.ok) {
+    const bytes = new Uint8Array(await answer.arrayBuffer());
+    return send({ type: "open", name: SHIPPED.file, bytes, own: false }, [bytes.buffer]);
+  }
   notice.value = `The small trained model did not load (${SHIPPED.file}); you can train one all the same.`;
   prepareAfterThought();
 }
@@ -106,9 +111,15 @@ function prepareAfterThought(): void {
   if (isStartWanted) toggle();
 }
 
-/** Opens a file's model beside the run. */
-export function openBytes(name: string, buffer: ArrayBuffer, own = true): void {
-  send({ type: "open", name, bytes: new Uint8Array(buffer), own }, [buffer]);
+/** Goes on with the run of the visitor's file that is shown, as a new run of this browser. */
+export async function goOn(): Promise<void> {
+  const next = models.value.file?.run;
+  const bytes = await bytesOfShown().catch(() => null);
+  if (!next || !bytes) {
+    notice.value = "The file cannot be read any more. Open it again.";
+    return;
+  }
+  prepare(next, { kept: null, curves: emptyCurves() }, bytes);
 }
 
 /** Begins a run, or goes on with one from its checkpoint. */
@@ -133,6 +144,10 @@ export const takePuzzles = (file: File, then: (info: PuzzleFileInfo) => void): P
 
 /** Goes on with a kept run. */
 export async function resume(kept: KeptRun): Promise<void> {
+  if (!(await claim(kept.id))) {
+    notice.value = `${kept.name} goes on in another tab. Pause it and start another run there, or close that tab, before this tab can take it.`;
+    return;
+  }
   const bytes = await keptCheckpoint(kept.id);
   if (!bytes) {
     notice.value = `The checkpoint of ${kept.name} is gone from this browser.`;
@@ -144,6 +159,12 @@ export async function resume(kept: KeptRun): Promise<void> {
   }
   afterFirstThought = null;
   prepare(kept.run, { kept, curves: kept.curves }, bytes);
+}
+
+/** Deletes a kept run. */
+export async function deleteRun({ id, name }: KeptRun): Promise<void> {
+  if (!(await forget(id)))
+    notice.value = `${name} goes on in another tab, so that it cannot be deleted here.`;
 }
 
 /** Start or pause, whichever the phase allows. */
@@ -236,6 +257,8 @@ function receive(report: Report): void {
       if (report.phase !== "preparing" && report.phase !== "ready") pending.value = null;
       if (report.phase !== "preparing") compiling.value = null;
       phase.value = report.phase;
+      // What was put off until the trainer is compiled.
+      if (report.phase !== "preparing" && watched.value === "file") askForCensus();
       if (report.phase === "finished" && figuresWanted.value) wantFigures();
       return;
     }
@@ -253,7 +276,10 @@ function receive(report: Report): void {
         if (states.value?.source === "file") states.value = null;
         if (phase.value !== "training") watch("file", wantedPuzzle);
         wantedPuzzle = null;
-        if (model.name !== SHIPPED.file) notice.value = noteOf(model.name, model.notes);
+        if (model.name !== SHIPPED.file) {
+          fileAnswered("shown");
+          notice.value = noteOf(model.name, model.notes);
+        }
       } else if (watched.value === "run" || !models.value.file) watch("run", wantedPuzzle);
       return;
     }
@@ -340,7 +366,10 @@ function receive(report: Report): void {
       return;
     case "puzzles":
       return receivePuzzles(report);
+    case "which":
+      return fileAnswered(report);
     case "refused":
+      if (report.failure.code === "file") fileAnswered("refused");
       notice.value =
         report.failure.code === "file"
           ? `This file cannot be opened: ${report.failure.message}`

@@ -1,4 +1,7 @@
-/** Runs that the browser keeps: their configuration, curves and newest checkpoint, until the visitor deletes them. */
+/**
+ * Runs that the browser keeps: their configuration, curves and newest checkpoint, until the visitor deletes them. Tabs share
+ * them: a tab holds a lock on its run, so that no other tab goes on with it or deletes it, and tells the others what changed.
+ */
 import { createStore, del, get, getMany, keys, setMany, type UseStore } from "idb-keyval";
 import { signal } from "@preact/signals";
 import type { PuzzleFile } from "../protocol.js";
@@ -21,6 +24,8 @@ export interface KeptRun {
 
 /** All kept runs, the newest first. */
 export const keptRuns = signal<readonly KeptRun[]>([]);
+/** Ids of runs that other tabs have under way. */
+export const elsewhere = signal<ReadonlySet<string>>(new Set());
 /** Why the browser keeps nothing; null while it does. */
 export const keepProblem = signal<string | null>(null);
 
@@ -75,14 +80,74 @@ export const runIdentity = signal(identity);
 export function nameRun(kept: Pick<KeptRun, "id" | "name"> | null): void {
   identity = kept ? { id: kept.id, name: kept.name } : newIdentity();
   runIdentity.value = identity;
+  void claim(identity.id).then(() => {
+    for (const [id, release] of claims) if (id !== identity.id) release();
+    tell(identity.id);
+  });
 }
+
+const LOCK = "hrm-run:";
+/** Runs that this tab holds, and how it lets go of them. */
+const claims = new Map<string, () => void>();
+
+/** Holds a run for this tab; false if another tab has it. The run before is let go once the next one begins. */
+export function claim(id: string): Promise<boolean> {
+  if (claims.has(id)) return Promise.resolve(true);
+  return new Promise((resolve) => {
+    void navigator.locks.request(LOCK + id, { ifAvailable: true }, (lock) => {
+      resolve(lock !== null);
+      if (!lock) return;
+      return new Promise<void>((end) =>
+        claims.set(id, () => {
+          claims.delete(id);
+          end();
+        }),
+      );
+    });
+  });
+}
+
+let channel: BroadcastChannel | null = null;
+const tell = (id: string): void => channel?.postMessage(id);
+
+/** Follows what other tabs keep, delete and have under way. */
+export function followOtherTabs(): void {
+  channel = new BroadcastChannel("hrm-playground");
+  channel.addEventListener("message", ({ data: id }: MessageEvent<string>) => {
+    void readRun(id).then(findElsewhere);
+  });
+  void findElsewhere();
+}
+
+/** Finds the runs of other tabs, and notices when one is let go. */
+async function findElsewhere(): Promise<void> {
+  const { held = [] } = await navigator.locks.query();
+  const names = held.flatMap(({ name, mode }) =>
+    mode === "exclusive" && name?.startsWith(LOCK) ? [name.slice(LOCK.length)] : [],
+  );
+  const before = elsewhere.value;
+  elsewhere.value = new Set(names.filter((id) => !claims.has(id)));
+  for (const id of elsewhere.value)
+    // Granted once the other tab has let go of the run, or is gone.
+    if (!before.has(id))
+      void navigator.locks.request(LOCK + id, { mode: "shared" }, () => void findElsewhere());
+}
+
+/** Reads one run anew. */
+async function readRun(id: string): Promise<void> {
+  const record = await get<KeptRun>(RECORD + id, theStore()).catch(() => undefined);
+  const others = keptRuns.value.filter((kept) => kept.id !== id);
+  keptRuns.value = record ? [current(record), ...others].sort(newestFirst) : others;
+}
+
+const newestFirst = (a: KeptRun, b: KeptRun): number => b.keptAt - a.keptAt;
 
 /** Reads what is kept. */
 export async function readKept(): Promise<void> {
   try {
     const names = (await keys<string>(theStore())).filter((key) => key.startsWith(RECORD));
     const records = (await getMany<KeptRun>(names, theStore())).filter((r) => r !== undefined);
-    keptRuns.value = records.map(current).sort((a, b) => b.keptAt - a.keptAt);
+    keptRuns.value = records.map(current).sort(newestFirst);
   } catch (error) {
     keepProblem.value = `This browser keeps no runs: ${(error as Error).message}`;
   }
@@ -109,6 +174,7 @@ export async function keepCheckpoint(
     );
     keepProblem.value = null;
     keptRuns.value = [record, ...keptRuns.value.filter(({ id }) => id !== record.id)];
+    tell(record.id);
   } catch (error) {
     keepProblem.value = `This browser keeps no runs: ${(error as Error).message}`;
   }
@@ -136,10 +202,15 @@ export const keptPuzzles = (id: string): Promise<PuzzleFile | undefined> =>
 export const keptCheckpoint = (id: string): Promise<Uint8Array<ArrayBuffer> | undefined> =>
   get<Uint8Array<ArrayBuffer>>(CHECKPOINT + id, theStore());
 
-/** Deletes a kept run, and its file of puzzles if no other run has it. */
-export async function forget(id: string): Promise<void> {
+/** Deletes a kept run, and its file of puzzles if no other run has it; false if another tab has it under way. */
+export async function forget(id: string): Promise<boolean> {
+  const release = claims.get(id) ?? null;
+  if (!(await claim(id))) return false;
   const data = keptRuns.value.find((kept) => kept.id === id)?.run.data;
   await Promise.all([del(RECORD + id, theStore()), del(CHECKPOINT + id, theStore())]);
   keptRuns.value = keptRuns.value.filter((kept) => kept.id !== id);
   if (data && !keptRuns.value.some(({ run }) => run.data === data)) await del(PUZZLES + data, theStore());
+  if (!release) claims.get(id)?.();
+  tell(id);
+  return true;
 }

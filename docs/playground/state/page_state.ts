@@ -42,6 +42,8 @@ export const compiling = signal<{ what: string; done: number; total: number } | 
 export const failure = signal<Failure | null>(null);
 /** A file that could not be opened, or what in the address cannot be: in sentences. */
 export const notice = signal<string | null>(null);
+/** A file of weights that does not say what puzzles it is for, until the visitor says which; null without one. */
+export const asking = signal<{ readonly name: string; readonly presets: readonly string[] } | null>(null);
 /** No WebGPU here: the help is the page. */
 export const unsupported = signal(false);
 /** The GPU went away since the page was loaded. */

@@ -19,8 +19,9 @@ import {
   type ShownThought,
 } from "./page_state.js";
 
-/** Puzzles that are tried at most until one needs several segments. */
+/** Puzzles that are tried at most until one needs several segments, and for how many milliseconds at most. */
 const TRIES = 24;
+const PATIENCE = 4000;
 /** Thoughts during training take at most this share of the time. */
 const SHARE = 0.05;
 const LEAST_INTERVAL = 250;
@@ -31,8 +32,13 @@ let nextAt = 0;
 let inFlight = false;
 /** The page looks for a puzzle that needs several segments, and how many it may still try. */
 let searching = 0;
+let searchEnds = 0;
+/** The best puzzle of those that did not fit: one that the model solves at least. */
+let secondBest = 0;
 /** The visitor moved the scrubber: a new thought about the same puzzle keeps its place. */
 let held = false;
+/** The model of a file whose census was asked for. */
+let counted: ModelInfo | null = null;
 
 /** Gives looks a way to the worker. */
 export function connectLooks(send: (look: Look) => void): void {
@@ -65,6 +71,8 @@ export function showHeld(index: number): void {
 export function showFitting(): void {
   showHeld(0);
   searching = TRIES;
+  searchEnds = performance.now() + PATIENCE;
+  secondBest = -1;
 }
 
 /** Puts a puzzle on the board and asks what the model makes of it. */
@@ -157,10 +165,14 @@ export function receiveThought(isTwin: boolean, next: ShownThought): void {
     const solved = (segment: number): boolean | null => solvedAfter(rules, next, segment, shown.label);
     const fits = solved(0) === false && solved(segments - 1) === true;
     if (!fits) {
-      const left = searching - 1;
-      showHeld(left === 0 ? 0 : shown.index + 1);
-      searching = left;
-      return;
+      if (secondBest < 0 && solved(segments - 1) === true) secondBest = shown.index;
+      const left = performance.now() < searchEnds ? searching - 1 : 0;
+      const next = left === 0 ? Math.max(0, secondBest) : shown.index + 1;
+      if (next !== shown.index) {
+        showHeld(next);
+        searching = left;
+        return;
+      }
     }
     searching = 0;
   }
@@ -177,6 +189,22 @@ export function receiveThought(isTwin: boolean, next: ShownThought): void {
   }
 }
 
+/**
+ * Asks for the census of the watched model, if there is none yet and it is wanted. The sentence about a file's model needs its
+ * census; that of a run comes from its validation. While the trainer is compiled, only figures that somebody looks at are worth
+ * the time that a census takes from the compiler.
+ */
+export function askForCensus(): void {
+  const source = watched.value;
+  const info = models.value[source];
+  const isWanted = figuresWanted.value || (source === "file" && phase.value !== "preparing");
+  if (!isWanted || !info || info.held.count === 0 || phase.value === "failed") return;
+  // A file's model stays as it is.
+  if (source === "file" && counted === info) return;
+  if (source === "file") counted = info;
+  ask({ type: "census", source });
+}
+
 /** Shows another model; its board begins with a puzzle that suits it. */
 export function watch(source: Source, index: number | null = null): void {
   if (!models.value[source]) return;
@@ -186,9 +214,7 @@ export function watch(source: Source, index: number | null = null): void {
   if (index !== null) showHeld(index);
   else if (source === "file") showFitting();
   else showHeld(0);
-  // The sentence about a file's model needs its census; that of a run comes from its validation.
-  const isNeeded = source === "file" || figuresWanted.value;
-  if (isNeeded && models.value[source].held.count > 0) ask({ type: "census", source });
+  askForCensus();
   if (figuresWanted.value && models.value[source].held.count > 0) ask({ type: "states", source });
 }
 

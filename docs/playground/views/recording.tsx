@@ -32,7 +32,7 @@ export function showRecording(recorded: Recorded): void {
     run: null,
     file: {
       ...{ source: "file", task, name: RECORDING, parameters, step, segments, haltOnly, notes: [] },
-      ...{ held: nothing, run: null },
+      ...{ held: nothing, run: null, stuck: null },
     },
   };
   puzzle.value = { inputs, label: null, index: null };

@@ -1,11 +1,13 @@
 /** Offers to go on with the newest run that this browser keeps. */
-import { resume } from "../state/client.js";
-import { forget, keptRuns, keepProblem, runIdentity } from "../state/kept_runs.js";
+import { deleteRun, resume } from "../state/client.js";
+import { elsewhere, keptRuns, keepProblem, runIdentity } from "../state/kept_runs.js";
 import { failure, phase, step } from "../state/page_state.js";
 import { presetText } from "./start.js";
 
 export function ResumeOffer() {
-  const kept = keptRuns.value.find(({ step: at, run }) => at > 0 && at < run.steps);
+  const kept = keptRuns.value.find(
+    ({ id, step: at, run }) => at > 0 && at < run.steps && !elsewhere.value.has(id),
+  );
   const waiting = step.value === 0 && (phase.value === "preparing" || phase.value === "ready");
   if (keepProblem.value) return <p class="notice">{keepProblem.value}</p>;
   if (!kept || !waiting || failure.value || kept.id === runIdentity.value.id) return null;
@@ -19,7 +21,7 @@ export function ResumeOffer() {
         <button type="button" id="resume" onClick={() => void resume(kept)}>
           Resume step {kept.step.toLocaleString("en")}
         </button>
-        <button type="button" id="forget" onClick={() => void forget(kept.id)}>
+        <button type="button" id="forget" onClick={() => void deleteRun(kept)}>
           Delete it
         </button>
       </div>

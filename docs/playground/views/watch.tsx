@@ -20,7 +20,7 @@ import {
 import { familyOf, toolsOf } from "../puzzles/cells.js";
 import { hardness } from "../puzzles/judge.js";
 import { SHIPPED } from "../models/shipped.js";
-import { writeAddress } from "../state/client.js";
+import { goOn, writeAddress } from "../state/client.js";
 import { cursor, model, models, puzzle, score, step, task, thought, watched } from "../state/page_state.js";
 import { heldPuzzle, labelOf, showHeld, solvedAfter, watch } from "../state/thinking.js";
 import { Board } from "./board.js";
@@ -34,10 +34,15 @@ export function Watch() {
       <div class="stage">
         <Board />
         <Scrubber />
+        <Legend />
         <PuzzleTools />
       </div>
       <div class="story">
         <h2 id="watch-title">A slow planner and a fast worker take turns. Watch the answer improve.</h2>
+        <p class="soft">
+          This is a small Hierarchical Reasoning Model (HRM). Wang and others described it in a paper of 2025,
+          which this page calls the paper.
+        </p>
         <Levels />
         <Caption />
         <Verdict />
@@ -58,11 +63,11 @@ export function Levels() {
     <div class="levels">
       <div class={`level H${active === "H" ? " active" : ""}`}>
         <b>Slow planner</b>
-        <span>The paper calls it H. It rethinks the plan once the worker is through.</span>
+        <span>The paper calls it H. It makes a new plan when the worker is through.</span>
       </div>
       <div class={`level L${active === "L" ? " active" : ""}`}>
         <b>Fast worker</b>
-        <span>The paper calls it L. It works out the details several times for each plan.</span>
+        <span>The paper calls it L. It works out the details of each plan.</span>
       </div>
     </div>
   );
@@ -88,7 +93,8 @@ function Verdict() {
     <p class="verdict" id="verdict">
       {text}{" "}
       <span class="soft">
-        A round is {shown.thought.levels.length} updates; the paper calls it a segment.
+        A round has {shown.thought.levels.length} turns. The paper calls a round a segment, and a turn an
+        update.
       </span>
     </p>
   );
@@ -101,7 +107,7 @@ function WhichModel() {
   const shipped = file.name === SHIPPED.file;
   return (
     <fieldset class="which">
-      <legend>Whose thoughts</legend>
+      <legend>Whose thoughts you see</legend>
       <label>
         <input type="radio" name="source" checked={watched.value === "file"} onChange={() => watch("file")} />
         {shipped ? "A model trained earlier" : file.name}
@@ -120,16 +126,23 @@ function WhichModel() {
         <p class="soft" id="origin">
           {shipped ? (
             <>
-              Trained earlier by <code>{SHIPPED.command}</code>: {file.step.toLocaleString("en")} steps,{" "}
-              {file.parameters.toLocaleString("en")} numbers. It thinks in your browser right now.
+              It was trained earlier by <code>{SHIPPED.command}</code> in {file.step.toLocaleString("en")}{" "}
+              steps. It has {file.parameters.toLocaleString("en")} numbers, and thinks in your browser right
+              now.
             </>
           ) : (
             <>
-              {file.parameters.toLocaleString("en")} numbers
-              {file.step > 0 ? `, ${file.step.toLocaleString("en")} steps of training` : ""}.
+              It has {file.parameters.toLocaleString("en")} numbers
+              {file.step > 0 ? ` and was trained for ${file.step.toLocaleString("en")} steps` : ""}.{" "}
+              {file.stuck}
             </>
           )}
         </p>
+      )}
+      {watched.value === "file" && file.run && (
+        <button type="button" id="go-on" onClick={() => void goOn()}>
+          Go on training it from step {file.step.toLocaleString("en")}
+        </button>
       )}
     </fieldset>
   );
@@ -144,7 +157,7 @@ export function Score() {
       <p id="score">
         {found ? (
           <>
-            Solved <b>{found.solved}</b> of <b>{found.of}</b> puzzles{" "}
+            It solved <b>{found.solved}</b> of <b>{found.of}</b> puzzles{" "}
             {unseen ? "that it never saw" : "that are freshly made"}
             {watched.value === "run" ? `, after ${found.step.toLocaleString("en")} steps` : ""}.
           </>
@@ -162,6 +175,41 @@ export function Score() {
     </div>
   );
 }
+
+/** What the marks on the board and below it mean. */
+function Legend() {
+  return (
+    <details class="legend" id="legend">
+      <summary>What the marks mean</summary>
+      <dl>
+        {MARKS.map(([kind, name, meaning]) => (
+          <div key={name}>
+            <dt>
+              <span class={`sample ${kind}`} aria-hidden="true" />
+              {name}
+            </dt>
+            <dd>{meaning}</dd>
+          </div>
+        ))}
+      </dl>
+    </details>
+  );
+}
+
+const MARKS = [
+  ["cell symbol sure", "Tint", "The stronger it is, the surer the model is of this cell."],
+  ["cell changed", "Ring", "This turn changed the cell."],
+  ["cell broken", "Stripes", "The cell breaks a rule."],
+  ["cell given", "Bold with a lock", "The puzzle gives this cell."],
+  ["cell overwritten", "Dashed edge", "The model changed a cell that the puzzle gives."],
+  ["short", "Short line below", "This is a turn of the worker."],
+  ["tall", "Tall line below", "This is a turn of the planner."],
+  [
+    "stop",
+    "Flag below",
+    "Here the model first wants to stop. It goes on, so that you see what more turns do.",
+  ],
+] as const;
 
 /** Another puzzle, a harder one, or the visitor's own. */
 function PuzzleTools() {

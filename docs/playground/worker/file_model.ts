@@ -6,22 +6,29 @@ import { inferenceSegments } from "../../../hrm/model/config.js";
 import { countParameters, createWeights } from "../../../hrm/model/parameters.js";
 import { findTask } from "../../../hrm/puzzles/tasks/registry.js";
 import { findPreset } from "../../../hrm/training/presets.js";
-import type { ModelInfo } from "../protocol.js";
+import type { Command, ModelInfo } from "../protocol.js";
 import { heldOut } from "../puzzles/held_out.js";
 import { runOfCheckpoint } from "../run_config.js";
 import type { Subject } from "./subject.js";
 
-/** @throws FileFormatError, ConfigError if it cannot be opened here */
+/** What an opened file is: a model to look at, or weights for one of several presets. */
+export type OpenedFile =
+  { readonly model: ModelInfo; readonly subject: Subject } | { readonly presets: readonly string[] };
+
+/**
+ * Opens a file, for a preset if the visitor said which.
+ * @throws FileFormatError, ConfigError if it cannot be opened here
+ */
 export async function openFile(
   device: Device,
-  name: string,
-  bytes: Uint8Array<ArrayBuffer>,
-  own: boolean,
-): Promise<{ model: ModelInfo; subject: Subject }> {
-  const { checkpoint, notes, assumed } = own
+  { name, bytes, own, preset }: Omit<Extract<Command, { type: "open" }>, "type">,
+): Promise<OpenedFile> {
+  const opened = own
     ? // What reads the formats of others is loaded for files of visitors alone.
-      (await import("../../../hrm/files/checkpoints/official.js")).openCheckpoint(bytes)
+      (await import("./own_checkpoint.js")).openOwn(bytes, preset)
     : { checkpoint: decodeCheckpoint(bytes), notes: [], assumed: [] };
+  if ("presets" in opened) return opened;
+  const { checkpoint, notes, assumed } = opened;
   const task = findPreset(checkpoint.task)?.task ?? findTask(checkpoint.task);
   if (!task)
     throw new FileFormatError(
@@ -31,6 +38,7 @@ export async function openFile(
   const { config } = checkpoint;
   const weights = createWeights(device, config, checkpoint.ema ?? checkpoint.raw);
   const held = heldOut(checkpoint.task, task, checkpoint.seed);
+  const { run = null, stuck = null } = own ? runOfCheckpoint(checkpoint) : {};
   const model: ModelInfo = {
     source: "file",
     task: task.name,
@@ -46,7 +54,7 @@ export async function openFile(
     held: held
       ? { count: held.set.count, inputs: held.set.inputs, labels: held.set.labels, unseen: held.unseen }
       : { count: 0, inputs: new Int32Array(), labels: new Int32Array(), unseen: false },
-    run: own ? runOfCheckpoint(checkpoint) : null,
+    ...{ run, stuck },
   };
   const subject: Subject = {
     ...{ device, target: device.target, config, weights, held: held?.set ?? null, made: {} },

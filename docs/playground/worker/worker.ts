@@ -222,7 +222,7 @@ async function prepareRun(
       target,
       preset,
       seed: config.seed,
-      stepsPerEvent,
+      ...{ stepsPerEvent, compileValidationLater: true },
       ...(resume && { resume }),
     }),
   );
@@ -250,7 +250,7 @@ async function prepareRun(
       haltOnly: preset.model.halt_only,
       notes: [],
       held: { count: held.count, inputs: held.inputs, labels: held.labels, unseen: true },
-      run: config,
+      ...{ run: config, stuck: null },
     },
   });
   const subject: Subject = {
@@ -333,16 +333,18 @@ async function save(current: Run, purpose: "download" | "keep"): Promise<void> {
 }
 
 /** Opens a file; one that cannot be opened is refused, and the run goes on. */
-async function open({ name, bytes, own }: Extract<Command, { type: "open" }>): Promise<void> {
+async function open(command: Extract<Command, { type: "open" }>): Promise<void> {
+  const { name } = command;
   let opened;
   try {
     const { openFile } = await import("./file_model.js");
-    opened = await openFile(await theDevice(), name, bytes, own);
+    opened = await openFile(await theDevice(), command);
   } catch (error) {
     if (!(error instanceof FileFormatError || error instanceof ConfigError)) throw error;
     report({ type: "refused", failure: { code: "file", message: `${name}: ${error.message}` } });
     return;
   }
+  if ("presets" in opened) return report({ type: "which", name, presets: opened.presets });
   const old = file;
   file = null;
   await looking;
