@@ -50,8 +50,8 @@ export type SessionEvent =
       readonly reason: EndReason;
     };
 
-/** Why a run ended: it reached its target, or its last step (`plan`), or `patience` looks brought no improvement. */
-export type EndReason = "target" | "plan" | "patience";
+/** Why a run ended: it reached its target, or its last step (`last_step`), or `patience` looks brought no improvement. */
+export type EndReason = "target" | "last_step" | "patience";
 
 /** The best look at the validation set, with the weights that it scored. */
 export interface BestLook {
@@ -281,7 +281,7 @@ async function sessionOf(
         yield { kind: "validation", step: trainer.step, scores, best: isBest };
       }
       if (!ended && trainer.step < train.total_steps) return;
-      ended ??= "plan";
+      ended ??= "last_step";
       yield { kind: "end", step: trainer.step, reached: ended === "target", reason: ended };
     },
     async save() {

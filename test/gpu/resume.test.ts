@@ -346,7 +346,7 @@ describe("resume @slow", () => {
     whole.destroy();
     assert.equal(events.length, 6 + 3 + 1);
     assert.isNotNull(expected.best);
-    assert.equal(expected.ended, "plan");
+    assert.equal(expected.ended, "last_step");
 
     // Stop after each event, so that every event is the last of one session.
     const again: unknown[] = [];

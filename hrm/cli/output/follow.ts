@@ -113,8 +113,8 @@ function endText({ step, reason }: Extract<SessionEvent, { kind: "end" }>, { sto
   const target = `${formatPercent(stopAt)} exact on validation`;
   if (reason === "target") return `target    ${target}, reached at step ${step}`;
   const cause =
-    reason === "plan"
-      ? `the plan ended at step ${step}`
+    reason === "last_step"
+      ? `the last step, ${step}, was done`
       : `patience ended at step ${step}, with the best look kept,`;
   return `missed    ${cause} without reaching the target of ${target}; more --steps or another --seed may reach it`;
 }

@@ -208,10 +208,12 @@ function parameter(all: ReadonlyMap<string, HostTensor>, name: string, shape: Sh
 }
 
 function runRecord(value: unknown, config: HrmConfig): RunRecord {
-  const { train, seed, step, fetched, data, origin, choices, validatedAt, looksSinceBest, best, ended } =
+  const { train, seed, step, fetched, data, origin, choices, validatedAt, looksSinceBest, best, ...rest } =
     record(value);
   const look = best === null ? null : record(best);
-  if (ended !== null && ended !== "target" && ended !== "plan" && ended !== "patience")
+  // Files of version 0.1 before November 2026 say "plan" for a run that did its last step.
+  const ended = rest["ended"] === "plan" ? "last_step" : rest["ended"];
+  if (ended !== null && ended !== "target" && ended !== "last_step" && ended !== "patience")
     throw new Error(`ended is ${formatValue(ended)}`);
   return {
     train: trainConfig(record(train)),
