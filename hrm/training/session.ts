@@ -1,19 +1,14 @@
 /** A whole training run as a stream of events. The run goes on only while the caller asks for the next event. */
 import type { Device, Target } from "../../engine/index.js";
 import type { Abortable } from "../../engine/abort.js";
-import { owning, Scope } from "../../engine/ownership.js";
+import { owning, type Scope } from "../../engine/ownership.js";
 import { ConfigError } from "../model/config.js";
-import { createEvaluator, type Evaluator, type Scores } from "./evaluation.js";
+import type { Scores } from "./evaluation.js";
+import { createLooks, type BestLook, type EndReason, type Looks, type LooksState } from "./looks.js";
 import type { Preset } from "./presets.js";
-import type { PuzzleSet, PuzzleSplits } from "../puzzles/puzzle_set.js";
+import type { PuzzleSplits } from "../puzzles/puzzle_set.js";
 import { createTrainer, type StepMetrics, type Trainer } from "./trainer.js";
-import {
-  createWeights,
-  initialState,
-  readWeights,
-  type StateDict,
-  type Weights,
-} from "../model/parameters.js";
+import { initialState, readWeights, type StateDict, type Weights } from "../model/parameters.js";
 import { requireSizes } from "./sizes.js";
 import type { TrainingSnapshot } from "./snapshot.js";
 
@@ -24,6 +19,8 @@ export interface TrainingSummary {
   /** Mean number of segments of the puzzles that finished; NaN if no puzzle finished. */
   readonly actSteps: number;
 }
+
+export type { BestLook, EndReason } from "./looks.js";
 
 /** What happens in a run, in order. */
 export type SessionEvent =
@@ -50,32 +47,8 @@ export type SessionEvent =
       readonly reason: EndReason;
     };
 
-/** Why a run ended: it reached its target, or its last step (`last_step`), or `patience` looks brought no improvement. */
-export type EndReason = "target" | "last_step" | "patience";
-
-/** The best look at the validation set, with the weights that it scored. */
-export interface BestLook {
-  /** Finished steps at that look. */
-  readonly step: number;
-  /** Share of solved validation puzzles. */
-  readonly exactAccuracy: number;
-  /** Mean over puzzles of the share of right cells. */
-  readonly cellAccuracy: number;
-  /** The weights for evaluation at that look, by official name. */
-  readonly weights: StateDict;
-}
-
 /** Everything that determines the rest of a run, of training and of validation. */
-export interface SessionSnapshot extends TrainingSnapshot {
-  /** Step of the last look at the validation set; 0 before the first. */
-  readonly validatedAt: number;
-  /** Looks since the best one. */
-  readonly looksSinceBest: number;
-  /** The best look so far; null before the first. */
-  readonly best: BestLook | null;
-  /** Null if the run has not ended. */
-  readonly ended: EndReason | null;
-}
+export interface SessionSnapshot extends TrainingSnapshot, LooksState {}
 
 /** A run on one device. */
 export interface Session {
@@ -142,24 +115,9 @@ export function createSession(options: SessionOptions): Promise<Session> {
   return owning((scope) => sessionOf(options, scope));
 }
 
-async function sessionOf(
-  {
-    device,
-    target: wanted = device.target,
-    preset,
-    seed,
-    stepsPerEvent = 25,
-    state,
-    resume,
-    patience = Infinity,
-    microBatch = resume?.microBatch ?? undefined,
-    stopAfter = Infinity,
-    compileValidationLater = false,
-    signal,
-  }: SessionOptions,
-  scope: Scope,
-): Promise<Session> {
-  const { task, model: config, train, stopAt, evalEvery, evalLimit } = preset;
+async function sessionOf(options: SessionOptions, scope: Scope): Promise<Session> {
+  const { device, preset, seed, state, resume, signal, patience = Infinity } = options;
+  const { model: config, train } = preset;
   if (train.augment && preset.splitBy === "solution")
     throw new ConfigError(
       "augment",
@@ -167,17 +125,15 @@ async function sessionOf(
       `false: the splits of ${preset.name} are by solution, and images of training puzzles would be in the test`,
     );
   const splits = preset.splits(seed);
-  const rows = typeof microBatch === "function" ? await microBatch(splits) : microBatch;
-  requireSizes(config, device.gpu.limits, rows);
-  const given = typeof wanted === "function" ? await wanted(splits, rows ?? config.batch_size) : wanted;
+  const { rows, target } = await sizesOfRun(options, splits);
   const trainer = scope.own(
     await createTrainer({
       device,
-      target: given,
+      target,
       config,
       train,
       data: splits.train,
-      symmetry: task.symmetry,
+      symmetry: preset.task.symmetry,
       seed,
       microBatch: rows,
       signal,
@@ -186,128 +142,99 @@ async function sessionOf(
     }),
   );
   const weights = trainer.memory.ema ?? trainer.memory.weights;
-  // Evaluation has the rows of training, whose kernels are compiled already: compiling others costs more than a larger batch saves.
-  const { target } = trainer;
-  const evaluation = {
-    device,
-    target,
-    config: { ...config, batch_size: rows ?? config.batch_size },
-    weights,
-  };
-  let destroyed = false;
-  let evaluator: Evaluator | null = null;
-  const validation = createEvaluator({ ...evaluation, data: splits.validation, signal }).then((compiled) => {
-    if (destroyed) compiled.destroy();
-    return (evaluator = compiled);
-  });
-  if (!compileValidationLater) scope.own(await validation);
-  // A look throws why it was not compiled.
-  validation.catch(() => undefined);
-  const validate = async (limit?: number, options: Abortable = {}): Promise<Scores> =>
-    (await validation).run(limit, options);
-  let validatedAt = resume?.validatedAt ?? 0;
-  let looksSinceBest = resume?.looksSinceBest ?? 0;
-  let best = resume?.best ?? null;
-  let ended = resume?.ended ?? null;
-
-  /** Scores of a state dict on a whole set. */
-  const score = async (state: StateDict, data: PuzzleSet): Promise<Scores> => {
-    const own = new Scope();
-    try {
-      const restored = createWeights(device, config, state);
-      for (const v of restored.values()) own.own(v);
-      return await own.own(await createEvaluator({ ...evaluation, weights: restored, data })).run();
-    } finally {
-      own.destroy();
-    }
-  };
-
-  /** Scores some validation puzzles. A look that reaches the target, or that may be the last, is repeated on all puzzles. */
-  const look = async (): Promise<{ scores: Scores; reached: boolean; isBest: boolean }> => {
-    const { step } = trainer;
-    const some = await validate(evalLimit, { signal });
-    // Looks are compared on the same puzzles.
-    let better = !best || beats(some, best);
-    const last = step >= train.total_steps || (!better && looksSinceBest + 1 >= patience);
-    const scores = some.exactAccuracy >= stopAt || last ? await validate(undefined, { signal }) : some;
-    // Only the whole set decides that the target is reached, and which weights a run without it keeps: the best
-    // of many looks at a few puzzles is a lucky one.
-    const reached = scores.exactAccuracy >= stopAt;
-    if (last && !reached && best) better = !beats(await score(best.weights, splits.validation), scores);
-    const isBest = reached || better;
-    if (isBest) {
-      const { exactAccuracy, cellAccuracy } = some;
-      best = { step, exactAccuracy, cellAccuracy, weights: await readWeights(weights) };
-    }
-    looksSinceBest = isBest ? 0 : looksSinceBest + 1;
-    validatedAt = step;
-    return { scores, reached, isBest };
-  };
-
+  const looks = scope.own(
+    await createLooks({
+      device,
+      target: trainer.target,
+      // Evaluation has the rows of training, whose kernels are compiled already: compiling others costs more than a larger batch saves.
+      config: { ...config, batch_size: rows ?? config.batch_size },
+      preset,
+      weights,
+      validation: splits.validation,
+      patience,
+      compileLater: options.compileValidationLater ?? false,
+      signal,
+      ...(resume && { resume }),
+    }),
+  );
   return {
     trainer,
     splits,
     weights,
     get best() {
-      return best;
+      return looks.state.best;
     },
     get ended() {
-      return ended;
+      return looks.state.ended;
     },
-    async *events() {
-      // A run that was saved before a due look starts with that look.
-      const due = (): boolean =>
-        trainer.step > validatedAt && (trainer.step % evalEvery === 0 || trainer.step >= train.total_steps);
-      const until = Math.min(train.total_steps, stopAfter);
-      // The first event comes early, so that the duration of the run can be estimated soon.
-      const begun = trainer.step;
-      const untilEvent = (): number =>
-        trainer.step === begun
-          ? Math.min(STEPS_OF_FIRST_EVENT, stepsPerEvent)
-          : stepsPerEvent - (trainer.step % stepsPerEvent);
-      while (!ended && (due() || trainer.step < until)) {
-        signal?.throwIfAborted();
-        if (!due()) {
-          const untilLook = evalEvery - (trainer.step % evalEvery);
-          await trainer.run(Math.min(untilEvent(), untilLook, until - trainer.step), { signal });
-          const { step } = trainer;
-          const metrics = await trainer.metrics();
-          const training = summarize(metrics, config.batch_size);
-          yield { kind: "steps", step, totalSteps: train.total_steps, training, metrics };
-          if (!due()) continue;
-        }
-        const { scores, reached, isBest } = await look();
-        ended = reached ? "target" : looksSinceBest >= patience ? "patience" : null;
-        yield { kind: "validation", step: trainer.step, scores, best: isBest };
-      }
-      if (!ended && trainer.step < train.total_steps) return;
-      ended ??= "last_step";
-      yield { kind: "end", step: trainer.step, reached: ended === "target", reason: ended };
-    },
+    events: () => eventsOf(trainer, looks, options),
     async save() {
-      const looks = { validatedAt, looksSinceBest, best, ended };
-      return { ...(await trainer.save()), ...looks };
+      return { ...(await trainer.save()), ...looks.state };
     },
-    validate: (limit) => validate(limit),
+    validate: (limit) => looks.score(limit),
     async test() {
-      return score(best?.weights ?? (await readWeights(weights)), splits.test);
+      return looks.scoreOf(looks.state.best?.weights ?? (await readWeights(weights)), splits.test);
     },
     destroy() {
-      destroyed = true;
-      evaluator?.destroy();
+      looks.destroy();
       trainer.destroy();
     },
   };
 }
 
-type Accuracies = Pick<Scores, "exactAccuracy" | "cellAccuracy">;
+/** The rows of a micro-batch, undefined for the whole batch, and the target: options that are functions are called. */
+async function sizesOfRun(
+  {
+    device,
+    target = device.target,
+    preset,
+    resume,
+    microBatch = resume?.microBatch ?? undefined,
+  }: SessionOptions,
+  splits: PuzzleSplits,
+): Promise<{ rows: number | undefined; target: Target }> {
+  const { model: config } = preset;
+  const rows = typeof microBatch === "function" ? await microBatch(splits) : microBatch;
+  requireSizes(config, device.gpu.limits, rows);
+  const given = typeof target === "function" ? await target(splits, rows ?? config.batch_size) : target;
+  return { rows, target: given };
+}
 
-/** Compares exact accuracies, and cell accuracies if these are equal, as they are before the first solved puzzle. */
-function beats(a: Accuracies, b: Accuracies): boolean {
-  return (
-    a.exactAccuracy > b.exactAccuracy ||
-    (a.exactAccuracy === b.exactAccuracy && a.cellAccuracy > b.cellAccuracy)
-  );
+/** Trains and looks in turn, until the run ends or `stopAfter` steps are done. */
+async function* eventsOf(
+  trainer: Trainer,
+  looks: Looks,
+  { preset, stepsPerEvent = 25, stopAfter = Infinity, signal }: SessionOptions,
+): AsyncGenerator<SessionEvent, void, undefined> {
+  const { model: config, train, evalEvery } = preset;
+  // A run that was saved before a due look starts with that look.
+  const due = (): boolean =>
+    trainer.step > looks.state.validatedAt &&
+    (trainer.step % evalEvery === 0 || trainer.step >= train.total_steps);
+  const until = Math.min(train.total_steps, stopAfter);
+  // The first event comes early, so that the duration of the run can be estimated soon.
+  const begun = trainer.step;
+  const untilEvent = (): number =>
+    trainer.step === begun
+      ? Math.min(STEPS_OF_FIRST_EVENT, stepsPerEvent)
+      : stepsPerEvent - (trainer.step % stepsPerEvent);
+  while (!looks.state.ended && (due() || trainer.step < until)) {
+    signal?.throwIfAborted();
+    if (!due()) {
+      const untilLook = evalEvery - (trainer.step % evalEvery);
+      await trainer.run(Math.min(untilEvent(), untilLook, until - trainer.step), { signal });
+      const { step } = trainer;
+      const metrics = await trainer.metrics();
+      const training = summarize(metrics, config.batch_size);
+      yield { kind: "steps", step, totalSteps: train.total_steps, training, metrics };
+      if (!due()) continue;
+    }
+    const { scores, best } = await looks.look(trainer.step);
+    yield { kind: "validation", step: trainer.step, scores, best };
+  }
+  if (!looks.state.ended && trainer.step < train.total_steps) return;
+  const reason = looks.end();
+  yield { kind: "end", step: trainer.step, reached: reason === "target", reason };
 }
 
 function summarize(rows: Awaited<ReturnType<Trainer["metrics"]>>, batchSize: number): TrainingSummary {
