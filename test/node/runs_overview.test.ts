@@ -62,7 +62,7 @@ describe("hrm runs", () => {
     });
     const done = look("validation", 100, 0.7, true) + look("test", 100, 0.65);
     await made("run-2", { steps: [100], ended: "target", metrics: done, data: "my puzzles.csv" });
-    await made("run-3", { steps: [100], ended: "plan", metrics: look("validation", 100, 0.7, true) });
+    await made("run-3", { steps: [100], ended: "last_step", metrics: look("validation", 100, 0.7, true) });
     await made("run-4");
     const { runs, searches, others } = await overviewOf(parent);
     assert.deepEqual(

@@ -63,7 +63,7 @@ export function runsTable(runs: readonly RunOverview[]): string {
 
 const ENDS = {
   target: "reached its target",
-  plan: "came to its last step",
+  last_step: "came to its last step",
   patience: "ended for lack of a better look",
 } as const;
 
