@@ -25,7 +25,7 @@ import type { Estimate, Profile, ShownProgram, States } from "./reports.js";
 /** Where a run stands. */
 export type Phase = "preparing" | "ready" | "training" | "paused" | "testing" | "finished" | "failed";
 
-/** Which model to look at: the run's, or the one of a file (the one that comes with the page, or the visitor's). */
+/** The model to look at: the model of the run, or the model of a file (shipped with the page, or opened by the visitor). */
 export type Source = "run" | "file";
 
 /** What the page asks for. */

@@ -56,7 +56,7 @@ const MUTATIONS: readonly Mutation[] = [
     if (copy.length > 0) copy[random.below(copy.length)] = BYTES[random.below(BYTES.length)]!;
     return copy;
   },
-  /** Little-endian, and near the beginning more often than not: that is where sizes are. */
+  /** Overwrites a word with a little-endian number, mostly near the beginning, where formats keep sizes. */
   function setWord(bytes, random) {
     const copy = bytes.slice();
     const reach = random.below(2) === 0 ? Math.min(copy.length, 128) : copy.length;

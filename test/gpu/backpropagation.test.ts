@@ -43,7 +43,7 @@ async function checkSegment(fields: Partial<HrmConfig>): Promise<void> {
   }
   const latents = Array.from({ length: 3 }, () => constant(random(B * S * D, -1, 1), [B, S, D]));
   const [zH, zL, embeddings] = latents as [Tensor, Tensor, Tensor];
-  // The injection takes part in every L update, so it is moved only if all of them carry the gradient.
+  // Every L update reads the injection. The test moves the injection only if all L updates carry the gradient.
   const movesInjection = early === 0;
   if (movesInjection) given["injection"] = [B, S, D];
   await checkGradients(await testDevice(), given, (moved) => {

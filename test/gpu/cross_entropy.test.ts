@@ -22,7 +22,7 @@ const stable = (x: number): number => (x >= 0 ? x + 1 : 1 / (1 - x));
 const slope = (x: number): number => (x >= 0 ? 1 : 1 / (1 - x) ** 2);
 const logSlope = (x: number): number => 1 / (1 + Math.abs(x));
 
-/** One row in float64: loss, gradient for dLoss = 1, and what each may be off by. */
+/** One row in float64: loss, gradient for dLoss = 1, and the tolerance of each. */
 function reference(kind: Kind, x: Float32Array, label: number) {
   const C = x.length;
   const top = Math.max(...x);

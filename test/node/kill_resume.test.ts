@@ -9,7 +9,7 @@ import { uniform } from "../support/random.js";
 import { sharedData } from "../support/shared_data.js";
 
 const STEPS = 64;
-/** Real puzzles, a small model: what is resumed is the same, and SwiftShader takes seconds for it. */
+/** The puzzles are real, and the model is small, so that SwiftShader takes seconds. */
 const PLAN = [
   ...["train", "--preset", "sudoku9-easy", "--test", "test.csv", "--steps", `${STEPS}`, "--batch", "4"],
   ...["--hidden_size", "16", "--num_heads", "1", "--L_cycles", "1", "--halt_max_steps", "2"],

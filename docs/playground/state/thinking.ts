@@ -102,7 +102,7 @@ export function think(): void {
   if (figuresWanted.value) ask({ type: "twin", source: watched.value, inputs: shown.inputs });
 }
 
-/** After a report of training: a fresh thought, if there was none for a while. */
+/** Asks for a new thought after a report of training, if the last thought is old. */
 export function thinkAgain(): void {
   if (watched.value === "run" && !inFlight && performance.now() >= nextAt) think();
 }

@@ -28,7 +28,7 @@ const ANSWER =
   "answer answers solution solutions solved solved_board solution_board final_board output outputs label labels target result".split(
     " ",
   );
-/** Words that, beside one of the names above, give a column another meaning. */
+/** Words that give a column another meaning if they stand beside one of the names above. */
 const OTHER =
   /^(id|ids|index|no|nr|number|name|size|length|difficulty|rating|level|count|type|source|hash|time|steps)$/;
 
