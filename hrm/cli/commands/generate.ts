@@ -148,7 +148,9 @@ function generated(task: Task, wishes: Wishes): PuzzleRecord[] {
   if (foreign)
     throw new ArgumentError(`--${foreign[0]}: got ${foreign[1]}; ${task.name} has no such option.`);
   if ((fewest === undefined) !== (most === undefined))
-    throw new ArgumentError(`--${fewest === undefined ? "max" : "min"}-givens: got this option alone; expected both --min-givens and --max-givens, or neither.`);
+    throw new ArgumentError(
+      `--${fewest === undefined ? "max" : "min"}-givens: got this option alone; expected both --min-givens and --max-givens, or neither.`,
+    );
   if (mixedTo !== undefined && minLength === undefined)
     throw new ArgumentError(`--min-length-to: got ${mixedTo} without --min-length; expected both.`);
   if (mixedTo !== undefined && mixedTo < minLength!)
