@@ -45,7 +45,9 @@ function statusText(): string {
     case "testing":
       return "Training has ended. Now the test: puzzles that nothing has looked at so far.";
     case "finished":
-      return test.value?.reached === false ? "Every step is done, and the target was not reached." : "Target reached.";
+      return test.value?.reached === false
+        ? "Every step is done, and the target was not reached."
+        : "Target reached.";
     case "failed":
       return "Stopped by an error.";
   }
