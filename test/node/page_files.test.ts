@@ -43,7 +43,7 @@ describe("the run of a checkpoint", () => {
     expect(stuck({ task: "sudoku4" })).to.contain("weights alone");
     expect(stuck({ ...whole, data: "mine.csv" })).to.contain("mine.csv");
     expect(stuck({ ...whole, task: "sudoku-extreme-1k" })).to.contain("sudoku-extreme-1k");
-    expect(stuck(checkpointOf(usual, { ended: "plan" }))).to.contain("ended");
+    expect(stuck(checkpointOf(usual, { ended: "last_step" }))).to.contain("ended");
     expect(runOfCheckpoint({ ...whole, task: "grid-2x6-v6", data: "example" }).run?.data).to.equal("example");
   });
 });
