@@ -3,6 +3,9 @@ import { assert } from "chai";
 import { residualsOf } from "../../docs/playground/figures/convergence_data.js";
 import { accuracyBySegments, stopsOf } from "../../docs/playground/figures/halting_counts.js";
 import { boardAt, firstStop } from "../../docs/playground/state/thinking.js";
+import { census as taken, models, score, watched } from "../../docs/playground/state/page_state.js";
+import { sparklinePoints } from "../../docs/playground/views/sparkline.js";
+import type { ModelInfo } from "../../docs/playground/protocol.js";
 import { sureness } from "../../docs/playground/views/scrubber.js";
 import type { Census } from "../../hrm/thinking/census.js";
 import type { Thought } from "../../hrm/thinking/thoughts.js";
@@ -60,6 +63,34 @@ describe("the page's figures", () => {
   it("plot each level where it moves, and nothing where nothing moved", () => {
     assert.deepEqual(residualsOf(thought, "L"), [3, 2, null, null, 0.5, null]);
     assert.deepEqual(residualsOf(thought, "H"), [null, null, 1, null, null, 0.25]);
+  });
+
+  it("draw the share of solved puzzles over the steps, from edge to edge", () => {
+    const points = sparklinePoints([100, 250, 500], [0, 0.5, 1]).split(" ");
+    assert.deepEqual(points, ["21.2,28.0", "50.0,16.0", "98.0,4.0"]);
+  });
+
+  it("count as solved what is right after the trained number of rounds", () => {
+    const file = {
+      source: "file",
+      task: "sudoku4",
+      segments: limit,
+      held: { count: 0 },
+    } as unknown as ModelInfo;
+    models.value = { run: null, file };
+    watched.value = "file";
+    // Puzzle p is right after rounds 1 to p and wrong later, so that those from 4 on are right after round 4.
+    const right = Uint8Array.from({ length: puzzles * segments }, (_, i) =>
+      i % segments < Math.floor(i / segments) ? 1 : 0,
+    );
+    const known = { ...census, right };
+    taken.value = { source: "file", step: 7, census: known };
+    assert.deepEqual(score.value, { solved: puzzles - limit, of: puzzles, step: 7 });
+    // Those of another model are not counted.
+    taken.value = { source: "run", step: 7, census: known };
+    assert.isNull(score.value);
+    models.value = { run: null, file: null };
+    taken.value = null;
   });
 
   it("put the flag at the end of the first round after which the model wants to stop", () => {

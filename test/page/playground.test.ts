@@ -14,6 +14,7 @@ import {
   openPlayground,
   stepOf,
   text,
+  TINY,
   untilPhase,
   untilStep,
   untilThought,
@@ -65,10 +66,46 @@ describe("playground @slow", function () {
         });
         // Charts are drawn anew for another width or other colours.
         await new Promise((resolve) => setTimeout(resolve, 300));
+        await requireLayout(page, width);
+        await untilCanvas(page);
         const name = `${width}-${forced === "active" ? "forced" : scheme}.png`;
         await page.screenshot({ path: join(pictures, name), fullPage: true });
       }
     }
+  }
+
+  /** Until the picture in three dimensions has the width and the colours of the page. */
+  const untilCanvas = (page: Page): Promise<unknown> =>
+    page.waitForFunction(() => {
+      const canvas = document.querySelector<HTMLCanvasElement>("#state-canvas canvas")!;
+      const panel = getComputedStyle(document.documentElement).getPropertyValue("--panel").trim();
+      const channels = [1, 3, 5].map((at) => Number.parseInt(panel.slice(at, at + 2), 16) / 255);
+      const wanted = `${Math.round(canvas.clientWidth * devicePixelRatio)} ${channels.join(" ")}`;
+      return canvas.dataset["drawn"] === wanted;
+    });
+
+  /** What a visitor must see without scrolling, and that nothing is cut off or bent. */
+  async function requireLayout(page: Page, width: number): Promise<void> {
+    const { overflow, boardTop, startBottom, cells } = await page.evaluate(() => {
+      scrollTo(0, 0);
+      const box = (selector: string): DOMRect => document.querySelector(selector)!.getBoundingClientRect();
+      return {
+        overflow: document.documentElement.scrollWidth - innerWidth,
+        boardTop: box("#board").top,
+        startBottom: box(innerWidth < 700 ? ".bottom-bar .main" : "#toggle").bottom,
+        cells: [...document.querySelectorAll("#board [data-cell]")].map((cell) => {
+          const { width, height } = cell.getBoundingClientRect();
+          return [width, height] as const;
+        }),
+      };
+    });
+    expect(overflow, `${width} px: wider than the screen`).to.be.at.most(0);
+    expect(boardTop, `${width} px: the board begins`).to.be.below(110);
+    expect(startBottom, `${width} px: Start ends`).to.be.at.most(
+      width === 1280 ? 800 : width === 360 ? 740 : 1440,
+    );
+    for (const [w, h] of cells)
+      expect(Math.abs(w - h), `${width} px: a cell of ${w} by ${h}`).to.be.below(2.1);
   }
 
   const scrubTo = (page: Page, update: number): Promise<void> =>
@@ -84,7 +121,12 @@ describe("playground @slow", function () {
   it("shows a model that was trained earlier think, scrubs its thought, and takes a visitor's puzzle", async () => {
     const page = await playground.open();
     await untilThought(page);
+    const sinceStart = (): Promise<number> => page.evaluate(() => Math.round(performance.now()));
+    console.log(`first thought after ${await sinceStart()} ms`);
     expect(await page.evaluate(() => crossOriginIsolated)).to.be.true;
+    // What marks mean is said on the page, and not in titles alone, which touch and keys do not reach.
+    expect(await page.$$eval("#legend dt", (marks) => marks.length)).to.be.above(5);
+    expect(await page.$$eval("[title]", (titled) => titled.length)).to.equal(0);
     expect(await text(page, "#origin")).to.match(/^It was trained earlier by npm run train -- --preset /);
     // The puzzle is one that takes several rounds.
     expect(await text(page, "#verdict")).to.match(/^Solved after [2-9]\d* rounds: round 1 was not enough\./);
@@ -170,7 +212,7 @@ describe("playground @slow", function () {
 
     // The figures, the Lab and the Engine are drawn from this model and from the run, once somebody comes near them.
     await untilPhase(page, "ready");
-    console.log(`ready to train after ${Math.round(await page.evaluate(() => performance.now()))} ms`);
+    console.log(`ready to train after ${await sinceStart()} ms`);
     await page.$eval("#why", (part) => part.scrollIntoView());
     await page.waitForSelector("#state-canvas canvas[data-yaw]");
     const yaw = (): Promise<string> =>
@@ -210,6 +252,10 @@ describe("playground @slow", function () {
     expect(await page.evaluate(() => scrollY)).to.equal(0);
     const paused = await stepOf(page);
     expect(await text(page, "#toggle")).to.equal("Go on training");
+    // A number that changes several times a second is no live region, which would be spoken each time.
+    expect(
+      await page.$eval("#step", (step) => step.closest("[aria-live], [role=status], [role=alert], output")),
+    ).to.equal(null);
     expect(await page.$eval(".which input:last-of-type", () => true)).to.equal(true);
 
     // Options are a draft: the run stays until they are applied.
@@ -270,7 +316,7 @@ describe("playground @slow", function () {
   });
 
   it("resumes after a reload, to the bit as if nothing had happened", async () => {
-    const place = "#preset=sudoku4&seed=7&steps=20&target=1";
+    const place = `${TINY}&seed=7&steps=20&target=1`;
     const page = await playground.open(place);
     await untilPhase(page, "ready");
     await page.click("#toggle");
@@ -289,6 +335,10 @@ describe("playground @slow", function () {
     await page.click("#toggle");
     await untilPhase(page, "finished");
     expect(await text(page, "#test")).to.match(/^Test: \d+\.\d% \[\d+\.\d, \d+\.\d\] of 1,024 puzzles/);
+    // Finished is no dead end.
+    expect(await text(page, "#toggle")).to.equal("Train a new one");
+    expect(await page.$eval("#toggle", (button) => button.getAttribute("aria-disabled"))).to.equal("false");
+    expect(await accessibilityProblems(page)).to.deep.equal([]);
     const resumed = await download(page, "#save");
     await page.close();
 

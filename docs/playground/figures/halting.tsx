@@ -82,7 +82,7 @@ function Bars({
         ))}
       </div>
       <p class="soft">
-        Each bar has the puzzles, of {taken.census.puzzles}, that stop after so many rounds.{" "}
+        Each bar counts those of {taken.census.puzzles} puzzles that stop after so many rounds.{" "}
         <span class="key right">right</span> <span class="key wrong">wrong</span>
       </p>
       {open && (

@@ -94,7 +94,8 @@ export function StateCanvas({ scene, line, label }: { scene: Scene; line: string
       element.height = height;
     }
     element.getContext("2d")!.putImageData(picture, 0, 0);
-    // For those who look whether it was drawn, and from where.
+    // For those who look whether it was drawn, how large, in which colours, and from where.
+    element.dataset["drawn"] = `${width} ${palette.background.join(" ")}`;
     element.dataset["yaw"] = from.yaw.toFixed(3);
   };
 
