@@ -3,6 +3,7 @@ import { EngineError } from "../../engine/index.js";
 import { ConfigError } from "../model/config.js";
 import { printable } from "../format_value.js";
 import { ArgumentError, nearestName } from "../terminal/arguments.js";
+import { ablateCommand } from "./commands/ablate.js";
 import { convertCommand } from "./commands/convert.js";
 import { evalCommand } from "./commands/eval.js";
 import { generateCommand } from "./commands/generate.js";
@@ -21,6 +22,7 @@ const COMMANDS: Readonly<Record<string, { run: CommandRunner; summary: string }>
   train: { run: trainCommand, summary: "train a model until it solves held-out puzzles" },
   search: { run: searchCommand, summary: "find a recipe: short trials of many options, the best go on" },
   runs: { run: runsCommand, summary: "list run folders: state, best look, what to do next" },
+  ablate: { run: ablateCommand, summary: "compare models without one part of HRM at equal operations" },
   eval: { run: evalCommand, summary: "score a checkpoint on held-out puzzles" },
   solve: { run: solveCommand, summary: "solve one puzzle, segment by segment" },
   verify: { run: verifyCommand, summary: "replay golden fixtures of the official code" },

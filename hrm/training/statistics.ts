@@ -47,3 +47,50 @@ function percentDigits(fraction: number): string {
   if (digits === "100.0" && fraction < 1) return "99.9";
   return digits === "0.0" && fraction > 0 ? "0.1" : digits;
 }
+
+/** The mean of some values, their spread, and how well the mean is known. */
+export interface MeanOf {
+  readonly mean: number;
+  /** Sample standard deviation; null for a single value. */
+  readonly deviation: number | null;
+  /** 95% interval of the mean by Student's t distribution; null for a single value. */
+  readonly interval: Interval | null;
+}
+
+/**
+ * Mean, spread and 95% interval of values that are independent and about normal, such as the scores of runs with different
+ * seeds. @throws RangeError without values
+ */
+export function meanOf(values: readonly number[]): MeanOf {
+  const n = values.length;
+  if (n === 0) throw new RangeError("meanOf: got no values; expected at least one.");
+  const mean = values.reduce((sum, value) => sum + value, 0) / n;
+  if (n === 1) return { mean, deviation: null, interval: null };
+  const deviation = Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (n - 1));
+  const half = (studentQuantile(n - 1) * deviation) / Math.sqrt(n);
+  return { mean, deviation, interval: { low: mean - half, high: mean + half } };
+}
+
+/** The t for which 95% of Student's distribution with this many degrees of freedom lie in [-t, t]. */
+export function studentQuantile(freedom: number): number {
+  let [low, high] = [0, Math.PI / 2];
+  for (let i = 0; i < 60; i++) {
+    const middle = (low + high) / 2;
+    if (studentShare(middle, freedom) < 0.95) low = middle;
+    else high = middle;
+  }
+  return Math.tan(low) * Math.sqrt(freedom);
+}
+
+/** Share of Student's distribution in [-t, t] for t = tan(angle) sqrt(freedom) (Abramowitz and Stegun, 26.7.3 and 26.7.4). */
+function studentShare(angle: number, freedom: number): number {
+  const [sine, square] = [Math.sin(angle), Math.cos(angle) ** 2];
+  const odd = freedom % 2 === 1;
+  let term = odd ? Math.cos(angle) : 1;
+  let sum = 0;
+  for (let k = odd ? 3 : 2; k <= freedom; k += 2) {
+    sum += term;
+    term *= (square * (k - 1)) / k;
+  }
+  return odd ? (2 / Math.PI) * (angle + sine * sum) : sine * sum;
+}

@@ -1,5 +1,11 @@
 import { assert } from "chai";
-import { formatPercent, formatProportion, wilsonInterval } from "../../hrm/training/statistics.js";
+import {
+  formatPercent,
+  formatProportion,
+  meanOf,
+  studentQuantile,
+  wilsonInterval,
+} from "../../hrm/training/statistics.js";
 
 describe("statistics", () => {
   // Newcombe 1998, table I, method 3 (Wilson without continuity correction).
@@ -52,5 +58,30 @@ describe("statistics", () => {
     assert.equal(formatPercent(0.9999), "99.9%");
     assert.equal(formatPercent(0.0001), "0.1%");
     assert.equal(formatPercent(0), "0.0%");
+  });
+
+  it("holds 95% of Student's distribution, by numerical integration of its density in float64", () => {
+    for (const freedom of [1, 2, 3, 4, 7, 10, 29]) {
+      const density = (t: number): number => (1 + t ** 2 / freedom) ** (-(freedom + 1) / 2);
+      // t = s / (1 - s) maps [0, 1) to all t >= 0; the midpoint rule never meets the end.
+      const half = (to: number): number => {
+        const [n, end] = [20000, to / (1 + to)];
+        let sum = 0;
+        for (let i = 0; i < n; i++) {
+          const s = (end * (i + 0.5)) / n;
+          sum += density(s / (1 - s)) / (1 - s) ** 2;
+        }
+        return (sum * end) / n;
+      };
+      assert.closeTo(half(studentQuantile(freedom)) / half(1e9), 0.95, 1e-6, `${freedom} degrees`);
+    }
+  });
+
+  it("gives the mean of a single value no spread, and refuses none", () => {
+    assert.deepEqual(meanOf([0.25]), { mean: 0.25, deviation: null, interval: null });
+    assert.throws(() => meanOf([]), RangeError);
+    const { mean, deviation, interval } = meanOf([1, 3]);
+    assert.deepEqual([mean, deviation], [2, Math.SQRT2]);
+    assert.closeTo(interval!.low + interval!.high, 4, 1e-12);
   });
 });
