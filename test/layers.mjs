@@ -34,7 +34,7 @@ for (const folder of FOLDERS)
     if (!/\.(ts|mjs)$/.test(name)) continue;
     const file = join(folder, name);
     const text = readFileSync(join(root, file), "utf8");
-    const targets = [...text.matchAll(/(?:from|import)\s*\(?\s*"([^"]+)"/g)].map(([, target]) =>
+    const targets = [...text.matchAll(/(?:from|import)\s*\(?\s*"([^"\n]+)"/g)].map(([, target]) =>
       target.startsWith(".")
         ? relative(root, normalize(join(root, dirname(file), target))).replace(/\.js$/, ".ts")
         : target,

@@ -6,7 +6,9 @@ import { ArgumentError, nearestName } from "../terminal/arguments.js";
 import { ablateCommand } from "./commands/ablate.js";
 import { convertCommand } from "./commands/convert.js";
 import { evalCommand } from "./commands/eval.js";
+import { exportCommand } from "./commands/export.js";
 import { generateCommand } from "./commands/generate.js";
+import { importCommand } from "./commands/import.js";
 import { infoCommand } from "./commands/info.js";
 import { planCommand } from "./commands/plan.js";
 import { runsCommand } from "./commands/runs.js";
@@ -29,6 +31,8 @@ const COMMANDS: Readonly<Record<string, { run: CommandRunner; summary: string }>
   info: { run: infoCommand, summary: "list adapters, and which one would be used" },
   plan: { run: planCommand, summary: "say what memory training needs, and which micro-batch fits" },
   convert: { run: convertCommand, summary: "convert PyTorch files to safetensors and back" },
+  export: { run: exportCommand, summary: "write a run for the official PyTorch code" },
+  import: { run: importCommand, summary: "read a model of the official PyTorch code with its configuration" },
   generate: { run: generateCommand, summary: "make puzzles: Sudoku and mazes" },
 };
 

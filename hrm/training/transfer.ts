@@ -149,7 +149,7 @@ export function changedMeaning(from: HrmConfig, to: HrmConfig): (keyof HrmConfig
     "rope_theta",
     "rope_frequency",
   ];
-  return [...fields, ...(["rms_norm_eps", "causal", "halt_only"] as const)].filter(
+  return [...fields, ...(["rms_norm_eps", "causal", "halt_only", "carry_latents"] as const)].filter(
     (field) => from[field] !== to[field],
   );
 }

@@ -126,6 +126,10 @@ describe("the command line", () => {
       ["eval --checkpoint tiny.json --weights best", '--weights: got "best"', "ema, raw"],
       ["eval --checkpoint tiny.json --segments 0", '--segments: got "0"'],
       ["solve --checkpoint none 1", '--checkpoint "none"'],
+      ["export", "got no <run>", "folder of a run"],
+      ["export --official x nothing", '<run> "nothing"', "config.json"],
+      ["import", "--official: got nothing"],
+      ["import --official nothing --out x.safetensors", '--official "nothing": it holds no step_N'],
       ["runs none", '[folder]: cannot read "none"', "no such file or folder"],
       ["verify none", 'got "none"', "golden fixtures"],
       ["verify --adapter 99 nothing", '--adapter: No adapter "99"'],
@@ -355,6 +359,76 @@ describe("the command line", () => {
         /--init ".*": State dict: inner\.embed_tokens.* shape \[6, 8\]; expected shape \[6, 16\]/,
       );
       assert.notInclude(await readdir(folder), "unfit");
+    });
+
+    it("exports a run for the official code, and reads back the same model", async () => {
+      const official = {
+        ...{ ...TINY, swiglu_multiple: 256, puzzle_emb_ndim: 8, halt_only: false, pos_encodings: "rope" },
+        ...{ lr_schedule: "cosine", ema_decay: 0.9 },
+      };
+      await writeFile(join(folder, "official.json"), JSON.stringify(official));
+      const args = [
+        "--config",
+        "official.json",
+        "--data",
+        "few.csv",
+        "--test",
+        "fewer.csv",
+        "--eval-limit",
+        "8",
+      ];
+      const trained = await run(
+        folder,
+        "train",
+        ...args,
+        "--steps",
+        "2",
+        "--eval-every",
+        "2",
+        "--out",
+        "o",
+        "--json",
+      );
+      const refused = await run(folder, "export", "--official", "mine", "o/sudoku4-seed0");
+      assert.equal(refused.code, 2, trained.stderr + refused.stderr);
+      assert.match(
+        refused.stderr,
+        /ema_decay: the run has 0\.9, the official code 0[^]*--leave-out ema_decay/,
+      );
+      const ours = await run(folder, "export", "--official", "ours", "whole/sudoku4-seed0");
+      assert.match(ours.stderr, /puzzle_emb_ndim: the run has 0[^]*halt_only: the run has true/);
+      assert.notInclude(await readdir(folder), "ours");
+      const options = ["--leave-out", "ema_decay", "--forward-dtype", "float32", "--json"];
+      const exported = await run(folder, "export", "--official", "mine", ...options, "o/sudoku4-seed0");
+      assert.equal(exported.code, 0, exported.stderr);
+      assert.match(exported.stderr, /torchrun --nproc-per-node 8 evaluate\.py checkpoint=.*mine\/step_2/);
+      assert.sameMembers(await readdir(join(folder, "mine")), ["all_config.yaml", "data", "step_2"]);
+      const twice = await run(folder, "export", "--official", "mine", ...options, "o/sudoku4-seed0");
+      assert.match(twice.stderr, /mine is not empty/);
+      const imported = await run(
+        folder,
+        "import",
+        "--official",
+        "mine",
+        "--out",
+        "back.safetensors",
+        "--json",
+      );
+      assert.equal(imported.code, 0, imported.stderr);
+      assert.notInclude(imported.stderr, "assumed");
+      const best = decodeCheckpoint(await file("o/sudoku4-seed0", "best.safetensors"));
+      const back = decodeCheckpoint(await file("back.safetensors"));
+      assert.equal(back.step, 2);
+      for (const [name, { data }] of best.ema!) assert.deepEqual(back.raw.get(name)!.data, data, name);
+      for (const field of [
+        "num_heads",
+        "H_cycles",
+        "L_cycles",
+        "halt_max_steps",
+        "seq_len",
+        "pos_encodings",
+      ] as const)
+        assert.equal(back.config[field], best.config[field], field);
     });
 
     it("evaluates the checkpoint on a file to the very accuracies that training reported, and asks for the file", async () => {

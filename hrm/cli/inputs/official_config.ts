@@ -84,6 +84,8 @@ export function officialFields(value: Record<string, unknown>): ConfigFields {
     fields["halt_only"] = arch["no_ACT_continue"] ?? true;
     if (typeof fields["L_cycles"] === "number") fields["bp_steps"] = fields["L_cycles"] + 1;
   }
+  // The official code sets it for every model, whatever its configuration says.
+  fields["causal"] ??= false;
   if (loss["loss_type"] !== undefined) fields["loss_type"] = loss["loss_type"];
   for (const [name, field] of Object.entries(value)) {
     if (name === "arch" || (trm && name === "ema_rate")) continue;

@@ -157,10 +157,7 @@ export async function resumedJob(
   run: RunConfig,
   stopAfter: number | undefined,
 ): Promise<TrainingJob> {
-  const { stopAt, evalEvery, evalLimit, model, train } = run;
-  const named = requirePreset(run.preset);
-  const base = run.data === null ? named : await withFilesOf(run, folder, run.data);
-  const preset = withSplits({ ...base, stopAt, evalEvery, evalLimit, model, train }, run.seed);
+  const preset = withSplits(await presetOfRun(run, folder), run.seed);
   const resume = await lastState(folder);
   const state = resume ? null : await stateAgain(run, preset, folder);
   return { preset, run, folder, resume, state, stopAfter: stopAfterOf(stopAfter, resume?.step ?? 0) };
@@ -203,8 +200,19 @@ function checkpointOf(bytes: Uint8Array, wrong: (reason: string) => ArgumentErro
   }
 }
 
+/** The preset of a run with its options, on its puzzles. `option` named the folder, for errors. @throws ArgumentError */
+export async function presetOfRun(run: RunConfig, folder: string, option = "--resume"): Promise<Preset> {
+  const { stopAt, evalEvery, evalLimit, model, train } = run;
+  const named = requirePreset(run.preset);
+  const base = run.data === null ? named : await withFilesOf(run, { folder, option, data: run.data });
+  return { ...base, stopAt, evalEvery, evalLimit, model, train };
+}
+
 /** The run's preset on its files. @throws ArgumentError that says where their names come from */
-async function withFilesOf(run: RunConfig, folder: string, data: string): Promise<Preset> {
+async function withFilesOf(
+  run: RunConfig,
+  { folder, option, data }: { readonly folder: string; readonly option: string; readonly data: string },
+): Promise<Preset> {
   try {
     const { test, task, columns, validation } = run;
     return await withFiles(requirePreset(run.preset), {
@@ -217,7 +225,7 @@ async function withFilesOf(run: RunConfig, folder: string, data: string): Promis
   } catch (error) {
     if (!(error instanceof ArgumentError)) throw error;
     throw new ArgumentError(
-      `--resume "${folder}": ${error.message} Its ${RUN_CONFIG_FILE} names these puzzles; relative paths start where the run was started, so resume it there.`,
+      `${option} "${folder}": ${error.message} Its ${RUN_CONFIG_FILE} names these puzzles; relative paths start where the run was started, so ${option === "--resume" ? "resume it" : "run this command"} there.`,
     );
   }
 }

@@ -87,43 +87,56 @@ export async function readDataset(read: ReadFile, folder = "the folder"): Promis
   return { metadata, set, counts: parts.map(({ count }) => count), notes: [] };
 }
 
+/** Sizes of the model that a data set is for. */
+interface DatasetSizes {
+  readonly vocabSize: number;
+  readonly numPuzzleIdentifiers: number;
+}
+
 /** The files of a data set with one set, `all`, by name. */
-export function writeDataset(
-  set: PuzzleSet,
-  { vocabSize, numPuzzleIdentifiers }: { vocabSize: number; numPuzzleIdentifiers: number },
+export const writeDataset = (set: PuzzleSet, sizes: DatasetSizes): Map<string, Uint8Array<ArrayBuffer>> =>
+  writeDatasetOf(new Map([["all", set]]), sizes);
+
+/** The files of a data set, by name; its sets have names of letters, digits, points and dashes. */
+export function writeDatasetOf(
+  sets: ReadonlyMap<string, PuzzleSet>,
+  { vocabSize, numPuzzleIdentifiers }: DatasetSizes,
 ): Map<string, Uint8Array<ArrayBuffer>> {
-  const { count, length } = set;
-  const { puzzleIndices, groupIndices } = set.groups ?? trivialGroups(count);
-  const ignored = set.labels.includes(IGNORE_LABEL);
+  const all = [...sets.values()];
+  const ignored = all.some(({ labels }) => labels.includes(IGNORE_LABEL));
   // 0 is PAD, so only the answers of a user's own task may have it.
-  const ignoreId = set.labels.includes(0) ? (ignored ? IGNORE_LABEL : null) : 0;
-  const labels = ignored && ignoreId === 0 ? set.labels.map((l) => Math.max(0, l)) : set.labels;
+  const ignoreId = all.some(({ labels }) => labels.includes(0)) ? (ignored ? IGNORE_LABEL : null) : 0;
   const bytes = vocabSize <= 256;
-  const groups = groupIndices.length - 1;
-  const puzzles = puzzleIndices.length - 1;
+  const files = new Map<string, Uint8Array<ArrayBuffer>>();
+  let [groups, puzzles, rows] = [0, 0, 0];
+  for (const [name, set] of sets) {
+    const { count, length } = set;
+    const { puzzleIndices, groupIndices } = set.groups ?? trivialGroups(count);
+    const labels = ignored && ignoreId === 0 ? set.labels.map((l) => Math.max(0, l)) : set.labels;
+    const own = puzzleIndices.length - 1;
+    const identifiers = puzzleIndices.subarray(0, own).map((row) => set.identifiers[row]!);
+    const ofLabels = bytes && ignoreId !== IGNORE_LABEL ? "|u1" : "<i4";
+    files.set(`${name}__inputs.npy`, writeNpy(set.inputs, [count, length], bytes ? "|u1" : "<i4"));
+    files.set(`${name}__labels.npy`, writeNpy(labels, [count, length], ofLabels));
+    files.set(`${name}__puzzle_identifiers.npy`, writeNpy(identifiers, [own], "<i4"));
+    files.set(`${name}__puzzle_indices.npy`, writeNpy(puzzleIndices, [own + 1], "<i4"));
+    files.set(`${name}__group_indices.npy`, writeNpy(groupIndices, [groupIndices.length], "<i4"));
+    groups += groupIndices.length - 1;
+    puzzles += own;
+    rows += count;
+  }
   const metadata: DatasetMetadata = {
     pad_id: 0,
     ignore_label_id: ignoreId,
     blank_identifier_id: 0,
     vocab_size: vocabSize,
-    seq_len: length,
+    seq_len: all[0]!.length,
     num_puzzle_identifiers: numPuzzleIdentifiers,
     total_groups: groups,
-    mean_puzzle_examples: count / puzzles,
-    sets: ["all"],
+    mean_puzzle_examples: rows / puzzles,
+    sets: [...sets.keys()],
   };
-  const identifiers = puzzleIndices.subarray(0, puzzles).map((row) => set.identifiers[row]!);
-  return new Map([
-    ["dataset.json", new TextEncoder().encode(JSON.stringify(metadata))],
-    ["all__inputs.npy", writeNpy(set.inputs, [count, length], bytes ? "|u1" : "<i4")],
-    [
-      "all__labels.npy",
-      writeNpy(labels, [count, length], bytes && ignoreId !== IGNORE_LABEL ? "|u1" : "<i4"),
-    ],
-    ["all__puzzle_identifiers.npy", writeNpy(identifiers, [puzzles], "<i4")],
-    ["all__puzzle_indices.npy", writeNpy(puzzleIndices, [puzzles + 1], "<i4")],
-    ["all__group_indices.npy", writeNpy(groupIndices, [groups + 1], "<i4")],
-  ]);
+  return new Map([["dataset.json", new TextEncoder().encode(JSON.stringify(metadata))], ...files]);
 }
 
 /** Groups in which every row is a puzzle and every puzzle is a group. */
