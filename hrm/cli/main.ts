@@ -11,6 +11,7 @@ import { generateCommand } from "./commands/generate.js";
 import { importCommand } from "./commands/import.js";
 import { infoCommand } from "./commands/info.js";
 import { planCommand } from "./commands/plan.js";
+import { reportCommand } from "./commands/report.js";
 import { runsCommand } from "./commands/runs.js";
 import { searchCommand } from "./commands/search.js";
 import { solveCommand } from "./commands/solve.js";
@@ -25,6 +26,10 @@ const COMMANDS: Readonly<Record<string, { run: CommandRunner; summary: string }>
   search: { run: searchCommand, summary: "find a recipe: short trials of many options, the best go on" },
   runs: { run: runsCommand, summary: "list run folders: state, best look, what to do next" },
   ablate: { run: ablateCommand, summary: "compare models without one part of HRM at equal operations" },
+  report: {
+    run: reportCommand,
+    summary: "write runs as one HTML file: curves, solved examples, the paper's figures",
+  },
   eval: { run: evalCommand, summary: "score a checkpoint on held-out puzzles" },
   solve: { run: solveCommand, summary: "solve one puzzle, segment by segment" },
   verify: { run: verifyCommand, summary: "replay golden fixtures of the official code" },

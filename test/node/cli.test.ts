@@ -61,7 +61,7 @@ describe("the command line", () => {
       [
         "trian",
         'got the command "trian"',
-        "train, search, runs, ablate, eval, solve, verify, info",
+        "train, search, runs, ablate, report, eval, solve, verify, info",
         "Did you mean train?",
       ],
       ["--json", 'got the command "--json"'],
@@ -130,6 +130,7 @@ describe("the command line", () => {
       ["export --official x nothing", '<run> "nothing"', "config.json"],
       ["import", "--official: got nothing"],
       ["import --official nothing --out x.safetensors", '--official "nothing": it holds no step_N'],
+      ["report nothing", '<run> "nothing"', "config.json"],
       ["runs none", '[folder]: cannot read "none"', "no such file or folder"],
       ["verify none", 'got "none"', "golden fixtures"],
       ["verify --adapter 99 nothing", '--adapter: No adapter "99"'],
@@ -429,6 +430,24 @@ describe("the command line", () => {
         "pos_encodings",
       ] as const)
         assert.equal(back.config[field], best.config[field], field);
+    });
+
+    it("reports the run as one file, with the curves and scores of its history", async () => {
+      const args = ["report", "whole/sudoku4-seed0", "--out", "r.html", "--json", "--limit", "8"];
+      const done = await run(folder, ...args, "--examples", "1", "--followed", "4");
+      assert.equal(done.code, 0, done.stderr);
+      assert.deepEqual(json(done), { report: "r.html", runs: ["sudoku4-seed0"] });
+      const page = String(await file("r.html"));
+      const data = JSON.parse(/id="data">(.*)<\/script>/.exec(page)![1]!) as {
+        curves: { loss: { step: number[] }; exact: { step: number[] } };
+        test: { exactAccuracy: number };
+      }[];
+      assert.deepEqual(data[0]!.curves.loss.step, [4, 8, 10]);
+      assert.deepEqual(data[0]!.curves.exact.step, [4, 8, 10]);
+      assert.equal(data[0]!.test.exactAccuracy, report["exactAccuracy"]);
+      const again = await run(folder, ...args);
+      assert.equal(again.code, 2);
+      assert.match(again.stderr, /--out: r\.html exists/);
     });
 
     it("evaluates the checkpoint on a file to the very accuracies that training reported, and asks for the file", async () => {

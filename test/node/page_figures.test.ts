@@ -1,6 +1,6 @@
 /** What the page's figures draw, against plain counts in double precision. */
 import { assert } from "chai";
-import { residualsOf } from "../../docs/playground/figures/convergence_data.js";
+import { residualsOf } from "../../hrm/drawing/residuals.js";
 import { accuracyBySegments, stopsOf } from "../../docs/playground/figures/halting_counts.js";
 import { boardAt, firstStop } from "../../docs/playground/state/thinking.js";
 import { census as taken, models, score, watched } from "../../docs/playground/state/page_state.js";

@@ -1,9 +1,10 @@
 /** Runs side by side: aligned columns, and what is exported. */
 import { assert } from "chai";
-import { aligned, pointsOf, runsAsCsv, runsAsJson, smoothed } from "../../docs/playground/runs/columns.js";
+import { aligned } from "../../hrm/drawing/columns.js";
+import { pointsOf, runsAsCsv, runsAsJson, smoothed } from "../../docs/playground/runs/columns.js";
 import { presetRun } from "../../docs/playground/run_config.js";
 import { addTraining, completeCurves, emptyCurves } from "../../docs/playground/state/curves.js";
-import { chartAsSvg, roundTicks } from "../../docs/playground/views/chart_svg.js";
+import { chartAsSvg, roundTicks } from "../../hrm/drawing/chart_svg.js";
 import type { StepMetrics } from "../../hrm/training/trainer.js";
 
 const metrics = (step: number): StepMetrics => ({

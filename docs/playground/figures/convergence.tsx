@@ -2,7 +2,7 @@
 import { cursor, thought, twin } from "../state/page_state.js";
 import { scrub, updatesOf } from "../state/thinking.js";
 import { Chart } from "../views/chart.js";
-import { residualsOf } from "./convergence_data.js";
+import { residualsOf } from "../../../hrm/drawing/residuals.js";
 import { Figure } from "./figure.js";
 
 export function Convergence() {

@@ -3,7 +3,7 @@ import { GOAL, mazeDistances, START, WALL } from "../../../hrm/puzzles/tasks/maz
 import { sudokuSolver } from "../../../hrm/puzzles/tasks/sudoku_solver.js";
 import type { SudokuSize } from "../../../hrm/puzzles/tasks/sudoku.js";
 import type { Task } from "../../../hrm/puzzles/tasks/task.js";
-import { familyOf, isGiven } from "./cells.js";
+import { familyOf, isGiven } from "../../../hrm/drawing/cells.js";
 
 /** A judgement in words. */
 export interface Judgement {

@@ -1,4 +1,4 @@
-/** Runs as columns of numbers: aligned for a chart, and as CSV and JSON for other programs. */
+/** Runs as columns of numbers: as CSV and JSON for other programs. */
 import type { Change, Curves, LOOKS, TRAINING } from "../state/curves.js";
 import { LOOKS as LOOK_COLUMNS, TRAINING as TRAINING_COLUMNS } from "../state/curves.js";
 import type { RunConfig } from "../run_config.js";
@@ -38,26 +38,6 @@ export function smoothed(values: readonly number[]): number[] {
 export function pointsOf({ curves }: ShownRun, { of, column }: Quantity, axis: Axis): [number[], number[]] {
   const columns = curves[of] as Readonly<Record<string, number[]>>;
   return [columns[axis]!, columns[column]!];
-}
-
-/**
- * Curves over one horizontal axis: its values in order, then a column for each curve, null where it has no point.
- * Charts take data of this form.
- */
-export function aligned(
-  curves: readonly (readonly [x: readonly number[], y: readonly number[]])[],
-): [number[], ...(number | null)[][]] {
-  const xs = [...new Set(curves.flatMap(([x]) => x.filter(Number.isFinite)))].sort((a, b) => a - b);
-  const place = new Map(xs.map((x, i) => [x, i]));
-  const columns = curves.map(([x, y]) => {
-    const column = Array<number | null>(xs.length).fill(null);
-    x.forEach((at, i) => {
-      const value = y[i]!;
-      if (Number.isFinite(at) && Number.isFinite(value)) column[place.get(at)!] = value;
-    });
-    return column;
-  });
-  return [xs, ...columns];
 }
 
 const COLUMNS = [...new Set<string>([...TRAINING_COLUMNS, ...LOOK_COLUMNS])];

@@ -1,4 +1,5 @@
 /** The last runs: overlaid curves, what their configurations differ in, and everything that can be exported. */
+import { aligned } from "../../../hrm/drawing/columns.js";
 import { signal } from "@preact/signals";
 import { formatPercent } from "../../../hrm/training/statistics.js";
 import { differencesOf } from "../run_config.js";
@@ -10,7 +11,6 @@ import { phase, run, settings, step } from "../state/page_state.js";
 import { Chart, type Series } from "../views/chart.js";
 import { presetText } from "../views/start.js";
 import {
-  aligned,
   changeText,
   pointsOf,
   runsAsCsv,

@@ -1,7 +1,8 @@
 /** The board: a puzzle, or what the model answers at the update that the scrubber shows. */
 import { useRef } from "preact/hooks";
 import type { Task } from "../../../hrm/puzzles/tasks/task.js";
-import { boxOf, familyOf, isGiven, lookOf, toolsOf } from "../puzzles/cells.js";
+import { boxOf, familyOf, isGiven, lookOf } from "../../../hrm/drawing/cells.js";
+import { toolsOf } from "../puzzles/cells.js";
 import {
   beginStroke,
   chosenCell,

@@ -3,7 +3,7 @@ import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import type uPlot from "uplot";
 import { download } from "../state/download.js";
-import { chartAsSvg } from "./chart_svg.js";
+import { chartAsSvg } from "../../../hrm/drawing/chart_svg.js";
 
 /** A curve of a chart. */
 export interface Series {

@@ -17,7 +17,8 @@ import {
   setCell,
   undo,
 } from "../puzzles/editor.js";
-import { familyOf, toolsOf } from "../puzzles/cells.js";
+import { familyOf } from "../../../hrm/drawing/cells.js";
+import { toolsOf } from "../puzzles/cells.js";
 import { hardness } from "../puzzles/judge.js";
 import { SHIPPED } from "../models/shipped.js";
 import { goOn, writeAddress } from "../state/client.js";

@@ -169,6 +169,21 @@ function metricsLine(bytes: Uint8Array): Pick<MetricsLine, "step" | "kind"> | nu
   }
 }
 
+/** The lines of a history that this program wrote, in order; others are left out. */
+export function metricsOf(bytes: Uint8Array): MetricsLine[] {
+  return new TextDecoder()
+    .decode(bytes)
+    .split("\n")
+    .flatMap((line) => {
+      const known = metricsLine(new TextEncoder().encode(line));
+      if (!known) return [];
+      const fields = JSON.parse(line) as MetricsLine;
+      const needed =
+        fields.kind === "train" ? [fields.loss] : [fields.count, fields.exactAccuracy, fields.cellAccuracy];
+      return needed.every((value) => typeof value === "number") ? [fields] : [];
+    });
+}
+
 /** A name for an event file that no other start of the run uses, even with the same process number in the same second. */
 async function freeName(folder: string, second: number, fs: FileSystem): Promise<string> {
   const taken = await written(folder, () => fs.list(folder));

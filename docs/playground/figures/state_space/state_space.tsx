@@ -1,7 +1,7 @@
 /** Figures 3 and 8 of the paper: where the states move, how many dimensions they fill, and how long units remember. */
 import { signal } from "@preact/signals";
 import { participations, states, watched } from "../../state/page_state.js";
-import { aligned } from "../../runs/columns.js";
+import { aligned } from "../../../../hrm/drawing/columns.js";
 import { Chart } from "../../views/chart.js";
 import { Figure } from "../figure.js";
 import { StateCanvas } from "./canvas.js";

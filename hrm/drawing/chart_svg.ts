@@ -1,4 +1,4 @@
-/** A chart as an SVG file, for papers and slides. */
+/** A chart as SVG, for papers, slides and reports. */
 
 /** What an SVG chart draws. */
 export interface SvgChart {
@@ -21,7 +21,8 @@ const WIDTH = 720;
 const HEIGHT = 400;
 const PLOT = { left: 70, top: 40, right: 20, bottom: 50 };
 
-const escaped = (text: string): string =>
+/** Text inside of SVG or HTML. */
+export const escaped = (text: string): string =>
   text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll('"', "&quot;");
 
 /** About `count` round numbers between two ends. */

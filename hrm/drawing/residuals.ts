@@ -1,5 +1,5 @@
 /** The residuals of a thought as the columns of a chart. */
-import type { Thought } from "../../../hrm/thinking/thoughts.js";
+import type { Thought } from "../thinking/thoughts.js";
 
 /** A column of a chart; null where the other level moves, or where nothing moved (a logarithm has no place for 0). */
 export type Column = (number | null)[];
