@@ -19,7 +19,7 @@ import { crossEntropy64, layer64, linear64, type LayerWeights } from "./float64.
 import { WrongResultError } from "./kernel_case.js";
 import { randomSource } from "./random.js";
 
-/** Operations of a step's matmuls and attentions: a forward pass, the backward pass of the last updates, and the second forward pass. */
+/** Operations of a step's matmuls and attentions: a forward pass, the backward pass of the last updates, and the second forward pass without what its Q target does not need. */
 export function hrmFlops(config: HrmConfig): number {
   const { arch, L_cycles: L, L_layers, hidden_size: D, batch_size: B, bp_steps } = config;
   const { innerSize: I, totalLength: S } = derive(config);
@@ -31,7 +31,9 @@ export function hrmFlops(config: HrmConfig): number {
   const total = (updates: readonly number[]): number => updates.reduce((sum, n) => sum + n, 0) * layer;
   const forward = total(layers);
   const backward = 2 * total(layers.slice(0, bp_steps));
-  const second = config.halt_max_steps > 1 && !config.halt_only && config.carry_latents ? forward : 0;
+  const hasSecond = config.halt_max_steps > 1 && !config.halt_only && config.carry_latents;
+  // The second forward's last layer computes o_proj and the SwiGLU for the first position alone.
+  const second = hasSecond ? forward - 2 * B * (S - 1) * (D * D + 3 * I * D) : 0;
   return forward + backward + second;
 }
 

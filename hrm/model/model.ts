@@ -107,24 +107,40 @@ export interface SegmentResult extends Latents {
   readonly trace: { readonly L: readonly Tensor[]; readonly H: readonly Tensor[] };
 }
 
+/** Which positions a layer computes: all of them, or position 0 alone. */
+type Positions = "all" | "first";
+
+/** The positions of h [B, L, D] that a layer computes: [B, L, D], or [B, 1, D]. */
+function atPositions(h: Tensor, positions: Positions): Tensor {
+  const [batch, length, width] = h.shape as readonly [number, number, number];
+  return positions === "all" || length === 1 ? h : slice(h, [0, 0, 0], [batch, 1, width]);
+}
+
 /** A post-norm layer: h = rms(h + mix(h)); h = rms(h + swiglu(h)). It mixes positions by attention, or by a SwiGLU along them. */
-function layer(model: Model, prefix: string, h: Tensor): Tensor {
+function layer(model: Model, prefix: string, h: Tensor, positions: Positions): Tensor {
   const { config, parameters } = model;
   const { rms_norm_eps: eps } = config;
-  const mixed = config.mlp_t ? mixByMlp(model, prefix, h) : mixByAttention(model, prefix, h);
+  const mixed = config.mlp_t
+    ? atPositions(mixByMlp(model, prefix, h), positions)
+    : mixByAttention(model, prefix, h, positions);
   const activated = swiglu(linear(mixed, parameters(`${prefix}.mlp.gate_up_proj.weight`)));
   return rmsNorm(linear(activated, parameters(`${prefix}.mlp.down_proj.weight`)), { residual: mixed, eps });
 }
 
-/** rms(h + attn(h)) for h [B, P + S, D]. */
-function mixByAttention({ config, parameters, rotary }: Model, prefix: string, h: Tensor): Tensor {
+/** rms(h + attn(h)) for h [B, P + S, D], whose positions all attend to all. */
+function mixByAttention(
+  { config, parameters, rotary }: Model,
+  prefix: string,
+  h: Tensor,
+  positions: Positions,
+): Tensor {
   const { num_heads: heads, rms_norm_eps: eps, causal } = config;
   const qkv = linear(h, parameters(`${prefix}.self_attn.qkv_proj.weight`));
   const attended = linear(
-    attention(qkv, { heads, causal, rope: rotary }),
+    atPositions(attention(qkv, { heads, causal, rope: rotary }), positions),
     parameters(`${prefix}.self_attn.o_proj.weight`),
   );
-  return rmsNorm(attended, { residual: h, eps });
+  return rmsNorm(attended, { residual: atPositions(h, positions), eps });
 }
 
 /**
@@ -138,13 +154,22 @@ function mixByMlp({ config, parameters }: Model, prefix: string, h: Tensor): Ten
   return transpose(rmsNorm(mixed, { residual: u, eps: config.rms_norm_eps }));
 }
 
-/** A level: its layers one after another, on the sum of a state and the injected input. TRM's levels share the network `L_level`. */
-function level(model: Model, name: "H_level" | "L_level", input: Tensor): Tensor {
+/**
+ * A level: its layers one after another, on the sum of a state and the injected input. TRM's levels share the network
+ * `L_level`. The last layer may compute its first position alone.
+ */
+function level(
+  model: Model,
+  name: "H_level" | "L_level",
+  input: Tensor,
+  positions: Positions = "all",
+): Tensor {
   const { arch, H_layers, L_layers } = model.config;
   const network = arch === "hrm" ? name : "L_level";
   const layers = network === "H_level" ? H_layers : L_layers;
   let h = input;
-  for (let i = 0; i < layers; i++) h = layer(model, `inner.${network}.layers.${i}`, h);
+  for (let i = 0; i < layers; i++)
+    h = layer(model, `inner.${network}.layers.${i}`, h, i === layers - 1 ? positions : "all");
   return h;
 }
 
@@ -176,17 +201,36 @@ export function embed(model: Model, inputs: Tensor, puzzle: Tensor | null): Tens
  * too. `transformer` computes z = net(x) once.
  */
 export function segment(model: Model, latents: Latents, x: Tensor): SegmentResult {
+  return recursion(model, latents, x, "all");
+}
+
+/**
+ * The Q values of a segment, without gradient: what the Q target needs of the next one (paper, eq. 5-6). The heads read
+ * position 0 of z_H alone, so the last layer of the last update computes nothing after its attention for other positions.
+ */
+export function segmentQ(
+  model: Model,
+  latents: Latents,
+  x: Tensor,
+): Pick<SegmentResult, "qHalt" | "qContinue"> {
+  const { qHalt, qContinue } = recursion(model, latents, x, "first");
+  return { qHalt: stopGradient(qHalt), qContinue: stopGradient(qContinue) };
+}
+
+/** A segment. `last` are the positions that the last update computes; if they are the first alone, its z_H is [B, 1, D]. */
+function recursion(model: Model, latents: Latents, x: Tensor, last: Positions): SegmentResult {
   const { config } = model;
   const { arch, H_cycles, L_cycles } = config;
   if (arch === "transformer") {
-    const z = level(model, "L_level", x);
+    const z = level(model, "L_level", x, last);
     return { zH: stopGradient(z), zL: stopGradient(z), ...readOut(model, z), trace: { L: [], H: [z] } };
   }
   const oneLatent = hasOneLatent(config);
-  const constants = levelUpdates(config) - config.bp_steps;
+  const all = levelUpdates(config);
+  const constants = all - config.bp_steps;
   let updates = 0;
   const update = (name: "H_level" | "L_level", input: Tensor): Tensor => {
-    const next = level(model, name, input);
+    const next = level(model, name, input, updates + 1 === all ? last : "all");
     return updates++ < constants ? stopGradient(next) : next;
   };
   let { zH, zL } = latents;
@@ -212,11 +256,12 @@ export function readOut(
 ): Pick<SegmentResult, "logits" | "qHalt" | "qContinue"> {
   const { puzzleLength, totalLength } = derive(config);
   const [batch, D] = [zH.shape[0]!, config.hidden_size];
-  const answer = puzzleLength > 0 ? slice(zH, [0, puzzleLength, 0], [batch, config.seq_len, D]) : zH;
+  // Of a z_H that is its first position alone, the answer means nothing and is not read.
+  const whole = zH.shape[1] === totalLength;
+  const answer = puzzleLength > 0 && whole ? slice(zH, [0, puzzleLength, 0], [batch, config.seq_len, D]) : zH;
   const logits = linear(answer, parameters("inner.lm_head.weight"));
-  const first = totalLength > 1 ? slice(zH, [0, 0, 0], [batch, 1, D]) : zH;
   const q = linear(
-    reshape(first, [batch, D]),
+    reshape(atPositions(zH, "first"), [batch, D]),
     parameters("inner.q_head.weight"),
     parameters("inner.q_head.bias"),
   );

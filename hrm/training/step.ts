@@ -36,7 +36,7 @@ import {
 import type { Batch } from "../puzzles/sampling.js";
 import type { TrainConfig } from "../model/config.js";
 import { actLoss, type LossResult } from "../model/loss.js";
-import { embed, segment, type Model, type SegmentResult } from "../model/model.js";
+import { embed, segment, segmentQ, type Model, type SegmentResult } from "../model/model.js";
 import { PUZZLE_EMBEDDING } from "../model/parameters.js";
 
 /** Everything that a training step reads and updates. */
@@ -71,8 +71,8 @@ export interface StepResult extends LossResult {
   readonly halting: Halting;
   /** Target of q_continue, f32 [B]; null if it is not learned. */
   readonly targetContinue: Tensor | null;
-  /** The second forward pass, of which only q_halt and q_continue are used; null if there is no Q target. */
-  readonly next: SegmentResult | null;
+  /** q_halt and q_continue of the next segment, from the second forward pass; null if there is no Q target. */
+  readonly next: Pick<SegmentResult, "qHalt" | "qContinue"> | null;
   /** What the networks read of the puzzle, f32 [B, L, D]. */
   readonly inputEmbeddings: Tensor;
   /** d (total / batch) / d parameter, by name. The gradient of the puzzle embedding is [B, puzzle_emb_ndim]. */
@@ -117,7 +117,7 @@ export function learn(
   // The second forward pass starts from the new carry and the same data; only its Q values are used. Without
   // carried latents the next segment computes what this one did.
   const needsTarget = config.halt_max_steps > 1 && !config.halt_only;
-  const next = !needsTarget ? null : config.carry_latents ? segment(model, result, inputEmbeddings) : result;
+  const next = !needsTarget ? null : config.carry_latents ? segmentQ(model, result, inputEmbeddings) : result;
   const targetContinue = next ? continueTarget(halting.last, next) : null;
 
   const loss = actLoss(
