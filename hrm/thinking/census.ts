@@ -12,6 +12,8 @@ export interface Census {
   readonly qContinue: Float32Array;
   /** 1 if every labelled cell is right [puzzles, segments]. */
   readonly right: Uint8Array;
+  /** False for full ACT, which stops at q_halt > q_continue; else a puzzle stops at q_halt > 0. */
+  readonly haltOnly?: boolean;
 }
 
 /** Looks at a puzzle set; compiled once, run often. */
@@ -66,15 +68,23 @@ export interface Halting {
   readonly meanSegments: number;
 }
 
-/** The segment, from 1, after which each puzzle first believes its answer right (q_halt > 0); `segments` if it never does. */
-export function firstHalts({ puzzles, segments, qHalt }: Census): Int32Array {
+/** True if the model would stop there; `at` counts through [puzzles, segments]. */
+export const stopsAt = ({ qHalt, qContinue, haltOnly = true }: Census, at: number): boolean =>
+  qHalt[at]! > (haltOnly ? 0 : qContinue[at]!);
+
+/**
+ * The segment, from 1, after which each puzzle first stops: q_halt > 0, or with full ACT q_halt > q_continue; `segments` if it
+ * never does.
+ */
+export function firstHalts(census: Census): Int32Array {
+  const { puzzles, segments } = census;
   return Int32Array.from({ length: puzzles }, (_, puzzle) => {
-    for (let s = 0; s < segments; s++) if (qHalt[puzzle * segments + s]! > 0) return s + 1;
+    for (let s = 0; s < segments; s++) if (stopsAt(census, puzzle * segments + s)) return s + 1;
     return segments;
   });
 }
 
-/** What stopping at the first q_halt > 0 gives. */
+/** What stopping where `firstHalts` says gives. */
 export function earlyHalting(census: Census): Halting {
   const halts = firstHalts(census);
   return {

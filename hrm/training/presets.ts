@@ -1,4 +1,7 @@
-/** Named runs: a task with a configuration, and whether it is known to learn. */
+/**
+ * Named runs: a task with a configuration, and whether it is known to learn. The file is one table, and its length is that
+ * of the table.
+ */
 import { UsageError } from "../../engine/errors.js";
 import { modelConfig, trainConfig, type HrmConfig, type TrainConfig } from "../model/config.js";
 import type { RecipeFields } from "./departures.js";
@@ -214,6 +217,9 @@ const sudokuTraining: Partial<TrainConfig> = {
   ema_decay: 0.998,
 };
 
+/** The official halting: Q-learning with the second forward, and the official exploration. */
+const fullAct = { halt_only: false, halt_exploration_prob: 0.1 } as const;
+
 /**
  * TRM at the cost of the HRM presets. One network of two layers has as many parameters as two networks of one layer, and
  * twice the work in each update, so that half the batch costs the same.
@@ -334,6 +340,28 @@ const PRESETS: readonly Preset[] = [
     model: modelConfig({ ...mazeModel, ...sizesOf(maze10.task), rope_frequency: 2 }),
     train: trainConfig({ ...mazeTraining, total_steps: 4000 }),
     stopAt: 0.9,
+    evalEvery: 500,
+    evalLimit: 256,
+  },
+  {
+    ...sudoku9Easy,
+    name: "sudoku9-act",
+    summary: "sudoku9-easy by full ACT: q_continue is learned from a second forward, exploration 0.1",
+    status: { kind: "unproven", tried: "not yet run to its end" },
+    model: modelConfig({ ...sudokuModel, ...fullAct, ...sizesOf(sudoku9Easy.task) }),
+    train: trainConfig({ ...sudokuTraining, total_steps: 4000 }),
+    stopAt: 0.93,
+    evalEvery: 500,
+    evalLimit: 128,
+  },
+  {
+    ...maze7,
+    name: "maze7-act",
+    summary: "maze7 by full ACT: q_continue is learned from a second forward, exploration 0.1",
+    status: { kind: "unproven", tried: "not yet run to its end" },
+    model: modelConfig({ ...maze7Model, ...fullAct, ...sizesOf(maze7.task) }),
+    train: trainConfig({ ...maze7Training, total_steps: 3000 }),
+    stopAt: 0.93,
     evalEvery: 500,
     evalLimit: 256,
   },

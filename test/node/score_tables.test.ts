@@ -88,6 +88,13 @@ describe("scores of a census", () => {
     expect(haltingLine(census)).to.match(/exact 66\.7% \[.*\], 2\.67 of 4 segments \(33\.3% saved\)$/);
   });
 
+  it("stop where q_halt is above q_continue after full ACT", () => {
+    const qContinue = Float32Array.from(census.qHalt, (q, at) => (at % 4 === 1 ? q - 1 : q));
+    const full = { ...census, qContinue, haltOnly: false };
+    expect([...firstHalts(full)]).to.deep.equal([2, 2, 2]);
+    expect(haltingLine(full)).to.include("once q_halt is above q_continue: exact");
+  });
+
   it("count each band by itself", () => {
     const scores = bandScores(census, [
       { measure: "givens", name: "30", rows: [0, 2] },

@@ -140,7 +140,7 @@ export async function evalCommand(argv: readonly string[]): Promise<number> {
     const answers = countSeveralAnswers(data, task);
     if (rules) show(describeRules(task, data.count, rules, answers), values);
     else say(`rules     none are known for ${task.name}: answers are compared with labels alone`);
-    const census = censusOf(batches);
+    const census = { ...censusOf(batches), haltOnly: checkpoint.config.halt_only };
     const bands = bandScores(census, difficultyBands(data, task));
     show(segmentLine(census), values);
     show(haltingLine(census), values);

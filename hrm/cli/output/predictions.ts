@@ -1,5 +1,5 @@
 /** The file of `hrm eval --predictions`: every answer with what the model and the rules say of it. */
-import { firstHalts, type Census } from "../../thinking/census.js";
+import { firstHalts, stopsAt, type Census } from "../../thinking/census.js";
 import type { PuzzleSet } from "../../puzzles/puzzle_set.js";
 import type { Task } from "../../puzzles/tasks/task.js";
 
@@ -18,7 +18,7 @@ export interface PredictionLine {
   readonly q_halt: number;
   /** Segments that ran. */
   readonly segments: number;
-  /** The first segment, from 1, after which q_halt is above 0; null if there is none. */
+  /** The first segment, from 1, after which the model would stop; null if there is none. */
   readonly halts_at: number | null;
 }
 
@@ -39,7 +39,7 @@ export function predictionLines(
     const cells = (of: Int32Array): Int32Array => of.subarray(row * length, (row + 1) * length);
     const [input, label, answer] = [cells(set.inputs), cells(set.labels), cells(tokens)];
     const last = row * segments + segments - 1;
-    const halted = census.qHalt.subarray(row * segments, last + 1).some((q) => q > 0);
+    const halted = halts[row]! < segments || stopsAt(census, last);
     return {
       puzzle: row + 1,
       question: task.format(input),

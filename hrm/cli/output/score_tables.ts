@@ -11,7 +11,7 @@ export interface BandScores {
   /** Puzzles that are right after the last segment. */
   readonly exact: number;
   readonly interval: readonly [low: number, high: number];
-  /** Mean segments until q_halt is first above 0; the number of segments that ran for puzzles that never get there. */
+  /** Mean segments until the model would first stop; the number of segments that ran for puzzles that never get there. */
   readonly meanSegmentsToHalt: number;
 }
 
@@ -37,7 +37,7 @@ export function bandScores(census: Census, bands: readonly DifficultyBand[]): Ba
 /** Lines of a table with one row for each band. */
 export function bandTable(scores: readonly BandScores[]): string {
   const rows = [
-    ["difficulty", "", "puzzles", "exact [95% interval]", "segments to q_halt > 0"],
+    ["difficulty", "", "puzzles", "exact [95% interval]", "segments to halt"],
     ...scores.map(({ measure, band, puzzles, exact, meanSegmentsToHalt }) => [
       measure,
       band,
@@ -68,7 +68,7 @@ export function haltingLine(census: Census): string {
   const { exact, meanSegments } = earlyHalting(census);
   const saved = 1 - meanSegments / census.segments;
   return (
-    `stopping each puzzle once q_halt is above 0: exact ${formatProportion(exact, census.puzzles)}, ` +
+    `stopping each puzzle once q_halt is above ${census.haltOnly === false ? "q_continue" : "0"}: exact ${formatProportion(exact, census.puzzles)}, ` +
     `${meanSegments.toFixed(2)} of ${census.segments} segments (${formatPercent(saved)} saved)`
   );
 }
