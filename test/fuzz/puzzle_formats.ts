@@ -1,5 +1,6 @@
 /** The puzzle formats: damage, and what must hold of everything that is still accepted. */
 import { assert } from "chai";
+import { readArcTasks } from "../../hrm/files/puzzles/arc.js";
 import {
   loadPuzzles,
   readNpy,
@@ -132,12 +133,47 @@ function openJsonl(bytes: Uint8Array, wanted?: Task): void {
   assertSound(set, task);
 }
 
+/** Two tasks, of which one has its solutions in the second file. */
+const arcFiles = [
+  {
+    a: {
+      train: [
+        {
+          input: [
+            [0, 1],
+            [2, 3],
+          ],
+          output: [[4]],
+        },
+      ],
+      test: [{ input: [[5, 6, 7]], output: [[8], [9]] }],
+    },
+    b: { train: [{ input: [[1]], output: [[2]] }], test: [{ input: [[3, 3]] }] },
+  },
+  { b: [[[4, 4]]] },
+].map((json) => text(JSON.stringify(json)));
+
+function openArc(files: readonly Uint8Array[]): void {
+  const { tasks } = readArcTasks(files.map((bytes, i) => ({ name: `${i}.json`, bytes })));
+  assert.isAbove(tasks.length, 0);
+  for (const { train, test } of tasks) {
+    assert.isAbove(Math.min(train.length, test.length), 0);
+    for (const { input, output } of [...train, ...test])
+      for (const { rows, columns, cells } of [input, ...(output ? [output] : [])]) {
+        assert.isTrue(rows >= 1 && rows <= 30 && columns >= 1 && columns <= 30);
+        assert.equal(cells.length, rows * columns);
+        assert.isTrue(cells.every((colour) => colour < 10));
+      }
+  }
+}
+
 /** Reads every file that is damaged below, as it is before. */
 export async function readUndamaged(): Promise<void> {
   for (const { task, bytes } of [...sudokuCsv, ...mazeCsv]) assertSound(readPuzzleCsv(bytes, task), task);
   for (const file of npyFiles) assertWhole(readNpy(file));
   for (const files of folders) await openFolder(files);
   for (const wanted of [own, undefined]) openJsonl(ownFile, wanted);
+  openArc(arcFiles);
 }
 
 /** Every puzzle format, by name. */
@@ -170,6 +206,14 @@ export const puzzleFormats: readonly FuzzFormat[] = [
       const damaged = mutate(ownFile, random);
       const wanted = random.below(2) === 0 ? own : undefined;
       return outcomeOf(() => openJsonl(damaged, wanted));
+    },
+  },
+  {
+    name: "arc",
+    attempt(random) {
+      const at = random.below(arcFiles.length);
+      const damaged = arcFiles.map((bytes, i) => (i === at ? mutate(bytes, random) : bytes));
+      return outcomeOf(() => openArc(damaged));
     },
   },
 ];
