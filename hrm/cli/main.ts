@@ -15,6 +15,7 @@ import { reportCommand } from "./commands/report.js";
 import { runsCommand } from "./commands/runs.js";
 import { searchCommand } from "./commands/search.js";
 import { solveCommand } from "./commands/solve.js";
+import { submitCommand } from "./commands/submit.js";
 import { trainCommand } from "./commands/train.js";
 import { verifyCommand } from "./commands/verify.js";
 
@@ -32,13 +33,14 @@ const COMMANDS: Readonly<Record<string, { run: CommandRunner; summary: string }>
   },
   eval: { run: evalCommand, summary: "score a checkpoint on held-out puzzles" },
   solve: { run: solveCommand, summary: "solve one puzzle, segment by segment" },
+  submit: { run: submitCommand, summary: "answer ARC tests, and write what ARC Prize takes" },
   verify: { run: verifyCommand, summary: "replay golden fixtures of the official code" },
   info: { run: infoCommand, summary: "list adapters, and which one would be used" },
   plan: { run: planCommand, summary: "say what memory training needs, and which micro-batch fits" },
   convert: { run: convertCommand, summary: "convert PyTorch files to safetensors and back" },
   export: { run: exportCommand, summary: "write a run for the official PyTorch code" },
   import: { run: importCommand, summary: "read a model of the official PyTorch code with its configuration" },
-  generate: { run: generateCommand, summary: "make puzzles: Sudoku and mazes" },
+  generate: { run: generateCommand, summary: "make puzzles: Sudoku, mazes and ARC tasks" },
 };
 
 function usage(): string {

@@ -7,6 +7,7 @@ import { modelConfig, trainConfig, type HrmConfig, type TrainConfig } from "../m
 import type { RecipeFields } from "./departures.js";
 import { puzzleSet, type PuzzleSplits } from "../puzzles/puzzle_set.js";
 import { sizesOf } from "../model/task_fields.js";
+import { gridTask } from "../puzzles/tasks/grid.js";
 import { generateMazes } from "../puzzles/tasks/maze_generator.js";
 import { mazeTask } from "../puzzles/tasks/maze.js";
 import { splitPuzzles, type SplitBy } from "../puzzles/splits.js";
@@ -156,6 +157,8 @@ function mazePuzzles(
   } as const;
 }
 
+/** The canvas of small ARC tasks, with PAD as ".", EOS as "|" and the colours as digits. */
+const arcToyTask = gridTask({ rows: 10, columns: 10, vocabSize: 12, symbols: ".|0123456789" });
 const maze7 = mazePuzzles(7, { minLength: 9, minLengths: [7, 14], train: 12288 });
 const maze10 = mazePuzzles(10, { minLength: 21, minLengths: [2, 26], train: 12288 });
 
@@ -386,6 +389,23 @@ const PRESETS: readonly Preset[] = [
     stopAt: 0.9,
     evalEvery: 500,
     evalLimit: 256,
+  },
+  {
+    ...puzzlesFromFile("arc-toy", arcToyTask),
+    name: "arc-toy",
+    summary: "ARC tasks on a 10x10 canvas from a data set folder, such as hrm generate --task arc-toy writes",
+    status: { kind: "unproven", tried: "single steps run; not yet run to its end" },
+    model: modelConfig({
+      ...{ ...mazeModel, ...sizesOf(arcToyTask) },
+      ...{ puzzle_emb_ndim: 64, rope_frequency: 2 },
+    }),
+    train: trainConfig({
+      ...{ ...mazeTraining, augment: false, total_steps: 8000 },
+      ...{ puzzle_emb_lr: 1e-2, puzzle_emb_weight_decay: 0.1 },
+    }),
+    stopAt: 0.9,
+    evalEvery: 500,
+    evalLimit: 120,
   },
   {
     ...puzzlesFromFile("sudoku-extreme-1k", sudokuTask(9)),

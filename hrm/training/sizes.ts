@@ -1,7 +1,7 @@
 /** Sizes of a run, computed before any memory is allocated. */
 import { LimitError } from "../../engine/errors.js";
 import { derive, levelUpdates, type HrmConfig } from "../model/config.js";
-import { parameterSpecs } from "../model/parameters.js";
+import { parameterSpecs, PUZZLE_EMBEDDING } from "../model/parameters.js";
 
 /** The most blocks (layers times their uses) in a segment, since a trace holds every block. */
 const MOST_BLOCKS = 4096;
@@ -38,7 +38,9 @@ export function requireSizes(config: HrmConfig, limits: Limits, microBatch = con
     fit(
       `The weight ${name} [${shape.join(", ")}]`,
       shape.reduce((a, b) => a * b, 1),
-      "a smaller model",
+      name === PUZZLE_EMBEDDING
+        ? "fewer puzzle identifiers (fewer augmentations or tasks), or a smaller puzzle_emb_ndim"
+        : "a smaller model",
     );
   const { totalLength } = derive(config);
   fit(

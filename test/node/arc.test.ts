@@ -35,7 +35,7 @@ const grid = (...rows: number[][]): ArcGrid => ({
 const pair = (input: number[][], output: number[][]) => ({ input, output });
 const random = (name: string) => hostRandom(testSeed, name);
 
-function randomGrid(draw: ReturnType<typeof hostRandom>, side = ARC.side): ArcGrid {
+function randomGrid(draw: ReturnType<typeof hostRandom>, side: number = ARC.side): ArcGrid {
   const [rows, columns] = [1 + draw.below(side), 1 + draw.below(side)];
   return { rows, columns, cells: Uint8Array.from({ length: rows * columns }, () => draw.below(10)) };
 }
@@ -305,7 +305,7 @@ describe("ARC data sets", () => {
   it("a test never reaches training: not as itself, not as an image in another task", () => {
     const hidden = tested[0]!.test[0]!;
     const image = randomImage(draw);
-    const copy = { input: imageOf(hidden.input, image), output: imageOf(hidden.output, image) };
+    const copy = { input: imageOf(hidden.input, image), output: imageOf(hidden.output!, image) };
     const leaking = { ...learned[0]!, train: [...learned[0]!.train, copy] };
     const only: ArcTask = { id: "only", train: [copy], test: [hidden] };
     const found = buildArcDataset({ learned: [leaking, only], tested }, options);

@@ -50,8 +50,8 @@ describe("cases of puzzle files", () => {
   }
 
   const refused: readonly (readonly [path: string, message: RegExp])[] = [
-    ["17-arc-json/task.json", /an ARC task .*does not read; build a data set folder/],
-    ["17-arc-json/tasks.json", /2 ARC tasks .*does not read/],
+    ["17-arc-json/task.json", /an ARC task .*make a data set folder .* hrm generate --arc/],
+    ["17-arc-json/tasks.json", /2 ARC tasks .*hrm generate --arc/],
     ["18-box-orientation/tall-boxes.csv", /fits boxes of 3 rows x 2 columns, but sudoku6 has .*transpose/],
     ["27-lfs-pointer/train.csv", /a Git LFS pointer of a file of 718984238 bytes.*git lfs pull/],
     ["27-lfs-pointer/data", /a Git LFS pointer of a file of \d+ bytes/],

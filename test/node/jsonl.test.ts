@@ -139,7 +139,7 @@ describe("puzzle JSON lines", () => {
     [
       "an ARC task",
       [{ train: [{ input: [[1]], output: [[2]] }], test: [] }],
-      /an ARC task.*does not read/,
+      /an ARC task.*are not read as puzzles/,
       1,
     ],
     ["ARC tasks", [{ a: { train: [{ input: [[1]], output: [[2]] }] } }], /an ARC task/, 1],

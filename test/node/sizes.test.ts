@@ -50,6 +50,12 @@ describe("sizes beyond a device", () => {
       assert.equal(device.stats.bytesLive, 0);
     });
 
+  it("a puzzle embedding that no binding holds is refused with its bytes and what to do", async () => {
+    const fields = { puzzle_emb_ndim: 512, num_puzzle_identifiers: 960_001 };
+    const { message } = await rejection(Promise.resolve().then(() => chooseMicroBatch(planned(fields))));
+    assert.match(message, /puzzle_emb.*needs 1966082048 bytes;.*fewer puzzle identifiers/);
+  });
+
   it("fields of more than 32 bits, and thousands of layers, are no configuration", () => {
     for (const fields of [{ hidden_size: 1e12 }, { batch_size: 1e10 }, { H_layers: 1e9 }, { L_cycles: 1e6 }])
       assert.throws(() => modelConfig(fields), ConfigError, /expected a positive integer/);

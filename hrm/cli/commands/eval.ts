@@ -17,6 +17,7 @@ import { censusOf, earlyHalting, rightAfter } from "../../thinking/census.js";
 import type { Task } from "../../puzzles/tasks/task.js";
 import { fileExists } from "../disk/file_exists.js";
 import { ArgumentError, parseArguments, type Command } from "../../terminal/arguments.js";
+import { arcNames, arcScores, describeArc, votesOf, warnOfUntrained } from "../inputs/arc_votes.js";
 import { onGridOf } from "../inputs/other_grid.js";
 import { checkpointOptions, loadCheckpoint, taskOf, uploadWeights } from "../inputs/checkpoint_file.js";
 import {
@@ -107,6 +108,8 @@ export async function evalCommand(argv: readonly string[]): Promise<number> {
     all,
     Array.from({ length: count }, (_, row) => row),
   );
+  const names = puzzles && (await arcNames(puzzles, data, task));
+  if (names) await warnOfUntrained(puzzles, data, task);
   const device = await openAnnounced(values.adapter);
   try {
     say(`weights   ${description}`);
@@ -137,6 +140,8 @@ export async function evalCommand(argv: readonly string[]): Promise<number> {
       say(
         `warning   the logits of ${scores.nonFinite} of ${scores.count} puzzles are NaNs or infinities: these scores mean nothing; use weights from before training left the finite numbers`,
       );
+    const votes = names && votesOf(data, names, batches);
+    if (votes) show(describeArc(votes, names), values);
     const answers = countSeveralAnswers(data, task);
     if (rules) show(describeRules(task, data.count, rules, answers), values);
     else say(`rules     none are known for ${task.name}: answers are compared with labels alone`);
@@ -170,6 +175,7 @@ export async function evalCommand(argv: readonly string[]): Promise<number> {
         exactAfterSegment: Array.from(rightAfter(census), (exact) => exact / scores.count),
         earlyHalting: earlyHalting(census),
         byDifficulty: bands,
+        ...(votes && { arc: arcScores(votes) }),
         adapter: device.adapter.name,
       });
     }

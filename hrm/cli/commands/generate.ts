@@ -1,4 +1,4 @@
-/** `hrm generate`: writes puzzles with exactly one answer as CSV, JSON lines or an official data set folder. */
+/** `hrm generate`: writes puzzles with exactly one answer as CSV, JSON lines or an official data set folder, and ARC tasks. */
 import { dirname, join } from "node:path";
 import { UsageError } from "../../../engine/errors.js";
 import { writePuzzleCsv } from "../../files/puzzles/csv.js";
@@ -20,17 +20,24 @@ import { fileExists } from "../disk/file_exists.js";
 import { OutputError, writeFileSafely } from "../disk/output.js";
 import { jsonOption } from "../options/common.js";
 import { printJson, say } from "../output/console.js";
+import { ARC_TOY, arcOptions, generateArc } from "./generate_arc.js";
 
 const FORMATS = ["csv", "jsonl", "official"] as const;
 
 const options = {
   task: {
     type: "string",
-    default: "sudoku9",
-    help: "sudoku4, sudoku6, sudoku9 or maze-NxN",
+    help: "sudoku4, sudoku6, sudoku9, maze-NxN or arc-toy",
     placeholder: "name",
+    defaultText: "sudoku9",
   },
-  count: { type: "int", default: 1000, min: 1, max: 10 ** 6, help: "puzzles to make" },
+  count: {
+    type: "int",
+    min: 1,
+    max: 10 ** 6,
+    help: "puzzles to make, or tasks of arc-toy",
+    defaultText: "1000; arc-toy: 160",
+  },
   difficulty: {
     type: "choice",
     choices: SUDOKU_DIFFICULTIES,
@@ -51,6 +58,7 @@ const options = {
     help: "mazes: draw each maze's fewest moves uniformly from --min-length to this, so that short and long paths mix",
     defaultText: "no mixture",
   },
+  ...arcOptions,
   seed: { type: "int", default: 0, min: 0, max: 2 ** 32 - 1, help: "decides the puzzles" },
   out: { type: "string", help: "file (or folder, for official) to write", placeholder: "path" },
   format: {
@@ -67,6 +75,7 @@ const command: Command<typeof options> = {
   name: "hrm generate",
   summary:
     "Makes puzzles with exactly one answer: Sudoku of a wanted difficulty, or mazes with one shortest path of a wanted length. " +
+    "Makes data sets of published ARC tasks, or of small tasks like them (arc-toy). " +
     "The same seed makes the same puzzles.",
   options,
 };
@@ -83,14 +92,20 @@ export async function generateCommand(argv: readonly string[]): Promise<number> 
   const { values } = parsed;
   if (values.out === undefined)
     throw new ArgumentError("--out: got nothing; expected a file to write, such as puzzles.csv.");
-  const task = requireGenerated(values.task);
+  if (values.arc !== undefined || values["arc-train"] !== undefined || values.task === ARC_TOY) {
+    if (values.arc !== undefined && values.task !== undefined)
+      throw new ArgumentError(`--task: got ${values.task} with --arc; expected one of the two.`);
+    refuseForeign(ARC_OPTIONS, values, values.task ?? "--arc");
+    return generateArc({ ...values, out: values.out });
+  }
+  const task = requireGenerated(values.task ?? "sudoku9");
   const format = values.format ?? (/\.(jsonl|ndjson)$/i.test(values.out) ? "jsonl" : "csv");
   const target = format === "official" ? join(values.out, "train", "dataset.json") : values.out;
   if (!values.overwrite && (await fileExists(target)))
     throw new ArgumentError(`--out: ${target} exists; give another name, or --overwrite.`);
 
   const started = performance.now();
-  const records = generated(task, values);
+  const records = generated(task, { ...values, count: values.count ?? 1000 });
   const files = encoded(format, records, task, values.out);
   for (const [path, contents] of files) {
     await makeFolder(dirname(path)).catch((error: unknown) => {
@@ -122,8 +137,24 @@ function requireGenerated(name: string): Task {
   const task = /^(sudoku|maze)/.test(name) ? findTask(name) : undefined;
   if (task) return task;
   throw new ArgumentError(
-    `--task: got "${name}"; expected sudoku4, sudoku6, sudoku9 or maze-NxN (N from 3 to 64).`,
+    `--task: got "${name}"; expected sudoku4, sudoku6, sudoku9, maze-NxN (N from 3 to 64) or arc-toy.`,
   );
+}
+
+const SUDOKU_OPTIONS = ["difficulty", "min-givens", "max-givens"] as const;
+const MAZE_OPTIONS = ["min-length", "min-length-to"] as const;
+const ARC_OPTIONS = ["augmentations", "canvas"] as const;
+type KindOption = (typeof SUDOKU_OPTIONS | typeof MAZE_OPTIONS | typeof ARC_OPTIONS)[number];
+
+/** Refuses the options of other kinds of puzzles. @throws ArgumentError */
+function refuseForeign(
+  own: readonly KindOption[],
+  values: Readonly<Partial<Record<KindOption, string | number | undefined>>>,
+  name: string,
+): void {
+  for (const option of [...SUDOKU_OPTIONS, ...MAZE_OPTIONS, ...ARC_OPTIONS])
+    if (values[option] !== undefined && !own.includes(option))
+      throw new ArgumentError(`--${option}: got ${values[option]}; ${name} has no such option.`);
 }
 
 interface Wishes {
@@ -134,19 +165,15 @@ interface Wishes {
   readonly "max-givens": number | undefined;
   readonly "min-length": number | undefined;
   readonly "min-length-to": number | undefined;
+  readonly augmentations: number | undefined;
+  readonly canvas: number | undefined;
 }
 
 function generated(task: Task, wishes: Wishes): PuzzleRecord[] {
   const { count, seed, difficulty } = wishes;
   const [fewest, most] = [wishes["min-givens"], wishes["max-givens"]];
   const [minLength, mixedTo] = [wishes["min-length"], wishes["min-length-to"]];
-  const foreign = Object.entries(
-    task.name.startsWith("maze")
-      ? { difficulty, "min-givens": fewest, "max-givens": most }
-      : { "min-length": minLength, "min-length-to": mixedTo },
-  ).find(([, value]) => value !== undefined);
-  if (foreign)
-    throw new ArgumentError(`--${foreign[0]}: got ${foreign[1]}; ${task.name} has no such option.`);
+  refuseForeign(task.name.startsWith("maze") ? MAZE_OPTIONS : SUDOKU_OPTIONS, wishes, task.name);
   if ((fewest === undefined) !== (most === undefined))
     throw new ArgumentError(
       `--${fewest === undefined ? "max" : "min"}-givens: got this option alone; expected both --min-givens and --max-givens, or neither.`,

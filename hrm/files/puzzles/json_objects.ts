@@ -80,7 +80,7 @@ function refuseOneObject(bytes: Uint8Array, file: string): void {
   if (typeof json === "object" && json !== null) refuseArc(json as Record<string, unknown>, fail);
 }
 
-/** @throws FileFormatError for tasks of the Abstraction and Reasoning Corpus, which this version does not read */
+/** @throws FileFormatError for tasks of the Abstraction and Reasoning Corpus, of which a data set must be made first */
 export function refuseArc(object: Record<string, unknown>, fail: (problem: string) => Error): void {
   const isPairs = (value: unknown): boolean =>
     Array.isArray(value) &&
@@ -92,7 +92,7 @@ export function refuseArc(object: Record<string, unknown>, fail: (problem: strin
   const count = isTask(object) ? 1 : values.length > 0 && values.every(isTask) ? values.length : 0;
   if (count === 0) return;
   throw fail(
-    `${count === 1 ? "an ARC task" : `${count} ARC tasks`} (train and test pairs of grids), which this version does not read; ` +
-      "build a data set folder with the official build_arc_dataset.py and give that folder, or write JSON lines with input and label grids of one size (docs/data.md)",
+    `${count === 1 ? "an ARC task" : `${count} ARC tasks`} (train and test pairs of grids), which are not read as puzzles; ` +
+      "make a data set folder of the file with hrm generate --arc FILE --out FOLDER and give that folder (docs/arc.md)",
   );
 }
