@@ -4,11 +4,11 @@ import {
   isModelField,
   isTrainField,
   modelConfig,
-  TASK_FIELDS,
   trainConfig,
   type HrmConfig,
   type TrainConfig,
 } from "../../hrm/model/config.js";
+import { TASK_FIELDS } from "../../hrm/model/task_fields.js";
 import { hasTooFewClasses } from "../../hrm/puzzles/splits.js";
 import type { Task } from "../../hrm/puzzles/tasks/task.js";
 import type { Checkpoint } from "../../hrm/files/checkpoints/checkpoint.js";

@@ -33,3 +33,17 @@ export function characterAngle([a, b]: Character, { blocks, size }: BlockedLines
   const part = (a * Math.floor(line / size) * size + b * (line % size) * blocks) % circle;
   return (2 * Math.PI * part) / circle;
 }
+
+/** Rows and columns of a grid and of its boxes. */
+type Grid = Readonly<Record<"grid_rows" | "grid_columns" | "box_rows" | "box_columns", number>>;
+
+/** The rows of a grid in bands, and its columns in stacks. The result has no meaning if there are no boxes. */
+export function blockedLines({ grid_rows, grid_columns, box_rows, box_columns }: Grid): {
+  readonly rows: BlockedLines;
+  readonly columns: BlockedLines;
+} {
+  return {
+    rows: { blocks: grid_rows / box_rows, size: box_rows },
+    columns: { blocks: grid_columns / box_columns, size: box_columns },
+  };
+}

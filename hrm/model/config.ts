@@ -1,23 +1,23 @@
 /** The configuration, under the official names, checked before anything is built from it. */
 
-import { EngineError } from "../../engine/errors.js";
-import { charactersOf, type BlockedLines } from "./characters.js";
-import { formatValue } from "../format_value.js";
+import { blockedLines, charactersOf } from "./characters.js";
+import {
+  belowOne,
+  boolean,
+  checked,
+  ConfigError,
+  fraction,
+  LARGEST_COUNT,
+  natural,
+  notNegative,
+  oneOf,
+  positive,
+  positiveInteger,
+  repeats,
+  type Rule,
+} from "./field_rules.js";
 
-/** A field of the configuration has an invalid value. Says which field, what was given and what was expected. */
-export class ConfigError extends EngineError {
-  override readonly name = "ConfigError";
-  constructor(
-    /** The field that is wrong. */
-    readonly field: string,
-    /** Its value. */
-    readonly got: unknown,
-    /** What it may be, in words. */
-    readonly expected: string,
-  ) {
-    super("config", `config.${field}: got ${formatValue(got)}; expected ${expected}.`);
-  }
-}
+export { ConfigError, LARGEST_COUNT } from "./field_rules.js";
 
 /** The model; names, meanings and defaults are those of the official implementation (hrm_act_v1.py). */
 export interface HrmConfig {
@@ -223,17 +223,6 @@ export function derive(config: HrmConfig): Derived {
   };
 }
 
-/** The rows of a grid in bands, and its columns in stacks. The result has no meaning if there are no boxes. */
-export function blockedLines({ grid_rows, grid_columns, box_rows, box_columns }: HrmConfig): {
-  readonly rows: BlockedLines;
-  readonly columns: BlockedLines;
-} {
-  return {
-    rows: { blocks: grid_rows / box_rows, size: box_rows },
-    columns: { blocks: grid_columns / box_columns, size: box_columns },
-  };
-}
-
 /** Inner size of a SwiGLU over vectors of `size`: rounded to an integer (half to even), then up to a multiple of swiglu_multiple. */
 export function swigluSize(
   { expansion, swiglu_multiple }: Pick<HrmConfig, "expansion" | "swiglu_multiple">,
@@ -255,29 +244,6 @@ export const levelUpdates = ({
 
 /** True if z_H and z_L are one latent. */
 export const hasOneLatent = ({ arch }: Pick<HrmConfig, "arch">): boolean => arch !== "hrm" && arch !== "trm";
-
-type Rule = readonly [test: (value: unknown) => boolean, expected: string];
-
-/** The largest allowed count (steps, puzzles, widths), since shaders count in 32 bits. */
-export const LARGEST_COUNT = 2 ** 31 - 1;
-
-/** True for a number that is finite in f32, in which shaders compute. */
-const isNumber = (value: unknown): value is number =>
-  typeof value === "number" && Number.isFinite(Math.fround(value));
-const isCount = (value: unknown, least: number): boolean =>
-  Number.isInteger(value) && (value as number) >= least && (value as number) <= LARGEST_COUNT;
-const positiveInteger: Rule = [(v) => isCount(v, 1), `a positive integer up to ${LARGEST_COUNT}`];
-const repeats: Rule = [(v) => isCount(v, 1) && (v as number) <= 1024, "a positive integer of at most 1024"];
-const natural: Rule = [(v) => isCount(v, 0), `an integer of at least 0, up to ${LARGEST_COUNT}`];
-const positive: Rule = [(v) => isNumber(v) && Math.fround(v) > 0, "a number above 0, in the range of f32"];
-const notNegative: Rule = [(v) => isNumber(v) && v >= 0, "a number of at least 0, in the range of f32"];
-const fraction: Rule = [(v) => isNumber(v) && v >= 0 && v <= 1, "a number from 0 to 1"];
-const belowOne: Rule = [(v) => isNumber(v) && v >= 0 && v < 1, "a number of at least 0 and below 1"];
-const boolean: Rule = [(v) => typeof v === "boolean", "true or false"];
-const oneOf = (...values: string[]): Rule => [
-  (v) => values.includes(v as string),
-  values.map((v) => `"${v}"`).join(" or "),
-];
 
 const MODEL_RULES: Record<keyof HrmConfig, Rule> = {
   arch: oneOf("hrm", "trm", "trm_singlez", "l_only", "transformer"),
@@ -332,18 +298,6 @@ const TRAIN_RULES: Record<keyof TrainConfig, Rule> = {
   staggered_starts: boolean,
   augment: boolean,
 };
-
-function checked<T extends object>(given: Partial<T>, defaults: T, rules: Record<keyof T, Rule>): T {
-  for (const [field, value] of Object.entries(given)) {
-    if (!Object.hasOwn(rules, field))
-      throw new ConfigError(field, value, `one of ${Object.keys(rules).join(", ")}`);
-  }
-  const complete = { ...defaults, ...given };
-  for (const [field, [test, expected]] of Object.entries(rules) as [keyof T & string, Rule][]) {
-    if (!test(complete[field])) throw new ConfigError(field, complete[field], expected);
-  }
-  return complete;
-}
 
 /** A whole model configuration from some of its fields. @throws ConfigError */
 export function modelConfig(given: Partial<HrmConfig>): HrmConfig {
@@ -428,13 +382,6 @@ export function trainConfig(given: Partial<TrainConfig>): TrainConfig {
   return checked(given, defaultTrainConfig, TRAIN_RULES);
 }
 
-const GRID_FIELDS = ["grid_rows", "grid_columns", "box_rows", "box_columns"] as const;
-/** Fields of the model that only the task decides. */
-export const TASK_FIELDS = ["seq_len", "vocab_size", ...GRID_FIELDS] as const;
-export type TaskField = (typeof TASK_FIELDS)[number];
-
-/** True for a field that says which rows, columns and boxes the cells form. */
-export const isGridField = (field: string): boolean => (GRID_FIELDS as readonly string[]).includes(field);
 /** True if positions are rows and columns of a grid, so that the grid's shape changes what the model computes. */
 export const isInGrid = ({ pos_encodings: kind }: Partial<HrmConfig>): boolean =>
   kind === "rope2d" || kind === "rope2d_boxes";

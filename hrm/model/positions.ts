@@ -1,7 +1,7 @@
 /** Rotary tables: the angles by which each position rotates the queries and keys of an attention head. */
 import { ropeTables } from "../../kernels/rope.js";
-import { characterAngle, charactersOf, type BlockedLines } from "./characters.js";
-import { blockedLines, derive, type HrmConfig } from "./config.js";
+import { blockedLines, characterAngle, charactersOf, type BlockedLines } from "./characters.js";
+import { derive, type HrmConfig } from "./config.js";
 
 /** Tables [totalLength, headDim]. Entries d and d + headDim / 2 are equal, since rotate-half rotates them together. */
 export interface RotaryAngles {

@@ -1,11 +1,6 @@
 /** The differences between a configuration and the official recipe, for the announcement of a run. */
-import {
-  defaultConfig,
-  defaultTrainConfig,
-  TASK_FIELDS,
-  type HrmConfig,
-  type TrainConfig,
-} from "../model/config.js";
+import { defaultConfig, defaultTrainConfig, type HrmConfig, type TrainConfig } from "../model/config.js";
+import { TASK_FIELDS } from "../model/task_fields.js";
 
 /** Fields of the model and of training. */
 export type RecipeFields = HrmConfig & TrainConfig;

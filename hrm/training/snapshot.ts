@@ -1,7 +1,8 @@
 /** Training state in host memory. A fresh trainer that takes a snapshot repeats the run to the bit. */
 import { EngineError } from "../../engine/errors.js";
 import { hostTensor, type Device, type TypedArray, type Variable } from "../../engine/index.js";
-import { isGridField, isInGrid, type HrmConfig, type TrainConfig } from "../model/config.js";
+import { isInGrid, type HrmConfig, type TrainConfig } from "../model/config.js";
+import { isGridField } from "../model/task_fields.js";
 import { parameterSpecs, type StateDict } from "../model/parameters.js";
 import type { PuzzleSet } from "../puzzles/puzzle_set.js";
 import { VERSION } from "../version.js";

@@ -50,6 +50,7 @@ function percentDigits(fraction: number): string {
 
 /** The mean of some values, their spread, and how well the mean is known. */
 export interface MeanOf {
+  /** Arithmetic mean of the values. */
   readonly mean: number;
   /** Sample standard deviation; null for a single value. */
   readonly deviation: number | null;

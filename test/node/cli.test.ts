@@ -307,7 +307,7 @@ describe("the command line", () => {
         runs: { state: string; step: number; ended: string; test: Record<string, number>; next: string[] }[];
       };
       const [one] = listed.runs;
-      assert.deepInclude(one, { state: "finished", step: 10, ended: "plan" });
+      assert.deepInclude(one, { state: "finished", step: 10, ended: "last_step" });
       assert.equal(one!.test["exactAccuracy"], report["exactAccuracy"]);
       assert.deepEqual(one!.next.slice(0, 3), ["eval", "--checkpoint", report["checkpoint"] as string]);
     });

@@ -4,12 +4,11 @@ import {
   isModelField,
   isTrainField,
   modelConfig,
-  TASK_FIELDS,
   trainConfig,
   type HrmConfig,
-  type TaskField,
   type TrainConfig,
 } from "../../model/config.js";
+import { TASK_FIELDS, type TaskField } from "../../model/task_fields.js";
 import { FIELD_CHOICES, FIELD_HELP } from "../../model/field_help.js";
 import type { Preset } from "../../training/presets.js";
 import { ArgumentError, nearestName, type Option, type Values } from "../../terminal/arguments.js";
