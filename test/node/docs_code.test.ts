@@ -160,7 +160,10 @@ async function problemOf(line: string): Promise<string | null> {
   const hrm = async ([command = "", ...options]: readonly string[]): Promise<string | null> => {
     const text = await help(command).catch(() => null);
     if (text === null) return `hrm has no command ${command}`;
-    const unknown = options.filter((o) => o.startsWith("--") && !text.includes(`${o.replace(/=.*/, "")} `));
+    // The help names a switch without the "no-" that turns it off.
+    const named = (o: string): boolean =>
+      [o, o.replace(/^--no-/, "--")].some((name) => text.includes(`${name.replace(/=.*/, "")} `));
+    const unknown = options.filter((o) => o.startsWith("--") && !named(o));
     return unknown.length > 0 ? `hrm ${command} has no option ${unknown.join(", ")}` : null;
   };
   if (program === "hrm") return hrm(rest);
