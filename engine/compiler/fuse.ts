@@ -89,10 +89,16 @@ export function fuse(
     }
   }
   const groupOf = new Map<Node, Set<Node>>();
-  for (const node of computed) groupOf.set(node, new Set([node]));
+  const youngest = new Map<ReadonlySet<Node>, number>();
+  const gather = (members: Iterable<Node>): void => {
+    const group = new Set(members);
+    youngest.set(group, Math.max(...[...group].map((n) => n.id)));
+    for (const member of group) groupOf.set(member, group);
+  };
+  for (const node of computed) gather([node]);
 
   const reaches = (start: readonly Node[], target: ReadonlySet<Node>): boolean =>
-    reachesGroup(start, target, groupOf, effort);
+    reachesGroup(start, target, { groupOf, youngest, effort });
   const buffersOf = (group: ReadonlySet<Node>): number => {
     const inputs = new Set<string>();
     for (const node of group) {
@@ -133,7 +139,7 @@ export function fuse(
         continue;
       const merged = new Set([...theirs, ...mine]);
       if (buffersOf(merged) > maxBuffers) continue;
-      for (const member of merged) groupOf.set(member, merged);
+      gather(merged);
     }
   }
   // A software adapter takes a second or two to compile a matmul that adds a residual, which the same matmul without one is
@@ -146,8 +152,7 @@ export function fuse(
     // A sum that accumulates in a variable is added in place; an epilogue would write it elsewhere and need a copy.
     if (kept.has(node.outputs[0]!) && rootOf(residual!).node.operation === variableOperation) continue;
     if (producer.outputs.some((t) => kept.has(t)) || producer.inputs.length + 2 > maxBuffers) continue;
-    const merged = new Set([producer, node]);
-    for (const member of merged) groupOf.set(member, merged);
+    gather([producer, node]);
   }
   return ordered(computed, groupOf);
 }
@@ -156,8 +161,16 @@ export function fuse(
 function reachesGroup(
   start: readonly Node[],
   target: ReadonlySet<Node>,
-  groupOf: ReadonlyMap<Node, ReadonlySet<Node>>,
-  effort: FusionEffort,
+  {
+    groupOf,
+    youngest,
+    effort,
+  }: {
+    readonly groupOf: ReadonlyMap<Node, ReadonlySet<Node>>;
+    /** The largest id of each group. */
+    readonly youngest: ReadonlyMap<ReadonlySet<Node>, number>;
+    readonly effort: FusionEffort;
+  },
 ): boolean {
   const oldest = Math.min(...[...target].map((n) => n.id));
   const seen = new Set<ReadonlySet<Node>>();
@@ -172,9 +185,9 @@ function reachesGroup(
       for (const input of member.inputs) {
         effort.searched++;
         const producer = rootOf(input).node;
-        // A group can need the target only through a member younger than the target's oldest node.
         if (target.has(producer)) return true;
-        if (producer.id > oldest) stack.push(producer);
+        // A group needs the target, if at all, through a member younger than the target's oldest node.
+        if ((youngest.get(groupOf.get(producer)!) ?? 0) > oldest) stack.push(producer);
       }
     }
   }
@@ -223,17 +236,20 @@ function ordered(computed: readonly Node[], groupOf: ReadonlyMap<Node, Set<Node>
   const groups = [...new Set(computed.map((n) => groupOf.get(n)!))];
   const last = new Map(groups.map((g) => [g, Math.max(...[...g].map((n) => n.id))]));
   groups.sort((a, b) => last.get(a)! - last.get(b)!);
-  const emitted = new Set<Set<Node>>();
+  const state = new Map<Set<Node>, "open" | "done">();
   const units: Unit[] = [];
   const visit = (group: Set<Node>): void => {
-    if (emitted.has(group)) return;
-    emitted.add(group);
+    const known = state.get(group);
+    if (known === "open") throw new Error("Compiler fault: two units read each other's results.");
+    if (known === "done") return;
+    state.set(group, "open");
     for (const node of group) {
       for (const input of node.inputs) {
         const producer = groupOf.get(rootOf(input).node);
-        if (producer) visit(producer);
+        if (producer && producer !== group) visit(producer);
       }
     }
+    state.set(group, "done");
     const nodes = [...group].sort((a, b) => a.id - b.id);
     units.push({ nodes, elementwise: appliedBy(nodes[0]!) !== undefined });
   };

@@ -1,6 +1,20 @@
 /** Fusion of long chains: kernels of bounded length, and effort in proportion to the graph. Counted, not timed. */
 import { assert } from "chai";
-import { plan, f32, grad, mul, add, sum, type Device, type Plan, type Tensor } from "../../engine/index.js";
+import {
+  add,
+  baselineCapabilities,
+  exp,
+  f32,
+  grad,
+  mul,
+  neg,
+  plan,
+  sum,
+  type Device,
+  type Plan,
+  type Tensor,
+} from "../../engine/index.js";
+import type { Node } from "../../engine/tensor.js";
 import { fuse, reachableNodes, type FusionEffort } from "../../engine/compiler/fuse.js";
 import { compile } from "../../engine/index.js";
 import { sin } from "../../engine/operations.js";
@@ -66,5 +80,29 @@ describe("fusion of a chain of Euler steps with its gradient", () => {
       assert.closeTo(slope[i]!, dy, Math.max(1, Math.abs(dy)) * 7 * steps * 16 * 2 ** -24);
     });
     program.destroy();
+  });
+});
+
+describe("fusion of operations that need each other's units", () => {
+  it("keeps an operation out of a unit whose results it needs through a unit with an older member", () => {
+    const { graph } = plan(
+      { capabilities: baselineCapabilities },
+      { x: f32(3, 3), y: f32(3, 1) },
+      ({ x, y }) => {
+        const older = exp(x);
+        const total = sum(older, { axes: [1], keepDims: true });
+        const first = neg(y);
+        // This joins the unit of `older`, so that `total` needs `first`.
+        const younger = add(older, first);
+        return { younger, last: mul(first, total) };
+      },
+    );
+    const known = new Set<Node>();
+    for (const { nodes } of graph.fused) {
+      for (const node of nodes) known.add(node);
+      for (const { inputs } of nodes)
+        for (const { node } of inputs)
+          assert(node.operation.kind === "source" || known.has(node), `${node.operation.name} comes later`);
+    }
   });
 });
