@@ -1,7 +1,5 @@
 /** What an adapter says of itself, and the target that follows from it. */
-import type { Capabilities } from "../kernels/capabilities.js";
-import { cpuKernels } from "../kernels/cpu/index.js";
-import { gpuKernels } from "../kernels/gpu/index.js";
+import type { Capabilities, CpuKernels, GpuKernels } from "../kernels/capabilities.js";
 import { AdapterError } from "./errors.js";
 import type { Target } from "./target.js";
 
@@ -25,12 +23,10 @@ export interface AdapterDescription {
 /** The feature that enables subgroup matrices in browsers and Dawn. Its name may change. */
 export const SUBGROUP_MATRIX_FEATURE = "chromium-experimental-subgroup-matrix";
 
-/**
- * The kernels made for this kind of adapter. They are part of the bundle: a module that is loaded later would save a page
- * with a GPU nothing, and some bundlers allow none in a worker.
- */
-function kernelsFor(info: GPUAdapterInfo): Pick<Capabilities, "cpu" | "gpu"> {
-  return isSoftwareAdapter(info) ? { cpu: cpuKernels } : { gpu: gpuKernels };
+/** The kernels made for GPUs, and those for adapters that run shaders on the CPU. A device gets those of its kind. */
+export interface KernelLibrary {
+  readonly gpu: GpuKernels;
+  readonly cpu: CpuKernels;
 }
 
 /** Refuses Dawn's null backend, which accepts every call and computes nothing. */
@@ -71,8 +67,12 @@ function wordsOf({ vendor, architecture, device, description }: GPUAdapterInfo):
   return [vendor, architecture, device, description].join(" ").toLowerCase();
 }
 
-/** The target that a device with these traits offers, with the kernels made for its kind of adapter. */
-export function targetOf({ limits, features, adapterInfo: info }: DeviceTraits): Target {
+/** The target that a device with these traits offers with a library's kernels. */
+export function targetWith(
+  { gpu, cpu }: KernelLibrary,
+  { limits, features, adapterInfo: info }: DeviceTraits,
+): Target {
+  const software = isSoftwareAdapter(info);
   const capabilities: Capabilities = {
     maxComputeWorkgroupsPerDimension: limits.maxComputeWorkgroupsPerDimension,
     maxComputeInvocationsPerWorkgroup: limits.maxComputeInvocationsPerWorkgroup,
@@ -83,8 +83,8 @@ export function targetOf({ limits, features, adapterInfo: info }: DeviceTraits):
       ? { min: info.subgroupMinSize ?? 4, max: info.subgroupMaxSize ?? 128 }
       : null,
     shaderF16: features.has("shader-f16"),
-    software: isSoftwareAdapter(info),
-    ...kernelsFor(info),
+    software,
+    ...(software ? { cpu } : { gpu }),
   };
   return { capabilities, maxBufferSize: limits.maxBufferSize };
 }

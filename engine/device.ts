@@ -1,7 +1,7 @@
 /** The GPU as the engine sees it: device, capabilities, counters, and errors that arrive late. */
 import type { Capabilities } from "../kernels/capabilities.js";
 import type { Kernel } from "../kernels/core/kernel.js";
-import { describeAdapter, refuseNullAdapter, targetOf, type AdapterDescription } from "./adapter.js";
+import { describeAdapter, refuseNullAdapter, type AdapterDescription } from "./adapter.js";
 import { bufferSize, requireBuffer, type Allocator } from "./allocator.js";
 import { onLoss } from "./device_loss.js";
 import { captureErrors } from "./error_scopes.js";
@@ -110,7 +110,7 @@ export class Device implements Allocator {
     /** Info of the adapter itself, if known: the info of Dawn's devices leaves out subgroup matrices. */
     readonly adapterInfo: GPUAdapterInfo = gpu.adapterInfo,
     /** What programs are compiled for unless `compile` is given another target. */
-    readonly target: Target = targetOf(gpu),
+    readonly target: Target,
   ) {
     refuseNullAdapter(gpu.adapterInfo);
     this.#borrowed = borrowed;

@@ -1,56 +1,11 @@
-/** Opens a device in a browser window or worker, or wraps a device of the caller's. */
-import { describeAdapter, refuseNullAdapter, SUBGROUP_MATRIX_FEATURE } from "./adapter.js";
-import { Device, type DeviceOptions } from "./device.js";
-import { AdapterError } from "./errors.js";
-
-const USEFUL_FEATURES = ["subgroups", "shader-f16", "timestamp-query", SUBGROUP_MATRIX_FEATURE] as const;
-
-const USEFUL_LIMITS = [
-  "maxBufferSize",
-  "maxStorageBufferBindingSize",
-  "maxStorageBuffersPerShaderStage",
-  "maxComputeWorkgroupStorageSize",
-  "maxComputeInvocationsPerWorkgroup",
-  "maxComputeWorkgroupSizeX",
-  "maxComputeWorkgroupSizeY",
-] as const;
+/** Opens a device with all kernels. */
+import type { Device, DeviceOptions } from "./device.js";
+import { openWith } from "./open_with.js";
+import { targetOf } from "./target_of.js";
 
 /**
  * Opens the best device in this browser window or worker.
  * In Node use `openNodeDevice` from `hrm-webgpu/node`.
  * @throws AdapterError if there is no WebGPU, no adapter, or only a null adapter.
  */
-export async function openDevice(options: DeviceOptions = {}): Promise<Device> {
-  const open = (device: GPUDevice, info: GPUAdapterInfo, borrowed: boolean): Device =>
-    new Device(device, { ...options, borrowed }, info);
-  if (options.device) return open(options.device, options.device.adapterInfo, true);
-  const gpu = options.gpu ?? (globalThis.navigator as Navigator | undefined)?.gpu;
-  if (!gpu && !options.adapter) {
-    throw new AdapterError(
-      "No WebGPU here: navigator.gpu is missing. Use a browser with WebGPU on a secure page (https or localhost); " +
-        "in Node install the package webgpu and call openNodeDevice.",
-    );
-  }
-  const powerPreference = options.powerPreference ?? "high-performance";
-  const adapter = options.adapter ?? (await gpu!.requestAdapter({ powerPreference }));
-  if (!adapter) {
-    throw new AdapterError(
-      "WebGPU is available but offers no adapter. Update the graphics driver or enable WebGPU's software adapter.",
-    );
-  }
-  refuseNullAdapter(adapter.info);
-  const limits: Record<string, number> = {};
-  for (const limit of USEFUL_LIMITS) limits[limit] = adapter.limits[limit];
-  let device: GPUDevice;
-  try {
-    device = await adapter.requestDevice({
-      requiredFeatures: USEFUL_FEATURES.filter((f) => adapter.features.has(f)) as GPUFeatureName[],
-      requiredLimits: limits,
-    });
-  } catch (cause) {
-    throw new AdapterError(`The adapter ${describeAdapter(adapter.info)} gave no device: ${String(cause)}`, {
-      cause,
-    });
-  }
-  return open(device, adapter.info, false);
-}
+export const openDevice = (options: DeviceOptions = {}): Promise<Device> => openWith(targetOf, options);

@@ -4,7 +4,8 @@ import { bufferSize, requireBuffer, type Allocator, type BufferLimits } from "./
 import { UsageError } from "./errors.js";
 import type { Target } from "./target.js";
 
-export { targetOf, type DeviceTraits } from "./adapter.js";
+export type { DeviceTraits } from "./adapter.js";
+export { targetOf } from "./target_of.js";
 
 /** The specification's default limits, as far as the engine uses them. Every WebGPU device has at least these. */
 export const defaultTraits = {

@@ -52,6 +52,8 @@ export interface GradientContext<A> {
   readonly outputs: readonly Tensor[];
   /** Gradient of each output; null if nothing depends on that output. */
   readonly gradients: readonly (Tensor | null)[];
+  /** Inputs whose gradients are needed. */
+  readonly needed: readonly boolean[];
 }
 
 /**
@@ -64,10 +66,16 @@ export interface F16Bindings {
   readonly outputs: readonly (string | null)[];
 }
 
+/**
+ * Gradient of each input; null for an input on which the result does not depend smoothly. A gradient may have the shape that
+ * its input was broadcast to, over which `grad` sums it.
+ */
+export type GradientRule<A> = (context: GradientContext<A>) => readonly (Tensor | null)[];
+
 interface OperationBase<A> {
   readonly name: string;
-  /** Gradient of each input; null for an input that has none. Absent: not differentiable. */
-  gradient?(context: GradientContext<A>): readonly (Tensor | null)[];
+  /** Absent: not differentiable, unless {@link giveGradient} gives a rule. */
+  gradient?: GradientRule<A>;
   /** Its result is a gradient by itself, not only because an input is one. */
   readonly isGradient?: (attributes: A) => boolean;
 }
@@ -112,6 +120,14 @@ export interface KernelOperation<A> extends OperationBase<A> {
  */
 export type Operation<A = unknown> =
   SourceOperation<A> | ElementwiseOperation<A> | ViewOperation<A> | PackOperation<A> | KernelOperation<A>;
+
+/**
+ * Gives an operation the gradient rule of another module. What only inference needs then loads neither the rule nor the
+ * kernels of the gradient. Functions that promise a gradient call it whenever they are called.
+ */
+export function giveGradient<A>(operation: Operation<A>, rule: GradientRule<A>): void {
+  operation.gradient = rule;
+}
 
 /** A node of the graph; ids grow in the order of tracing, so they are a topological order. */
 export interface Node {

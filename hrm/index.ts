@@ -58,7 +58,6 @@ export {
 export {
   embed,
   forwardResiduals,
-  modelOf,
   rotaryTables,
   segment,
   type Latents,
@@ -67,6 +66,7 @@ export {
   type RotaryTables,
   type SegmentResult,
 } from "./model/model.js";
+export { modelOf } from "./model/trainable_model.js";
 export {
   countParameters,
   createWeights,

@@ -7,8 +7,8 @@ import { compile } from "../engine/compiler/compile.js";
 import type { Device } from "../engine/device.js";
 import { UsageError } from "../engine/errors.js";
 import { variable, type Variable } from "../engine/variable.js";
-import { openDevice } from "../engine/open_device.js";
-import { takeRows } from "../engine/ops/embedding.js";
+import { openForInference } from "../engine/open_for_inference.js";
+import { takeRows } from "../engine/ops/lookup.js";
 import { owning, Scope } from "../engine/ownership.js";
 import type { Program } from "../engine/program.js";
 import { createQueue } from "../engine/queue.js";
@@ -92,7 +92,7 @@ export async function load(
   const checkpoint = await read(await bytesOf(source, signal), options);
   signal?.throwIfAborted();
   return owning(async (scope) => {
-    const device = options.device ?? scope.own(await openDevice());
+    const device = options.device ?? scope.own(await openForInference());
     signal?.throwIfAborted();
     const { raw, ema } = checkpoint;
     const state = options.weights === "raw" ? raw : (ema ?? raw);

@@ -36,10 +36,10 @@ export interface GpuKernels {
   readonly matmulSum: (spec: MatmulSpec, capabilities: Capabilities) => Kernel;
   /** Attention by quads or on matrices, for specs that `quadsApply` (attention/choose.ts) accepts. */
   readonly attention: AttentionVariants;
-  /** Sums over each head of o dO, f32 [B, H, S], which the backward pass needs. */
-  readonly attentionDelta: (spec: AttentionSpec, capabilities: Capabilities) => Kernel;
-  /** The gradient of qkv. */
-  readonly attentionBackward: AttentionVariants;
+  /** Sums over each head of o dO, f32 [B, H, S], which the backward pass needs. Absent if only inference is loaded. */
+  readonly attentionDelta?: (spec: AttentionSpec, capabilities: Capabilities) => Kernel;
+  /** The gradient of qkv. Absent if only inference is loaded. */
+  readonly attentionBackward?: AttentionVariants;
 }
 
 /** Variants for adapters that run shaders on the CPU. See kernels/cpu. */

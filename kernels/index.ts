@@ -1,10 +1,8 @@
 /** WGSL compute kernels as pure functions of a static spec. */
+export { attentionBackward, attentionDelta, attentionVariants } from "./attention/choose_backward.js";
 export {
   attention,
-  attentionBackward,
-  attentionDelta,
   attentionName,
-  attentionVariants,
   type AttentionFamily,
   type AttentionSource,
   type AttentionSpec,

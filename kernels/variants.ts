@@ -1,11 +1,6 @@
 /** Kernels with variants to choose from, whatever their family. */
-import {
-  attention,
-  attentionBackward,
-  attentionName,
-  attentionVariants,
-  type AttentionSource,
-} from "./attention/choose.js";
+import { attention, attentionName, type AttentionSource } from "./attention/choose.js";
+import { attentionBackward, attentionVariants } from "./attention/choose_backward.js";
 import type { Capabilities } from "./capabilities.js";
 import type { Kernel, KernelSource } from "./core/kernel.js";
 import { matmul, matmulName, matmulVariants, type MatmulSource } from "./matmul/choose.js";

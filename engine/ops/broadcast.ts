@@ -36,7 +36,7 @@ export function broadcastShapes(where: string, ...shapes: Shape[]): Shape {
 
 type Gradient = (inputs: readonly Tensor[], dy: Tensor, y: Tensor) => readonly (Tensor | null)[];
 
-/** An elementwise operation; `gradient` may give gradients of the shape that inputs were broadcast to. */
+/** An elementwise operation. */
 export function elementwiseOperation(name: ElementwiseName, gradient?: Gradient): Operation<null> {
   return {
     name,
@@ -44,16 +44,13 @@ export function elementwiseOperation(name: ElementwiseName, gradient?: Gradient)
     apply: name,
     isGradient: () => name === "siluGradient",
     ...(gradient && {
-      gradient({ inputs, outputs, gradients }) {
-        const results = gradient(inputs, gradients[0]!, outputs[0]!);
-        return results.map((g, i) => g && sumTo(g, inputs[i]!.shape));
-      },
+      gradient: ({ inputs, outputs, gradients }) => gradient(inputs, gradients[0]!, outputs[0]!),
     }),
   };
 }
 
 /** A copy, also into a larger shape. */
-export const identityOperation = elementwiseOperation("identity", (_, dy) => [dy]);
+export const identityOperation = /* @__PURE__ */ elementwiseOperation("identity", (_, dy) => [dy]);
 
 /** x repeated to `shape`, as NumPy broadcasts. */
 export function broadcastTo(x: TensorLike, shape: Shape): Tensor {
@@ -83,7 +80,7 @@ export const lowerReduce =
 const sumOperation: Operation<ReduceAttributes> = {
   name: "sum",
   kind: "kernel",
-  lower: lowerReduce("sum"),
+  lower: (context) => lowerReduce("sum")(context),
   // The result keeps its reduced axes as 1s, so its gradient broadcasts straight back.
   gradient: ({ inputs, gradients }) => [broadcastTo(gradients[0]!, inputs[0]!.shape)],
 };

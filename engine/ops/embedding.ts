@@ -1,35 +1,16 @@
 /** Rows looked up by index, and their gradient: a scatter-add in a fixed order. */
-import { gatherRows, scatterAddRows as scatterAddRowsKernel } from "../../kernels/embedding.js";
-import { ShapeError } from "../errors.js";
+import { scatterAddRows as scatterAddRowsKernel } from "../../kernels/embedding.js";
 import {
-  formatSpec,
+  giveGradient,
   makeTensor,
-  requireDtype,
   sizeOf,
+  type GradientRule,
   type Operation,
   type Shape,
   type Tensor,
 } from "../tensor.js";
-import { type TensorLike, asTensor } from "../trace.js";
-
-const takeRowsOperation: Operation<null> = {
-  name: "takeRows",
-  kind: "kernel",
-  lower({ inputs: [table, indices], capabilities }) {
-    const [tableRows, ...row] = table!.shape;
-    const spec = {
-      rows: sizeOf(indices!.shape),
-      size: sizeOf(row),
-      tableRows: tableRows!,
-      dtype: table!.dtype,
-    };
-    return gatherRows(spec, capabilities);
-  },
-  gradient: ({ inputs: [table, indices], gradients: [dy] }) => [
-    scatterAddRows(dy!, indices!, table!.shape),
-    null,
-  ],
-};
+import type { TensorLike } from "../trace.js";
+import { takeRows as lookUp, takeRowsOperation } from "./lookup.js";
 
 const scatterAddOperation: Operation<null> = {
   name: "scatterAddRows",
@@ -50,14 +31,16 @@ export function scatterAddRows(rows: Tensor, indices: Tensor, shape: Shape): Ten
   return makeTensor(scatterAddOperation, [rows, indices], null, shape, "f32");
 }
 
+export const takeRowsRule: GradientRule<null> = ({ inputs: [table, indices], gradients: [dy] }) => [
+  scatterAddRows(dy!, indices!, table!.shape),
+  null,
+];
+
 /**
  * Rows of `table` [V, ...] at `indices` [...] (i32); an index outside 0..V-1 yields a row of zeros.
  * @returns [...indices, ...row]
  */
 export function takeRows(table: TensorLike, indices: TensorLike): Tensor {
-  const [t, i] = [asTensor(table), asTensor(indices)];
-  requireDtype("takeRows indices", i, "i32");
-  if (t.shape.length < 2)
-    throw new ShapeError(`takeRows: got a table ${formatSpec(t)}; expected at least two dimensions.`);
-  return makeTensor(takeRowsOperation, [t, i], null, [...i.shape, ...t.shape.slice(1)], t.dtype);
+  giveGradient(takeRowsOperation, takeRowsRule);
+  return lookUp(table, indices);
 }

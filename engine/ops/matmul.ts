@@ -13,7 +13,6 @@ import {
 } from "../tensor.js";
 import { type TensorLike, asTensor } from "../trace.js";
 import { transpose } from "./layout.js";
-import { sumTo } from "./broadcast.js";
 import { reshape } from "./view.js";
 
 type Layout = "nn" | "nt" | "tn";
@@ -66,7 +65,7 @@ const matmulOperation: Operation<MatmulAttributes> = {
       nt: () => [product("nn", dc!, b!, { gradient: "a" }), product("tn", dc!, a!, { gradient: "a" })],
       tn: () => [product("nt", b!, dc!, { gradient: "b" }), product("nn", a!, dc!, { gradient: "b" })],
     }[layout]();
-    return bias ? [da!, db!, sumTo(dc!, bias.shape)] : [da!, db!];
+    return bias ? [da!, db!, dc!] : [da!, db!];
   },
 };
 

@@ -31,6 +31,9 @@ export function reshape(x: TensorLike, shape: Shape): Tensor {
   return makeTensor(reshapeOperation, [tensor], null, wanted, tensor.dtype);
 }
 
+/** The same tensor as a tensor of its own in the graph. */
+export const viewOf = (x: Tensor): Tensor => makeTensor(reshapeOperation, [x], null, x.shape, x.dtype);
+
 /** Ends the path of gradients; {@link grad} looks for it. */
 export const stopGradientOperation: Operation<null> = {
   name: "stopGradient",

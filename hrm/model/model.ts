@@ -1,34 +1,20 @@
 /**
  * The Hierarchical Reasoning Model (Wang et al. 2025, arXiv 2506.21734), as the official code has it:
  * two recurrent transformers, a slow one (H) and a fast one (L), and one segment of their recursion with the
- * one-step gradient.
+ * one-step gradient. It is built of operations without the gradients whose kernels inference has no use for;
+ * trainable_model.ts adds those.
  */
-import {
-  add,
-  attention,
-  broadcastTo,
-  concat,
-  constant,
-  mean,
-  linear,
-  mul,
-  reshape,
-  rmsNorm,
-  scalar,
-  slice,
-  sqrt,
-  square,
-  stopGradient,
-  sub,
-  sum,
-  swiglu,
-  takeRows,
-  transpose,
-  where,
-  type Tensor,
-  type TensorLike,
-  type Variable,
-} from "../../engine/index.js";
+import { attention, rmsNorm, swiglu } from "../../engine/ops/blocks.js";
+import { broadcastTo, sum } from "../../engine/ops/broadcast.js";
+import { add, mul, sqrt, square, sub, where } from "../../engine/ops/elementwise.js";
+import { takeRows } from "../../engine/ops/lookup.js";
+import { linear } from "../../engine/ops/matmul.js";
+import { concat, slice, transpose } from "../../engine/ops/moves.js";
+import { mean } from "../../engine/ops/reduce.js";
+import { reshape, stopGradient } from "../../engine/ops/view.js";
+import { constant, scalar, type Tensor } from "../../engine/tensor.js";
+import type { TensorLike } from "../../engine/trace.js";
+import type { Variable } from "../../engine/variable.js";
 import { derive, hasOneLatent, levelUpdates, type HrmConfig } from "./config.js";
 import { POSITION_EMBEDDING, TOKEN_EMBEDDING, type Weights } from "./parameters.js";
 import { rotaryAngles } from "./positions.js";

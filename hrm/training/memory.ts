@@ -11,7 +11,7 @@ import type { AdamState } from "../../engine/optimizers.js";
 import { owning } from "../../engine/ownership.js";
 import { carryVariables, createCarry, destroyCarry, staggerCarry, type Carry } from "../model/act.js";
 import type { HrmConfig, TrainConfig } from "../model/config.js";
-import { modelOf } from "../model/model.js";
+import { modelOf } from "../model/trainable_model.js";
 import {
   createPacked,
   createWeights,

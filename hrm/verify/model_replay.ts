@@ -18,7 +18,7 @@ import { METRICS, type Metric } from "../model/loss.js";
 import { createWeights, PUZZLE_EMBEDDING, type StateDict, type Weights } from "../model/parameters.js";
 import { evaluationSegment, gradientNorm, trainStep, type StepResult } from "../training/step.js";
 import { createTrainingMemory, type TrainingMemory } from "../training/memory.js";
-import { modelOf } from "../model/model.js";
+import { modelOf } from "../model/trainable_model.js";
 import { largest, maxDifference, type Checker } from "./check.js";
 import {
   fixtureConfig,

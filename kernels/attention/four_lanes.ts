@@ -8,7 +8,7 @@
  * A subgroup fills its workgroup, and control flow is uniform: threads past the end compute the last position again and do
  * not store it.
  */
-import { backwardWork, forwardWork, nameOf, type AttentionSpec } from "./spec.js";
+import { forwardWork, nameOf, type AttentionSpec } from "./spec.js";
 import type { Capabilities } from "../capabilities.js";
 import type { Kernel } from "../core/kernel.js";
 import { bindingsOf, linearDispatch, lines, repeat, shader, type Buffers } from "../core/wgsl.js";
@@ -84,98 +84,7 @@ export function attentionShared(spec: AttentionSpec, capabilities: Capabilities)
   });
 }
 
-/** The variant of `attentionBackward`, with the same bindings. */
-export function attentionBackwardShared(spec: AttentionSpec, capabilities: Capabilities): Kernel {
-  const layout = layoutOf(spec, 4);
-  const { length, headDim, owned, trip, causal = false } = layout;
-  /** Probability and score gradient of owned position r, as query or as key, and the trip's position t. */
-  const pair = (r: number, t: number, role: "query" | "key"): string => {
-    // Shared vectors come first.
-    const factors = role === "query" ? ["kq", "vg"] : ["qk", "gv"];
-    const [score, slope] = factors.map(([shared, own]) => dot(layout, `${shared}${t}_`, `${own}${r}_`));
-    const statistic = (name: string) => (role === "query" ? `${name}${r}` : `${name}_${t}`);
-    const p = `exp(${score} * SCALE - ${statistic("lse")})`;
-    return lines(
-      `let p${r}_${t} = ${seen(layout, r, t, p, "0.0", role)};`,
-      `let ds${r}_${t} = p${r}_${t} * (${slope} - ${statistic("delta")}) * SCALE;`,
-    );
-  };
-  return sharedKernel("attention_backward", capabilities, {
-    layout,
-    buffers: [
-      ["qkv", "read", 4],
-      ["d_o", "read", 4],
-      ["lse", "read", 1],
-      ["delta", "read", 1],
-      ["d_qkv", "read_write", 4],
-    ],
-    work: backwardWork(spec),
-    body: (buffers) =>
-      lines(
-        // The owned positions as queries of every key.
-        "{",
-        repeat(owned, (r) =>
-          lines(
-            ownedVector(layout, buffers, `q${r}_`, "qkv", `at${r}`),
-            ownedVector(layout, buffers, `g${r}_`, "d_o", `out${r}`),
-            `let lse${r} = lse[index${r}];`,
-            `let delta${r} = delta[index${r}];`,
-            sums(headDim, `d_q${r}_`),
-          ),
-        ),
-        loopOverKeys(layout),
-        sharedVectors(layout, buffers, "k", "qkv", "first + position * ROW + HEADS"),
-        sharedVectors(layout, buffers, "v", "qkv", "first + position * ROW + 2u * HEADS"),
-        repeat(owned, (r) =>
-          lines(
-            repeat(trip, (t) => pair(r, t, "query")),
-            repeat(headDim, (e) => `d_q${r}_${e} = ${chain(trip, "k", e, `ds${r}_`, `d_q${r}_${e}`)};`),
-          ),
-        ),
-        "}",
-        repeat(owned, (r) =>
-          ownedStore(layout, r, [storeVector(layout, buffers, "d_qkv", `at${r}`, `d_q${r}_`)]),
-        ),
-        "}",
-        // The owned positions as keys and values of every query.
-        "{",
-        repeat(owned, (r) =>
-          lines(
-            ownedVector(layout, buffers, `k${r}_`, "qkv", `at${r} + HEADS`),
-            ownedVector(layout, buffers, `v${r}_`, "qkv", `at${r} + 2u * HEADS`),
-            sums(headDim, `d_k${r}_`),
-            sums(headDim, `d_v${r}_`),
-          ),
-        ),
-        `for (var j = ${causal ? "base" : "0u"}; j < ${length}u; j += ${trip}u) {`,
-        sharedVectors(layout, buffers, "q", "qkv", "first + position * ROW"),
-        sharedVectors(layout, buffers, "g", "d_o", "first_out + position * HEADS"),
-        sharedNumbers(layout, "lse"),
-        sharedNumbers(layout, "delta"),
-        repeat(owned, (r) =>
-          lines(
-            repeat(trip, (t) => pair(r, t, "key")),
-            repeat(headDim, (e) =>
-              lines(
-                `d_k${r}_${e} = ${chain(trip, "q", e, `ds${r}_`, `d_k${r}_${e}`)};`,
-                `d_v${r}_${e} = ${chain(trip, "g", e, `p${r}_`, `d_v${r}_${e}`)};`,
-              ),
-            ),
-          ),
-        ),
-        "}",
-        repeat(owned, (r) =>
-          ownedStore(layout, r, [
-            storeVector(layout, buffers, "d_qkv", `at${r} + HEADS`, `d_k${r}_`),
-            storeVector(layout, buffers, "d_qkv", `at${r} + 2u * HEADS`, `d_v${r}_`),
-          ]),
-        ),
-        "}",
-      ),
-  });
-}
-
-interface Layout extends AttentionSpec {
+export interface Layout extends AttentionSpec {
   /** Neighbouring positions that a thread owns. */
   readonly owned: number;
   /** 4-vectors of a head vector. */
@@ -185,7 +94,7 @@ interface Layout extends AttentionSpec {
 }
 
 /** A trip takes two positions of heads wider than `most` numbers, else four. Lanes must be able to divide their vectors. */
-function layoutOf(spec: AttentionSpec, most: number): Layout {
+export function layoutOf(spec: AttentionSpec, most: number): Layout {
   const { length, headDim } = spec;
   const vectors = headDim / 4;
   /** Loading a trip's vectors takes as long as the work on two owned positions. */
@@ -201,11 +110,11 @@ const of = (count: number, text: (t: number) => string): string =>
   Array.from({ length: count }, (_, t) => text(t)).join("");
 
 /** Loop over the keys. A causal subgroup skips the keys behind its last position. */
-const loopOverKeys = ({ length, owned, trip, causal }: Layout): string =>
+export const loopOverKeys = ({ length, owned, trip, causal }: Layout): string =>
   `for (var j = 0u; j < ${causal ? `min(base + ${owned * LANES}u, ${length}u)` : `${length}u`}; j += ${trip}u) {`;
 
 /** Loads one of the thread's own head vectors, which begins at `at` in a buffer, into `${name}0`, ... */
-const ownedVector = (
+export const ownedVector = (
   { vectors }: Layout,
   { load }: Buffers,
   name: string,
@@ -214,13 +123,14 @@ const ownedVector = (
 ): string => repeat(vectors, (d) => `let ${name}${d} = ${load(buffer, `${at} + ${d}u`)};`);
 
 /** Sums that start at zero, one variable per number. */
-const sums = (headDim: number, name: string): string => repeat(headDim, (e) => `var ${name}${e} = 0.0;`);
+export const sums = (headDim: number, name: string): string =>
+  repeat(headDim, (e) => `var ${name}${e} = 0.0;`);
 
 /**
  * Loads the head vectors of the trip's positions, from j on, into `${name}${t}_${d}`. Each thread loads a share of them and
  * broadcasts it. `at` uses `position`, which is clamped to the head's positions.
  */
-function sharedVectors(
+export function sharedVectors(
   { vectors, length, trip }: Layout,
   { load }: Buffers,
   name: string,
@@ -242,20 +152,12 @@ function sharedVectors(
   );
 }
 
-/** Loads the numbers of the trip's positions, one per position, into `${name}_${t}`. */
-function sharedNumbers({ length, trip }: Layout, name: string): string {
-  return lines(
-    `let ${name}_share = ${name}[head + min(j + lane, ${length - 1}u)];`,
-    repeat(trip, (t) => `let ${name}_${t} = subgroupBroadcast(${name}_share, ${t}u);`),
-  );
-}
-
 /** Dot product of a shared head vector and one of the thread's own. */
-const dot = ({ vectors }: Layout, shared: string, own: string): string =>
+export const dot = ({ vectors }: Layout, shared: string, own: string): string =>
   `(${Array.from({ length: vectors }, (_, d) => `dot(${shared}${d}, ${own}${d})`).join(" + ")})`;
 
 /** `sum` and number e of the four shared vectors, each times its weight, in order. */
-function chain(trip: number, shared: string, e: number, weight: string, sum: string): string {
+export function chain(trip: number, shared: string, e: number, weight: string, sum: string): string {
   let total = sum;
   for (let t = 0; t < trip; t++)
     total = `fma(${shared}${t}_${e >> 2}.${"xyzw"[e & 3]}, ${weight}${t}, ${total})`;
@@ -263,7 +165,7 @@ function chain(trip: number, shared: string, e: number, weight: string, sum: str
 }
 
 /** `value` for position j + t; `instead` if there is no such position, or if the owned position r (as query or key) must not see it. */
-function seen(
+export function seen(
   { length, trip, causal = false }: Layout,
   r: number,
   t: number,
@@ -278,7 +180,7 @@ function seen(
   return conditions.length > 0 ? `select(${instead}, ${value}, ${conditions.join(" && ")})` : value;
 }
 
-const storeVector = (
+export const storeVector = (
   { vectors }: Layout,
   { store }: Buffers,
   buffer: string,
@@ -292,7 +194,7 @@ const storeVector = (
   });
 
 /** Stores of owned position r, guarded if it may be past the end. */
-const ownedStore = ({ length, owned }: Layout, r: number, stores: readonly string[]): string =>
+export const ownedStore = ({ length, owned }: Layout, r: number, stores: readonly string[]): string =>
   length % (LANES * owned) === 0
     ? lines(stores)
     : lines(`if (base + lane * ${owned}u + ${r}u < ${length}u) {`, stores, "}");
@@ -306,7 +208,7 @@ interface Parts {
 }
 
 /** A kernel whose workgroups have one subgroup. Each lane owns `owned` positions. */
-function sharedKernel(family: string, capabilities: Capabilities, parts: Parts): Kernel {
+export function sharedKernel(family: string, capabilities: Capabilities, parts: Parts): Kernel {
   const { batch, length, heads, owned } = parts.layout;
   const name = `${nameOf(family, parts.layout)}_shared_x${owned}`;
   const buffers = attentionBuffers(name, parts.layout, parts.buffers);

@@ -1,7 +1,7 @@
 /** The gradient of attention by quads. quads.ts explains how quads share the work. */
 import type { Capabilities } from "../capabilities.js";
 import type { Kernel, NamedKernel } from "../core/kernel.js";
-import { lines, repeat, type Buffers } from "../core/wgsl.js";
+import { bindingsOf, linearDispatch, lines, repeat, shader, type Buffers } from "../core/wgsl.js";
 import {
   accumulator,
   addProduct,
@@ -18,11 +18,13 @@ import {
   stagedVector,
   storedGradient,
   storedIfInside,
+  sums,
   VALUE,
   variantsByOwned,
   type Layout,
 } from "./quads.js";
-import { backwardWork, type AttentionSpec } from "./spec.js";
+import { attentionBuffers, storedWork } from "./shared.js";
+import { backwardWork, deltaWork, nameOf, rows, type AttentionSpec } from "./spec.js";
 
 /** The most numbers of head vectors in a thread's registers: of k, v and their gradients. */
 const NUMBERS = 128;
@@ -63,6 +65,52 @@ export function attentionBackwardQuads(
         "}",
       ),
   });
+}
+
+/** The variant of `attentionDelta`. A quad reads one position of a head. */
+export function attentionDeltaQuads(spec: AttentionSpec, capabilities: Capabilities): Kernel {
+  const { heads, length, headDim } = spec;
+  const name = `${nameOf("attention_delta", spec)}_quads`;
+  const vectors = headDim / 16;
+  const buffers = attentionBuffers(name, { ...spec, rope: false }, [
+    ["o", "read", 4],
+    ["d_o", "read", 4],
+    ["delta", "read_write", 1],
+  ]);
+  const { bindings, load } = buffers;
+  const workgroupSize = 128;
+  const { workgroups, group } = linearDispatch(
+    name,
+    Math.ceil((4 * rows(spec)) / workgroupSize),
+    capabilities,
+  );
+  const code = shader({
+    directives: "enable subgroups;",
+    bindings,
+    workgroupSize,
+    declarations: sums("f32"),
+    body: lines(
+      "let part = lane % 4u;",
+      `let place = ${group} * ${workgroupSize / 4}u + lane / 4u;`,
+      `let row = min(place, ${rows(spec) - 1}u);`,
+      `let at = row * ${headDim / 4}u + part;`,
+      repeat(
+        vectors,
+        (v) => `let o_${v} = ${load("o", `at + ${4 * v}u`)}; let g_${v} = ${load("d_o", `at + ${4 * v}u`)};`,
+      ),
+      `let sum = quad_sum(${product({ vectors }, "o_", "g_")});`,
+      `let s = row / ${heads}u % ${length}u;`,
+      `let b = row / ${heads * length}u;`,
+      `if (part == 0u && place == row) { delta[(b * ${heads}u + row % ${heads}u) * ${length}u + s] = sum; }`,
+    ),
+  });
+  return {
+    name: `${name}${buffers.suffix}`,
+    code,
+    bindings: bindingsOf(bindings),
+    workgroups,
+    ...storedWork(spec, deltaWork(spec), buffers),
+  };
 }
 
 /** Where the tables of owned position r begin; false without rope. */

@@ -1,10 +1,6 @@
 import { assert } from "chai";
-import {
-  attention,
-  attentionBackward,
-  attentionDelta,
-  type AttentionSpec,
-} from "../../kernels/attention/choose.js";
+import { attention, type AttentionSpec } from "../../kernels/attention/choose.js";
+import { attentionBackward, attentionDelta } from "../../kernels/attention/choose_backward.js";
 import { runKernel } from "../../engine/run_kernel.js";
 import { cpuKernels } from "../../kernels/cpu/index.js";
 import { gpuKernels } from "../../kernels/gpu/index.js";

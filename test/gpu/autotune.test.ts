@@ -1,7 +1,8 @@
 import { assert } from "chai";
 import { autotune, choicesKey } from "../../engine/autotune.js";
 import { compile, f32, linear, matmul, Device, type Kernel } from "../../engine/index.js";
-import { attention, attentionBackward } from "../../kernels/attention/choose.js";
+import { attention } from "../../kernels/attention/choose.js";
+import { attentionBackward } from "../../kernels/attention/choose_backward.js";
 import { matmul as matmulKernel, matmulVariants } from "../../kernels/matmul/choose.js";
 import { matmulName } from "../../kernels/matmul/spec.js";
 import { cpuKernels } from "../../kernels/cpu/index.js";

@@ -28,7 +28,8 @@ import {
 } from "../../engine/mixed_precision.js";
 import { defaultTraits, Ledger, targetOf } from "../../engine/planning.js";
 import { runKernel } from "../../engine/run_kernel.js";
-import { attention, attentionBackward } from "../../kernels/attention/choose.js";
+import { attention } from "../../kernels/attention/choose.js";
+import { attentionBackward } from "../../kernels/attention/choose_backward.js";
 import { gpuKernels } from "../../kernels/gpu/index.js";
 import {
   baselineCapabilities,

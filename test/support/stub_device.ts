@@ -1,7 +1,7 @@
 /** A device without a GPU: it allocates, binds and compiles as told, counts, and computes nothing. Reads never finish. */
 import type { DeviceTraits } from "../../engine/adapter.js";
 import { Device } from "../../engine/index.js";
-import { defaultTraits } from "../../engine/planning.js";
+import { defaultTraits, targetOf } from "../../engine/planning.js";
 
 /** Functions of a `GPUDevice`, by name. */
 export type StubFunctions = Record<string, (...args: unknown[]) => unknown>;
@@ -33,5 +33,5 @@ export function stubDevice(
     ),
     ...replaced,
   } as unknown as GPUDevice;
-  return new Device(gpu, {}, adapterInfo);
+  return new Device(gpu, {}, adapterInfo, targetOf(gpu));
 }

@@ -18,8 +18,8 @@ import {
   type Alternative,
   type KernelCase,
 } from "../kernel_case.js";
-import { attentionBackwardQuads } from "../../../kernels/attention/quads_backward.js";
-import { attentionDeltaQuads, attentionQuads } from "../../../kernels/attention/quads_forward.js";
+import { attentionBackwardQuads, attentionDeltaQuads } from "../../../kernels/attention/quads_backward.js";
+import { attentionQuads } from "../../../kernels/attention/quads_forward.js";
 import { quadsApply } from "../../../kernels/attention/choose.js";
 import { MODEL_SHAPES } from "./shapes.js";
 
