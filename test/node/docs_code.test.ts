@@ -51,6 +51,7 @@ const PROGRAMS: Record<string, RegExp> = {
   "docs/operations.md ts 1": /0\.09003\d*,\s*0\.2447\d*,\s*0\.6652\d*,\s*0\.3333/,
   "docs/guides/classifier.md ts 1": /^loss 0\.0\d+, right 64 of 64/,
   "docs/guides/custom-operation.md ts 1": /gradient checked: right/,
+  "docs/guides/model.md ts 1": /^100% of the next symbols are right/,
   "docs/guides/node.md ts 1": /Float32Array\(2\) \[ 2, 4 \]/,
   "docs/guides/share-a-device.md ts 1": /^1$/m,
   "docs/guides/tensors.md ts 1": /Float32Array\(4\) \[ 4, 5, 0, 0 \] 2\.25/,
