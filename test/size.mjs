@@ -29,7 +29,7 @@ const BUDGET = {
   "engine/run_kernel": 4,
   "engine/sampling": 12,
   // Of these, gradients of gradients take 1. The preset arc-toy brings the task of a plain grid along.
-  "hrm/index": 68,
+  "hrm/index": 69,
   // Presets bring the tasks and the generators of their puzzles along.
   index: 80,
   // A page should spend 30 KB on it. A third is kernels for GPUs and for software adapters, the rest engine, model and files.
@@ -37,7 +37,7 @@ const BUDGET = {
   "hrm/puzzles/index": 15,
   "hrm/files/index": 15,
   "hrm/files/checkpoints/checkpoint": 25,
-  "hrm/training/memory_estimate": 53,
+  "hrm/training/memory_estimate": 54,
   "hrm/files/puzzles/index": 27,
   "hrm/files/checkpoints/official": 27,
   "hrm/training/statistics": 2,
