@@ -61,7 +61,7 @@ describe("the command line", () => {
       [
         "trian",
         'got the command "trian"',
-        "train, search, runs, ablate, report, eval, solve, verify, info",
+        "train, search, runs, ablate, report, eval, solve, submit, verify, info",
         "Did you mean train?",
       ],
       ["--json", 'got the command "--json"'],
