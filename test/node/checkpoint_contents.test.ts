@@ -234,7 +234,7 @@ lr: 1e-4
 `;
   const FIELDS = {
     ...{ H_cycles: 3, hidden_size: 32, num_heads: 4, puzzle_emb_ndim: 32, pos_encodings: "rope" },
-    ...{ rms_norm_eps: 1e-5, loss_type: "softmax_cross_entropy", batch_size: 384, lr: 1e-4 },
+    ...{ rms_norm_eps: 1e-5, causal: false, loss_type: "softmax_cross_entropy", batch_size: 384, lr: 1e-4 },
   };
 
   it("are read as YAML and as JSON, found beside a checkpoint, and what is not used is said", async () => {
@@ -278,7 +278,7 @@ ema_rate: 0.999
     assert.deepEqual(result, {
       ...{ arch: "trm", H_cycles: 3, L_cycles: 6, L_layers: 2, bp_steps: 7, halt_only: true },
       ...{ mlp_t: true, puzzle_emb_len: 16, pos_encodings: "none", ema_decay: 0.999, ema_warmup: false },
-      loss_type: "stablemax_cross_entropy",
+      ...{ causal: false, loss_type: "stablemax_cross_entropy" },
     });
     assert.match(printed, /not used: arch\.forward_dtype\n$/);
   });
