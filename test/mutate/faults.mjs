@@ -88,7 +88,7 @@ export const FAULTS = [
     ["config: ranges not checked", "v >= min && v <= max &&", ""],
     ["config: unknown fields accepted", "if (names.includes(name)) continue;", "continue;"],
   ]),
-  ...into("hrm/model/config.ts", "node/config_files", "configurations from files", [
+  ...into("hrm/model/field_rules.ts", "node/config_files", "configurations from files", [
     [
       "config: fields that objects bring along",
       "if (!Object.hasOwn(rules, field))",

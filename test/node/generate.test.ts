@@ -74,7 +74,7 @@ describe("hrm generate @slow", () => {
     [["--out", "x.csv", "--task", "grid-3x3-v4"], /--task: got "grid-3x3-v4"/],
     [["--out", "x.csv", "--task", "maze-9x9", "--difficulty", "easy"], /--difficulty: .* no such option/],
     [["--out", "x.csv", "--min-length", "9"], /--min-length: got 9; sudoku9 has no such option/],
-    [["--out", "x.csv", "--min-givens", "30"], /expected both or none/],
+    [["--out", "x.csv", "--min-givens", "30"], /expected both --min-givens and --max-givens/],
     [["--out", "x.csv", "--task", "sudoku4", "--difficulty", "hard"], /found no such puzzle of 4x4/],
     [["--out", "x.csv", "--task", "maze-5x5", "--min-length", "60"], /minLength 60 for 5x5; found none/],
     [
