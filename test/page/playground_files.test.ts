@@ -92,7 +92,7 @@ describe("files on the playground @slow", function () {
     const options = [...new URLSearchParams(TINY.slice(1))].flatMap(([name, value]) => [`--${name}`, value]);
     const made = await hrm(
       folder,
-      ...["train", ...options, "--seed", "5", "--steps", "12", "--stop-after", "4"],
+      ...["train", ...options, "--seed", "5", "--steps", "400", "--stop-after", "4"],
     );
     expect(made.code, made.stderr).to.equal(0);
     await untilPhase(page, "ready");
@@ -107,7 +107,7 @@ describe("files on the playground @slow", function () {
     // The address now has the run of the file.
     expect(await page.evaluate(() => location.hash))
       .to.contain("seed=5")
-      .and.contain("steps=12");
+      .and.contain("steps=400");
     expect(await text(page, "#notice")).to.contain("The run goes on at step 4");
     await page.click("#toggle");
     await untilStep(page, 8);
@@ -115,7 +115,7 @@ describe("files on the playground @slow", function () {
     await untilPhase(page, "paused");
     const { bytes, path } = await downloadFrom(page, "#save", folder);
     const { seed, step, run } = decodeCheckpoint(bytes);
-    expect([seed, step, run!.train.total_steps]).to.deep.equal([5, await stepOf(page), 12]);
+    expect([seed, step, run!.train.total_steps]).to.deep.equal([5, await stepOf(page), 400]);
 
     // The command line goes on from the page's checkpoint in the same way, in a folder of its own.
     const back = await hrm(folder, "train", "--resume", path, "--stop-after", `${step + 1}`);
