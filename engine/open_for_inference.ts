@@ -5,6 +5,6 @@ import { targetWith } from "./adapter.js";
 import type { Device, DeviceOptions } from "./device.js";
 import { openWith } from "./open_with.js";
 
-/** As {@link openDevice}, for pages that train nothing. */
+/** Opens a device as {@link openDevice} does, without the kernels of gradients. */
 export const openForInference = (options: DeviceOptions = {}): Promise<Device> =>
   openWith((device) => targetWith({ gpu: gpuInference, cpu: cpuInference }, device), options);

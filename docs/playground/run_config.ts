@@ -326,7 +326,7 @@ export function runOfCheckpoint({ task, data, run }: Pick<Checkpoint, "task" | "
     ...{ seed, lr: train.lr, batch: config.batch_size, steps: train.total_steps, data: data ?? "" },
   };
   const values: Readonly<Record<string, unknown>> = { ...config, ...train };
-  // Of the variants that the page names, the one that needs the fewest other fields to be this model.
+  // The page names several variants. This picks the variant that needs the fewest other fields to describe the model.
   const candidates = VARIANTS.map((variant): RunConfig => {
     const { model, train: plan } = configuredPreset({ ...usual, data: "", variant });
     const own: Readonly<Record<string, unknown>> = { ...model, ...plan };

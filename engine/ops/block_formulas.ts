@@ -1,6 +1,6 @@
 /**
- * What the kernels of transformer blocks compute, made of operations that have all gradients: for gradients of gradients, and
- * for those of rotary tables. They store what the kernels do not, such as S x S matrices.
+ * Formulas of the kernels of transformer blocks, made of operations that have gradients of any order. Gradients of gradients
+ * and of rotary tables use them. The formulas store tensors that the kernels avoid, such as S x S matrices.
  */
 import type { Tensor } from "../tensor.js";
 import type { AttentionAttributes } from "./blocks.js";

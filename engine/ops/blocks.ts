@@ -37,7 +37,7 @@ export const rmsNormOperation: Operation<{ eps: number }> = {
   },
 };
 
-/** What {@link rmsNorm} adds. */
+/** Options of {@link rmsNorm}. */
 export interface RmsNormOptions {
   /** Added to the mean square, above 0; default 1e-5. */
   readonly eps?: number;

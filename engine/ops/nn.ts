@@ -86,7 +86,7 @@ export const swigluRule: GradientRule<null> = ({ inputs: [x], gradients: [dy] })
   makeTensor(swigluGradient, [x!, dy!], null, x!.shape, "f32"),
 ];
 
-/** silu(gate) up, where gateUp [..., 2 I] holds gate and up side by side. @returns [..., I] */
+/** silu(gate) up. The tensor gateUp [..., 2 I] holds gate and up side by side. @returns [..., I] */
 export function swiglu(gateUp: TensorLike): Tensor {
   giveGradient(swigluOperation, swigluRule);
   return blocks.swiglu(gateUp);

@@ -257,7 +257,7 @@ function receive(report: Report): void {
       if (report.phase !== "preparing" && report.phase !== "ready") pending.value = null;
       if (report.phase !== "preparing") compiling.value = null;
       phase.value = report.phase;
-      // What was put off until the trainer is compiled.
+      // The census waits until the trainer is compiled.
       if (report.phase !== "preparing" && watched.value === "file") askForCensus();
       if (report.phase === "finished" && figuresWanted.value) wantFigures();
       return;

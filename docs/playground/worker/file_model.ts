@@ -11,7 +11,7 @@ import { heldOut } from "../puzzles/held_out.js";
 import { runOfCheckpoint } from "../run_config.js";
 import type { Subject } from "./subject.js";
 
-/** What an opened file is: a model to look at, or weights for one of several presets. */
+/** The content of an opened file: a model to look at, or weights that fit several presets. */
 export type OpenedFile =
   { readonly model: ModelInfo; readonly subject: Subject } | { readonly presets: readonly string[] };
 

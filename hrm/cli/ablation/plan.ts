@@ -1,4 +1,4 @@
-/** What an ablation runs: the variants with the steps that make their training equally expensive, as a search of one rung. */
+/** Plans an ablation as a search of one rung: each variant gets the steps that make its training as expensive as the others. */
 import { isModelField, isTrainField } from "../../model/config.js";
 import { runFlops } from "../../training/memory_estimate.js";
 import type { Preset } from "../../training/presets.js";
@@ -69,7 +69,7 @@ export function chosenVariants(
 
 /** An ablation as the fields of a search, with the steps of each variant. */
 export interface AblationPlan {
-  /** What `search.json` holds. */
+  /** The content of `search.json`. */
   readonly fields: Fields;
   /** Operations of a step and steps, by variant. */
   readonly costs: readonly { readonly flops: number; readonly steps: number }[];
@@ -110,7 +110,7 @@ export function planAblation(
   };
 }
 
-/** What the command line decides besides the variants. */
+/** Choices of the command line besides the variants. */
 export interface AblationOptions {
   /** Operations of training of each trial. */
   readonly budget: number;

@@ -4,7 +4,7 @@ import type { HrmConfig } from "../../model/config.js";
 /** A model to compare. */
 export interface Variant {
   readonly name: string;
-  /** What it is, in a clause. */
+  /** Describes the variant in a clause. */
   readonly summary: string;
   /** The fields that differ from those of the preset. */
   readonly fields: Partial<HrmConfig>;
