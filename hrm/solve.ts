@@ -173,7 +173,11 @@ function modelOn(
         if (done[row]) return;
         const cells = likeliest(logits.subarray(row * S * V, (row + 1) * S * V), V);
         const q = qHalt[row]!;
-        answers[row] = { cells, text: symbols && format(cells, symbols), qHalt: q, segments: i + 1 };
+        const before = answers[row];
+        answers[row] =
+          before && config.keep_best_answer && q <= before.qHalt
+            ? { ...before, segments: i + 1 }
+            : { cells, text: symbols && format(cells, symbols), qHalt: q, segments: i + 1 };
         done[row] = q > haltAbove;
         onSegment?.(answers[row], i, first + row);
       });

@@ -7,6 +7,7 @@ import {
   assign,
   bitAnd,
   bitOr,
+  equal,
   greater,
   greaterEqual,
   less,
@@ -91,6 +92,49 @@ export function staggerCarry({ halted }: Carry, maxSteps: number): void {
 /** Frees the carry. */
 export function destroyCarry(carry: Carry): void {
   for (const v of carryVariables(carry)) v.destroy();
+}
+
+/** The answer that each row keeps in evaluation with `keep_best_answer`. */
+export interface KeptAnswer {
+  /** Logits of the cells after the segment with the highest q_halt so far, f32 [B, S, V]. */
+  readonly logits: Variable;
+  /** That q_halt, f32 [B]. */
+  readonly qHalt: Variable;
+}
+
+/** Memory for the answers that evaluation keeps; null if the configuration answers with the last segment. */
+export function createKeptAnswer(device: Allocator, config: HrmConfig): KeptAnswer | null {
+  const { batch_size: B, seq_len: S, vocab_size: V } = config;
+  if (!config.keep_best_answer) return null;
+  return owning(() => ({
+    logits: variable(device, { shape: [B, S, V], dtype: "f32" }, "kept.logits"),
+    qHalt: variable(device, { shape: [B], dtype: "f32" }, "kept.q_halt"),
+  }));
+}
+
+/** Frees the memory of kept answers. */
+export function destroyKeptAnswer(kept: KeptAnswer | null): void {
+  kept?.logits.destroy();
+  kept?.qHalt.destroy();
+}
+
+/**
+ * Replaces the kept answer of each row whose q_halt is higher, or whose puzzle is new, and returns what is kept now.
+ * @param steps segments that each row had before this one, i32 [B]
+ */
+export function keepBestAnswer(
+  kept: KeptAnswer,
+  steps: Tensor,
+  { logits, qHalt }: SegmentResult,
+): Pick<SegmentResult, "logits" | "qHalt"> {
+  const better = bitOr(equal(steps, 0), greater(qHalt, kept.qHalt));
+  const now = {
+    logits: where(reshape(better, [-1, 1, 1]), logits, kept.logits),
+    qHalt: where(better, qHalt, kept.qHalt),
+  };
+  assign(kept.logits, now.logits);
+  assign(kept.qHalt, now.qHalt);
+  return now;
 }
 
 /** The state from which a segment starts. */

@@ -83,6 +83,11 @@ export interface HrmConfig {
   readonly halt_max_steps: number;
   /** Ours: default number of segments in evaluation and solving; 0 (official) means halt_max_steps. */
   readonly inference_segments: number;
+  /**
+   * Ours: in evaluation and solving, the answer of a row is that of its segment with the highest q_halt so far. If false
+   * (official), it is the answer of the last segment.
+   */
+  readonly keep_best_answer: boolean;
   /** Probability that a row must run a random number of segments, from 2 to halt_max_steps, before it may halt; official 0.1. */
   readonly halt_exploration_prob: number;
   /** False in every published model. */
@@ -126,6 +131,7 @@ export const defaultConfig: HrmConfig = {
   box_columns: 0,
   halt_max_steps: 16,
   inference_segments: 0,
+  keep_best_answer: false,
   halt_exploration_prob: 0.1,
   causal: false,
   loss_type: "stablemax_cross_entropy",
@@ -273,6 +279,7 @@ const MODEL_RULES: Record<keyof HrmConfig, Rule> = {
   box_columns: natural,
   halt_max_steps: positiveInteger,
   inference_segments: natural,
+  keep_best_answer: boolean,
   halt_exploration_prob: fraction,
   causal: boolean,
   loss_type: oneOf("stablemax_cross_entropy", "softmax_cross_entropy"),

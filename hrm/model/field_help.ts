@@ -25,6 +25,7 @@ export const FIELD_HELP = {
   num_puzzle_identifiers: "rows of the puzzle embedding",
   halt_max_steps: "ACT segments at most",
   inference_segments: "ACT segments in evaluation and solving, 0 for halt_max_steps",
+  keep_best_answer: "answer with the segment of the highest q_halt instead of the last one",
   halt_exploration_prob: "share of rows that must think for a random number of segments",
   halt_only: "halt on q_halt > 0: no q_continue, no second forward",
   carry_latents: "a puzzle goes on from its latents in its next segment; no to start every segment anew",

@@ -55,6 +55,7 @@ const WORDED: readonly (keyof RecipeFields)[] = [
   "carry_latents",
   "bp_steps",
   "inference_segments",
+  "keep_best_answer",
   "staggered_starts",
   "puzzle_emb_ndim",
   "puzzle_emb_lr",
@@ -166,6 +167,8 @@ export function departures({ model, train }: Configured, recipe: Partial<RecipeF
     found.push(
       `evaluates and solves with ${own.inference_segments} segments, after training with at most ${own.halt_max_steps}`,
     );
+  if (differ("keep_best_answer"))
+    found.push("answers with the segment of the highest q_halt instead of the last one");
   if (differ("staggered_starts"))
     found.push("the rows of the first batch begin at different segments, so that batches mix all depths");
   if (learningRate(own) !== learningRate(official))

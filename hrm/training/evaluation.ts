@@ -30,7 +30,14 @@ import {
 import { unlessAborted, type Abortable } from "../../engine/abort.js";
 import { owning } from "../../engine/ownership.js";
 import { createQueue } from "../../engine/queue.js";
-import { createCarry, destroyCarry, resetCarry, type Carry } from "../model/act.js";
+import {
+  createCarry,
+  createKeptAnswer,
+  destroyCarry,
+  destroyKeptAnswer,
+  resetCarry,
+  type Carry,
+} from "../model/act.js";
 import { inferenceSegments, type HrmConfig } from "../model/config.js";
 import { consecutiveBatch, destroyPuzzles, uploadPuzzles } from "../puzzles/sampling.js";
 import { metricRow, METRICS } from "../model/loss.js";
@@ -99,13 +106,13 @@ export interface BatchAnswers {
   readonly first: number;
   readonly puzzles: number;
   readonly segments: number;
-  /** Answers after the last segment: tokens [puzzles, S]. */
+  /** Answers after the last segment (with `keep_best_answer`, of the segment with the highest q_halt): tokens [puzzles, S]. */
   readonly tokens: Int32Array;
   /** Logits after each segment [puzzles, segments]; above 0 if the model believes that its answer is right. */
   readonly qHalt: Float32Array;
   /** [puzzles, segments] */
   readonly qContinue: Float32Array;
-  /** 1 if every labelled cell is right after this segment [puzzles, segments]. */
+  /** 1 if every labelled cell of the answer after this segment is right [puzzles, segments]. */
   readonly right: Uint8Array;
 }
 
@@ -150,6 +157,7 @@ function preparedOf({
 }: EvaluationOptions): PreparedEvaluation {
   const puzzles = uploadPuzzles(device, data, "evaluation");
   const carry = createCarry(device, config);
+  const kept = createKeptAnswer(device, config);
   const totals = variable(device, zeros([METRICS.length]), "evaluation.totals");
   const blanks = variable(device, hostTensor(new Int32Array(3), [3]), "evaluation.blanks");
   const cursor = variable(device, hostTensor(Int32Array.of(0), [1]), "evaluation.cursor");
@@ -164,6 +172,7 @@ function preparedOf({
       carry,
       consecutiveBatch(puzzles, first, limit, config),
       segments,
+      kept,
     );
     assign(totals, add(totals, metrics));
     const finished = reshape(halting.halted, [config.batch_size, 1]);
@@ -192,6 +201,7 @@ function preparedOf({
     ...{ body, carry, totals, blanks, cursor, limit, record },
     destroy() {
       destroyCarry(carry);
+      destroyKeptAnswer(kept);
       destroyPuzzles(puzzles);
       for (const v of [totals, blanks, cursor, limit]) v.destroy();
       record?.destroy();
@@ -278,9 +288,9 @@ function nonFiniteLogits({ logits, qHalt, qContinue }: SegmentResult): Tensor {
 
 /** The answer of the model after a segment. */
 export interface SolvedSegment {
-  /** Predicted tokens [S]. */
+  /** Predicted tokens [S]; with `keep_best_answer` those of the segment with the highest `qHalt` so far. */
   readonly prediction: Int32Array;
-  /** Above 0 if the model believes that its answer is right. */
+  /** Of this segment: above 0 if the model believes that its answer is right. */
   readonly qHalt: number;
   /** Logit of going on; it means nothing for a model with `halt_only`. */
   readonly qContinue: number;
@@ -333,6 +343,7 @@ export function createSolver(options: SolverOptions): Promise<Solver> {
 async function solverOf({ device, target, config: given, weights, signal }: SolverOptions): Promise<Solver> {
   const config = { ...given, batch_size: 1 };
   const carry = createCarry(device, config);
+  const kept = createKeptAnswer(device, config);
   const model = modelOf(config, weights);
   const { seq_len: S } = config;
   // A number of segments that no caller reaches, so that rows never halt: the carry is reset by hand.
@@ -341,7 +352,7 @@ async function solverOf({ device, target, config: given, weights, signal }: Solv
     device,
     { inputs: i32(1, S), labels: i32(1, S), identifiers: i32(1) },
     (batch) => {
-      const { start, segment, predictions } = evaluationSegment(model, carry, batch, endless);
+      const { start, segment, predictions } = evaluationSegment(model, carry, batch, endless, kept);
       const { qHalt, qContinue } = segment;
       const residuals = forwardResiduals(start, segment);
       return { prediction: predictions, qHalt, qContinue, residuals, nonFinite: nonFiniteLogits(segment) };
@@ -382,6 +393,7 @@ async function solverOf({ device, target, config: given, weights, signal }: Solv
     destroy() {
       program.destroy();
       destroyCarry(carry);
+      destroyKeptAnswer(kept);
     },
   };
 }

@@ -208,10 +208,10 @@ const maze7Training: Partial<TrainConfig> = {
   ...mazeTraining,
   ...{ lr: 3e-3, lr_decay_start: 0.1, lr_min_ratio: 0.02, ema_decay: 0.998 },
 };
-/** 9x9 Sudoku: the gradient runs through the whole segment, and inference has twice as many segments as training. */
+/** 9x9 Sudoku: the gradient runs through the whole segment, and inference has twice as many segments as training, of which the most confident answers. */
 const sudokuModel: Partial<HrmConfig> = {
   ...{ ...gridModel, batch_size: 16, bp_steps: 6, pos_encodings: "rope2d_boxes" },
-  ...{ loss_type: "softmax_cross_entropy", inference_segments: 16 },
+  ...{ loss_type: "softmax_cross_entropy", inference_segments: 16, keep_best_answer: true },
 };
 const sudokuTraining: Partial<TrainConfig> = {
   ...gridTraining,

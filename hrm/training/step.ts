@@ -25,12 +25,14 @@ import { adamAtan2Step, signSgdRowsStep, type AdamState } from "../../engine/opt
 import {
   continueTarget,
   decideHalting,
+  keepBestAnswer,
   minimumHaltSteps,
   refill,
   storeCarry,
   type Carry,
   type Exploration,
   type Halting,
+  type KeptAnswer,
   type Refilled,
 } from "../model/act.js";
 import type { Batch } from "../puzzles/sampling.js";
@@ -199,12 +201,16 @@ export interface EvaluationResult extends LossResult {
   readonly halting: Halting;
 }
 
-/** One segment without learning. Every row runs `segments` segments, then takes new data. */
+/**
+ * One segment without learning. Every row runs `segments` segments, then takes new data. If answers are kept, predictions
+ * and metrics are those of each row's best segment so far, and `segment` holds what the model says after this one.
+ */
 export function evaluationSegment(
   model: Model,
   carry: Carry,
   batch: Batch,
   segments: number,
+  kept: KeptAnswer | null = null,
 ): EvaluationResult {
   const { config, parameters } = model;
   const start = refill(carry, batch, parameters, config);
@@ -212,8 +218,9 @@ export function evaluationSegment(
     config.puzzle_emb_ndim > 0 ? takeRows(parameters(PUZZLE_EMBEDDING), start.identifiers) : null;
   const result = segment(model, start, embed(model, start.inputs, puzzle));
   const halting = decideHalting(start.steps, result, null, config, segments);
+  const answer = kept ? { ...result, ...keepBestAnswer(kept, start.steps, result) } : result;
   const loss = actLoss(
-    { ...result, labels: start.labels, targetContinue: null, halted: halting.halted, steps: halting.steps },
+    { ...answer, labels: start.labels, targetContinue: null, halted: halting.halted, steps: halting.steps },
     config,
   );
   storeCarry(carry, start, result, halting);

@@ -285,6 +285,7 @@ describe("the export for the official code", () => {
         grid_columns: 3,
         num_heads: 2,
         inference_segments: 9,
+        keep_best_answer: true,
         rope_frequency: 2,
       },
     });
@@ -298,7 +299,8 @@ describe("the export for the official code", () => {
     const names = unofficialOptions(unlike, training).map(({ field }) => field);
     assert.deepEqual(names, [
       ...(["puzzle_emb_ndim", "bp_steps", "pos_encodings", "swiglu_multiple", "halt_only"] as const),
-      ...(["inference_segments", "lr_schedule", "ema_decay", "staggered_starts"] as const),
+      ...(["inference_segments", "keep_best_answer"] as const),
+      ...(["lr_schedule", "ema_decay", "staggered_starts"] as const),
     ]);
     const refused = (leaveOut: readonly string[]): string => {
       try {

@@ -53,6 +53,7 @@ export const fieldOptions = {
   num_puzzle_identifiers: integer(FIELD_HELP.num_puzzle_identifiers),
   halt_max_steps: integer(FIELD_HELP.halt_max_steps),
   inference_segments: integer(FIELD_HELP.inference_segments),
+  keep_best_answer: flag(FIELD_HELP.keep_best_answer),
   halt_exploration_prob: number(FIELD_HELP.halt_exploration_prob),
   halt_only: flag(FIELD_HELP.halt_only),
   carry_latents: flag(FIELD_HELP.carry_latents),

@@ -85,12 +85,12 @@ export const UNTOLD_FIELDS = [
  * themselves show whether positions are learned.
  */
 export function untoldFields(model: HrmConfig): Partial<HrmConfig> {
-  const { pos_encodings, vocab_size, rope_frequency, inference_segments } = model;
+  const { pos_encodings, vocab_size, rope_frequency, inference_segments, keep_best_answer } = model;
   const { grid_rows, grid_columns, box_rows, box_columns } = model;
   const untold: Partial<HrmConfig> = Object.fromEntries(UNTOLD_FIELDS.map((field) => [field, model[field]]));
   if (pos_encodings === "learned") delete (untold as Record<string, unknown>)["pos_encodings"];
   const grid = { grid_rows, grid_columns, box_rows, box_columns };
-  return { ...untold, ...grid, vocab_size, rope_frequency, inference_segments };
+  return { ...untold, ...grid, vocab_size, rope_frequency, inference_segments, keep_best_answer };
 }
 
 /** Defaults of the official TRM code (config/arch/trm.yaml) for fields that do not follow from shapes. */

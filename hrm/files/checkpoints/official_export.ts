@@ -80,6 +80,7 @@ export function unofficialOptions(config: HrmConfig, train: TrainConfig): Unoffi
     `halt_max_steps (${halt_max_steps})`,
     "training",
   );
+  check(!config.keep_best_answer, "keep_best_answer", "false", "training");
   check(train.lr_schedule === "cosine" || train.lr_min_ratio === 1, "lr_schedule", "cosine", "training");
   check(train.ema_decay === 0, "ema_decay", "0", "training");
   check(!train.staggered_starts, "staggered_starts", "false", "training");
