@@ -86,7 +86,7 @@ const LONGEST = [
   "matmul",
   "kill_resume",
   "attention",
-  "cli",
+  "cli_runs",
   "autotune",
   "mixed_precision",
   "attention_matrices",

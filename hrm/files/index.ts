@@ -8,4 +8,5 @@ export {
   type SafetensorsDtype,
   type SafetensorsTensor,
 } from "./tensors/safetensors.js";
-export { isTorch, readTorch, writeTorch } from "./tensors/torch.js";
+export { isTorch, readTorch } from "./tensors/torch.js";
+export { writeTorch } from "./tensors/torch_writer.js";

@@ -1,5 +1,7 @@
-/** The configuration, under the official names, checked before anything is built from it. */
-
+/**
+ * The configuration, under the official names, checked before anything is built from it. The file is longer than 400 lines
+ * because every field has its doc comment, its default and its rule.
+ */
 import { blockedLines, charactersOf } from "./characters.js";
 import {
   belowOne,

@@ -274,16 +274,21 @@ async function replayTraining(
     const averages = await readTensors(read, `ema_step${steps}.safetensors`);
     if (averages.size > 0)
       await checkState(check, memory.ema ?? new Map(), averages, `ema_step${steps}`, largest(lr));
-    for (const [name, { data }] of await readTensors(read, `moments_step${steps}.safetensors`)) {
-      const [kind, ...rest] = name.split(".");
-      const state = memory.adam.get(rest.join("."));
-      const moment = kind === "exp_avg" ? state?.expAvg : state?.expAvgSq;
-      if (moment) check.relative(`moments ${name}`, await moment.read(), data, 2e-3);
-      else check.bound(`moments ${name}`, Infinity, 0, "no such parameter");
-    }
+    await checkMoments(check, memory, await readTensors(read, `moments_step${steps}.safetensors`));
   } finally {
     program.destroy();
     memory.destroy();
+  }
+}
+
+/** Compares the moments of the optimizer after the last step. */
+async function checkMoments(check: Checker, { adam }: TrainingMemory, golden: Tensors): Promise<void> {
+  for (const [name, { data }] of golden) {
+    const [kind, ...rest] = name.split(".");
+    const state = adam.get(rest.join("."));
+    const moment = kind === "exp_avg" ? state?.expAvg : state?.expAvgSq;
+    if (moment) check.relative(`moments ${name}`, await moment.read(), data, 2e-3);
+    else check.bound(`moments ${name}`, Infinity, 0, "no such parameter");
   }
 }
 

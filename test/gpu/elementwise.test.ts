@@ -1,3 +1,7 @@
+/**
+ * The elementwise kernels against float64. The file is longer than 400 lines because it holds a reference and inputs for every
+ * operation.
+ */
 import { assert } from "chai";
 import type { TypedArray } from "../../engine/tensor.js";
 import {

@@ -1,4 +1,7 @@
-/** Matmul of rounded operands on subgroup matrices: emulated on every device, and on the device's own matrices if it has them. */
+/**
+ * Matmul of rounded operands on subgroup matrices: emulated on every device, and on the device's own matrices if it has them.
+ * The file is longer than 400 lines because both kinds of device run the same checks.
+ */
 import { assert } from "chai";
 import {
   AdapterError,

@@ -1,4 +1,7 @@
-/** Operations of `hrm-webgpu/engine/operations`: values against float64, gradients and second gradients by differences. */
+/**
+ * Operations of `hrm-webgpu/engine/operations`: values against float64, gradients and second gradients by differences. The file
+ * is longer than 400 lines because the tables of gradients list the operations that the tables of values list.
+ */
 import { assert } from "chai";
 import { checkGradient } from "../../engine/check_gradient.js";
 import {

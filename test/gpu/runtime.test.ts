@@ -1,3 +1,7 @@
+/**
+ * Programs at work: runs, pipelines, misuse, late errors and loss of the device. The file is longer than 400 lines because
+ * most of its tests run one small training step.
+ */
 import { assert } from "chai";
 import {
   add,

@@ -91,12 +91,7 @@ describe("thoughts @slow", () => {
         ] as const) {
           const update = segment * 6 + u;
           const [from, to] = [states[`${level}${index - 1}`]!, states[`${level}${index}`]!];
-          let moved = 0;
-          for (let s = 0; s < S; s++) {
-            let squares = 0;
-            for (let d = 0; d < D; d++) squares += (to[s * D + d]! - from[s * D + d]!) ** 2;
-            moved += Math.sqrt(squares) / S;
-          }
+          const moved = meanMove(from, to);
           // Sums of 8 and 5 numbers in f32, and a square root.
           assert.closeTo(thought.residuals[update]!, moved, 1e-5 * moved, `residual ${update}`);
           if (level === "L") continue;
@@ -154,6 +149,17 @@ describe("thoughts @slow", () => {
     assert.equal(decodeLogits(logits, 3, "softmax_cross_entropy").nonFinite, 2);
   });
 });
+
+/** Mean over the positions of how far a state moved. */
+function meanMove(from: ArrayLike<number>, to: ArrayLike<number>): number {
+  let moved = 0;
+  for (let s = 0; s < S; s++) {
+    let squares = 0;
+    for (let d = 0; d < D; d++) squares += (to[s * D + d]! - from[s * D + d]!) ** 2;
+    moved += Math.sqrt(squares) / S;
+  }
+  return moved;
+}
 
 /** Argmax and its probability, by the definitions of the two losses. */
 function float64Decode(

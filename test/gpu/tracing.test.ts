@@ -1,3 +1,7 @@
+/**
+ * What a traced function may do with variables and tensors, and how its mistakes are named. The file is longer than 400 lines
+ * because its second half is one table of mistakes.
+ */
 import { assert } from "chai";
 import {
   add,

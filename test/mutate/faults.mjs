@@ -99,7 +99,7 @@ export const FAULTS = [
   ...into("hrm/cli/inputs/strict_json.ts", "node/config_files", "JSON of configuration", [
     ["config: keys twice", "if (name in fields) throw", "if (false) throw"],
   ]),
-  ...into("hrm/files/archives/zip.ts", "node/torch", "^zip ", [
+  ...into("hrm/files/archives/zip.ts", "node/zip", "^zip ", [
     ["zip: overlap not checked", "if (start < before) throw", "if (false) throw"],
     ["zip: checksum not compared", "if (crc32(bytes) !== crc) throw", "if (false) throw"],
     ["zip: an entry twice", "if (entries.has(name)) throw", "if (false) throw"],

@@ -1,4 +1,7 @@
-/** Every kernel family with specs that reach each of its variants: what the sweeps over all kernels run through. */
+/**
+ * Every kernel family with specs that reach each of its variants: what the sweeps over all kernels run through. The file is
+ * longer than 400 lines because it is one table.
+ */
 import type { Capabilities } from "../../kernels/capabilities.js";
 import type { Kernel } from "../../kernels/core/kernel.js";
 import {

@@ -2,7 +2,7 @@
 import { basename, extname } from "node:path";
 import { FileFormatError } from "../../files/file_format_error.js";
 import { writeSafetensors, type SafetensorsTensor } from "../../files/tensors/safetensors.js";
-import { isStorable, writeTorch } from "../../files/tensors/torch.js";
+import { isStorable, writeTorch } from "../../files/tensors/torch_writer.js";
 import { defaultConfig } from "../../model/config.js";
 import { decodeCheckpoint } from "../../files/checkpoints/checkpoint.js";
 import { storedWeights, type StoredWeights } from "../../files/checkpoints/found_weights.js";

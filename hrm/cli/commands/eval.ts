@@ -136,10 +136,7 @@ export async function evalCommand(argv: readonly string[]): Promise<number> {
         `${describeBlanks(scores, data)}; q_halt right ${formatPercent(scores.qHaltAccuracy)}; ${scores.meanSteps.toFixed(2)} segments`,
       values,
     );
-    if (scores.nonFinite > 0)
-      say(
-        `warning   the logits of ${scores.nonFinite} of ${scores.count} puzzles are NaNs or infinities: these scores mean nothing; use weights from before training left the finite numbers`,
-      );
+    if (scores.nonFinite > 0) warnOfNonFinite(scores);
     const votes = names && votesOf(data, names, batches);
     if (votes) show(describeArc(votes, names), values);
     const answers = countSeveralAnswers(data, task);
@@ -153,9 +150,7 @@ export async function evalCommand(argv: readonly string[]): Promise<number> {
     else say(`bands     no measure of difficulty is known for ${task.name}`);
     if (values.predictions !== undefined) {
       const tokens = Int32Array.from(batches.flatMap((batch) => [...batch.tokens]));
-      const lines = predictionLines(data, task, census, tokens);
-      await writeFileSafely(values.predictions, encodePredictions(lines, format));
-      say(`wrote     ${values.predictions} (${lines.length} answers)`);
+      await writePredictions(values.predictions, predictionLines(data, task, census, tokens), format);
     }
     if (values.json) {
       const { exactAccuracy, cellAccuracy, blankAccuracy, qHaltAccuracy, meanSteps } = scores;
@@ -183,6 +178,21 @@ export async function evalCommand(argv: readonly string[]): Promise<number> {
   } finally {
     device.destroy();
   }
+}
+
+function warnOfNonFinite({ nonFinite, count }: { readonly nonFinite: number; readonly count: number }): void {
+  say(
+    `warning   the logits of ${nonFinite} of ${count} puzzles are NaNs or infinities: these scores mean nothing; use weights from before training left the finite numbers`,
+  );
+}
+
+async function writePredictions(
+  path: string,
+  lines: Parameters<typeof encodePredictions>[0],
+  format: Parameters<typeof encodePredictions>[1],
+): Promise<void> {
+  await writeFileSafely(path, encodePredictions(lines, format));
+  say(`wrote     ${path} (${lines.length} answers)`);
 }
 
 /** The format of the predictions, which follows from the name of their file. @throws ArgumentError */

@@ -45,129 +45,169 @@ const TFLOP = /^(\d+(?:\.\d+)?|\.\d+) ?TFLOP$/;
 
 /** Checks a sweep; `where` begins the message of every error. @throws ArgumentError */
 export function parseSweep(given: Fields, where: string): Sweep {
-  const bad = (field: string, got: unknown, expected: string): ArgumentError =>
-    new ArgumentError(`${where}: ${field}: got ${formatValue(got)}; expected ${expected}.`);
-  for (const name of Object.keys(given)) {
-    if (NAMES.includes(name)) continue;
-    const near = nearestName(name, NAMES);
-    throw new ArgumentError(
-      `${where}: got the unknown field ${formatValue(name)}; expected some of ${NAMES.join(", ")}.${near ? ` Did you mean ${near}?` : ""}`,
-    );
+  const file = new SweepFile(given, where);
+  file.requireKnownNames();
+  const preset = file.text("preset", "the name of a preset");
+  const data = file.optionalText("data", "a file, folder or address of puzzles");
+  const test = file.optionalText("test", "a file, folder or address of puzzles");
+  if (test !== null && data === null) throw file.bad("test", test, 'puzzles to train on in "data", too');
+  const base = given["base"] === undefined ? {} : file.fields(given["base"], "base");
+  const seeds = file.list(given["seeds"] ?? [0], "seeds", "seeds").map((seed) => {
+    if (!isInteger(seed, RUN_NUMBERS.seed.min, RUN_NUMBERS.seed.max))
+      throw file.bad("seeds", seed, `integers from ${RUN_NUMBERS.seed.min} to ${RUN_NUMBERS.seed.max}`);
+    return seed;
+  });
+  const options = parseOptions(file, base, seeds.length);
+  const rungs = parseRungs(file);
+  const keep = given["keep"] ?? 0.5;
+  if (typeof keep !== "number" || !(keep > 0 && keep <= 1))
+    throw file.bad("keep", keep, "a number above 0 and at most 1: the share of options that go on");
+  const measure = given["measure"] ?? "exact";
+  if (!MEASURES.includes(measure as Measure))
+    throw file.bad("measure", measure, `one of ${MEASURES.join(", ")}`);
+  const puzzles = given["puzzles"] ?? null;
+  if (puzzles !== null && !isInteger(puzzles, 1, LARGEST_COUNT))
+    throw file.bad("puzzles", puzzles, "a positive integer: the validation puzzles that a rung scores");
+  return {
+    ...{ preset, data, test, base, options, seeds, rungs, keep },
+    ...{ measure: measure as Measure, puzzles: puzzles },
+  };
+}
+
+const isInteger = (value: unknown, min: number, max: number): value is number =>
+  Number.isInteger(value) && (value as number) >= min && (value as number) <= max;
+
+/** The fields of the file, and the errors that name them. */
+class SweepFile {
+  constructor(
+    readonly given: Fields,
+    readonly where: string,
+  ) {}
+
+  error(message: string): ArgumentError {
+    return new ArgumentError(`${this.where}: ${message}`);
   }
-  const text = (field: string, expected: string): string => {
-    const value = given[field];
-    if (typeof value !== "string" || value === "") throw bad(field, value, expected);
+
+  bad(field: string, got: unknown, expected: string): ArgumentError {
+    return this.error(`${field}: got ${formatValue(got)}; expected ${expected}.`);
+  }
+
+  requireKnownNames(): void {
+    for (const name of Object.keys(this.given)) {
+      if (NAMES.includes(name)) continue;
+      const near = nearestName(name, NAMES);
+      throw this.error(
+        `got the unknown field ${formatValue(name)}; expected some of ${NAMES.join(", ")}.${near ? ` Did you mean ${near}?` : ""}`,
+      );
+    }
+  }
+
+  text(field: string, expected: string): string {
+    const value = this.given[field];
+    if (typeof value !== "string" || value === "") throw this.bad(field, value, expected);
     return value;
-  };
-  const integer = (value: unknown, min: number, max: number): value is number =>
-    Number.isInteger(value) && (value as number) >= min && (value as number) <= max;
-  const object = (value: unknown, field: string, expected: string): Fields => {
-    if (typeof value !== "object" || value === null || Array.isArray(value))
-      throw bad(field, value, expected);
-    return value as Fields;
-  };
-  const list = (value: unknown, field: string, of: string): readonly unknown[] => {
-    if (!Array.isArray(value)) throw bad(field, value, `a list of ${of}`);
-    if (value.length === 0) throw bad(field, value, `at least one of ${of}`);
+  }
+
+  optionalText(field: string, expected: string): string | null {
+    return this.given[field] === undefined ? null : this.text(field, expected);
+  }
+
+  /** A list of different items, not empty. */
+  list(value: unknown, field: string, of: string): readonly unknown[] {
+    if (!Array.isArray(value)) throw this.bad(field, value, `a list of ${of}`);
+    if (value.length === 0) throw this.bad(field, value, `at least one of ${of}`);
     const seen = new Set<string>();
     for (const item of value as unknown[]) {
       const key = canonical(item);
       if (seen.has(key))
-        throw bad(field, value, `different ${of}, but ${formatValue(item)} stands there twice`);
+        throw this.bad(field, value, `different ${of}, but ${formatValue(item)} stands there twice`);
       seen.add(key);
     }
     return value as unknown[];
-  };
-  const fields = (value: unknown, place: string): Fields => {
-    const found = object(value, place, "an object of configuration fields");
-    for (const name of Object.keys(found)) {
+  }
+
+  /** An object whose keys are fields of a configuration. */
+  fields(value: unknown, place: string): Fields {
+    if (typeof value !== "object" || value === null || Array.isArray(value))
+      throw this.bad(place, value, "an object of configuration fields");
+    for (const name of Object.keys(value)) {
       if (isModelField(name) || isTrainField(name)) continue;
       const near = nearestField(name);
-      throw new ArgumentError(
-        `${where}: ${place}: got the unknown field ${formatValue(name)}; expected fields of the model and of training.${near ? ` Did you mean ${near}?` : ""}`,
+      throw this.error(
+        `${place}: got the unknown field ${formatValue(name)}; expected fields of the model and of training.${near ? ` Did you mean ${near}?` : ""}`,
       );
     }
-    return found;
-  };
-
-  const preset = text("preset", "the name of a preset");
-  const data = given["data"] === undefined ? null : text("data", "a file, folder or address of puzzles");
-  const test = given["test"] === undefined ? null : text("test", "a file, folder or address of puzzles");
-  if (test !== null && data === null) throw bad("test", test, 'puzzles to train on in "data", too');
-
-  const base = given["base"] === undefined ? {} : fields(given["base"], "base");
-  const seeds = list(given["seeds"] ?? [0], "seeds", "seeds").map((seed) => {
-    if (!integer(seed, RUN_NUMBERS.seed.min, RUN_NUMBERS.seed.max))
-      throw bad("seeds", seed, `integers from ${RUN_NUMBERS.seed.min} to ${RUN_NUMBERS.seed.max}`);
-    return seed;
-  });
-
-  const options = ((): Sweep["options"] => {
-    const { options: grid, trials, sample, seed } = given;
-    if ((grid === undefined) === (trials === undefined))
-      throw new ArgumentError(
-        `${where}: got ${grid === undefined ? "neither" : "both"} of options and trials; expected one of them: a list of values for each field, or a list of objects of fields.`,
-      );
-    if (seed !== undefined && sample === undefined)
-      throw bad("seed", seed, 'no seed without "sample": it decides which options are drawn');
-    if (trials !== undefined) {
-      if (sample !== undefined) throw bad("sample", sample, 'no sample with "trials": each of them is run');
-      return list(trials, "trials", "objects of fields").map((trial, i) => ({
-        fields: fields(trial, `trials[${i}]`),
-        place: `trials[${i}]`,
-      }));
-    }
-    const axes = Object.entries(fields(grid, "options")).map(
-      ([name, values]) => [name, list(values, `options.${name}`, "values")] as const,
-    );
-    if (axes.length === 0) throw bad("options", grid, "at least one field with a list of values");
-    const combinations = axes.reduce((product, [, values]) => product * values.length, 1);
-    if (sample !== undefined && !integer(sample, 1, Math.min(combinations, LARGEST_COUNT)))
-      throw bad("sample", sample, `an integer from 1 to ${combinations}, the number of combinations`);
-    if (seed !== undefined && !integer(seed, 0, Number.MAX_SAFE_INTEGER))
-      throw bad("seed", seed, "an integer from 0 to 2^53 - 1");
-    const count = sample ?? combinations;
-    if (count * seeds.length > MOST_TRIALS) throw tooMany(count);
-    const all = sample === undefined ? everyCombination(axes) : drawn(axes, count, (seed as number) ?? 0);
-    return all.map((combination) => ({ fields: combination, place: "options" }));
-  })();
-  function tooMany(count: number): ArgumentError {
-    return new ArgumentError(
-      `${where}: got ${count} options with ${seeds.length} seeds each; expected at most ${MOST_TRIALS} trials. "sample" draws some of the combinations.`,
-    );
+    return value as Fields;
   }
-  if (options.length * seeds.length > MOST_TRIALS) throw tooMany(options.length);
-  for (const { fields: own, place } of options)
-    for (const name of Object.keys(own))
-      if (Object.hasOwn(base, name))
-        throw bad(`base.${name}`, base[name], `it in one place, but ${place} has the field, too`);
+}
 
-  const rungs = list(given["rungs"], "rungs", "steps or TFLOP").map((rung): Rung => {
-    if (integer(rung, 1, LARGEST_COUNT)) return { steps: rung };
+/** The options of a sweep: its trials as they are listed, or combinations of values. */
+function parseOptions(file: SweepFile, base: Fields, seeds: number): Sweep["options"] {
+  const { options: grid, trials, sample, seed } = file.given;
+  if ((grid === undefined) === (trials === undefined))
+    throw file.error(
+      `got ${grid === undefined ? "neither" : "both"} of options and trials; expected one of them: a list of values for each field, or a list of objects of fields.`,
+    );
+  if (seed !== undefined && sample === undefined)
+    throw file.bad("seed", seed, 'no seed without "sample": it decides which options are drawn');
+  if (trials !== undefined && sample !== undefined)
+    throw file.bad("sample", sample, 'no sample with "trials": each of them is run');
+  const requireFew = (count: number): void => {
+    if (count * seeds > MOST_TRIALS)
+      throw file.error(
+        `got ${count} options with ${seeds} seeds each; expected at most ${MOST_TRIALS} trials. "sample" draws some of the combinations.`,
+      );
+  };
+  const options =
+    trials === undefined
+      ? combinationsOf(file, requireFew).map((fields) => ({ fields, place: "options" }))
+      : file.list(trials, "trials", "objects of fields").map((trial, i) => ({
+          fields: file.fields(trial, `trials[${i}]`),
+          place: `trials[${i}]`,
+        }));
+  requireFew(options.length);
+  for (const { fields, place } of options)
+    for (const name of Object.keys(fields))
+      if (Object.hasOwn(base, name))
+        throw file.bad(`base.${name}`, base[name], `it in one place, but ${place} has the field, too`);
+  return options;
+}
+
+/** Every combination of the values in `options`, or as many as `sample` says. */
+function combinationsOf(file: SweepFile, requireFew: (count: number) => void): Fields[] {
+  const { options: grid, sample, seed } = file.given;
+  const axes = Object.entries(file.fields(grid, "options")).map(
+    ([name, values]) => [name, file.list(values, `options.${name}`, "values")] as const,
+  );
+  if (axes.length === 0) throw file.bad("options", grid, "at least one field with a list of values");
+  const combinations = axes.reduce((product, [, values]) => product * values.length, 1);
+  if (sample !== undefined && !isInteger(sample, 1, Math.min(combinations, LARGEST_COUNT)))
+    throw file.bad("sample", sample, `an integer from 1 to ${combinations}, the number of combinations`);
+  if (seed !== undefined && !isInteger(seed, 0, Number.MAX_SAFE_INTEGER))
+    throw file.bad("seed", seed, "an integer from 0 to 2^53 - 1");
+  const count = sample ?? combinations;
+  requireFew(count);
+  return sample === undefined ? everyCombination(axes) : drawn(axes, count, seed ?? 0);
+}
+
+/** The rungs, which ascend in one unit. */
+function parseRungs(file: SweepFile): readonly Rung[] {
+  const given = file.given["rungs"];
+  const rungs = file.list(given, "rungs", "steps or TFLOP").map((rung): Rung => {
+    if (isInteger(rung, 1, LARGEST_COUNT)) return { steps: rung };
     const tflop = typeof rung === "string" ? Number(TFLOP.exec(rung)?.[1] ?? NaN) : NaN;
     if (!(tflop > 0 && tflop < Infinity))
-      throw bad("rungs", rung, 'positive integers (steps), or texts such as "1.5 TFLOP"');
+      throw file.bad("rungs", rung, 'positive integers (steps), or texts such as "1.5 TFLOP"');
     return { tflop };
   });
   for (const [i, rung] of rungs.slice(1).entries()) {
     const before = rungs[i]!;
     if ("steps" in rung !== "steps" in before)
-      throw bad("rungs", given["rungs"], "all of them in steps, or all of them in TFLOP");
+      throw file.bad("rungs", given, "all of them in steps, or all of them in TFLOP");
     if (extentOf(rung) <= extentOf(before))
-      throw bad("rungs", given["rungs"], "rungs that ascend: each one trains further than the one before");
+      throw file.bad("rungs", given, "rungs that ascend: each one trains further than the one before");
   }
-  const keep = given["keep"] ?? 0.5;
-  if (typeof keep !== "number" || !(keep > 0 && keep <= 1))
-    throw bad("keep", keep, "a number above 0 and at most 1: the share of options that go on");
-  const measure = given["measure"] ?? "exact";
-  if (!MEASURES.includes(measure as Measure)) throw bad("measure", measure, `one of ${MEASURES.join(", ")}`);
-  const puzzles = given["puzzles"] ?? null;
-  if (puzzles !== null && !integer(puzzles, 1, LARGEST_COUNT))
-    throw bad("puzzles", puzzles, "a positive integer: the validation puzzles that a rung scores");
-  return {
-    ...{ preset, data, test, base, options, seeds, rungs, keep },
-    ...{ measure: measure as Measure, puzzles: puzzles },
-  };
+  return rungs;
 }
 
 const extentOf = (rung: Rung): number => ("steps" in rung ? rung.steps : rung.tflop);

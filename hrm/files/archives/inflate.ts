@@ -47,7 +47,13 @@ function huffman(lengths: ArrayLike<number>): Huffman {
   return { counts, symbols };
 }
 
-const FIXED = {
+/** The codes of a block. */
+interface Codes {
+  readonly literals: Huffman;
+  readonly distances: Huffman;
+}
+
+const FIXED: Codes = {
   literals: huffman(
     Uint8Array.from({ length: 288 }, (_, i) => (i < 144 ? 8 : i < 256 ? 9 : i < 280 ? 7 : 8)),
   ),
@@ -59,30 +65,51 @@ const FIXED = {
  * @throws InflateError on data that is malformed, ends early, or holds more or less than `size` bytes
  */
 export function inflate(data: Uint8Array, size: number): Uint8Array<ArrayBuffer> {
-  const out = new Uint8Array(size);
-  let at = 0;
-  let written = 0;
-  let held = 0;
-  let heldBits = 0;
+  const inflater = new Inflater(data, size);
+  for (let last = 0; last === 0;) {
+    last = inflater.bits(1);
+    const kind = inflater.bits(2);
+    if (kind === 0) inflater.stored();
+    else if (kind === 3) throw new InflateError("an unknown kind of block");
+    else inflater.compressed(kind === 1 ? FIXED : inflater.codes());
+  }
+  if (inflater.written !== size) throw new InflateError(`${inflater.written} bytes; it should hold ${size}`);
+  return inflater.out;
+}
 
-  const bits = (count: number): number => {
-    while (heldBits < count) {
-      if (at >= data.length) throw new InflateError("the compressed data ends early");
-      held |= data[at++]! << heldBits;
-      heldBits += 8;
+/** A place in the compressed data, and what was written so far. */
+class Inflater {
+  readonly out: Uint8Array<ArrayBuffer>;
+  written = 0;
+  readonly #data: Uint8Array;
+  #at = 0;
+  #held = 0;
+  #heldBits = 0;
+
+  constructor(data: Uint8Array, size: number) {
+    this.#data = data;
+    this.out = new Uint8Array(size);
+  }
+
+  bits(count: number): number {
+    while (this.#heldBits < count) {
+      if (this.#at >= this.#data.length) throw new InflateError("the compressed data ends early");
+      this.#held |= this.#data[this.#at++]! << this.#heldBits;
+      this.#heldBits += 8;
     }
-    const value = held & ((1 << count) - 1);
-    held >>>= count;
-    heldBits -= count;
+    const value = this.#held & ((1 << count) - 1);
+    this.#held >>>= count;
+    this.#heldBits -= count;
     return value;
-  };
-  const symbol = ({ counts, symbols }: Huffman): number => {
+  }
+
+  #symbol({ counts, symbols }: Huffman): number {
     // Codes of one length are consecutive numbers; `code - first` counts from the first of this length.
     let code = 0;
     let first = 0;
     let index = 0;
     for (let length = 1; length <= MAX_BITS; length++) {
-      code |= bits(1);
+      code |= this.bits(1);
       const count = counts[length]!;
       if (code - first < count) return symbols[index + code - first]!;
       index += count;
@@ -90,41 +117,48 @@ export function inflate(data: Uint8Array, size: number): Uint8Array<ArrayBuffer>
       code <<= 1;
     }
     throw new InflateError("a Huffman code that stands for nothing");
-  };
-  const room = (count: number): void => {
-    if (written + count > size) throw new InflateError(`more than the ${size} bytes that it should hold`);
-  };
-  const stored = (): void => {
-    held = heldBits = 0;
-    if (at + 4 > data.length) throw new InflateError("the compressed data ends early");
-    const length = data[at]! | (data[at + 1]! << 8);
-    if ((length ^ 0xffff) !== (data[at + 2]! | (data[at + 3]! << 8)))
+  }
+
+  #requireRoom(count: number): void {
+    if (this.written + count > this.out.length)
+      throw new InflateError(`more than the ${this.out.length} bytes that it should hold`);
+  }
+
+  /** A block of bytes as they are. */
+  stored(): void {
+    const data = this.#data;
+    this.#held = this.#heldBits = 0;
+    if (this.#at + 4 > data.length) throw new InflateError("the compressed data ends early");
+    const length = data[this.#at]! | (data[this.#at + 1]! << 8);
+    if ((length ^ 0xffff) !== (data[this.#at + 2]! | (data[this.#at + 3]! << 8)))
       throw new InflateError("a stored block's length does not match its complement");
-    at += 4;
-    if (at + length > data.length) throw new InflateError("the compressed data ends early");
-    room(length);
-    out.set(data.subarray(at, at + length), written);
-    at += length;
-    written += length;
-  };
-  const codes = (): { literals: Huffman; distances: Huffman } => {
-    const literalCount = bits(5) + 257;
-    const distanceCount = bits(5) + 1;
-    const lengthCount = bits(4) + 4;
+    this.#at += 4;
+    if (this.#at + length > data.length) throw new InflateError("the compressed data ends early");
+    this.#requireRoom(length);
+    this.out.set(data.subarray(this.#at, this.#at + length), this.written);
+    this.#at += length;
+    this.written += length;
+  }
+
+  /** The codes at the beginning of a block that brings its own. */
+  codes(): Codes {
+    const literalCount = this.bits(5) + 257;
+    const distanceCount = this.bits(5) + 1;
+    const lengthCount = this.bits(4) + 4;
     if (literalCount > 286) throw new InflateError("a block with more than 286 literal codes");
     const codeLengths = new Uint8Array(19);
-    for (let i = 0; i < lengthCount; i++) codeLengths[LENGTH_ORDER[i]!] = bits(3);
+    for (let i = 0; i < lengthCount; i++) codeLengths[LENGTH_ORDER[i]!] = this.bits(3);
     const code = huffman(codeLengths);
     const lengths = new Uint8Array(literalCount + distanceCount);
     for (let i = 0; i < lengths.length;) {
-      const s = symbol(code);
+      const s = this.#symbol(code);
       if (s < 16) {
         lengths[i++] = s;
         continue;
       }
       if (s === 16 && i === 0) throw new InflateError("a code length repeats nothing");
       const value = s === 16 ? lengths[i - 1]! : 0;
-      const times = s === 16 ? 3 + bits(2) : s === 17 ? 3 + bits(3) : 11 + bits(7);
+      const times = s === 16 ? 3 + this.bits(2) : s === 17 ? 3 + this.bits(3) : 11 + this.bits(7);
       if (i + times > lengths.length) throw new InflateError("code lengths run past their number");
       lengths.fill(value, i, (i += times));
     }
@@ -132,34 +166,27 @@ export function inflate(data: Uint8Array, size: number): Uint8Array<ArrayBuffer>
       literals: huffman(lengths.subarray(0, literalCount)),
       distances: huffman(lengths.subarray(literalCount)),
     };
-  };
-  const compressed = ({ literals, distances }: { literals: Huffman; distances: Huffman }): void => {
-    for (let s = symbol(literals); s !== 256; s = symbol(literals)) {
+  }
+
+  /** A block of literals and of repetitions. */
+  compressed({ literals, distances }: Codes): void {
+    for (let s = this.#symbol(literals); s !== 256; s = this.#symbol(literals)) {
       if (s < 256) {
-        room(1);
-        out[written++] = s;
+        this.#requireRoom(1);
+        this.out[this.written++] = s;
         continue;
       }
       const l = s - 257;
       if (l >= LENGTHS.base.length) throw new InflateError("an unknown length code");
-      const length = LENGTHS.base[l]! + bits(LENGTHS.extra[l]!);
-      const d = symbol(distances);
+      const length = LENGTHS.base[l]! + this.bits(LENGTHS.extra[l]!);
+      const d = this.#symbol(distances);
       if (d >= DISTANCES.base.length) throw new InflateError("an unknown distance code");
-      const distance = DISTANCES.base[d]! + bits(DISTANCES.extra[d]!);
-      if (distance > written) throw new InflateError("a distance that reaches before the start");
-      room(length);
+      const distance = DISTANCES.base[d]! + this.bits(DISTANCES.extra[d]!);
+      if (distance > this.written) throw new InflateError("a distance that reaches before the start");
+      this.#requireRoom(length);
+      const end = this.written + length;
       // Byte by byte: source and target may overlap, which repeats the pattern.
-      for (let i = 0; i < length; i++, written++) out[written] = out[written - distance]!;
+      for (; this.written < end; this.written++) this.out[this.written] = this.out[this.written - distance]!;
     }
-  };
-
-  for (let last = 0; last === 0;) {
-    last = bits(1);
-    const kind = bits(2);
-    if (kind === 0) stored();
-    else if (kind === 3) throw new InflateError("an unknown kind of block");
-    else compressed(kind === 1 ? FIXED : codes());
   }
-  if (written !== size) throw new InflateError(`${written} bytes; it should hold ${size}`);
-  return out;
 }

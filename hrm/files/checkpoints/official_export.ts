@@ -9,7 +9,7 @@ import { parameterSpecs, type StateDict } from "../../model/parameters.js";
 import type { PuzzleSet } from "../../puzzles/puzzle_set.js";
 import { writeDatasetOf } from "../puzzles/dataset.js";
 import type { SafetensorsTensor } from "../tensors/safetensors.js";
-import { writeTorch } from "../tensors/torch.js";
+import { writeTorch } from "../tensors/torch_writer.js";
 import { OFFICIAL_PREFIX } from "./found_weights.js";
 
 /** What is exported. */

@@ -2,151 +2,16 @@
  * Files of `torch.save` since PyTorch 1.6: a zip archive with a pickle `<name>/data.pkl` that describes tensors, and a
  * raw file `<name>/data/<key>` for each storage that they are views of. The pickle is read by a machine that executes
  * nothing (pickle.ts), so that a file from a stranger is safe to open.
- *
- * The file is longer than 400 lines because reading and writing share the tables of storages and element types.
  */
-import { UsageError } from "../../../engine/errors.js";
-import { formatValue, formatNames } from "../../format_value.js";
-import { FileFormatError, type FileFormatPlace } from "../file_format_error.js";
-import {
-  entriesOf,
-  isGlobal,
-  isObject,
-  isTuple,
-  kindOfValue,
-  readPickle,
-  SMALLEST_BUDGET,
-  type PickleFunction,
-  type PickleValue,
-} from "./pickle.js";
-import { DTYPE_BYTES, tensorOf, type SafetensorsDtype, type SafetensorsTensor } from "./safetensors.js";
-import { isZip, readZip, writeZip, type ZipEntry } from "../archives/zip.js";
-
-const FORMAT = "torch";
-
-/** Element type of each storage class that is supported. */
-const STORAGES: Readonly<Record<string, SafetensorsDtype>> = {
-  "torch FloatStorage": "F32",
-  "torch DoubleStorage": "F64",
-  "torch HalfStorage": "F16",
-  "torch BFloat16Storage": "BF16",
-  "torch LongStorage": "I64",
-  "torch IntStorage": "I32",
-  "torch ShortStorage": "I16",
-  "torch CharStorage": "I8",
-  "torch ByteStorage": "U8",
-  "torch BoolStorage": "BOOL",
-};
-
-/** Element types of untyped storages (`_rebuild_tensor_v3`), by PyTorch's name. */
-const DTYPES: Readonly<Record<string, SafetensorsDtype>> = {
-  ...{ "torch float32": "F32", "torch float64": "F64", "torch float16": "F16", "torch bfloat16": "BF16" },
-  ...{ "torch float8_e4m3fn": "F8_E4M3", "torch float8_e5m2": "F8_E5M2", "torch bool": "BOOL" },
-  ...{ "torch int64": "I64", "torch int32": "I32", "torch int16": "I16", "torch int8": "I8" },
-  ...{ "torch uint64": "U64", "torch uint32": "U32", "torch uint16": "U16", "torch uint8": "U8" },
-};
-
-/** A storage as the pickle describes it. */
-class Storage {
-  constructor(
-    readonly key: string,
-    /** Its storage class, `torch FloatStorage`. */
-    readonly type: string,
-    /** Number of elements; number of bytes in an untyped storage. */
-    readonly count: number,
-  ) {}
-}
-
-/** A view of a storage: element (i, j, ...) is at offset + i stride[0] + j stride[1] + ... */
-class TensorView {
-  constructor(
-    readonly storage: Storage,
-    /** Null for an element type that safetensors does not have. */
-    readonly dtype: SafetensorsDtype | null,
-    /** PyTorch's name of the element type. */
-    readonly type: string,
-    readonly offset: number,
-    readonly shape: readonly number[],
-    readonly stride: readonly number[],
-  ) {}
-}
-
-/** The most dimensions, more than a tensor of PyTorch can have. */
-const MOST_DIMENSIONS = 64;
-
-const dict: PickleFunction = ([pairs], pay) => {
-  const entries = new Map<PickleValue, PickleValue>();
-  if (Array.isArray(pairs)) {
-    pay(64 * pairs.length);
-    for (const pair of pairs) {
-      const items = Array.isArray(pair) ? pair : isTuple(pair) ? pair.items : [];
-      entries.set(items[0] ?? null, items[1] ?? null);
-    }
-  }
-  return { kind: "dict", entries };
-};
-
-const view: PickleFunction = ([storage, offset, shape, stride, , , dtype], pay) => {
-  if (!isObject(storage) || !(storage.value instanceof Storage))
-    throw new Error("no storage where one belongs");
-  const { type } = storage.value;
-  const named = isGlobal(dtype) ? dtype.name : type;
-  pay(1000);
-  return {
-    kind: "object",
-    value: new TensorView(
-      storage.value,
-      (isGlobal(dtype) ? DTYPES[named] : STORAGES[type]) ?? null,
-      named.replace("torch ", "").replace("Storage", ""),
-      size(offset, "storage offset"),
-      sizes(shape, "shape"),
-      sizes(stride, "stride"),
-    ),
-  };
-};
-
-const first: PickleFunction = ([data]) => data ?? null;
-
-/** Functions that make a tensor from its parts or from another tensor. */
-const REBUILDERS = new Map<string, NonNullable<PickleFunction>>([
-  ["torch._utils _rebuild_tensor", view],
-  ["torch._utils _rebuild_tensor_v2", view],
-  ["torch._utils _rebuild_tensor_v3", view],
-  ["torch._utils _rebuild_parameter", first],
-  ["torch._utils _rebuild_parameter_with_state", first],
-  ["torch._utils _rebuild_device_tensor_from_cpu_tensor", first],
-]);
-
-/** A tensor of a subclass, or with attributes: (function, class, its arguments, state). */
-const fromType: PickleFunction = ([make, , args], pay) => {
-  const rebuild = isGlobal(make) ? REBUILDERS.get(make.name) : undefined;
-  if (!rebuild || !isTuple(args))
-    return { kind: "opaque", name: isGlobal(make) ? make.name : "torch Tensor", entries: null, state: null };
-  return rebuild(args.items, pay);
-};
-
-/** Names that have an effect here. Results of all other names stay opaque. */
-const GLOBALS: ReadonlyMap<string, PickleFunction> = new Map<string, PickleFunction>([
-  ["collections OrderedDict", dict],
-  ["torch Size", first],
-  ...REBUILDERS,
-  ["torch._tensor _rebuild_from_type", fromType],
-  ["torch._tensor _rebuild_from_type_v2", fromType],
-]);
-
-function size(value: PickleValue | undefined, what: string): number {
-  if (!Number.isSafeInteger(value) || (value as number) < 0)
-    throw new Error(`a ${what} that is not an integer of at least 0`);
-  return value as number;
-}
-
-function sizes(value: PickleValue | undefined, what: string): readonly number[] {
-  const items = isTuple(value) ? value.items : Array.isArray(value) ? value : null;
-  if (!items) throw new Error(`a ${what} that is no tuple`);
-  if (items.length > MOST_DIMENSIONS)
-    throw new Error(`a ${what} of ${items.length} dimensions; expected at most ${MOST_DIMENSIONS}`);
-  return items.map((item) => size(item, what));
-}
+import { formatNames, formatValue } from "../../format_value.js";
+import { isZip, readZip, type ZipEntry } from "../archives/zip.js";
+import { readPickle } from "./pickle.js";
+import { SMALLEST_BUDGET } from "./pickle_machine.js";
+import { entriesOf, isObject, kindOfValue, type PickleValue } from "./pickle_values.js";
+import type { SafetensorsTensor } from "./safetensors.js";
+import { storageReader, tensorReader } from "./torch_data.js";
+import { torchProblem } from "./torch_problem.js";
+import { GLOBALS, storageOf, TensorView } from "./torch_views.js";
 
 /** True for bytes that begin as a file of `torch.save` does, in its new format or its old one. */
 export function isTorch(bytes: Uint8Array): boolean {
@@ -212,7 +77,7 @@ export function readTorch(bytes: Uint8Array): ReadonlyMap<string, SafetensorsTen
 /** Returns the dict that was found. @throws FileFormatError if no dict was found; it says what the file holds */
 export function requireDict({ keys, what }: TorchFile, found: TorchDict | undefined): TorchDict {
   if (found) return found;
-  throw problem(
+  throw torchProblem(
     what === "a dict"
       ? `its dict has no tensors; it has the keys ${formatNames(keys)}; expected a state dict; ${SAVE_ANEW}`
       : `it holds ${what}, no dict of tensors; expected a state dict; ${SAVE_ANEW}`,
@@ -222,13 +87,13 @@ export function requireDict({ keys, what }: TorchFile, found: TorchDict | undefi
 /** All dicts with tensors in a `torch.save` file. @throws FileFormatError on a file that breaks the format */
 export function readTorchFile(bytes: Uint8Array): TorchFile {
   if (bytes[0] === 0x80 && bytes[1] === 2)
-    throw problem(
+    throw torchProblem(
       "it is in the format of PyTorch before 1.6; load it there and save it anew with torch.save(state_dict, path)",
     );
   const entries = readZip(bytes);
   const pickles = [...entries.keys()].filter((name) => /^[^/]+\/data\.pkl$/.test(name));
   if (pickles.length !== 1)
-    throw problem(
+    throw torchProblem(
       `the archive has ${pickles.length} entries <name>/data.pkl; expected one, as torch.save writes`,
     );
   const prefix = pickles[0]!.slice(0, -"data.pkl".length);
@@ -245,15 +110,6 @@ export function readTorchFile(bytes: Uint8Array): TorchFile {
     keys: [...(entriesOf(root)?.keys() ?? [])].map(keyName),
     what: kindOfValue(root),
   };
-}
-
-/** Persistent ids are ("storage", class, key, location, elements). The location is ignored. */
-function storageOf(id: PickleValue): PickleValue {
-  const [kind, type, key, , count] = isTuple(id) ? id.items : [];
-  if (kind !== "storage" || !isGlobal(type) || typeof key !== "string" || key.length > 100)
-    throw new Error('expected ("storage", class, key, location, elements)');
-  if (!/Storage$/.test(type.name)) throw new Error(`${formatValue(type.name)} is no storage class`);
-  return { kind: "object", value: new Storage(key, type.name, size(count, "number of elements")) };
 }
 
 const keyName = (key: PickleValue): string =>
@@ -300,221 +156,10 @@ function dictsWithTensors(
   return found.sort((a, b) => rank(a) - rank(b));
 }
 
-/**
- * Reads tensors until all of them together have `budget` bytes: a malicious file could
- * otherwise ask for huge views that repeat a storage, or for huge copies.
- */
-function tensorReader(
-  storages: (view: TensorView, tensor: string) => Uint8Array,
-  budget: number,
-): (name: string, view: TensorView) => SafetensorsTensor {
-  let left = budget;
-  return (name, tensor) => {
-    requireInside(name, tensor);
-    const dtype = tensor.dtype!;
-    const width = DTYPE_BYTES[dtype];
-    const count = elements(tensor.shape);
-    if ((left -= count * width) < 0)
-      throw problem(
-        `its shape ${formatValue(tensor.shape)} asks for far more memory than the file has bytes`,
-        {
-          tensor: name,
-        },
-      );
-    const data = storages(tensor, name);
-    if (!isContiguous(tensor)) return tensorOf(dtype, tensor.shape, gather(tensor, data, width));
-    const from = tensor.offset * width;
-    return tensorOf(dtype, tensor.shape, data.subarray(from, from + count * width));
-  };
-}
-
-/** Reads the bytes of storages. Each is read and checked once, and aligned for its elements. */
-function storageReader(
-  entries: ReadonlyMap<string, ZipEntry>,
-  prefix: string,
-): (view: TensorView, tensor: string) => Uint8Array {
-  const read = new Map<string, Uint8Array>();
-  return ({ storage, dtype }, tensor) => {
-    const name = `${prefix}data/${storage.key}`;
-    const entry = entries.get(name);
-    if (!entry) throw problem(`its storage ${formatValue(storage.key)} is not in the archive`, { tensor });
-    const expected = storage.count * storageWidth(storage);
-    if (entry.size !== expected) {
-      throw problem(
-        `its storage has ${entry.size} bytes; expected ${expected} for ${storage.count} elements of ${dtype}`,
-        {
-          tensor,
-          offset: entry.offset,
-        },
-      );
-    }
-    let bytes = read.get(name);
-    if (!bytes) {
-      bytes = entry.read();
-      if (bytes.byteOffset % 8 !== 0) bytes = bytes.slice();
-      read.set(name, bytes);
-    }
-    return bytes;
-  };
-}
-
-/** Bytes of an element of a storage; 1 for an untyped storage. */
-const storageWidth = ({ type }: Storage): number => {
-  const dtype = STORAGES[type];
-  return dtype === undefined ? 1 : DTYPE_BYTES[dtype];
-};
-
 function requireLittleEndian(entry: ZipEntry | undefined): void {
   const order = entry && entry.size < 64 ? new TextDecoder().decode(entry.read()).trim() : "little";
   if (order !== "little")
-    throw problem(
+    throw torchProblem(
       `its byte order is ${formatValue(order)}; expected "little": save it on a little-endian machine`,
     );
-}
-
-function requireInside(name: string, { storage, dtype, offset, shape, stride }: TensorView): void {
-  const place = { tensor: name };
-  if (shape.length !== stride.length)
-    throw problem(`its shape has ${shape.length} sizes, its stride ${stride.length}`, place);
-  if (!Number.isSafeInteger(elements(shape) * 8)) throw problem(`its shape is ${formatValue(shape)}`, place);
-  const held = Math.floor((storage.count * storageWidth(storage)) / DTYPE_BYTES[dtype!]);
-  const last = shape.reduce((sum, n, k) => sum + (n - 1) * stride[k]!, offset);
-  if (shape.includes(0) ? offset > held : !(last < held)) {
-    throw problem(
-      `its shape ${formatValue(shape)} with stride ${formatValue(stride)} from element ${offset} reaches past its storage of ${held} elements`,
-      place,
-    );
-  }
-}
-
-function isContiguous({ shape, stride }: TensorView): boolean {
-  let expected = 1;
-  for (let k = shape.length - 1; k >= 0; k--) {
-    if (shape[k] !== 1 && stride[k] !== expected) return shape.includes(0);
-    expected *= shape[k]!;
-  }
-  return true;
-}
-
-/** Copies a view's elements in row-major order. */
-function gather({ offset, shape, stride }: TensorView, data: Uint8Array, width: number): Uint8Array {
-  const count = elements(shape);
-  const out = new Uint8Array(count * width);
-  const index = new Array<number>(shape.length).fill(0);
-  let from = offset;
-  for (let i = 0; i < count; i++) {
-    for (let b = 0; b < width; b++) out[i * width + b] = data[from * width + b]!;
-    for (let k = shape.length - 1; k >= 0; k--) {
-      from += stride[k]!;
-      if (++index[k]! < shape[k]!) break;
-      from -= stride[k]! * shape[k]!;
-      index[k] = 0;
-    }
-  }
-  return out;
-}
-
-function elements(shape: readonly number[]): number {
-  return shape.reduce((product, n) => product * n, 1);
-}
-
-const STORAGE_OF = new Map(Object.entries(STORAGES).map(([name, dtype]) => [dtype, name.split(" ")[1]!]));
-
-/** True for an element type that {@link writeTorch} can write. */
-export const isStorable = (dtype: SafetensorsDtype): boolean => STORAGE_OF.has(dtype);
-
-/**
- * A file that `torch.load` reads (also with `weights_only=True`) as an OrderedDict of contiguous CPU tensors, in the
- * order given. The same tensors give the same bytes.
- * @throws UsageError if PyTorch has no storage class for a dtype, or if a shape does not fit its data
- */
-export function writeTorch(
-  tensors: Iterable<readonly [name: string, tensor: SafetensorsTensor]>,
-  { archive = "archive" }: { archive?: string } = {},
-): Uint8Array<ArrayBuffer> {
-  const items = [...tensors].map(([name, { dtype, shape, data }]) => {
-    const storage = STORAGE_OF.get(dtype);
-    const count = elements(shape);
-    if (storage === undefined)
-      throw new UsageError(
-        `writeTorch: got ${dtype} for ${formatValue(name)}; expected ${[...STORAGE_OF.keys()].join(", ")}.`,
-      );
-    if (data.byteLength !== count * DTYPE_BYTES[dtype])
-      throw new UsageError(
-        `writeTorch: got ${data.byteLength} bytes for ${formatValue(name)}; expected ${count * DTYPE_BYTES[dtype]} for ${dtype} [${shape.join(", ")}].`,
-      );
-    return {
-      name,
-      storage,
-      shape,
-      count,
-      bytes: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
-    };
-  });
-  const text = (value: string): Uint8Array => new TextEncoder().encode(value);
-  return writeZip([
-    [`${archive}/data.pkl`, pickleOf(items)],
-    [`${archive}/byteorder`, text("little")],
-    ...items.map(({ bytes }, key) => [`${archive}/data/${key}`, bytes] as const),
-    [`${archive}/version`, text("3\n")],
-  ]);
-}
-
-interface WrittenTensor {
-  readonly name: string;
-  readonly storage: string;
-  readonly shape: readonly number[];
-  readonly count: number;
-}
-
-/** Protocol 2, as torch.save writes it, without the memo: OrderedDict(), then its items. */
-function pickleOf(items: readonly WrittenTensor[]): Uint8Array {
-  const parts: number[] = [0x80, 2];
-  const global = (module: string, name: string): void =>
-    void parts.push(0x63, ...new TextEncoder().encode(`${module}\n${name}\n`));
-  const u32 = (value: number): number[] =>
-    [value, value >>> 8, value >>> 16, value >>> 24].map((b) => b & 255);
-  const string = (value: string): void => {
-    const bytes = new TextEncoder().encode(value);
-    parts.push(0x58, ...u32(bytes.length), ...bytes);
-  };
-  const integer = (value: number): void => {
-    if (value < 256) parts.push(0x4b, value);
-    else if (value < 2 ** 31) parts.push(0x4a, ...u32(value));
-    else parts.push(0x8a, 8, ...u32(value), ...u32(Math.floor(value / 2 ** 32)));
-  };
-  const tuple = (values: readonly number[]): void => {
-    parts.push(0x28);
-    values.forEach(integer);
-    parts.push(0x74);
-  };
-  const orderedDict = (): void => {
-    global("collections", "OrderedDict");
-    parts.push(0x29, 0x52);
-  };
-  orderedDict();
-  parts.push(0x28);
-  items.forEach(({ name, storage, shape, count }, key) => {
-    string(name);
-    global("torch._utils", "_rebuild_tensor_v2");
-    parts.push(0x28, 0x28);
-    string("storage");
-    global("torch", storage);
-    string(String(key));
-    string("cpu");
-    integer(count);
-    parts.push(0x74, 0x51);
-    integer(0);
-    tuple(shape);
-    tuple(shape.map((_, k) => elements(shape.slice(k + 1))));
-    parts.push(0x89); // requires_grad
-    orderedDict(); // hooks
-    parts.push(0x74, 0x52);
-  });
-  parts.push(0x75, 0x2e);
-  return Uint8Array.from(parts);
-}
-
-function problem(what: string, place?: FileFormatPlace): FileFormatError {
-  return new FileFormatError(FORMAT, what, place);
 }
