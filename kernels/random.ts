@@ -45,16 +45,20 @@ export interface RandomSpec {
   readonly count: number;
   /** Distinguishes uses of the same key (u32): two streams share no draw. */
   readonly stream: number;
+  /** Keys, each for `count / keys` words in a row; default 1. */
+  readonly keys?: number;
 }
 
 /**
- * Bindings: key u32 [2] = (seed, step), bits u32 [count].
- * (bits[2i], bits[2i + 1]) = threefry2x32((seed, stream), (i, step)).
+ * Bindings: key u32 [keys, 2] = (seed, step) of each key, bits u32 [count].
+ * (bits[2i], bits[2i + 1]) = threefry2x32((seed, stream), (i, step)), where i counts from 0 for each key.
  */
 export function randomBits(spec: RandomSpec, capabilities: Capabilities): Kernel {
-  const { count, stream } = spec;
-  const name = `random_bits_${count}_stream${stream}`;
-  requirePositive(name, { count });
+  const { count, stream, keys = 1 } = spec;
+  const name = `random_bits_${count}_stream${stream}${keys > 1 ? `_keys${keys}` : ""}`;
+  const each = count / keys;
+  const pairs = Math.ceil(each / 2);
+  requirePositive(name, { count, keys, each });
   if (stream >>> 0 !== stream)
     throw new KernelError(name, `stream = ${stream}`, "an integer from 0 to 2^32 - 1");
   requireBindable(name, { bits: count }, capabilities);
@@ -62,17 +66,19 @@ export function randomBits(spec: RandomSpec, capabilities: Capabilities): Kernel
     { name: "key", access: "read", dtype: "u32" },
     { name: "bits", access: "read_write", dtype: "u32" },
   ];
-  const { workgroups, prologue } = linearThreads(name, Math.ceil(count / 2), 64, capabilities);
+  const { workgroups, prologue } = linearThreads(name, keys * pairs, 64, capabilities);
+  const [own, pair] = keys > 1 ? [`2u * (index / ${pairs}u)`, `index % ${pairs}u`] : ["0u", "index"];
   const body = lines(
     prologue,
-    `let x = threefry2x32(vec2u(key[0], ${literal(stream, "u32")}), vec2u(index, key[1]));`,
-    "bits[2u * index] = x.x;",
-    count % 2 === 0
-      ? "bits[2u * index + 1u] = x.y;"
-      : `if (2u * index + 1u < ${count}u) { bits[2u * index + 1u] = x.y; }`,
+    `let own = ${own};`,
+    `let pair = ${pair};`,
+    `let at = own / 2u * ${each}u + 2u * pair;`,
+    `let x = threefry2x32(vec2u(key[own], ${literal(stream, "u32")}), vec2u(pair, key[own + 1u]));`,
+    "bits[at] = x.x;",
+    each % 2 === 0 ? "bits[at + 1u] = x.y;" : `if (2u * pair + 1u < ${each}u) { bits[at + 1u] = x.y; }`,
   );
   const code = shader({ bindings, workgroupSize: 64, declarations: THREEFRY, body });
-  return { name, code, bindings: bindingsOf(bindings), workgroups, flops: 0, bytes: 4 * (count + 2) };
+  return { name, code, bindings: bindingsOf(bindings), workgroups, flops: 0, bytes: 4 * (count + 2 * keys) };
 }
 
 /** One block of Threefry-2x32-20; all words are u32. */

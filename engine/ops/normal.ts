@@ -14,7 +14,8 @@ import {
 import { cos } from "./functions.js";
 
 /**
- * Standard normal numbers, f32, by Box and Muller (1958): a function of `key` (u32 [2]), `stream` and the place. Takes the
+ * Standard normal numbers, f32, by Box and Muller (1958): a function of `key` (u32 [2], or [n, 2] with a key
+ * for each of the n rows of `shape`), `stream` and the place. Takes the
  * draws of the streams 2 `stream` and 2 `stream` + 1; the largest number is 5.9.
  */
 export function randomNormal(key: TensorLike, shape: Shape, stream: number): Tensor {

@@ -20,17 +20,20 @@ import { add, cast, mul, remainder, shiftRight } from "./elementwise.js";
 const randomBitsOperation: Operation<{ stream: number }> = {
   name: "randomBits",
   kind: "kernel",
-  lower({ attributes: { stream }, outputs, capabilities }) {
-    return randomBitsKernel({ count: sizeOf(outputs[0]!.shape), stream }, capabilities);
+  lower({ attributes: { stream }, inputs: [key], outputs, capabilities }) {
+    const keys = sizeOf(key!.shape) / 2;
+    return randomBitsKernel({ count: sizeOf(outputs[0]!.shape), stream, keys }, capabilities);
   },
 };
 
 /**
  * Uniform 32-bit words (Threefry-2x32, Salmon et al. 2011). `key` is u32[2], usually a seed and a step counter
- * that the program increments; `stream` distinguishes the draws of one step.
+ * that the program increments; `stream` distinguishes the draws of one step. A key u32[n, 2] has a key for each of the n rows
+ * of `shape`, whose draws then do not depend on the other rows.
  */
 export function randomBits(key: TensorLike, shape: Shape, stream: number): Tensor {
-  return makeTensor(randomBitsOperation, [keyOf("randomBits", key)], { stream }, shape, "u32");
+  const keys = asTensor(key).shape.length === 2 ? shape[0] : undefined;
+  return makeTensor(randomBitsOperation, [keyOf("randomBits", key, keys)], { stream }, shape, "u32");
 }
 
 /** Uniform f32 in [0, 1): multiples of 2^-24. */
@@ -97,9 +100,9 @@ export function shuffledIndex(key: TensorLike, draws: TensorLike, size: number, 
   );
 }
 
-function keyOf(name: string, key: TensorLike): Tensor {
+function keyOf(name: string, key: TensorLike, keys?: number): Tensor {
   const k = asTensor(key);
   requireDtype(`${name} key`, k, "u32");
-  requireShape(`${name} key`, k, [2]);
+  requireShape(`${name} key`, k, keys === undefined ? [2] : [keys, 2]);
   return k;
 }

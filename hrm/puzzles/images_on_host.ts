@@ -6,8 +6,10 @@ import { BLANK, digitToken } from "./tasks/sudoku.js";
 import { dihedralSources, type SudokuSymmetry, type Symmetry } from "./tasks/symmetry.js";
 
 /** An image: the cell that each cell takes, and what each token becomes. */
-interface Image {
+export interface Image {
+  /** The cell of the puzzle that each cell takes, [S]. */
   readonly source: ArrayLike<number>;
+  /** What each token becomes, [V]; null if tokens do not change. */
   readonly tokens: ArrayLike<number> | null;
 }
 
@@ -68,7 +70,7 @@ const permutation = (random: HostRandom, count: number): number[] => {
 };
 
 /** Official build_sudoku_dataset.py, shuffle_sudoku: digits, bands and their rows, stacks and their columns, transpose. */
-function sudokuImage({ size, boxRows, boxColumns }: SudokuSymmetry, random: HostRandom): Image {
+export function sudokuImage({ size, boxRows, boxColumns }: SudokuSymmetry, random: HostRandom): Image {
   const lines = (block: number): number[] =>
     permutation(random, size / block).flatMap((band) =>
       permutation(random, block).map((line) => band * block + line),

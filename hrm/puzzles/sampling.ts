@@ -211,7 +211,11 @@ export function consecutiveBatch(
   config: BatchSize,
 ): Batch {
   const rows = add(position([config.batch_size]), first);
-  const inside = less(rows, limit);
+  return rowsBatch(data, rows, less(rows, limit));
+}
+
+/** The batch of these rows (i32 [B]). Where `counts` (i32 [B]) is 0 a row gets no labels, so that no metric counts it. */
+export function rowsBatch(data: GpuPuzzles, rows: Tensor, counts: Tensor): Batch {
   const batch = gather(data, where(greaterEqual(rows, data.count), 0, rows), null);
-  return { ...batch, labels: where(reshape(inside, [config.batch_size, 1]), batch.labels, IGNORE_LABEL) };
+  return { ...batch, labels: where(reshape(counts, [rows.size, 1]), batch.labels, IGNORE_LABEL) };
 }

@@ -14,6 +14,8 @@ export interface Census {
   readonly right: Uint8Array;
   /** False for full ACT, which stops at q_halt > q_continue; else a puzzle stops at q_halt > 0. */
   readonly haltOnly?: boolean;
+  /** What q_halt, or with full ACT q_halt minus q_continue, must be above for a puzzle to stop; default 0. */
+  readonly haltAbove?: number;
 }
 
 /** Looks at a puzzle set; compiled once, run often. */
@@ -69,8 +71,8 @@ export interface Halting {
 }
 
 /** True if the model would stop there; `at` counts through [puzzles, segments]. */
-export const stopsAt = ({ qHalt, qContinue, haltOnly = true }: Census, at: number): boolean =>
-  qHalt[at]! > (haltOnly ? 0 : qContinue[at]!);
+export const stopsAt = ({ qHalt, qContinue, haltOnly = true, haltAbove = 0 }: Census, at: number): boolean =>
+  Math.fround(haltOnly ? qHalt[at]! : qHalt[at]! - qContinue[at]!) > Math.fround(haltAbove);
 
 /**
  * The segment, from 1, after which each puzzle first stops: q_halt > 0, or with full ACT q_halt > q_continue; `segments` if it
@@ -84,12 +86,12 @@ export function firstHalts(census: Census): Int32Array {
   });
 }
 
-/** What stopping where `firstHalts` says gives. */
-export function earlyHalting(census: Census): Halting {
-  const halts = firstHalts(census);
+/** What stopping where `firstHalts` says gives, at the latest after `limit` segments. */
+export function earlyHalting(census: Census, limit = census.segments): Halting {
+  const halts = firstHalts(census).map((halt) => Math.min(halt, limit));
   return {
     exact: halts.reduce((sum, halt, puzzle) => sum + census.right[puzzle * census.segments + halt - 1]!, 0),
-    meanSegments: halts.reduce((sum, halt) => sum + halt, 0) / census.puzzles,
+    meanSegments: halts.reduce((sum, halt) => sum + halt, 0) / Math.max(1, census.puzzles),
   };
 }
 

@@ -75,9 +75,10 @@ export interface Evaluator {
   readonly program: Program;
   /**
    * Scores the first `limit` puzzles (default: all). Submits all work, then reads the sums. Calls that overlap run one after
-   * the other. If the signal fires, the promise rejects with its reason.
+   * the other. If the signal fires, the promise rejects with its reason. If `givenUp`, which is asked before each batch,
+   * returns true, the scores are those of the batches before.
    */
-  run(limit?: number, options?: Abortable): Promise<Scores>;
+  run(limit?: number, options?: Abortable & { readonly givenUp?: () => boolean }): Promise<Scores>;
   /** Frees programs and buffers; the weights stay. */
   destroy(): void;
 }
@@ -215,7 +216,7 @@ async function evaluatorOf(options: EvaluatorOptions): Promise<Evaluator> {
   const { body, carry, totals, blanks, cursor, record } = prepared;
   const program = await compile(device, {}, body, { name: "evaluation", target, signal });
   const oneRun = createQueue();
-  const score = async (limit: number, { signal }: Abortable): Promise<Scores> => {
+  const score: Evaluator["run"] = async (limit = data.count, { signal, givenUp } = {}) => {
     signal?.throwIfAborted();
     const count = Math.min(limit, data.count);
     resetCarry(carry);
@@ -225,6 +226,7 @@ async function evaluatorOf(options: EvaluatorOptions): Promise<Evaluator> {
     prepared.limit.write(Int32Array.of(count));
     for (let first = 0; first < count; first += config.batch_size) {
       signal?.throwIfAborted();
+      if (givenUp?.()) break;
       await program.run({}, segments);
       if (!onAnswers || !record) continue;
       const tokens = (await (program as Program).read("predictions")) as Int32Array;
@@ -252,7 +254,7 @@ async function evaluatorOf(options: EvaluatorOptions): Promise<Evaluator> {
   };
   return {
     program,
-    run: (limit = data.count, options = {}) =>
+    run: (limit, options = {}) =>
       unlessAborted(
         oneRun(() => score(limit, options)),
         options.signal,
@@ -280,7 +282,7 @@ function byPuzzle(
 }
 
 /** How many logits of each row, of cells and of q, are no finite numbers: i32 [B]. */
-function nonFiniteLogits({ logits, qHalt, qContinue }: SegmentResult): Tensor {
+export function nonFiniteLogits({ logits, qHalt, qContinue }: SegmentResult): Tensor {
   const [rows] = logits.shape as readonly [number];
   const each = reshape(nonFinite(logits), [rows, logits.shape[1]! * logits.shape[2]!]);
   return add(sum(each, { axes: [1] }), add(nonFinite(qHalt), nonFinite(qContinue)));

@@ -44,8 +44,8 @@ export interface Looks {
   end(): EndReason;
   /** Scores of the current weights on the first `limit` validation puzzles (default: all). */
   score(limit?: number): Promise<Scores>;
-  /** Scores of a state dict on a whole set. */
-  scoreOf(state: StateDict, data: PuzzleSet): Promise<Scores>;
+  /** Scores of a state dict on a whole set, or on the puzzles that were answered before `givenUp` returned true. */
+  scoreOf(state: StateDict, data: PuzzleSet, givenUp?: () => boolean): Promise<Scores>;
   /** Frees the evaluator; the weights stay. */
   destroy(): void;
 }
@@ -89,12 +89,13 @@ export async function createLooks(options: LooksOptions): Promise<Looks> {
     ended: resume?.ended ?? null,
   };
 
-  const scoreOf = async (dict: StateDict, data: PuzzleSet): Promise<Scores> => {
+  const scoreOf: Looks["scoreOf"] = async (dict, data, givenUp) => {
     const own = new Scope();
     try {
       const restored = createWeights(device, config, dict);
       for (const v of restored.values()) own.own(v);
-      return await own.own(await createEvaluator({ ...evaluation, weights: restored, data })).run();
+      const evaluator = own.own(await createEvaluator({ ...evaluation, weights: restored, data }));
+      return await evaluator.run(undefined, { ...(givenUp && { givenUp }) });
     } finally {
       own.destroy();
     }

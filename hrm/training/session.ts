@@ -68,8 +68,11 @@ export interface Session {
   save(): Promise<SessionSnapshot>;
   /** Scores the current weights on the first `limit` validation puzzles (default: all). Does not affect training. */
   validate(limit?: number): Promise<Scores>;
-  /** Scores the weights of the best look on the test set; before the first look, the current weights. */
-  test(): Promise<Scores>;
+  /**
+   * Scores the weights of the best look on the test set; before the first look, the current weights. If `givenUp` returns true,
+   * the scores are those of the puzzles that were answered so far.
+   */
+  test(givenUp?: () => boolean): Promise<Scores>;
   /** Frees everything on the device; the device stays. */
   destroy(): void;
 }
@@ -172,8 +175,8 @@ async function sessionOf(options: SessionOptions, scope: Scope): Promise<Session
       return { ...(await trainer.save()), ...looks.state };
     },
     validate: (limit) => looks.score(limit),
-    async test() {
-      return looks.scoreOf(looks.state.best?.weights ?? (await readWeights(weights)), splits.test);
+    async test(givenUp) {
+      return looks.scoreOf(looks.state.best?.weights ?? (await readWeights(weights)), splits.test, givenUp);
     },
     destroy() {
       looks.destroy();

@@ -105,6 +105,8 @@ describe("the command line", () => {
       ["eval --checkpoint torn.json", '--checkpoint "torn.json"', "safetensors"],
       ["eval --checkpoint tiny.json --weights best", '--weights: got "best"', "ema, raw"],
       ["eval --checkpoint tiny.json --segments 0", '--segments: got "0"'],
+      ["eval --checkpoint tiny.json --images 0", '--images: got "0"', "from 1 to 1000"],
+      ["eval --checkpoint tiny.json --halt-above high", '--halt-above: got "high"', "a number"],
       ["solve --checkpoint none 1", '--checkpoint "none"'],
       ["export", "got no <run>", "folder of a run"],
       ["export --official x nothing", '<run> "nothing"', "config.json"],

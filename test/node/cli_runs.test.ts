@@ -26,7 +26,16 @@ const EVAL_FIELDS = [
   ...["count", "exactAccuracy", "cellAccuracy", "blankAccuracy", "majorityBlankAccuracy"],
   ...["qHaltAccuracy", "meanSteps", "nonFinite"],
   ...["rulesObeyed", "rulesObeyedUnlikeLabel", "severalAnswers", "severalAnswersCountedOf"],
-  ...["exactAfterSegment", "earlyHalting", "byDifficulty", "adapter"],
+  ...[
+    "exactAfterSegment",
+    "earlyHalting",
+    "limits",
+    "byDifficulty",
+    "partial",
+    "asked",
+    "computed",
+    "adapter",
+  ],
 ];
 
 const PUZZLE = "1..4.....2.3....";
@@ -236,6 +245,37 @@ describe("a run on the command line @slow", () => {
     assert.equal(scores["count"], 24);
     for (const field of ["exactAccuracy", "cellAccuracy", "meanSteps", "adapter"])
       assert.equal(scores[field], report[field], field);
+  });
+
+  it("stops puzzles that the model believes, votes, and says what both cost", async () => {
+    const args = ["eval", "--checkpoint", report["checkpoint"] as string, "--data", "fewer.csv"];
+    const early = json(await run(folder, ...args, "--halt-above", "-100", "--segments", "4", "--json"));
+    assert.equal(early["meanSteps"], 1);
+    assert.deepEqual(early["computed"], { rowSegments: 24, ofRowSegments: 96 });
+    const voted = await run(folder, ...args, "--images", "3", "--tries", "2");
+    assert.match(
+      voted.stdout,
+      /^chosen among 3 images x 2 tries: 6 forward passes for each puzzle; one pass alone: exact/m,
+    );
+    assert.match(voted.stdout, /^at most +exact \[95%\] +exact, stopping/m);
+    const noise = await run(folder, ...args, "--noise", "0.2");
+    assert.equal(noise.code, 2);
+    assert.include(noise.stderr, "--noise: got 0.2 without --tries");
+  });
+
+  it("prints the scores of the puzzles that were answered before Ctrl-C, and says that they are partial", async () => {
+    const long = ["--images", "4", "--tries", "4", "--segments", "8", "--json"];
+    const args = ["--checkpoint", report["checkpoint"] as string, "--data", "few.csv", ...long];
+    const started = start(folder, "eval", ...args);
+    await started.said(/^answered /m);
+    started.child.kill("SIGINT");
+    const finished = await started.done;
+    assert.equal(finished.code, 130, finished.stderr);
+    assert.match(finished.stderr, /^partial: \d+ of 240 puzzles were answered/m);
+    const { partial, asked, count, computed } = json(finished);
+    assert.deepEqual([partial, asked, computed], [true, 240, null]);
+    assert.isAbove(count as number, 0);
+    assert.isBelow(count as number, 240);
   });
 
   it("evaluates raw weights, fewer puzzles and more segments", async () => {

@@ -1,7 +1,13 @@
 /** What `hrm eval` makes of answers: bands of difficulty, halting, and the file of predictions. */
 import { expect } from "chai";
 import { encodePredictions, predictionLines } from "../../hrm/cli/output/predictions.js";
-import { bandScores, bandTable, haltingLine, segmentLine } from "../../hrm/cli/output/score_tables.js";
+import {
+  bandScores,
+  bandTable,
+  limitRows,
+  limitTable,
+  stoppingRule,
+} from "../../hrm/cli/output/score_tables.js";
 import { readPuzzleCsv } from "../../hrm/files/puzzles/csv.js";
 import { difficultyBands } from "../../hrm/puzzles/difficulty.js";
 import { puzzleSet } from "../../hrm/puzzles/puzzle_set.js";
@@ -84,15 +90,36 @@ describe("scores of a census", () => {
     // Puzzle 1 is right after segment 3, puzzle 2 wrong after segment 1, puzzle 3 right after the last.
     expect(earlyHalting(census)).to.deep.equal({ exact: 2, meanSegments: 8 / 3 });
     expect([...rightAfter(census)]).to.deep.equal([0, 1, 2, 2]);
-    expect(segmentLine(census)).to.equal("exact after segment  1: 0.0%  2: 33.3%  3: 66.7%  4: 66.7%");
-    expect(haltingLine(census)).to.match(/exact 66\.7% \[.*\], 2\.67 of 4 segments \(33\.3% saved\)$/);
+    const rows = limitRows(census, true);
+    expect(rows.map(({ exact, exactStopping }) => [exact, exactStopping])).to.deep.equal([
+      [0, 0],
+      [1, 1],
+      [2, 1],
+      [2, 2],
+    ]);
+    expect(rows.map(({ meanSegments }) => meanSegments)).to.deep.equal([1, 5 / 3, 7 / 3, 8 / 3]);
+    const table = limitTable(rows, census).split("\n");
+    expect(table[0]).to.equal("segments; stopping is: a puzzle ends once q_halt is above 0");
+    expect(table.at(-1)).to.match(/^4 +66\.7% \[.*\] +66\.7% \[.*\] +2\.67 +33\.3%$/);
+    // Of puzzles that were stopped, nobody knows what all segments would have given.
+    expect(limitTable(limitRows(census, false), census).split("\n")[1]).to.match(/^at most +exact, stopping/);
+  });
+
+  it("show powers of two of many limits, and the last", () => {
+    const segments = 40;
+    const of = (length: number) => ({ qHalt: new Float32Array(length), qContinue: new Float32Array(length) });
+    const long = { ...{ puzzles: 1, segments, right: new Uint8Array(segments) }, ...of(segments) };
+    expect(limitRows(long, true).map(({ limit }) => limit)).to.deep.equal([1, 2, 4, 8, 16, 32, 40]);
   });
 
   it("stop where q_halt is above q_continue after full ACT", () => {
     const qContinue = Float32Array.from(census.qHalt, (q, at) => (at % 4 === 1 ? q - 1 : q));
     const full = { ...census, qContinue, haltOnly: false };
     expect([...firstHalts(full)]).to.deep.equal([2, 2, 2]);
-    expect(haltingLine(full)).to.include("once q_halt is above q_continue: exact");
+    expect(stoppingRule(full)).to.equal("q_halt is above q_continue");
+    expect([...firstHalts({ ...full, haltAbove: 0.5 })]).to.deep.equal([2, 2, 2]);
+    expect([...firstHalts({ ...full, haltAbove: 1 })]).to.deep.equal([4, 4, 4]);
+    expect([...firstHalts({ ...census, haltAbove: 1 })]).to.deep.equal([3, 4, 4]);
   });
 
   it("count each band by itself", () => {
@@ -121,7 +148,20 @@ describe("predictions of hrm eval", () => {
   const set = puzzleSet([record, record, record], task.length);
   const wrong = input;
   const tokens = Int32Array.from([...label, ...label, ...wrong]);
-  const lines = predictionLines(set, task, censusOf(batches), tokens);
+  const census = censusOf(batches);
+  const answers = {
+    ...{
+      puzzles: 3,
+      segments: 4,
+      tokens,
+      ran: Int32Array.of(4, 2, 4),
+      lost: new Uint8Array(3),
+      computed: 12,
+    },
+    qAnswer: new Float32Array(3),
+    ...{ qHalt: census.qHalt, qContinue: census.qContinue, right: census.right },
+  };
+  const lines = predictionLines({ data: set, rows: [0, 1, 5], answers, census }, task);
 
   it("hold the answer, q_halt, the segment of the first halt and the rule check", () => {
     expect(
@@ -129,8 +169,9 @@ describe("predictions of hrm eval", () => {
     ).to.deep.equal([
       [1, 3, false, -3],
       [2, 1, true, -1],
-      [3, null, true, -4],
+      [6, null, true, -4],
     ]);
+    expect(lines.map(({ segments }) => segments)).to.deep.equal([4, 2, 4]);
     expect(lines[2]!.obeys_rules).to.equal(false);
     expect(lines.map(({ prediction }) => prediction)).to.deep.equal(
       [label, label, wrong].map((c) => task.format(c)),

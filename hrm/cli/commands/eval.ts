@@ -1,42 +1,26 @@
 /** `hrm eval`: scores a checkpoint on the test puzzles of its task. */
+import type { Device } from "../../../engine/index.js";
 import type { Checkpoint } from "../../files/checkpoints/checkpoint.js";
-import { createEvaluator, type BatchAnswers } from "../../training/evaluation.js";
-import { findPreset } from "../../training/presets.js";
-import { majorityOfBlanks, takePuzzles, type PuzzleSet } from "../../puzzles/puzzle_set.js";
 import { formatText } from "../../format_value.js";
-import { formatPercent, formatProportion } from "../../training/statistics.js";
-import {
-  countObeying,
-  countSeveralAnswers,
-  hasRules,
-  type ObeyingAnswers,
-  type SeveralAnswers,
-} from "../../puzzles/answers.js";
-import { difficultyBands } from "../../puzzles/difficulty.js";
-import { censusOf, earlyHalting, rightAfter } from "../../thinking/census.js";
-import type { Task } from "../../puzzles/tasks/task.js";
+import { takePuzzles, type PuzzleSet } from "../../puzzles/puzzle_set.js";
+import { ArgumentError, parseArguments, type Command, type Values } from "../../terminal/arguments.js";
+import { createAnswerer } from "../../training/answering.js";
+import type { Answers } from "../../training/answers.js";
+import { withAllImages } from "../../training/image_votes.js";
 import { fileExists } from "../disk/file_exists.js";
-import { ArgumentError, parseArguments, type Command } from "../../terminal/arguments.js";
-import { arcNames, arcScores, describeArc, votesOf, warnOfUntrained } from "../inputs/arc_votes.js";
-import { onGridOf } from "../inputs/other_grid.js";
-import { checkpointOptions, loadCheckpoint, taskOf, uploadWeights } from "../inputs/checkpoint_file.js";
-import {
-  columnsOption,
-  describeBlanks,
-  namedTask,
-  puzzleFile,
-  readPuzzles,
-  requireTask,
-  splitsOf,
-  taskOption,
-  type PuzzleFile,
-} from "../inputs/puzzle_files.js";
-import { adapterOptions, jsonOption } from "../options/common.js";
 import { writeFileSafely } from "../disk/output.js";
-import { openAnnounced } from "../runs/open_device.js";
-import { printJson, say, show } from "../output/console.js";
+import { choiceOf, choiceOptions, type Choice } from "../evaluation/options.js";
+import { otherPuzzles, ownPuzzles } from "../evaluation/puzzles.js";
+import { reportAnswers } from "../evaluation/report.js";
+import { arcNames, warnOfUntrained } from "../inputs/arc_votes.js";
+import { checkpointOptions, loadCheckpoint, uploadWeights } from "../inputs/checkpoint_file.js";
+import { columnsOption, puzzleFile, taskOption } from "../inputs/puzzle_files.js";
+import { adapterOptions, jsonOption } from "../options/common.js";
+import { printJson, say } from "../output/console.js";
 import { encodePredictions, predictionLines } from "../output/predictions.js";
-import { bandScores, bandTable, haltingLine, segmentLine } from "../output/score_tables.js";
+import { progressLine } from "../output/render.js";
+import { watchInterrupt, type Interruption } from "../runs/interrupt.js";
+import { openAnnounced } from "../runs/open_device.js";
 
 const options = {
   ...checkpointOptions,
@@ -69,6 +53,7 @@ const options = {
     defaultText: "no file",
   },
   overwrite: { type: "bool", default: false, help: "replace the file of --predictions if it exists" },
+  ...choiceOptions,
   ...adapterOptions,
   json: jsonOption,
 } as const;
@@ -103,96 +88,76 @@ export async function evalCommand(argv: readonly string[]): Promise<number> {
   } = values["any-size"]
     ? await otherPuzzles(trained, puzzles!, values.task)
     : await ownPuzzles(trained, { puzzles, seed: values.seed, task: values.task });
+  const choice = choiceOf(values, task);
   const count = Math.min(values.limit ?? all.count, all.count);
-  const data = takePuzzles(
+  const asked = takePuzzles(
     all,
     Array.from({ length: count }, (_, row) => row),
   );
-  const names = puzzles && (await arcNames(puzzles, data, task));
-  if (names) await warnOfUntrained(puzzles, data, task);
+  const names = puzzles && (await arcNames(puzzles, asked, task));
+  if (names) await warnOfUntrained(puzzles, asked, task);
   const device = await openAnnounced(values.adapter);
+  const interruption = watchInterrupt(() =>
+    say("\nstopping  after the segments under way; Ctrl-C again ends at once and prints nothing"),
+  );
   try {
     say(`weights   ${description}`);
     say(`data      ${origin}`);
-    const rules = hasRules(task) ? { obeying: 0, differing: 0 } : null;
-    const batches: BatchAnswers[] = [];
-    const evaluator = await createEvaluator({
-      device,
-      config: { ...checkpoint.config, batch_size: Math.min(BATCH, count) },
-      weights: uploadWeights(device, checkpoint, values.weights),
-      data,
-      onAnswers: (batch) => {
-        batches.push(batch);
-        if (!rules) return;
-        const { obeying, differing } = countObeying(data, task, batch.first, batch.tokens);
-        rules.obeying += obeying;
-        rules.differing += differing;
-      },
-      ...(values.segments !== undefined && { segments: values.segments }),
-    });
-    const scores = await evaluator.run();
-    show(
-      `exact ${formatProportion(scores.exact, scores.count)} of ${scores.count} (95% interval); cells ${formatPercent(scores.cellAccuracy)}; ` +
-        `${describeBlanks(scores, data)}; q_halt right ${formatPercent(scores.qHaltAccuracy)}; ${scores.meanSteps.toFixed(2)} segments`,
-      values,
-    );
-    if (scores.nonFinite > 0) warnOfNonFinite(scores);
-    const votes = names && votesOf(data, names, batches);
-    if (votes) show(describeArc(votes, names), values);
-    const answers = countSeveralAnswers(data, task);
-    if (rules) show(describeRules(task, data.count, rules, answers), values);
-    else say(`rules     none are known for ${task.name}: answers are compared with labels alone`);
-    const census = { ...censusOf(batches), haltOnly: checkpoint.config.halt_only };
-    const bands = bandScores(census, difficultyBands(data, task));
-    show(segmentLine(census), values);
-    show(haltingLine(census), values);
-    if (bands.length > 0) show(bandTable(bands), values);
-    else say(`bands     no measure of difficulty is known for ${task.name}`);
-    if (values.predictions !== undefined) {
-      const tokens = Int32Array.from(batches.flatMap((batch) => [...batch.tokens]));
-      await writePredictions(values.predictions, predictionLines(data, task, census, tokens), format);
+    const { config } = checkpoint;
+    const answers = await answersOf({ device, checkpoint, asked, choice, interruption, values });
+    const evaluated = { asked, task, names, haltOnly: config.halt_only, choice, all: answers };
+    const report = reportAnswers(evaluated, values);
+    if (report && values.predictions !== undefined) {
+      const lines = predictionLines(report, task);
+      await writeFileSafely(values.predictions, encodePredictions(lines, format));
+      say(`wrote     ${values.predictions} (${lines.length} answers)`);
     }
-    if (values.json) {
-      const { exactAccuracy, cellAccuracy, blankAccuracy, qHaltAccuracy, meanSteps } = scores;
-      printJson({
-        count: scores.count,
-        exactAccuracy,
-        cellAccuracy,
-        blankAccuracy,
-        majorityBlankAccuracy: majorityOfBlanks(data),
-        qHaltAccuracy,
-        meanSteps,
-        nonFinite: scores.nonFinite,
-        rulesObeyed: rules?.obeying ?? null,
-        rulesObeyedUnlikeLabel: rules?.differing ?? null,
-        severalAnswers: answers?.several ?? null,
-        severalAnswersCountedOf: answers?.counted ?? null,
-        exactAfterSegment: Array.from(rightAfter(census), (exact) => exact / scores.count),
-        earlyHalting: earlyHalting(census),
-        byDifficulty: bands,
-        ...(votes && { arc: arcScores(votes) }),
-        adapter: device.adapter.name,
-      });
-    }
-    return scores.nonFinite > 0 ? 1 : 0;
+    if (report && values.json) printJson({ ...report.json, adapter: device.adapter.name });
+    if (interruption.signal !== null) return interruption.exitCode;
+    return report!.scores.nonFinite > 0 ? 1 : 0;
   } finally {
+    interruption.dispose();
     device.destroy();
   }
 }
 
-function warnOfNonFinite({ nonFinite, count }: { readonly nonFinite: number; readonly count: number }): void {
-  say(
-    `warning   the logits of ${nonFinite} of ${count} puzzles are NaNs or infinities: these scores mean nothing; use weights from before training left the finite numbers`,
-  );
-}
-
-async function writePredictions(
-  path: string,
-  lines: Parameters<typeof encodePredictions>[0],
-  format: Parameters<typeof encodePredictions>[1],
-): Promise<void> {
-  await writeFileSafely(path, encodePredictions(lines, format));
-  say(`wrote     ${path} (${lines.length} answers)`);
+/** Answers to all images and tries of the puzzles, as far as they come before a stop. */
+async function answersOf({
+  device,
+  checkpoint,
+  asked,
+  choice: { images, tries, noise, haltAbove },
+  interruption,
+  values,
+}: {
+  readonly device: Device;
+  readonly checkpoint: Checkpoint;
+  readonly asked: PuzzleSet;
+  readonly choice: Choice;
+  readonly interruption: Interruption;
+  readonly values: Pick<Values<typeof options>, "weights" | "segments">;
+}): Promise<Answers> {
+  const data = images.length > 1 ? withAllImages(asked, images) : asked;
+  const answerer = await createAnswerer({
+    device,
+    config: { ...checkpoint.config, batch_size: Math.min(BATCH, data.count * tries) },
+    weights: uploadWeights(device, checkpoint, values.weights),
+    ...{ data, noise, segments: values.segments },
+  });
+  const line = progressLine({ stream: process.stderr });
+  const what = images.length * tries > 1 ? "passes" : "puzzles";
+  try {
+    return await answerer.answer({
+      haltAbove,
+      givenUp: () => interruption.signal !== null,
+      onProgress: (finished, of) => {
+        if (finished > 0 && finished < of) line.update(`answered  ${finished} of ${of} ${what}`);
+      },
+    });
+  } finally {
+    line.end();
+    answerer.destroy();
+  }
 }
 
 /** The format of the predictions, which follows from the name of their file. @throws ArgumentError */
@@ -215,75 +180,4 @@ async function predictionsFormat({
   if (!overwrite && (await fileExists(predictions)))
     throw new ArgumentError(`--predictions: ${predictions} exists; give another name, or --overwrite.`);
   return ending;
-}
-
-/** Puzzles of any size, and the checkpoint adapted to their grid. @throws ArgumentError */
-async function otherPuzzles(
-  trained: Checkpoint,
-  { path, option, columns }: PuzzleFile,
-  name: string | undefined,
-) {
-  const named = name !== undefined && { task: requireTask(name), ownIdentifiers: true };
-  const { set, task } = await readPuzzles(path, option, { split: "test", columns, ...named });
-  const checkpoint = onGridOf(trained, task);
-  const { grid_rows, grid_columns, seq_len } = trained.config;
-  const before = grid_rows > 0 ? `${grid_rows}x${grid_columns}` : `${seq_len} cells`;
-  const origin = `${set.count} puzzles of ${path}: ${task.rows}x${task.columns}, by a model trained on ${before}`;
-  return { data: set, origin, checkpoint, task };
-}
-
-/** Puzzles of the checkpoint's own size. @throws ArgumentError */
-async function ownPuzzles(
-  checkpoint: Checkpoint,
-  {
-    puzzles,
-    seed,
-    task: name,
-  }: { puzzles: PuzzleFile | null; seed: number | undefined; task: string | undefined },
-) {
-  const task = namedTask(taskOf(checkpoint), name);
-  return { ...(await testPuzzles(checkpoint, { puzzles, seed, task })), checkpoint, task };
-}
-
-/** What the rules say about the answers and about the puzzles. */
-function describeRules(
-  { name }: Task,
-  count: number,
-  { obeying, differing }: ObeyingAnswers,
-  answers: SeveralAnswers | null,
-): string {
-  const unlike = differing > 0 ? `, ${differing} of them unlike the label` : "";
-  const obey = `rules of ${name}: ${formatPercent(obeying / count)} of the answers obey all (${obeying} of ${count}${unlike})`;
-  if (!answers) return `${obey}; how many answers a puzzle has was not counted`;
-  const { several, counted } = answers;
-  const rest = counted < count ? `; the other ${count - counted} were not counted, to bound the work` : "";
-  return `${obey}; ${several} of ${counted} puzzles have several answers${rest}`;
-}
-
-/** The puzzles to score, and where they come from in words. @throws ArgumentError */
-async function testPuzzles(
-  checkpoint: Checkpoint,
-  { puzzles, seed: given, task }: { puzzles: PuzzleFile | null; seed: number | undefined; task: Task },
-): Promise<{ data: PuzzleSet; origin: string }> {
-  if (puzzles) {
-    const { path, option, columns } = puzzles;
-    if (given !== undefined)
-      throw new ArgumentError(
-        `--seed: got ${given} with ${option}; expected no seed where puzzles come from a file.`,
-      );
-    const { set } = await readPuzzles(path, option, { task, split: "test", columns });
-    return { data: set, origin: `${set.count} puzzles of ${path}` };
-  }
-  const preset = findPreset(checkpoint.task);
-  if (!preset || checkpoint.data !== undefined) {
-    throw new ArgumentError(
-      `--data: got nothing; this checkpoint was trained on ${formatText(checkpoint.data ?? checkpoint.task, 200)}, so name the file with the puzzles to score.`,
-    );
-  }
-  const seed = given ?? checkpoint.seed ?? 0;
-  const untouched =
-    seed === checkpoint.seed
-      ? "which the run left untouched"
-      : `another than the run's (${checkpoint.seed ?? "unknown"}), so it may have been trained on some of these`;
-  return { data: splitsOf(preset, seed).test, origin: `test puzzles of seed ${seed}, ${untouched}` };
 }

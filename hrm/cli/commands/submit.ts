@@ -1,5 +1,5 @@
 /** `hrm submit`: answers ARC tests and writes the file that ARC Prize takes. */
-import { createEvaluator, type BatchAnswers } from "../../training/evaluation.js";
+import { createAnswerer } from "../../training/answering.js";
 import { arcSubmission } from "../../puzzles/arc/voting.js";
 import { ArgumentError, parseArguments, type Command } from "../../terminal/arguments.js";
 import { fileExists } from "../disk/file_exists.js";
@@ -65,21 +65,20 @@ export async function submitCommand(argv: readonly string[]): Promise<number> {
   try {
     say(`weights   ${description}`);
     say(`data      ${set.count} images of tests in ${path}`);
-    const batches: BatchAnswers[] = [];
-    const evaluator = await createEvaluator({
+    const answerer = await createAnswerer({
       device,
       config: { ...checkpoint.config, batch_size: Math.min(BATCH, set.count) },
       weights: uploadWeights(device, checkpoint, values.weights),
       data: set,
-      onAnswers: (batch) => batches.push(batch),
-      ...(values.segments !== undefined && { segments: values.segments }),
+      segments: values.segments,
     });
-    const { nonFinite } = await evaluator.run();
+    const answers = await answerer.answer();
+    const nonFinite = answers.lost.reduce((sum, lost) => sum + lost, 0);
     if (nonFinite > 0)
       say(
         `warning   the logits of ${nonFinite} of ${set.count} answers are NaNs or infinities: they mean nothing`,
       );
-    const votes = votesOf(set, names, batches);
+    const votes = votesOf(set, names, answers);
     const submission = arcSubmission(votes);
     await writeFileSafely(out, `${JSON.stringify(submission)}\n`);
     show(describeArc(votes, names), values);

@@ -1,7 +1,7 @@
 /** Voting on the answers to ARC tests, for `hrm eval` and `hrm submit`. */
 import { formatProportion } from "../../training/statistics.js";
 import { FileFormatError } from "../../files/file_format_error.js";
-import type { BatchAnswers } from "../../training/evaluation.js";
+import type { Answers } from "../../training/answers.js";
 import { ARC } from "../../puzzles/arc/grid.js";
 import { scoreArc, voteArc, type ArcScore, type ArcVote } from "../../puzzles/arc/voting.js";
 import { parseImageName } from "../../puzzles/arc/image.js";
@@ -71,20 +71,13 @@ export async function warnOfUntrained(
     );
 }
 
-/** Votes on the answers of all batches. */
+/** Votes on the answers. */
 export function votesOf(
   set: PuzzleSet,
   names: readonly string[],
-  batches: readonly BatchAnswers[],
+  { tokens, qAnswer }: Pick<Answers, "tokens" | "qAnswer">,
 ): ArcVote[] {
-  const tokens = new Int32Array(set.count * set.length);
-  const qHalt = new Float32Array(set.count);
-  for (const batch of batches) {
-    tokens.set(batch.tokens, batch.first * set.length);
-    for (let i = 0; i < batch.puzzles; i++)
-      qHalt[batch.first + i] = batch.qHalt[(i + 1) * batch.segments - 1]!;
-  }
-  return voteArc({ set, identifiers: names, tokens, qHalt });
+  return voteArc({ set, identifiers: names, tokens, qHalt: qAnswer });
 }
 
 /** pass@1 and pass@2. */

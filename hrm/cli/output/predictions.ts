@@ -1,5 +1,6 @@
 /** The file of `hrm eval --predictions`: every answer with what the model and the rules say of it. */
 import { firstHalts, stopsAt, type Census } from "../../thinking/census.js";
+import type { Answers } from "../../training/answers.js";
 import type { PuzzleSet } from "../../puzzles/puzzle_set.js";
 import type { Task } from "../../puzzles/tasks/task.js";
 
@@ -14,7 +15,7 @@ export interface PredictionLine {
   readonly exact: boolean;
   /** Whether the prediction is complete and obeys the rules; null if the task has no known rules. */
   readonly obeys_rules: boolean | null;
-  /** After the last segment. */
+  /** After the last segment that ran. */
   readonly q_halt: number;
   /** Segments that ran. */
   readonly segments: number;
@@ -22,12 +23,20 @@ export interface PredictionLine {
   readonly halts_at: number | null;
 }
 
-/** A line for each puzzle; `tokens` are the answers [puzzles, S]. */
+/** Answers to puzzles of a file. */
+export interface Predictions {
+  /** The puzzles that were answered. */
+  readonly data: PuzzleSet;
+  /** Row of each of them in the file, from 0. */
+  readonly rows: readonly number[];
+  readonly answers: Answers;
+  readonly census: Census;
+}
+
+/** A line for each puzzle. */
 export function predictionLines(
-  set: PuzzleSet,
+  { data: set, rows, answers: { tokens, ran }, census }: Predictions,
   task: Task,
-  census: Census,
-  tokens: Int32Array,
 ): PredictionLine[] {
   const { length } = set;
   const { segments } = census;
@@ -41,14 +50,14 @@ export function predictionLines(
     const last = row * segments + segments - 1;
     const halted = halts[row]! < segments || stopsAt(census, last);
     return {
-      puzzle: row + 1,
+      puzzle: rows[row]! + 1,
       question: task.format(input),
       prediction: task.format(answer),
       answer: text(label, answer),
       exact: census.right[last] === 1,
       obeys_rules: task.check(input, answer).solved,
       q_halt: Number(census.qHalt[last]!.toPrecision(6)),
-      segments,
+      segments: ran[row]!,
       halts_at: halted ? halts[row]! : null,
     };
   });

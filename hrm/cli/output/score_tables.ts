@@ -1,5 +1,6 @@
-/** The tables of `hrm eval`: scores by difficulty, by number of segments, and with early halting. */
+/** The tables of `hrm eval`: scores by difficulty, and by the limit on the segments, with early halting. */
 import { earlyHalting, firstHalts, rightAfter, type Census } from "../../thinking/census.js";
+import { textTable } from "./text_table.js";
 import type { DifficultyBand } from "../../puzzles/difficulty.js";
 import { formatPercent, formatProportion, wilsonInterval } from "../../training/statistics.js";
 
@@ -34,41 +35,67 @@ export function bandScores(census: Census, bands: readonly DifficultyBand[]): Ba
   });
 }
 
-/** Lines of a table with one row for each band. */
-export function bandTable(scores: readonly BandScores[]): string {
-  const rows = [
+/** A table with a line for each band. */
+export const bandTable = (scores: readonly BandScores[]): string =>
+  textTable(
     ["difficulty", "", "puzzles", "exact [95% interval]", "segments to halt"],
-    ...scores.map(({ measure, band, puzzles, exact, meanSegmentsToHalt }) => [
-      measure,
-      band,
-      `${puzzles}`,
-      formatProportion(exact, puzzles),
-      meanSegmentsToHalt.toFixed(2),
+    scores.map(({ measure, band, puzzles, exact, meanSegmentsToHalt }) => [
+      ...[measure, band, `${puzzles}`, formatProportion(exact, puzzles), meanSegmentsToHalt.toFixed(2)],
     ]),
-  ];
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
-  return rows
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column]!))
-        .join("  ")
-        .trimEnd(),
-    )
-    .join("\n");
-}
-
-/** One line with the exact accuracy after each segment. */
-export function segmentLine(census: Census): string {
-  const shares = Array.from(rightAfter(census), (n, i) => `${i + 1}: ${formatPercent(n / census.puzzles)}`);
-  return `exact after segment  ${shares.join("  ")}`;
-}
-
-/** What stopping at the first q_halt > 0 would give, and what it would save. */
-export function haltingLine(census: Census): string {
-  const { exact, meanSegments } = earlyHalting(census);
-  const saved = 1 - meanSegments / census.segments;
-  return (
-    `stopping each puzzle once q_halt is above ${census.haltOnly === false ? "q_continue" : "0"}: exact ${formatProportion(exact, census.puzzles)}, ` +
-    `${meanSegments.toFixed(2)} of ${census.segments} segments (${formatPercent(saved)} saved)`
   );
+
+/** What a limit on the segments gives. */
+export interface LimitRow {
+  /** Segments that a puzzle may run. */
+  readonly limit: number;
+  /** Puzzles that are right after so many segments; null if puzzles were stopped before. */
+  readonly exact: number | null;
+  /** Puzzles that are right where they stop, at the latest at the limit. */
+  readonly exactStopping: number;
+  readonly meanSegments: number;
+  /** Share of the segments that stopping saves. */
+  readonly saved: number;
+}
+
+/** The most rows of the table of limits; of more limits powers of two are shown. */
+const MOST_LIMITS = 16;
+
+/** A row for each limit. `whole` says whether every puzzle ran all segments. */
+export function limitRows(census: Census, whole: boolean): LimitRow[] {
+  const { segments, puzzles } = census;
+  const right = rightAfter(census);
+  const limits = Array.from({ length: segments }, (_, i) => i + 1);
+  const shown =
+    segments <= MOST_LIMITS ? limits : limits.filter((n) => n === segments || Number.isInteger(Math.log2(n)));
+  return shown.map((limit) => {
+    const { exact, meanSegments } = earlyHalting(census, limit);
+    return {
+      ...{ limit, exact: whole ? right[limit - 1]! : null, exactStopping: exact, meanSegments },
+      saved: puzzles === 0 ? 0 : 1 - meanSegments / limit,
+    };
+  });
+}
+
+/** When a puzzle stops, in words. */
+export function stoppingRule({
+  haltOnly = true,
+  haltAbove = 0,
+}: Pick<Census, "haltOnly" | "haltAbove">): string {
+  if (haltOnly) return `q_halt is above ${haltAbove}`;
+  return haltAbove === 0 ? "q_halt is above q_continue" : `q_halt minus q_continue is above ${haltAbove}`;
+}
+
+/** A table with a line for each limit on the segments. */
+export function limitTable(rows: readonly LimitRow[], census: Census): string {
+  const { puzzles } = census;
+  const whole = rows.some(({ exact }) => exact !== null);
+  const lines = rows.map(({ limit, exact, exactStopping, meanSegments, saved }) => [
+    `${limit}`,
+    ...(whole ? [exact === null ? "-" : formatProportion(exact, puzzles)] : []),
+    formatProportion(exactStopping, puzzles),
+    meanSegments.toFixed(2),
+    formatPercent(saved),
+  ]);
+  const head = ["at most", ...(whole ? ["exact [95%]"] : []), "exact, stopping [95%]", "segments", "saved"];
+  return `segments; stopping is: a puzzle ends once ${stoppingRule(census)}\n${textTable(head, lines)}`;
 }

@@ -124,10 +124,17 @@ async function train({ device, job, session, store, log, interruption }: Run) {
   return ending;
 }
 
-/** Scores the best weights on the test set, logs the scores and prints them; null if Ctrl-C came first. */
+/** Scores the best weights on the test set, logs the scores and prints them; null if Ctrl-C came first: then prints what is known. */
 async function test({ session, log, interruption }: Run): Promise<Scores | null> {
-  const scores = await interruption.unlessStopped(() => session.test());
-  if (scores === null) return null;
+  const scores = await session.test(() => interruption.signal !== null);
+  const { test } = session.splits;
+  if (interruption.signal !== null && scores.count < test.count) {
+    if (scores.count > 0)
+      say(
+        `partial   exact ${formatProportion(scores.exact, scores.count)} of the first ${scores.count} of ${test.count} test puzzles (95% interval); cells ${formatPercent(scores.cellAccuracy)}`,
+      );
+    return null;
+  }
   await log.write(scoresLine("test", { step: session.best!.step, seconds: secondsSinceStart(), scores }));
   await log.sync();
   const kind = session.splits.test === session.splits.validation ? "training" : "test";
