@@ -65,7 +65,7 @@ import { PUZZLE_EMBEDDING, type Weights } from "../model/parameters.js";
 import type { PuzzleSet } from "../puzzles/puzzle_set.js";
 import { destroyPuzzles, rowsBatch, uploadPuzzles } from "../puzzles/sampling.js";
 import type { Answers } from "./answers.js";
-import { nonFiniteLogits } from "./evaluation.js";
+import { nonFiniteLogits } from "./step.js";
 
 /** What answers, and how often each puzzle is tried. */
 export interface AnswererOptions extends Abortable {

@@ -41,10 +41,10 @@ import {
 import { inferenceSegments, type HrmConfig } from "../model/config.js";
 import { consecutiveBatch, destroyPuzzles, uploadPuzzles } from "../puzzles/sampling.js";
 import { metricRow, METRICS } from "../model/loss.js";
-import { forwardResiduals, type SegmentResult, modelOf } from "../model/model.js";
+import { forwardResiduals, modelOf } from "../model/model.js";
 import type { Weights } from "../model/parameters.js";
 import type { PuzzleSet } from "../puzzles/puzzle_set.js";
-import { evaluationSegment, nonFinite } from "./step.js";
+import { evaluationSegment, nonFiniteLogits } from "./step.js";
 
 /** Scores over a puzzle set; accuracies are fractions. */
 export interface Scores {
@@ -279,13 +279,6 @@ function byPuzzle(
     qContinue: Float32Array.from({ length }, column(1)),
     right: Uint8Array.from({ length }, column(2)),
   };
-}
-
-/** How many logits of each row, of cells and of q, are no finite numbers: i32 [B]. */
-export function nonFiniteLogits({ logits, qHalt, qContinue }: SegmentResult): Tensor {
-  const [rows] = logits.shape as readonly [number];
-  const each = reshape(nonFinite(logits), [rows, logits.shape[1]! * logits.shape[2]!]);
-  return add(sum(each, { axes: [1] }), add(nonFinite(qHalt), nonFinite(qContinue)));
 }
 
 /** The answer of the model after a segment. */

@@ -191,6 +191,13 @@ export function countNonFinite(...tensors: readonly Tensor[]): Tensor {
   return tensors.map((x) => sum(nonFinite(x))).reduce((a, b) => add(a, b));
 }
 
+/** How many logits of each row, of cells and of q, are no finite numbers: i32 [B]. */
+export function nonFiniteLogits({ logits, qHalt, qContinue }: SegmentResult): Tensor {
+  const [rows] = logits.shape as readonly [number];
+  const each = reshape(nonFinite(logits), [rows, logits.shape[1]! * logits.shape[2]!]);
+  return add(sum(each, { axes: [1] }), add(nonFinite(qHalt), nonFinite(qContinue)));
+}
+
 /** What an evaluation segment computes. */
 export interface EvaluationResult extends LossResult {
   /** The state from which the segment started. */
