@@ -37,6 +37,7 @@ export const libraryEntries = [
   "kernels/gpu/index",
   "hrm/index",
   "hrm/solve",
+  "hrm/solve_official",
   "hrm/puzzles/index",
   "hrm/files/index",
   "hrm/files/checkpoints/checkpoint",

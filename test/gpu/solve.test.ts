@@ -3,9 +3,10 @@ import { assert } from "chai";
 import { UsageError } from "../../engine/index.js";
 import { decodeCheckpoint, encodeCheckpoint } from "../../hrm/files/checkpoints/checkpoint.js";
 import { SourceError } from "../../hrm/files/sources/source_error.js";
-import { FileFormatError } from "../../hrm/files/index.js";
+import { FileFormatError, writeTorch } from "../../hrm/files/index.js";
 import { createSolver, createWeights, initialState, type HrmConfig } from "../../hrm/index.js";
 import { load, type Answer, type PuzzleModel } from "../../hrm/solve.js";
+import { load as loadOfficial } from "../../hrm/solve_official.js";
 import { testDevice } from "../support/device.js";
 import { rejection } from "../support/rejection.js";
 import { haltOnly, official, randomPuzzles } from "../support/tiny.js";
@@ -133,7 +134,8 @@ describe("hrm-webgpu/solve @slow", () => {
       [() => model.solve("123456"), /symbols are unknown/, UsageError],
       [() => model.solve(puzzle, { segments: 0 }), /segments = 0/, UsageError],
       [() => model.solve(puzzle, { identifier: 5 }), /identifier 5/, UsageError],
-      [() => load(new Uint8Array(10), { device }), /./, FileFormatError],
+      [() => load(new Uint8Array(10), { device }), /hrm-webgpu\/solve\/official/, FileFormatError],
+      [() => loadOfficial(new Uint8Array(10), { device }), /./, FileFormatError],
       [() => load("data:application/octet-stream,abc", { device }), /./, FileFormatError],
       [() => load("http://127.0.0.1:9/test-error", { device }), /127\.0\.0\.1:9\/test-error/, SourceError],
     ];
@@ -150,6 +152,25 @@ describe("hrm-webgpu/solve @slow", () => {
     await model.solve(puzzle);
     model.destroy();
     assert.equal(device.stats.buffersLive, before);
+  });
+
+  it("reads weights of the official code by its entry for them, and its own files there, too", async () => {
+    const device = await testDevice();
+    const puzzle = puzzlesOf(official, 1)[0]!;
+    const own = await loaded(official, { weights: "raw" });
+    const expected = await own.solve(puzzle);
+    const weights = writeTorch(
+      [...initialState(official, raw)].map(([name, { data, shape }]) => [
+        `model.${name}`,
+        { dtype: "F32", shape, data: data as Float32Array<ArrayBuffer> },
+      ]),
+    );
+    for (const source of [weights, file(official)]) {
+      const model = await loadOfficial(source, { device, weights: "raw", config: official });
+      assert.deepEqual(await model.solve(puzzle), expected);
+      model.destroy();
+    }
+    own.destroy();
   });
 
   it("reads blobs and addresses", async () => {

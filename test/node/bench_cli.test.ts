@@ -1,6 +1,6 @@
 import { assert } from "chai";
 import { execFile } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -68,8 +68,18 @@ describe("npm run bench @slow", () => {
     );
   });
 
-  it("checks and times a kernel of the user's beside ours, and compares two runs", async () => {
-    const args = ["--quick", "--adapter", "software", "--kernel", EXAMPLE];
+  it("checks and times a kernel beside ours and the custom operation of the guide, and compares two runs", async () => {
+    // The kernel file of the guide, as it stands there.
+    const guide = await readFile("docs/guides/custom-operation.md", "utf8");
+    await writeFile(join(folder, "gated.ts"), /^```ts\n(\/\/ gated\.ts\n[^]*?)^```/m.exec(guide)![1]!);
+    const both = join(folder, "both.ts");
+    await writeFile(
+      both,
+      `import example from ${JSON.stringify(resolve(EXAMPLE))};
+       import gated from "./gated.js";
+       export default [example, gated];`,
+    );
+    const args = ["--quick", "--adapter", "software", "--kernel", both];
     const first = await bench(...args, "--json");
     assert.equal(first.code, 0, first.stderr);
     const report = parseReport(first.stdout);
@@ -78,6 +88,7 @@ describe("npm run bench @slow", () => {
       [
         ["rms_norm", "ours", "2592x128"],
         ["rms_norm", "mine", "2592x128"],
+        ["gated", "mine", "1024x512 1024x512"],
       ],
     );
     for (const r of report.results) {
@@ -134,6 +145,11 @@ describe("npm run bench @slow", () => {
         assert.instanceOf(error, ArgumentError);
         assert.match(error.message, /"flops" is undefined/);
       },
+    );
+    await writeFile(file, "export default { operation: {}, inputs: {} };");
+    await loadKernelCases(file).then(
+      () => assert.fail("loaded"),
+      (error: Error) => assert.match(error.message, /custom operation whose "reference" is undefined/),
     );
     await writeFile(file, "export const nothing = 1;");
     await loadKernelCases(file).then(

@@ -7,7 +7,7 @@ import { assert } from "chai";
 import { execFile } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { mkdir, rm, symlink, writeFile } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { transform } from "esbuild";
 import ts from "typescript";
@@ -27,6 +27,9 @@ const { exports, scripts } = JSON.parse(readFileSync("package.json", "utf8")) as
 interface Block {
   /** File, language and number in the file: `docs/errors.md ts 1`. */
   readonly name: string;
+  readonly document: string;
+  /** The name in the comment `// gated.ts` at its top: other blocks of the document import it. Null without one. */
+  readonly file: string | null;
   readonly language: string;
   readonly text: string;
 }
@@ -37,7 +40,9 @@ const blocks: Block[] = FILES.flatMap((file) => {
   return [...readFileSync(file, "utf8").matchAll(/^```(\w*)\n([^]*?)^```/gm)].map(([, language, text]) => {
     const count = (counts.get(language!) ?? 0) + 1;
     counts.set(language!, count);
-    return { name: `${file} ${language} ${count}`, language: language!, text: text! };
+    const named = /^\/\/ (\w+)\.ts\n/.exec(text!)?.[1] ?? null;
+    const name = `${file} ${language} ${count}`;
+    return { name, document: file, file: named, language: language!, text: text! };
   });
 });
 
@@ -50,7 +55,7 @@ const PROGRAMS: Record<string, RegExp> = {
   "docs/errors.md ts 1": /^adapter No WebGPU here/,
   "docs/operations.md ts 1": /0\.09003\d*,\s*0\.2447\d*,\s*0\.6652\d*,\s*0\.3333/,
   "docs/guides/classifier.md ts 1": /^loss 0\.0\d+, right 64 of 64/,
-  "docs/guides/custom-operation.md ts 1": /gradient checked: right/,
+  "docs/guides/custom-operation.md ts 2": /gradient checked: right/,
   "docs/guides/model.md ts 1": /^100% of the next symbols are right/,
   "docs/guides/node.md ts 1": /Float32Array\(2\) \[ 2, 4 \]/,
   "docs/guides/share-a-device.md ts 1": /^1$/m,
@@ -85,10 +90,14 @@ const SURROUNDINGS: Record<string, string> = {
     "declare function family<S extends object>(name: string, make: (spec: S, c: Capabilities) => Kernel, sizes: (keyof S)[], " +
     "count: (spec: S) => number, specs: S[]): unknown;\nexport const families = [\n{}];",
   "docs/writing-a-kernel.md ts 3":
-    'import { swiglu } from "hrm-webgpu/kernels";\nimport { assertClose, random } from "../../test/support/random.js";\n' +
-    'import { runPoisoned } from "../../test/support/kernels.js";\n' +
+    'import { swiglu } from "hrm-webgpu/kernels";\nimport { assertClose, random } from "../../../test/support/random.js";\n' +
+    'import { runPoisoned } from "../../../test/support/kernels.js";\n' +
     "declare const rows: number, inner: number, software: boolean;\ndeclare const y: Float64Array, allowed: Float64Array;\n{}",
 };
+
+/** Where a block lies without its suffix: every document has a folder. */
+const placeOf = ({ name, document, file }: Block): string =>
+  join(folder, document.replace(/\W+/g, "_"), file ?? name.replace(/\W+/g, "_"));
 
 /** What the compiler says of blocks, by name: all in one program, in which the package's names lead to its sources. */
 function diagnose(checked: readonly Block[]): Map<string, string[]> {
@@ -102,9 +111,9 @@ function diagnose(checked: readonly Block[]): Map<string, string[]> {
       : [[name.replace(/^\./, "hrm-webgpu"), [target.types.replace("/dist", "").replace(".d.ts", ".ts")]]],
   );
   const texts = new Map(
-    checked.map(({ name, text }) => [
-      join(folder, `${name.replace(/\W+/g, "_")}.ts`),
-      { name, text: `${surrounded(name, text)}\nexport {};\n` },
+    checked.map((block) => [
+      `${placeOf(block)}.ts`,
+      { name: block.name, text: `${surrounded(block.name, block.text)}\nexport {};\n` },
     ]),
   );
   const host = ts.createCompilerHost(options);
@@ -128,6 +137,10 @@ function diagnose(checked: readonly Block[]): Map<string, string[]> {
       return [name, found.map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, "\n"))];
     }),
   );
+}
+
+async function compiled(text: string): Promise<string> {
+  return (await transform(text, { loader: "ts", format: "esm", target: "es2022" })).code;
 }
 
 /** A block that compiles by itself. A function without a body is a declaration. */
@@ -189,23 +202,31 @@ describe("code in the docs @slow", function () {
     await symlink(resolve("."), join(folder, "node_modules/hrm-webgpu"));
   });
 
-  for (const { name, text } of blocks.filter((block) => block.name in PROGRAMS))
+  for (const block of blocks.filter(({ name }) => name in PROGRAMS)) {
+    const { name, text } = block;
     it(`runs: ${name}`, async () => {
+      await mkdir(dirname(placeOf(block)), { recursive: true });
+      const modules = blocks.filter((other) => other.document === block.document && other.file);
+      for (const other of modules)
+        if (other !== block) await writeFile(`${placeOf(other)}.js`, await compiled(other.text));
       const [from, to] = SHORTER[name] ?? ["", ""];
       assert.include(text, from);
       const shorter = text.replace(from, () => to);
       const imports = shorter === text ? "" : 'import { sudoku4Splits } from "hrm-webgpu/hrm/tasks";\n';
-      const { code } = await transform(imports + shorter, { loader: "ts", format: "esm", target: "es2022" });
-      const script = join(folder, `${name.replace(/[^\w]+/g, "_")}.mjs`);
-      await writeFile(script, code);
+      const script = `${placeOf(block)}.js`;
+      await writeFile(script, await compiled(imports + shorter));
       const { stdout } = await run(process.execPath, [script, "3", "1"], { cwd: folder });
       assert.match(stdout, PROGRAMS[name]!, name);
     });
+  }
 
   it("compiles: every block of TypeScript", () => {
     const found = diagnose(blocks.filter(({ language }) => language === "ts"));
     for (const [name, messages] of found) assert.deepEqual(messages, [], name);
-    const wrong = { name: "wrong", language: "ts", text: 'import { nothing } from "hrm-webgpu";' };
+    const wrong = {
+      ...{ name: "wrong", document: "wrong", file: null, language: "ts" },
+      text: 'import { nothing } from "hrm-webgpu";',
+    };
     assert.match(diagnose([wrong]).get("wrong")!.join(), /no exported member 'nothing'/);
   });
 

@@ -13,6 +13,7 @@ import {
   truncatedNormal,
   variable,
 } from "hrm-webgpu/engine";
+import { load } from "hrm-webgpu/solve";
 
 async function train() {
   const device = await openDevice();
@@ -27,7 +28,7 @@ async function train() {
   for (let i = 0; i < 100; i++) await step.run({ x, y });
   const { loss } = await step.call({ x, y });
   device.destroy();
-  return `loss ${loss[0].toFixed(4)}`;
+  return `loss ${loss[0].toFixed(4)}; in the worker, load is a ${typeof load}`;
 }
 
 train().then(postMessage, (error) => postMessage(`failed: ${error}`));
