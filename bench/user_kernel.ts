@@ -27,8 +27,8 @@ const REQUIRED_OF_OPERATIONS = { operation: "object", inputs: "object", referenc
 /** Leads imports of the package to the sources here, so that a file works as it stands in a user's project. */
 const packageFromSources: Plugin = {
   name: "package from sources",
-  setup({ onResolve }) {
-    onResolve({ filter: /^hrm-webgpu(\/|$)/ }, async ({ path }) => {
+  setup(bundler) {
+    bundler.onResolve({ filter: /^hrm-webgpu(\/|$)/ }, async ({ path }) => {
       const { exports } = JSON.parse(await readFile(join(root, "package.json"), "utf8")) as {
         readonly exports: Readonly<Record<string, { readonly types?: string }>>;
       };

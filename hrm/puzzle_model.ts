@@ -290,7 +290,10 @@ function cellsOf(
     const token = empty >= 0 && /[0_]/.test(cell) && !symbols.includes(cell) ? empty : symbols.indexOf(cell);
     return token >= 0
       ? token
-      : refuse(`${JSON.stringify(cell)} in cell ${i}`, `one of ${symbols.filter(Boolean).join(" ")}`);
+      : refuse(
+          `${JSON.stringify(cell)} in cell ${i}`,
+          `one of ${symbols.filter((symbol) => symbol.length === 1).join(" ")}`,
+        );
   });
   return Int32Array.from(tokens);
 }

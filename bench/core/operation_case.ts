@@ -24,7 +24,8 @@ export const isOperationCase = (one: unknown): one is OperationCase =>
   typeof one === "object" && one !== null && "operation" in one;
 
 /** The operation's kernel as a case of the benchmark. */
-export function kernelCaseOf({ operation, inputs, reference, tolerance }: OperationCase): KernelCase {
+export function kernelCaseOf(one: OperationCase): KernelCase {
+  const { operation, inputs, tolerance } = one;
   const names = Object.keys(inputs);
   const shapes = Object.values(inputs);
   const specs = shapes.map((shape) => ({ shape, dtype: "f32" as const }));
@@ -45,7 +46,7 @@ export function kernelCaseOf({ operation, inputs, reference, tolerance }: Operat
     outputs: { [bindingOf(names.length)]: sizeOf(output.shape) },
     expected(data, _, index) {
       const named = Object.fromEntries(names.map((name, i) => [name, data[bindingOf(i)] as Float32Array]));
-      const value = reference(named, index);
+      const value = one.reference(named, index);
       return typeof value === "number" ? { value, scale: Math.abs(value) } : value;
     },
     tolerance: tolerance ?? FUNCTION_TOLERANCE,

@@ -95,7 +95,8 @@ describe("npm run bench @slow", () => {
       assert.isAbove(r.ms, 0);
       assert.isTrue(r.p10 <= r.ms && r.ms <= r.p90);
       assert.isTrue(r.maxError <= r.tolerance);
-      assert.isAtLeast(r.compared, 512);
+      // 256 elements of each result; rms_norm has two.
+      assert.isAtLeast(r.compared, r.kernel === "gated" ? 256 : 512);
       assert.closeTo(r.ceilingFraction, r.bytes / report.ceilings.copy / 1e6 / r.ms, 1e-9);
       assert.closeTo(r.gflops, r.flops / r.ms / 1e6, 1e-9);
     }
