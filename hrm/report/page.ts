@@ -4,7 +4,7 @@ import { chartAsSvg, escaped, type SvgChart } from "../drawing/chart_svg.js";
 import { aligned } from "../drawing/columns.js";
 import { residualsOf } from "../drawing/residuals.js";
 import type { Task } from "../puzzles/tasks/task.js";
-import { formatPercent, formatProportion } from "../training/statistics.js";
+import { formatPercent, formatProportion, meanOf } from "../training/statistics.js";
 import type { Example, Figures } from "./figures.js";
 
 /** Points of a curve. */
@@ -118,7 +118,34 @@ function overview(runs: readonly ReportRun[]): string {
     runs.length > 1
       ? `<p>The columns between name and scores are the fields in which the runs differ${different.length === 0 ? ": none" : ""}.</p>`
       : "";
-  return `<h2>Runs</h2>${table([["run", ...different, "best look, exact", "test exact [95%]"], ...rows])}${note}`;
+  const means = seedMeans(runs);
+  return `<h2>Runs</h2>${table([["run", ...different, "best look, exact", "test exact [95%]"], ...rows])}${note}${means}`;
+}
+
+/** Mean and spread of runs that differ in their seeds alone, of those that were tested. */
+function seedMeans(runs: readonly ReportRun[]): string {
+  const groups = new Map<string, ReportRun[]>();
+  for (const run of runs) {
+    const { seed: _seed, adapter: _adapter, ...plan } = run.fields;
+    const key = JSON.stringify(plan);
+    groups.set(key, [...(groups.get(key) ?? []), run]);
+  }
+  const percent = (share: number): string => (100 * Math.min(1, Math.max(0, share))).toFixed(1);
+  const rows = [...groups.values()].flatMap((group) => {
+    const tested = group.flatMap(({ name, fields, test }) =>
+      test ? [{ name, seed: fields["seed"], test }] : [],
+    );
+    if (new Set(tested.map(({ seed }) => seed)).size < 2) return [];
+    const { mean, deviation, interval } = meanOf(tested.map(({ test }) => test.exactAccuracy));
+    return [
+      [
+        ...[tested.map(({ name }) => name).join(", "), formatPercent(mean), percent(deviation!)],
+        `[${percent(interval!.low)}, ${percent(interval!.high)}]`,
+      ],
+    ];
+  });
+  if (rows.length === 0) return "";
+  return `<p>Runs that differ in their seeds alone:</p>${table([["runs", "test exact %, mean", "standard deviation", "95% interval of the mean"], ...rows])}`;
 }
 
 function curvesOf(runs: readonly ReportRun[]): string {

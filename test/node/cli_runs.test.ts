@@ -247,6 +247,34 @@ describe("a run on the command line @slow", () => {
       assert.equal(scores[field], report[field], field);
   });
 
+  it("trains several seeds, gives mean and spread, and trains no finished seed again", async () => {
+    const seeds = ["--steps", "4", "--seeds", "2", "--seed", "3", "--out", "seeds", "--json"];
+    const trained = await run(folder, ...train, ...seeds);
+    assert.equal(trained.code, 1, trained.stderr);
+    const report = json(trained);
+    assert.hasAllKeys(report, ["seeds", "exact", "cells"]);
+    const each = report["seeds"] as { seed: number; folder: string; cellAccuracy: number }[];
+    assert.deepEqual(
+      each.map(({ seed, folder }) => [seed, folder]),
+      [3, 4].map((seed) => [seed, join("seeds", `sudoku4-seed${seed}`)]),
+    );
+    const [a, b] = each.map(({ cellAccuracy }) => cellAccuracy) as [number, number];
+    const { mean, deviation } = report["cells"] as { mean: number; deviation: number };
+    assert.closeTo(mean, (a + b) / 2, 1e-12);
+    assert.closeTo(deviation, Math.abs(a - b) / Math.SQRT2, 1e-12);
+    assert.match(trained.stderr, /^cells over 2 seeds: .*standard deviation/m);
+    const again = await run(folder, ...train, ...seeds);
+    assert.equal(again.code, 0, again.stderr);
+    assert.deepEqual(json(again), report);
+    assert.equal(again.stderr.match(/is finished, and is not trained again/g)!.length, 2);
+    const other = await run(folder, ...train, ...seeds, "--lr", "1e-3");
+    assert.equal(other.code, 2);
+    assert.match(
+      other.stderr,
+      /--seeds: .*sudoku4-seed3 was trained with lr 0.004, and this command says 0.001/,
+    );
+  });
+
   it("stops puzzles that the model believes, votes, and says what both cost", async () => {
     const args = ["eval", "--checkpoint", report["checkpoint"] as string, "--data", "fewer.csv"];
     const early = json(await run(folder, ...args, "--halt-above", "-100", "--segments", "4", "--json"));

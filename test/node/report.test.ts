@@ -122,6 +122,25 @@ describe("a report", () => {
     assert.include(page, "<th>run</th><th>seed</th><th>best look, exact</th>");
   });
 
+  it("gives mean and spread of runs that differ in their seeds alone", () => {
+    const seeds = [0.25, 0.5, 0.75].map((exactAccuracy, seed) => ({
+      ...{ ...run, name: `s${seed}`, fields: { seed, lr: 0.1 }, test: { count: 8, exactAccuracy } },
+    }));
+    const page = reportPage([...seeds, { ...run, name: "other", fields: { seed: 0, lr: 1 } }], "A");
+    // Standard deviation 0.25; the interval of the mean is 0.5 +- 4.303 x 0.25 / sqrt(3).
+    assert.include(page, "<td>s0, s1, s2</td><td>50.0%</td><td>25.0</td><td>[0.0, 100.0]</td>");
+    assert.notInclude(reportPage([run, { ...run, fields: { seed: 1, lr: 0.2 } }], "A"), "seeds alone");
+  });
+
+  it("keeps a name that would end its data early", () => {
+    const name = "</script><b>";
+    const page = reportPage([{ ...run, name, fields: { note: "</script>" } }], "A");
+    assert.equal(page.match(/<\/script>/g)!.length, 1);
+    const json = /id="data">(.*)<\/script>/.exec(page)![1]!;
+    const [first] = JSON.parse(json) as { name: string; fields: { note: string } }[];
+    assert.deepEqual([first!.name, first!.fields.note], [name, "</script>"]);
+  });
+
   it("draws the accuracy after each segment where it is", () => {
     const page = reportPage([run], "A");
     const chart = page.slice(page.indexOf("(paper, fig. 5)"));

@@ -5,16 +5,30 @@ import { mixedPrecisionTarget, subgroupMatrices } from "../../../engine/mixed_pr
 import { presetNames } from "../../training/presets.js";
 import { columnsOption, taskOption } from "../inputs/puzzle_files.js";
 import { isFile } from "../disk/file_exists.js";
-import { parseArguments, type Command, type Option } from "../../terminal/arguments.js";
+import {
+  ArgumentError,
+  parseArguments,
+  type Command,
+  type Option,
+  type Values,
+} from "../../terminal/arguments.js";
 import { adapterOptions, jsonOption, memoryBudgetOption, requirePreset } from "../options/common.js";
 import { fieldOptions } from "../options/configure.js";
 import { announcement } from "../output/announcement.js";
-import { say } from "../output/console.js";
+import { printJson, say } from "../output/console.js";
 import { PRECISIONS, readRunConfig, RUN_NUMBERS, VALIDATIONS, writeRunConfig } from "../runs/config.js";
 import { createRunFolder, openParent } from "../runs/folder.js";
 import { jobOfFile, newJob, requireResumeAlone, resumedJob, type TrainingJob } from "../runs/job.js";
 import { lockRun, type RunLock } from "../runs/lock.js";
 import { openAnnounced } from "../runs/open_device.js";
+import {
+  foundRun,
+  seedFolder,
+  seedsReport,
+  showSeeds,
+  testedScores,
+  type SeedScores,
+} from "../runs/seeds.js";
 import { runJob } from "../runs/train.js";
 
 const defaultText = "the preset's";
@@ -50,6 +64,13 @@ const options = {
     ...RUN_NUMBERS.seed,
     help: "decides splits, weights and draws",
     defaultText: "0",
+  },
+  seeds: {
+    type: "int",
+    min: 1,
+    max: 100,
+    help: "train so many seeds in turn, from --seed on, and print mean and spread; the same command goes on, and trains no finished seed again",
+    defaultText: "1",
   },
   steps: {
     type: "int",
@@ -149,24 +170,75 @@ export async function trainCommand(argv: readonly string[]): Promise<number> {
     return 0;
   }
   const { values } = parsed;
+  if (values.seeds !== undefined && values.resume === undefined) return trainSeeds(values, values.seeds);
+  return trainOne(values, async () => {
+    if (values.resume === undefined) return newJob(values);
+    requireResumeAlone(values);
+    const { resume, "stop-after": stopAfter } = values;
+    return (await isFile(resume)) ? jobOfFile(resume, stopAfter) : { folder: resume, stopAfter };
+  });
+}
+
+type TrainOptions = Values<typeof options>;
+
+/** Trains several seeds in turn. Returns 130 after Ctrl-C, and 1 if a seed missed the target. */
+async function trainSeeds(values: TrainOptions, count: number): Promise<number> {
+  if (values["stop-after"] !== undefined)
+    throw new ArgumentError(
+      `--stop-after: got ${values["stop-after"]} with --seeds; expected none, as the seeds are compared at their end.`,
+    );
+  const first = values.seed ?? 0;
+  const done: SeedScores[] = [];
+  let code = 0;
+  for (let seed = first; seed < first + count; seed++) {
+    const job = await newJob({ ...values, seed });
+    const folder = seedFolder(values.out ?? "runs", job);
+    const found = await foundRun(folder, job);
+    if (typeof found === "object") {
+      say(`run       ${folder} is finished, and is not trained again`);
+      done.push(found);
+      continue;
+    }
+    say(`seed      ${seed}, ${seed - first + 1} of ${count}`);
+    const begun = found === "begun" ? { folder, stopAfter: undefined } : job;
+    const own = await trainOne({ ...values, json: false }, () => Promise.resolve(begun));
+    const scores = await testedScores(folder, seed);
+    if (scores) done.push(scores);
+    code = Math.max(code, own);
+    if (own > 1) break;
+  }
+  const report = seedsReport(done);
+  showSeeds(report, count, values);
+  if (values.json) printJson(report);
+  return code;
+}
+
+/** A run that goes on in its folder, which is locked before its checkpoint is read. */
+interface Continued {
+  readonly folder: string;
+  readonly stopAfter: number | undefined;
+}
+
+/** Trains a new run, or one that goes on. Returns the exit code. */
+async function trainOne(
+  values: TrainOptions,
+  choose: () => Promise<TrainingJob | Continued>,
+): Promise<number> {
   let [device, lock]: [Device?, RunLock?] = [];
   try {
+    const chosen = await choose();
     let job: TrainingJob;
-    if (values.resume === undefined) job = await newJob(values);
+    if ("run" in chosen) job = chosen;
     else {
-      requireResumeAlone(values);
-      const { resume, "stop-after": stopAfter } = values;
-      if (await isFile(resume)) job = await jobOfFile(resume, stopAfter);
-      else {
-        const run = await readRunConfig(resume);
-        // The lock comes before the checkpoint is read: from here on no other process changes the folder.
-        lock = await lockRun(resume);
-        for (const holder of lock.stale)
-          say(
-            `run       process ${holder?.pid ?? "(its lock is damaged)"} ended without a word; its lock is removed`,
-          );
-        job = await resumedJob(resume, run, stopAfter);
-      }
+      const { folder, stopAfter } = chosen;
+      const run = await readRunConfig(folder);
+      // The lock comes before the checkpoint is read: from here on no other process changes the folder.
+      lock = await lockRun(folder);
+      for (const holder of lock.stale)
+        say(
+          `run       process ${holder?.pid ?? "(its lock is damaged)"} ended without a word; its lock is removed`,
+        );
+      job = await resumedJob(folder, run, stopAfter);
     }
     device = await openAnnounced(values.adapter);
     const mixed = job.run.precision === "mixed";
