@@ -13,6 +13,49 @@ const into = (file, test, grep, faults) =>
   }));
 
 export const FAULTS = [
+  ...into("hrm/model/model.ts", "gpu/baselines", "^baselines ", [
+    ["baselines: l_only updates H by z alone", 'arch === "l_only" ? injected() : zH', "zH"],
+    [
+      "baselines: a transformer reads its state",
+      '"L_level", x, last)',
+      '"L_level", add(x, latents.zL), last)',
+    ],
+  ]),
+  ...into("hrm/model/model.ts", "gpu/carry_latents", "latents|Q target", [
+    [
+      "baselines: latents are carried without carry_latents",
+      "return config.carry_latents\n",
+      "return true\n",
+    ],
+  ]),
+  ...into("hrm/cli/ablation/plan.ts", "node/ablation", "as many operations|leaves out", [
+    ["ablation: every variant has the steps of one", "Math.round(budget / flops)", "1000"],
+    ["ablation: equal variants stay", "if (same !== undefined)", "if (false)"],
+  ]),
+  ...into("hrm/cli/ablation/report.ts", "node/ablation", "tells mean", [
+    ["ablation: differences from itself", "share(line) - share(other)", "share(line) - share(line)"],
+  ]),
+  ...into("hrm/report/page.ts", "node/report", "ends? its data early|seeds alone", [
+    ["report: data may end early", 'replaceAll("<",', 'replaceAll("@@@",'],
+    ["report: other plans count as seeds", "const key = JSON.stringify(plan);", 'const key = "";'],
+  ]),
+  ...into("hrm/training/answering.ts", "gpu/answering", "counts the flags|early halting are", [
+    [
+      "answers: a row counts itself",
+      "less(remainder(place, size), div(place, size))",
+      "less(remainder(place, size), add(div(place, size), 1))",
+    ],
+    [
+      "answers: puzzles never stop early",
+      "bitOr(bitOr(last, wants), equal(busy, 0))",
+      "bitOr(last, equal(busy, 0))",
+    ],
+  ]),
+  ...into("hrm/training/image_votes.ts", "node/image_votes", "", [
+    ["votes: not mapped back", "before[source[from]!] = value", "before[from] = value"],
+    ["votes: the fewest win", "b.votes - a.votes", "a.votes - b.votes"],
+    ["votes: the first try counts", "if (q(other) > q(row)) row = other;", ""],
+  ]),
   ...into("hrm/cli/disk/write_atomically.ts", "node/power_cut", "disk that fails", [
     [
       "files: written in place",

@@ -74,7 +74,11 @@ export async function testedScores(folder: string, seed: number): Promise<SeedSc
     if (codeOf(error) === "ENOENT") return null;
     throw error;
   });
-  const line = bytes && metricsOf(bytes).findLast(({ kind }) => kind === "test");
+  const line =
+    bytes &&
+    metricsOf(bytes)
+      .filter(({ kind }) => kind === "test")
+      .at(-1);
   if (!line || line.kind !== "test") return null;
   const { step, count, exactAccuracy, cellAccuracy } = line;
   return { seed, folder, step, count, exactAccuracy, cellAccuracy };
