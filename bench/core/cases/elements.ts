@@ -23,7 +23,7 @@ import {
   type KernelCase,
 } from "../kernel_case.js";
 import type { RandomSource } from "../random.js";
-import { MODEL_SHAPES } from "./shapes.js";
+import { MODEL_SHAPES, TRM_MIXER } from "./shapes.js";
 
 /** The parts that differ between cases whose kernel has one alternative. */
 interface Parts extends Pick<KernelCase, "kernel" | "shape" | "quick" | "inputs" | "outputs" | "expected"> {
@@ -104,20 +104,27 @@ function fusedCase(name: string, rows: number, size: number, quick: boolean): Ke
   });
 }
 
-function transposeCase(rows: number, columns: number, quick: boolean): KernelCase {
+function transposeCase(rows: number, columns: number, quick: boolean, batch = 1): KernelCase {
   const size = rows * columns;
   return single({
     kernel: "transpose",
-    shape: `${rows}x${columns}`,
+    shape: `${batch > 1 ? `${batch}x` : ""}${rows}x${columns}`,
     quick,
     build: (capabilities) =>
       stridedCopy(
-        { shape: [columns, rows], strides: [1, columns], offset: 0, sourceElements: size, dtype: "f32" },
+        {
+          shape: [...(batch > 1 ? [batch] : []), columns, rows],
+          strides: [...(batch > 1 ? [size] : []), 1, columns],
+          ...{ offset: 0, sourceElements: batch * size, dtype: "f32" },
+        },
         capabilities,
       ),
-    inputs: (random) => ({ x: random.floats(size) }),
-    outputs: { y: size },
-    expected: ({ x }, _binding, i) => exactly(x![(i % rows) * columns + Math.floor(i / rows)]!),
+    inputs: (random) => ({ x: random.floats(batch * size) }),
+    outputs: { y: batch * size },
+    expected({ x }, _binding, index) {
+      const i = index % size;
+      return exactly(x![index - i + (i % rows) * columns + Math.floor(i / rows)]!);
+    },
   });
 }
 
@@ -346,6 +353,7 @@ export const elementCases: readonly KernelCase[] = [
   additionCase("stream", [1 << 22], false),
   transposeCase(2592, 128, true),
   transposeCase(1024, 1027, false),
+  transposeCase(TRM_MIXER.length, TRM_MIXER.width, false, TRM_MIXER.batch),
   gatherCase("vocabulary", 2592, 512, 32000, false),
   adamCase("adam_w", "million", 1 << 20, true),
   signSgdCase(32, 512, 1000, true),

@@ -9,7 +9,7 @@ import {
   type Expected,
   type KernelCase,
 } from "../kernel_case.js";
-import { MODEL_SHAPES, type ModelShape } from "./shapes.js";
+import { MODEL_SHAPES, TRM_MIXER, type ModelShape } from "./shapes.js";
 
 /** A product as a case. Its shape is written `<label> <layout> <M>x<N>x<K>`. */
 export function matmulCase(label: string, spec: MatmulSpec, quick: boolean): KernelCase {
@@ -74,7 +74,7 @@ function matmulAlternatives(spec: MatmulSpec, capabilities: Capabilities): Alter
 
 /** y = x W^T with its two gradients. */
 function linearCases(
-  { name, quick }: ModelShape,
+  { name, quick }: Pick<ModelShape, "name" | "quick">,
   layer: string,
   { rows, outputs, inputs, bias = false }: { rows: number; outputs: number; inputs: number; bias?: boolean },
 ): KernelCase[] {
@@ -84,6 +84,16 @@ function linearCases(
     matmulCase(`${label} dX`, { layout: "nn", M: rows, N: inputs, K: outputs, gradient: "a" }, quick),
     matmulCase(`${label} dW`, { layout: "tn", M: outputs, N: inputs, K: rows, gradient: "a" }, quick),
   ];
+}
+
+/** The products of TRM's mixer: its rows are the channels of the transposed state. */
+function mixerCases({ batch, length, width, inner }: typeof TRM_MIXER): KernelCase[] {
+  const named = { name: "official/32 mlp_t", quick: false };
+  const rows = batch * width;
+  return [
+    linearCases(named, "gate_up", { rows, outputs: 2 * inner, inputs: length }),
+    linearCases(named, "down", { rows, outputs: length, inputs: inner }),
+  ].flat();
 }
 
 function modelCases(shape: ModelShape): KernelCase[] {
@@ -105,6 +115,7 @@ const square = (n: number, quick = false): KernelCase =>
 /** Every matmul case. */
 export const matmulCases: readonly KernelCase[] = [
   ...MODEL_SHAPES.flatMap(modelCases),
+  ...mixerCases(TRM_MIXER),
   ...[256, 512, 1024, 2048, 4096].map((n) => square(n, n <= 512)),
   matmulCase("skinny", { layout: "nt", M: 1, N: 4096, K: 1024 }, true),
   matmulCase("skinny", { layout: "nt", M: 16, N: 4096, K: 1024 }, false),

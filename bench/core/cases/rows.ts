@@ -13,7 +13,7 @@ import {
   type ReduceSpec,
 } from "../../../kernels/index.js";
 import { FUNCTION_TOLERANCE, sumTolerance, type Expected, type KernelCase } from "../kernel_case.js";
-import { MODEL_SHAPES } from "./shapes.js";
+import { MODEL_SHAPES, TRM_MIXER } from "./shapes.js";
 
 const EPS = 1e-5;
 
@@ -229,6 +229,12 @@ function sumSquaresCase(name: string, count: number, quick: boolean): KernelCase
   };
 }
 
+/** The norm of TRM's mixer: a row is a channel, and its mean is over positions. */
+const MIXER_NORM: Rows = {
+  ...{ name: "official/32 mlp_t", quick: false },
+  ...{ rows: TRM_MIXER.batch * TRM_MIXER.width, size: TRM_MIXER.length },
+};
+
 /** Every row-operation case. */
 export const rowCases: readonly KernelCase[] = [
   ...MODEL_SHAPES.flatMap(({ name, batch, length, width, inner, classes, quick }) => {
@@ -250,6 +256,8 @@ export const rowCases: readonly KernelCase[] = [
       ),
     ];
   }),
+  rmsNormCase(MIXER_NORM),
+  rmsNormBackwardCase(MIXER_NORM),
   rmsNormCase({ name: "wide", rows: 2592, size: 512, quick: true }),
   swigluCase({ name: "wide", rows: 2592, size: 1536, quick: true }),
   crossEntropyCase({ name: "vocabulary", rows: 2592, size: 512, quick: true }, "softmax", false),

@@ -54,3 +54,6 @@ export const MODEL_SHAPES: readonly ModelShape[] = [
   },
   { name: "official", batch: 384, length: 82, width: 512, heads: 8, inner: 1536, classes: 11, quick: false },
 ];
+
+/** The mixer along the sequence of the official TRM (`mlp_t`), at a batch of 32: 81 cells after a prefix of 16. */
+export const TRM_MIXER = { batch: 32, length: 97, width: 512, inner: 512 } as const;
