@@ -54,7 +54,7 @@ export const FAULTS = [
   ...into("hrm/training/image_votes.ts", "node/image_votes", "", [
     ["votes: not mapped back", "before[source[from]!] = value", "before[from] = value"],
     ["votes: the fewest win", "b.votes - a.votes", "a.votes - b.votes"],
-    ["votes: the first try counts", "if (q(other) > q(row)) row = other;", ""],
+    ["votes: the first try counts", "if (q(other) > q(row)) row = other;", ";"],
   ]),
   ...into("hrm/cli/disk/write_atomically.ts", "node/power_cut", "disk that fails", [
     [
