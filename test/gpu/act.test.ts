@@ -69,21 +69,21 @@ async function checkHalting(
 
 describe("halting", () => {
   const max = official.halt_max_steps;
-  it("in training: the last step, or q_halt > q_continue, but not before the minimum", () =>
+  it("happens in training at the last step, or if q_halt > q_continue, but not before the minimum", () =>
     checkHalting(
       official,
       "training",
       ({ steps, halt, goOn, minimum }) => (steps >= max || halt > goOn) && steps >= minimum,
     ));
-  it("halt-only: the last step, or q_halt > 0, but not before the minimum", () =>
+  it("happens with halt_only at the last step, or if q_halt > 0, but not before the minimum", () =>
     checkHalting(
       haltOnly,
       "training",
       ({ steps, halt, minimum }) => (steps >= max || halt > 0) && steps >= minimum,
     ));
-  it("with one step allowed: always", () =>
+  it("happens at once if one step is allowed", () =>
     checkHalting({ ...official, halt_max_steps: 1 }, "training", () => true));
-  it("in evaluation: at the last step only", () =>
+  it("happens in evaluation at the last step only", () =>
     checkHalting(official, "evaluation", ({ steps }) => steps >= max));
 
   it("explores if the draw is below the probability", async () => {

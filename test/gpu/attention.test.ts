@@ -137,7 +137,7 @@ describe("attention", () => {
           await check({ batch, length, heads, headDim, causal }, capabilities);
       });
     }
-    it(`stands scores in the hundreds ${variant}`, async () => {
+    it(`is right for scores in the hundreds ${variant}`, async () => {
       await check({ batch: 1, length: 19, heads: 2, headDim: 8 }, capabilities, 12);
       await check({ batch: 1, length: 19, heads: 2, headDim: 8, causal: true }, capabilities, 12);
     });
@@ -174,7 +174,7 @@ describe("attention", () => {
       for (const [batch, length, heads, headDim] of LARGE_SHARED)
         await checkShared({ batch, length, heads, headDim });
     });
-    it("stands scores in the hundreds, causal, and folds dispatches past the limit", async () => {
+    it("is right for scores in the hundreds, causal, and folds dispatches past the limit", async () => {
       await checkShared(
         { batch: 2, length: 19, heads: 2, headDim: 8, causal: true },
         { maxComputeWorkgroupsPerDimension: 3 },
@@ -258,7 +258,7 @@ describe("attention", () => {
       it(`agrees with float64 in large kernels: ${spec.length} positions, heads of ${spec.headDim} @slow`, async () => {
         await checkQuads(spec);
       });
-    it("stands scores in the hundreds, causal, and folds dispatches past the limit", async () => {
+    it("is right for scores in the hundreds, causal, and folds dispatches past the limit", async () => {
       await checkQuads(
         { batch: 2, length: 19, heads: 2, headDim: 16, causal: true },
         { maxComputeWorkgroupsPerDimension: 3 },

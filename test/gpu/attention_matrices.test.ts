@@ -128,7 +128,7 @@ describe("attention on subgroup matrices", () => {
       const tile = { subgroups: 2, keys: 8, buffers: 1 } as const;
       await check(device, { ...spec, causal: true }, shared, { of: emulated, tile });
     });
-    it("stands scores in the hundreds, and folds dispatches past the limit @slow", async () => {
+    it("is right for scores in the hundreds, and folds dispatches past the limit @slow", async () => {
       const device = await testDevice();
       const tile = { subgroups: 1, keys: 4, buffers: 2 } as const;
       const spec = { batch: 1, length: 13, heads: 2, headDim: narrow };

@@ -11,7 +11,7 @@ const rejection = (promise: Promise<unknown>): Promise<unknown> =>
 
 describe("measured choices in IndexedDB", () => {
   if (typeof indexedDB === "undefined")
-    it("say that there is no IndexedDB in Node", async () => {
+    it("report that Node has no IndexedDB", async () => {
       for (const call of [() => readChoices("a"), () => writeChoices("a", {})]) {
         const error = await rejection(call());
         assert.instanceOf(error, StoreError);

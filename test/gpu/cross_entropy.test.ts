@@ -131,7 +131,7 @@ describe("cross_entropy", () => {
         for (const [rows, classes] of SHAPES)
           await check(kind, random(rows * classes, -6, 6), someLabels(rows, classes), { software });
       });
-      it(`${kind} stands logits of any size ${variant}`, async () => {
+      it(`${kind} is right for logits of any size ${variant}`, async () => {
         for (const amplitude of [100, 1e4, 1e18, 1e37])
           await check(kind, random(13 * 5, -amplitude, amplitude), randomIntegers(13, 0, 5), { software });
         await check(kind, new Float32Array(12).fill(0), randomIntegers(3, 0, 4), { software });

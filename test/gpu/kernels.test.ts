@@ -131,7 +131,7 @@ describe("every kernel", () => {
         );
       }
     });
-    it(`${family.name} is a pure function with a readable name and counts that can be`, () => {
+    it(`${family.name} is a pure function with a readable name and possible counts`, () => {
       for (const { make } of family.cases)
         for (const capabilities of CAPABILITIES) {
           const kernel = make(capabilities);

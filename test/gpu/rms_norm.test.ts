@@ -82,7 +82,7 @@ describe("rms_norm", () => {
       for (const rows of ROWS) await check(rows, 5, { software });
       for (const rows of [1, 17, 65]) await check(rows, 64, { software });
     });
-    it(`stands large and small rows ${variant}`, async () => {
+    it(`is right for large and small rows ${variant}`, async () => {
       for (const size of [6, 64]) {
         await check(2, size, { software }, 1e15);
         await check(2, size, { software }, 1e-8);

@@ -319,7 +319,7 @@ describe("pipelines", () => {
 });
 
 describe("misuse of compiled programs", () => {
-  it("inputs with a wrong name, size or dtype, and unknown outputs", async () => {
+  it("is an error that names inputs of a wrong name, size or dtype, and unknown outputs", async () => {
     const device = await testDevice();
     const { step, w } = await descent(device);
     const before = [...(await w.read())];
@@ -344,7 +344,7 @@ describe("misuse of compiled programs", () => {
     w.destroy();
   });
 
-  it("programs and variables after destroy()", async () => {
+  it("is an error for programs and variables after destroy()", async () => {
     const device = await testDevice();
     const { step, w } = await descent(device);
     w.destroy();
@@ -361,7 +361,7 @@ describe("misuse of compiled programs", () => {
     assert.match((await rejection(step.read("loss"))).message, /descent\.read: the program was destroyed/);
   });
 
-  it("variables of another device", async () => {
+  it("is an error for variables of another device", async () => {
     await withDevice(async (other) => {
       const device = await testDevice();
       const w = variable(other, hostTensor(random(2), [2]), "w");
@@ -375,7 +375,7 @@ describe("misuse of compiled programs", () => {
 });
 
 describe("late reports of the device", () => {
-  it("rejects the next awaited call once, naming program and buffer", async () => {
+  it("makes the next awaited call reject once, naming program and buffer", async () => {
     await withDevice(async (device) => {
       const { step, w } = await descent(device);
       await step.run(batch());
@@ -390,7 +390,7 @@ describe("late reports of the device", () => {
     });
   });
 
-  it("loss of a device: an event, then a typed error from every call, and a new device goes on", async () => {
+  it("tells a loss by an event, then by a typed error from every call, and a new device goes on", async () => {
     const device = await openTestDevice();
     const { step, w } = await descent(device);
     await step.run(batch());
@@ -420,7 +420,7 @@ describe("late reports of the device", () => {
     });
   });
 
-  it("loss in the middle of a call is a loss, not a failed read", async () => {
+  it("tells a loss in the middle of a call from a failed read", async () => {
     const device = await openTestDevice();
     const { step, w } = await descent(device);
     const reading = step.run(batch()).then(() => w.read());
@@ -428,7 +428,7 @@ describe("late reports of the device", () => {
     assert.instanceOf(await rejection(reading), DeviceLostError);
   });
 
-  it("destroy() is not a device loss, but later calls say that the device was destroyed", async () => {
+  it("does not take destroy() for a loss, but later calls say that the device was destroyed", async () => {
     const device = await openTestDevice();
     let heard = false;
     void device.lost.then(() => (heard = true));

@@ -75,7 +75,7 @@ describe("shuffled index", () => {
     });
   }
 
-  it("draws near 2^32 and sizes near 2^31 stay exact", async () => {
+  it("stays exact for draws near 2^32 and sizes near 2^31", async () => {
     const device = await testDevice();
     for (const size of [2 ** 31 - 1, 2 ** 30 + 1, 7]) {
       const draws = Uint32Array.of(2 ** 32 - 1, 2 ** 32 - 2, 2 ** 31, 0, word());
@@ -90,7 +90,7 @@ describe("shuffled index", () => {
     }
   });
 
-  it("items and places are independent: each item is first about equally often", () => {
+  it("makes items and places independent: each item is first about equally often", () => {
     const size = 10;
     const epochs = 10000;
     const draws = Float64Array.from({ length: epochs }, (_, e) => e * size);

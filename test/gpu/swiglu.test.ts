@@ -72,7 +72,7 @@ describe("swiglu", () => {
     it(`agrees with float64, forward and backward, ${variant}`, async () => {
       for (const [rows, inner] of SHAPES) await check({ rows, inner }, { software });
     });
-    it(`stands gates of any size ${variant}`, async () => {
+    it(`is right for gates of any size ${variant}`, async () => {
       for (const inner of [13, 16])
         await check({ rows: 1, inner }, { software }, [0, 20, -20, 88, -88, 89, -89, 1e3, -1e3, 1e30, -1e30]);
     });

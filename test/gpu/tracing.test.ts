@@ -256,7 +256,7 @@ describe("tensors", () => {
   });
 });
 
-describe("mistakes while tracing throw at once and name the operation and the shapes", () => {
+describe("mistakes while tracing, which throw at once and name the operation and the shapes,", () => {
   type Inputs = { x: Tensor; w: Tensor; n: Tensor; u: Tensor };
   const inputs = { x: f32(2, 3), w: f32(4, 5), n: i32(3), u: u32(3) };
   const mistakes: readonly (readonly [
@@ -382,7 +382,7 @@ describe("mistakes while tracing throw at once and name the operation and the sh
     });
   }
 
-  it("assignments of another shape or dtype, and outside of a trace", async () => {
+  it("are assignments of another shape or dtype, and those outside of a trace", async () => {
     const w = await vector("w", 1, 2);
     const device = await testDevice();
     assert.throws(
@@ -399,7 +399,7 @@ describe("mistakes while tracing throw at once and name the operation and the sh
     w.destroy();
   });
 
-  it("a trace inside a trace, an async function, a function without results", async () => {
+  it("are a trace inside a trace, an async function, and a function without results", async () => {
     const device = await testDevice();
     const tiny = { capabilities: baselineCapabilities };
     assert.throws(
@@ -417,7 +417,7 @@ describe("mistakes while tracing throw at once and name the operation and the sh
     assert.deepEqual([...(await read(device, scalar(1)))], [1]);
   });
 
-  it("tensors of another program", async () => {
+  it("are tensors of another program", async () => {
     const device = await testDevice();
     let stolen: Tensor | undefined;
     plan(device.target, { x: f32(2) }, ({ x }) => ({ y: (stolen = square(x)) }));
@@ -428,7 +428,7 @@ describe("mistakes while tracing throw at once and name the operation and the sh
     );
   });
 
-  it("tensors that the device cannot bind or hold", async () => {
+  it("are tensors that the device cannot bind or hold", async () => {
     const device = await testDevice();
     const small = { capabilities: { ...baselineCapabilities, maxStorageBufferBindingSize: 1024 } };
     assert.throws(

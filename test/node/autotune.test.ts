@@ -34,7 +34,7 @@ describe("measured choices of kernels", () => {
     assert.lengthOf(await files(), 2);
   });
 
-  it("are left alone with a warning where their file is damaged, and replaced by the next", async () => {
+  it("are left alone with a warning if their file is damaged, and replaced by the next choices", async () => {
     const file = await writeChoices("a", { matmul_nt_1x2x3: "r8x8" });
     const whole = await readFile(file, "utf8");
     for (const [damage, reason] of [
@@ -54,7 +54,7 @@ describe("measured choices of kernels", () => {
     assert.deepEqual(await readChoices("a"), { choices: { matmul_nt_1x2x3: "r4x4" }, warning: null });
   });
 
-  it("say so where they cannot be kept, and leave nothing half-written", async () => {
+  it("say that they cannot be stored, and leave nothing half-written", async () => {
     const file = await writeChoices("a", { matmul_nt_1x2x3: "r8x8" });
     await rm(file);
     await mkdir(file);

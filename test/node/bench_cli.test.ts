@@ -55,7 +55,7 @@ describe("npm run bench @slow", () => {
     }
   });
 
-  it("runs beside peers that are not there, and says why they are not", async () => {
+  it("runs without the peers that cannot be opened, and says why", async () => {
     const { code, stdout, stderr } = await bench(
       ...["--peers", "--quick", "--adapter", "software", "--json"],
       ...["--filter", "matmul odd nn"],
@@ -137,7 +137,7 @@ describe("npm run bench @slow", () => {
     assert.match(refused[0]!.reason, /y\[0\] = .*; expected/);
   });
 
-  it("says what a file lacks", async () => {
+  it("names what a kernel file lacks", async () => {
     const file = join(folder, "lacks.ts");
     await writeFile(file, "export default { kernel: 'mine', shape: '4' };");
     await loadKernelCases(file).then(

@@ -57,7 +57,7 @@ describe("PyTorch as a peer", () => {
     assert.isNull(await peer.operation!("transpose", spec, data));
   });
 
-  it("sends numbers through files where both sides read them", async () => {
+  it("sends numbers through files if both sides can read them", async () => {
     const written: Uint8Array[] = [];
     const files: TorchFiles = {
       write: (given) => Promise.resolve(`file${written.push(given)}`),

@@ -249,13 +249,13 @@ describe("checkpoint store", () => {
     );
   });
 
-  it("takes a folder that cannot be read for no empty one", async () => {
+  it("does not take a folder that cannot be read for an empty one", async () => {
     const unreadable = TestFileSystem.of({ [`/c/${names(3)[0]!}`]: encodeCheckpoint(sample(3)) });
     unreadable.failAt = { call: 0, code: "EACCES" };
     assert.propertyVal(await rejection(newestCheckpoint("/c", { fs: unreadable })), "code", "EACCES");
   });
 
-  it("names every file where none is good, and an empty folder", async () => {
+  it("names every file if none is good, and says that a folder is empty", async () => {
     const error = async (): Promise<string> =>
       newestCheckpoint(folder).then(
         () => assert.fail("did not throw"),

@@ -141,7 +141,7 @@ describe("checkpoint files on the command line @slow", () => {
     }
   });
 
-  it("leaves the file that is there where the input is bad or the folder cannot be", async () => {
+  it("keeps an existing file if the input is bad or the folder cannot be made", async () => {
     await writeFile(join(folder, "kept.safetensors"), "kept");
     const bad = await run(folder, "convert", "text.pt", "kept.safetensors");
     assert.equal(bad.code, 2);

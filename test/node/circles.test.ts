@@ -19,7 +19,7 @@ describe("circles of imports", () => {
     ]);
   });
 
-  it("are not seen where files only share what they import", () => {
+  it("are not reported if files only share what they import", () => {
     const imports = new Map([
       ["a", ["b", "c"]],
       ["b", ["d"]],

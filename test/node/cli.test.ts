@@ -176,14 +176,14 @@ describe("the command line", () => {
     assert.match(refused.stderr, /Mixed precision: .* lacks chromium-experimental-subgroup-matrix/);
   });
 
-  it("leaves no run folder behind where no micro-batch fits the memory", async () => {
+  it("leaves no run folder behind if no micro-batch fits the memory", async () => {
     const { code, stderr } = await run(folder, "train", "--memory-budget", "1e-6", "--out", "refused");
     assert.notEqual(code, 0, stderr);
     assert.include(stderr, "more than the budget of 1000");
     assert.deepEqual(await readdir(join(folder, "refused")), []);
   });
 
-  it("refuses mixed precision where the adapter has no subgroup matrices, and leaves no run folder behind", async () => {
+  it("refuses mixed precision if the adapter has no subgroup matrices, and leaves no run folder behind", async () => {
     const args = ["train", "--precision", "mixed", "--adapter", "software", "--out", "mixed"];
     const { code, stderr } = await run(folder, ...args);
     assert.equal(code, 1, stderr);
@@ -191,7 +191,7 @@ describe("the command line", () => {
     assert.notInclude(await readdir(folder), "mixed");
   });
 
-  it("fails verify where there is nothing to replay, and where a fixture is torn", async () => {
+  it("fails verify if there is nothing to replay, and if a fixture is torn", async () => {
     const nothing = await run(folder, "verify", "nothing", "--json");
     assert.equal(nothing.code, 1);
     assert.include(nothing.stderr, "Nothing to replay below nothing");

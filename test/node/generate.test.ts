@@ -58,7 +58,7 @@ describe("hrm generate @slow", () => {
     }
   });
 
-  it("an existing file stays as it is, unless --overwrite is given", () => {
+  it("keeps an existing file unless --overwrite is given", () => {
     writeFileSync(join(folder, "mine.csv"), "mine");
     const refused = generate("--count", "1", "--out", "mine.csv");
     assert.deepEqual([refused.status, refused.stdout], [2, ""]);

@@ -57,7 +57,7 @@ describe("runs of the page", () => {
     assert.deepEqual([training.lr, looks.step, changes], [[NaN, NaN], [], []]);
   });
 
-  it("are drawn as SVG where their numbers belong", () => {
+  it("are drawn as SVG, each number at its place", () => {
     const svg = chartAsSvg({
       ...{ title: "a < b", xLabel: "step", format: String },
       data: [

@@ -130,7 +130,7 @@ describe("the page's worker @slow", function () {
     assert.isTrue(Buffer.from(again.bytes).equals(Buffer.from(whole.bytes)));
   });
 
-  it("ignores what a phase does not accept, and says what a model cannot be", async () => {
+  it("ignores requests that a phase does not accept, and says why a configuration is invalid", async () => {
     send({ type: "pause" });
     send({ type: "prepare", run: { ...run, products: "mixed" } });
     const { failure } = await until("failure" as "refused").catch((error: Error) => ({

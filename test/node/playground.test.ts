@@ -14,7 +14,7 @@ import { countParameters } from "../../hrm/model/parameters.js";
 describe("playground address", () => {
   const usual = presetRun("sudoku4");
 
-  it("is the preset's run where it says nothing", () => {
+  it("stands for the preset's run if it says nothing", () => {
     expect(readPlace("")).to.deep.equal({ run: usual, puzzle: null, problems: [] });
     expect(readPlace("#preset=sudoku4-official").run).to.deep.equal(presetRun("sudoku4-official"));
   });
@@ -33,7 +33,7 @@ describe("playground address", () => {
         expect(readPlace(formatPlace({ run, puzzle }))).to.deep.equal({ run, puzzle, problems: [] });
   });
 
-  it("names every value that cannot be, and uses the preset's", () => {
+  it("names every invalid value, and uses the preset's instead", () => {
     const rows = [
       ["seed=-1", "seed=-1"],
       ["seed=1.5", "seed=1.5"],
@@ -62,7 +62,7 @@ describe("playground address", () => {
     }
   });
 
-  it("configures the preset, and refuses what the model cannot be", () => {
+  it("configures the preset, and refuses invalid configurations", () => {
     const { model, train, stopAt } = configuredPreset({
       ...usual,
       lr: 0.001,

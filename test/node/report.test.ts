@@ -86,7 +86,7 @@ describe("a report", () => {
     assert.lengthOf(said, 4);
   });
 
-  it("gives up where its progress throws, and frees everything", async () => {
+  it("gives up if its progress callback throws, and frees everything", async () => {
     const device = await testDevice();
     const live = device.stats.bytesLive;
     const stop = new Error("stop");
@@ -141,7 +141,7 @@ describe("a report", () => {
     assert.deepEqual([first!.name, first!.fields.note], [name, "</script>"]);
   });
 
-  it("draws the accuracy after each segment where it is", () => {
+  it("draws the accuracy after each segment if it is known", () => {
     const page = reportPage([run], "A");
     const chart = page.slice(page.indexOf("(paper, fig. 5)"));
     const points = / points="([^"]*)"/

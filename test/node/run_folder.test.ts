@@ -66,7 +66,7 @@ describe("run folders", () => {
     assert.include(error.message, 'microBatch: got "all"; expected an integer from 1 to 2147483647 or null');
   });
 
-  it("names --out where no folder can be made", async () => {
+  it("names --out if no folder can be made", async () => {
     const file = join(folder, "file");
     await writeFile(file, "");
     for (const parent of [file, join(file, "below")]) {

@@ -59,7 +59,7 @@ describe("bands of difficulty", () => {
     ]);
   });
 
-  it("are none for a task without a measure", () => {
+  it("do not exist for a task without a measure", () => {
     const task = findTask("grid-2x2-v4")!;
     const one = { source: "", input: Int32Array.of(1, 2, 3, 1), label: Int32Array.of(1, 2, 3, 1), rating: 0 };
     expect(difficultyBands(puzzleSet([one], 4), task)).to.deep.equal([]);

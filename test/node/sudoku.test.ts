@@ -334,7 +334,7 @@ describe("sudoku4 puzzles", () => {
     );
   });
 
-  it("refuses counts and seeds that cannot be @slow", () => {
+  it("refuses invalid counts and seeds @slow", () => {
     for (const train of [0, -1, 1.5, NaN]) {
       assert.throws(() => sudoku4Splits({ seed: 0, train }), UsageError, /train = /);
     }

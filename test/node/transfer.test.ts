@@ -82,7 +82,7 @@ describe("weights as the start of another model", () => {
     assert.deepEqual(rowOf(state, POSITIONS, 1 + 4), rowOf(fresh(turned), POSITIONS, 1 + 4));
   });
 
-  it("takes cells in order where there are no grids", () => {
+  it("takes cells in order if there are no grids", () => {
     const plain = { grid_rows: 0, grid_columns: 0 };
     const from = { config: { ...base, ...plain }, state: source.state };
     const { state } = transferWeights(from, { ...base, ...plain, seq_len: 4 }, 5);
