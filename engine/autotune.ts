@@ -12,6 +12,7 @@ import { launch, type Launch } from "./launch.js";
 import { trialOf, type Trial } from "./trial_data.js";
 import { createStopwatch, type Encode, type Reading, type Stopwatch } from "./stopwatch.js";
 import { withChoices, type Target } from "./target.js";
+import { labelled } from "./labels.js";
 
 /** How long to measure, and what is known already. */
 export interface AutotuneOptions extends Abortable {
@@ -271,7 +272,7 @@ async function checked(
     throw error;
   }
   for (const name of Object.keys(expected)) launched.write(name, trial.buffers[name]!);
-  const encoder = device.gpu.createCommandEncoder({ label: variant });
+  const encoder = device.gpu.createCommandEncoder({ label: labelled(variant) });
   const pass = encoder.beginComputePass();
   encode(pass);
   pass.end();

@@ -10,6 +10,7 @@ import { uploadable, type TypedArray } from "./host_data.js";
 import type { HostDevice } from "./host_types.js";
 import { PipelineCache } from "./pipeline_cache.js";
 import type { Target } from "./target.js";
+import { labelled } from "./labels.js";
 
 /** Counters that tests and tools read; they only ever describe this device. */
 export interface DeviceStats {
@@ -210,7 +211,7 @@ export class Device implements Allocator {
     this.#requireOpen();
     const size = bufferSize(bytes);
     requireBuffer(bytes, this.gpu.limits.maxBufferSize, label);
-    const buffer = this.guard(() => this.gpu.createBuffer({ size, usage, label }));
+    const buffer = this.guard(() => this.gpu.createBuffer({ size, usage, label: labelled(label) }));
     this.#buffers.add(buffer);
     const stats = this.stats;
     stats.buffersCreated++;
@@ -242,7 +243,7 @@ export class Device implements Allocator {
     let layout = this.#layouts.get(key);
     if (!layout) {
       layout = this.gpu.createBindGroupLayout({
-        label: `storage ${key}`,
+        label: labelled(`storage ${key}`),
         entries: kernel.bindings.map((b, binding) => ({
           binding,
           visibility: 4 /* GPUShaderStage.COMPUTE, which Node has no global for */,
@@ -287,10 +288,10 @@ export class Device implements Allocator {
     // The scope gets the shader's own message, which the pipeline's rejection does not repeat.
     const { value, error: scope } = captureErrors(this.gpu, ["validation"], () =>
       this.gpu.createComputePipelineAsync({
-        label: kernel.name,
+        label: labelled(kernel.name),
         layout: this.gpu.createPipelineLayout({ bindGroupLayouts: [this.bindGroupLayout(kernel)] }),
         compute: {
-          module: this.gpu.createShaderModule({ code: kernel.code, label: kernel.name }),
+          module: this.gpu.createShaderModule({ code: kernel.code, label: labelled(kernel.name) }),
           entryPoint: "main",
         },
       }),
@@ -341,7 +342,7 @@ export class Device implements Allocator {
     const size = Math.ceil(bytes / 4) * 4;
     const staging = this.createBuffer(size, 1 | 8 /* MAP_READ | COPY_DST */, "read-back");
     try {
-      const encoder = this.gpu.createCommandEncoder({ label: "read-back" });
+      const encoder = this.gpu.createCommandEncoder({ label: labelled("read-back") });
       encoder.copyBufferToBuffer(source, offset, staging, 0, size);
       const mapped = this.guard(() => {
         this.gpu.queue.submit([encoder.finish()]);

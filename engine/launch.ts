@@ -5,6 +5,7 @@ import { dtypeOf, typedArray, type TypedArray } from "./host_data.js";
 import { Scope } from "./ownership.js";
 import type { Kernel } from "../kernels/core/kernel.js";
 import type { Encode } from "./stopwatch.js";
+import { labelled } from "./labels.js";
 
 export interface Launch {
   readonly kernel: Kernel;
@@ -59,7 +60,7 @@ async function launchIn(
   const pipeline = await device.pipeline(kernel, kernel.name);
   const bindGroup = device.guard(() =>
     device.gpu.createBindGroup({
-      label: kernel.name,
+      label: labelled(kernel.name),
       layout: device.bindGroupLayout(kernel),
       entries: bound.map(({ buffer }, binding) => ({ binding, resource: { buffer } })),
     }),
@@ -72,7 +73,7 @@ async function launchIn(
       pass.dispatchWorkgroups(...workgroups);
     };
   const encode = encodeWith(pipeline, kernel);
-  const encoder = device.gpu.createCommandEncoder({ label: kernel.name });
+  const encoder = device.gpu.createCommandEncoder({ label: labelled(kernel.name) });
   const pass = encoder.beginComputePass();
   encode(pass);
   pass.end();

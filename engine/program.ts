@@ -9,6 +9,7 @@ import { isQuick, replaceQuickForms, type Changing } from "./forms.js";
 import type { HostEncoder } from "./host_types.js";
 import { owning } from "./ownership.js";
 import { variable, type Variable } from "./variable.js";
+import { labelled } from "./labels.js";
 
 /** Runs of a program before kernels proper take the place of quick forms. A program that runs less often never pays for them. */
 const RUNS_OF_QUICK_FORMS = 4;
@@ -128,7 +129,7 @@ export class Program<I extends InputSpecs = InputSpecs, O extends OutputSpecs = 
       );
       // Everything is submitted before the first wait, so no other run comes between.
       const submitted = this.#submit(inputs, 1);
-      const encoder = device.gpu.createCommandEncoder({ label: name });
+      const encoder = device.gpu.createCommandEncoder({ label: labelled(name) });
       for (const [key, { buffers, size }] of kept)
         encoder.copyBufferToBuffer(parts.outputs.get(key)!, 0, buffers[0]!, 0, 4 * size);
       await unlessAborted(Promise.all([submitted, device.submit(encoder)]), signal);
@@ -202,7 +203,7 @@ export class Program<I extends InputSpecs = InputSpecs, O extends OutputSpecs = 
     this.#check("encodeInto", inputs as AnyInputs, 1);
     this.#write(inputs as AnyInputs);
     this.begin();
-    const pass = encoder.beginComputePass({ label: this.name });
+    const pass = encoder.beginComputePass({ label: labelled(this.name) });
     this.encode(pass);
     pass.end();
     this.device.stats.dispatches += this.parts.dispatches.length;
@@ -366,8 +367,8 @@ export async function runSequence(
         for (const { first, end, work } of stretches) {
           if (open && open.work + work > most) submit();
           if (!open) {
-            const encoder = device.gpu.createCommandEncoder({ label: name });
-            open = { encoder, pass: encoder.beginComputePass({ label: name }), work: 0 };
+            const encoder = device.gpu.createCommandEncoder({ label: labelled(name) });
+            open = { encoder, pass: encoder.beginComputePass({ label: labelled(name) }), work: 0 };
           }
           program.encode(open.pass, first, end, k);
           open.work += work;

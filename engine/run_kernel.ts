@@ -5,6 +5,7 @@ import type { Device } from "./device.js";
 import { UsageError } from "./errors.js";
 import { dtypeOf, typedArray, type TypedArray } from "./host_data.js";
 import { Scope } from "./ownership.js";
+import { labelled } from "./labels.js";
 
 /**
  * Runs a kernel once on host data. `buffers` has an array per binding name. The result has the `read_write` bindings after
@@ -33,7 +34,7 @@ export async function runKernel(
     const bound = kernel.bindings.map(upload);
     const bindGroup = device.guard(() =>
       device.gpu.createBindGroup({
-        label: kernel.name,
+        label: labelled(kernel.name),
         layout: device.bindGroupLayout(kernel),
         entries: bound.map(({ data, buffer }, binding) => ({
           binding,
@@ -41,8 +42,8 @@ export async function runKernel(
         })),
       }),
     );
-    const encoder = device.gpu.createCommandEncoder({ label: kernel.name });
-    const pass = encoder.beginComputePass({ label: kernel.name });
+    const encoder = device.gpu.createCommandEncoder({ label: labelled(kernel.name) });
+    const pass = encoder.beginComputePass({ label: labelled(kernel.name) });
     pass.setPipeline(pipeline);
     pass.setBindGroup(0, bindGroup);
     pass.dispatchWorkgroups(...kernel.workgroups);

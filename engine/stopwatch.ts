@@ -1,5 +1,6 @@
 /** Times passes on a drained queue: by timestamp queries if the device has them, and by the wall clock. */
 import type { Device } from "./device.js";
+import { labelled } from "./labels.js";
 
 /** One timed submission, in milliseconds. */
 export interface Reading {
@@ -42,13 +43,15 @@ export function createStopwatch(device: Device): Stopwatch {
     if (queries && queries.count >= count) return queries;
     release();
     const buffer = device.createBuffer(8 * count, RESOLVE_USAGE, "timestamps");
-    const set = device.guard(() => gpu.createQuerySet({ type: "timestamp", count }));
+    const set = device.guard(() =>
+      gpu.createQuerySet({ label: labelled("stopwatch"), type: "timestamp", count }),
+    );
     return (queries = { set, buffer, count });
   };
 
   const run = async (parts: readonly Encode[]): Promise<{ each: (number | null)[]; wall: number }> => {
     const timed = timestamps && 2 * parts.length <= MAX_QUERIES ? querySet(2 * parts.length) : null;
-    const encoder = gpu.createCommandEncoder({ label: "stopwatch" });
+    const encoder = gpu.createCommandEncoder({ label: labelled("stopwatch") });
     parts.forEach((encode, i) => {
       const pass = encoder.beginComputePass({
         ...(timed && {

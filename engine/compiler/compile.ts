@@ -5,6 +5,7 @@ import { bufferSize, STORAGE_USAGE } from "../allocator.js";
 import type { Device } from "../device.js";
 import { captureErrors } from "../error_scopes.js";
 import { codeOfGpuError, GpuError, LimitError, UsageError } from "../errors.js";
+import { labelled } from "../labels.js";
 import { checkSpec, typedArray, type TypedArray } from "../host_data.js";
 import { identity } from "../ops/elementwise.js";
 import { Program, type BoundDispatch } from "../program.js";
@@ -258,7 +259,7 @@ function bind(
     label,
     bindGroups: Array.from({ length: partsOf(storages) }, (_, part) =>
       device.gpu.createBindGroup({
-        label: `${name}: ${label}`,
+        label: labelled(`${name}: ${label}`),
         layout: device.bindGroupLayout(kernel),
         entries: storages.map((storage, binding) => {
           const { first, size } = placeOf(storage);

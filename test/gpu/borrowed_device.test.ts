@@ -72,6 +72,34 @@ describe("a GPUDevice of the host", () => {
     });
   });
 
+  it("gets a label with the package's name on every object that the engine makes on it", async () => {
+    await withHost(async (gpu) => {
+      const labels: string[] = [];
+      for (const method of [
+        ...(["createBuffer", "createShaderModule", "createComputePipelineAsync"] as const),
+        ...(["createBindGroup", "createBindGroupLayout", "createCommandEncoder"] as const),
+      ]) {
+        const real = gpu[method].bind(gpu) as (descriptor: GPUObjectDescriptorBase) => unknown;
+        const value = (descriptor: GPUObjectDescriptorBase): unknown => {
+          labels.push(`${method} ${descriptor.label}`);
+          return real(descriptor);
+        };
+        Object.defineProperty(gpu, method, { value });
+      }
+      const device = await openDevice({ device: gpu });
+      const w = variable(device, f32(4), "w");
+      const program = await compile(device, { x: f32(4) }, ({ x }) => ({ y: add(w, x) }), { name: "adds" });
+      await program.call({ x: new Float32Array(4) });
+      device.destroy();
+      assert.includeMembers(labels, ["createBuffer hrm-webgpu: w", "createCommandEncoder hrm-webgpu: adds"]);
+      assert.deepEqual(
+        labels.filter((label) => !/^\w+ hrm-webgpu: ./.test(label)),
+        [],
+      );
+      assert.lengthOf(new Set(labels.map((label) => label.split(" ")[0])), 6, "every method was called");
+    });
+  });
+
   it("leaves errors of the host alone: they are not muted, and fail no call of the engine", async () => {
     await withHost(async (gpu, heard) => {
       const device = await openDevice({ device: gpu });
