@@ -1,34 +1,20 @@
 /** The benchmark page in real Chromium: a short run, the roofline, and a report that the command line can read. */
 import { expect } from "chai";
-import { spawn, type ChildProcess } from "node:child_process";
 import type { Browser } from "puppeteer";
 import { parseReport } from "../../bench/core/report.js";
 import { launchBrowser } from "../../bench/browser/launch.js";
+import { playgroundAddress } from "../support/playground.js";
 
 describe("benchmark page", () => {
-  let server: ChildProcess | undefined;
   let browser: Browser | undefined;
   let address = "";
 
   before(async function () {
     this.timeout(60_000);
-    const child = spawn(process.execPath, ["docs/playground/serve.mjs", "--port", "0"], {
-      stdio: ["ignore", "pipe", "inherit"],
-    });
-    server = child;
-    let printed = "";
-    for await (const chunk of child.stdout) {
-      printed += String(chunk);
-      address = /http:\/\/127\.0\.0\.1:\d+\//.exec(printed)?.[0] ?? "";
-      if (address) break;
-    }
-    expect(address, printed).not.to.equal("");
+    address = await playgroundAddress();
     browser = await launchBrowser();
   });
-  after(async () => {
-    await browser?.close();
-    server?.kill();
-  });
+  after(() => browser?.close());
 
   it("runs the suite, draws it and hands over a report", async () => {
     const page = await browser!.newPage();

@@ -20,11 +20,12 @@ import {
   cellsOf,
   downloadFrom,
   openPlayground,
+  pauseAt,
+  startTraining,
   stepOf,
   text,
   TINY,
   untilPhase,
-  untilStep,
   untilThought,
   type Playground,
 } from "../support/playground.js";
@@ -92,10 +93,9 @@ describe("files on the playground @slow", function () {
     const options = [...new URLSearchParams(TINY.slice(1))].flatMap(([name, value]) => [`--${name}`, value]);
     const made = await hrm(
       folder,
-      ...["train", ...options, "--seed", "5", "--steps", "400", "--stop-after", "4"],
+      ...["train", ...options, "--seed", "5", "--steps", "4000", "--stop-after", "4"],
     );
     expect(made.code, made.stderr).to.equal(0);
-    await untilPhase(page, "ready");
     await choose(page, "#file", join(folder, "runs/sudoku4-seed5/checkpoints/step-00000004.safetensors"));
     await page.waitForSelector("#go-on");
     expect(await text(page, "#go-on")).to.equal("Go on training it from step 4");
@@ -103,19 +103,16 @@ describe("files on the playground @slow", function () {
     expect(await accessibilityProblems(page)).to.deep.equal([]);
     await page.click("#go-on");
     await page.waitForFunction(() => document.documentElement.dataset["step"] === "4");
-    await untilPhase(page, "ready");
+    await startTraining(page);
+    await pauseAt(page, 8);
     // The address now has the run of the file.
     expect(await page.evaluate(() => location.hash))
       .to.contain("seed=5")
-      .and.contain("steps=400");
+      .and.contain("steps=4000");
     expect(await text(page, "#notice")).to.contain("The run goes on at step 4");
-    await page.click("#toggle");
-    await untilStep(page, 8);
-    await page.click("#toggle");
-    await untilPhase(page, "paused");
     const { bytes, path } = await downloadFrom(page, "#save", folder);
     const { seed, step, run } = decodeCheckpoint(bytes);
-    expect([seed, step, run!.train.total_steps]).to.deep.equal([5, await stepOf(page), 400]);
+    expect([seed, step, run!.train.total_steps]).to.deep.equal([5, await stepOf(page), 4000]);
 
     // The command line goes on from the page's checkpoint in the same way, in a folder of its own.
     const back = await hrm(folder, "train", "--resume", path, "--stop-after", `${step + 1}`);
@@ -162,8 +159,9 @@ describe("files on the playground @slow", function () {
   });
 
   it("trains on puzzles of the visitor's file, and takes a maze that the visitor draws", async () => {
-    const task = mazeTask(5);
-    const mazes = generateMazes({ side: 5, count: 24, seed: 3, minLength: 3 });
+    // As many cells and symbols as a small Sudoku has, so that its kernels are compiled already.
+    const task = mazeTask(4);
+    const mazes = generateMazes({ side: 4, count: 24, seed: 3, minLength: 3 });
     await writeFile(join(folder, "mine.csv"), writePuzzleCsv(mazes, task));
     await writeFile(join(folder, "bad.csv"), "question,answer\n12,34\n123,4\n");
     await page.click("#options");
@@ -172,54 +170,53 @@ describe("files on the playground @slow", function () {
     await page.waitForSelector("#puzzle-file-help.bad");
     expect(await accessibilityProblems(page)).to.deep.equal([]);
     await choose(page, "#puzzle-file", join(folder, "mine.csv"));
-    await untilText(page, "#puzzle-file-help", "24 puzzles of maze-5x5");
-    // The recipe is that of small mazes; its model is too large for a test.
+    await untilText(page, "#puzzle-file-help", "24 puzzles of maze-4x4");
+    // The recipe is that of small mazes; its model is too large for a test, which takes another recipe by its address.
     expect(await page.$eval("#recipe", (select) => (select as HTMLSelectElement).value)).to.equal("maze7");
     await page.click("#close-options");
     const data = await page.evaluate(
       (tiny) => (location.hash = `${tiny}&steps=5&target=1`),
-      `${TINY.replace("sudoku4", "maze7")}&bp_steps=1&inference_segments=2&data=${encodeURIComponent(await idOf(page))}`,
+      `${TINY}&data=${encodeURIComponent(await idOf(page))}`,
     );
     expect(data).to.contain("mine.csv");
     await page.waitForSelector("#apply");
     await page.click("#apply");
     await untilPhase(page, "preparing");
-    await untilPhase(page, "ready");
+    await startTraining(page);
     expect(await text(page, "section.start")).to.contain("mine.csv");
-    await page.click("#toggle");
     await untilPhase(page, "finished");
     expect(await text(page, "#test")).to.contain("of 2 puzzles");
     expect(await accessibilityProblems(page)).to.deep.equal([]);
 
     // The board shows a maze of the file; the visitor draws another one with the mouse.
-    await page.waitForFunction(() => document.querySelectorAll("#board [data-token]").length === 25);
+    await page.waitForFunction(() => document.querySelector("#board .cell.wall") !== null);
     await untilThought(page);
     await page.click("#edit");
     await page.click("#clear");
     expect(await text(page, "#judgement")).to.equal(
-      "The shortest path has 8 moves; there are 70 of that length.",
+      "The shortest path has 6 moves; there are 20 of that length.",
     );
     const middle = async (cell: number): Promise<[number, number]> => {
       const box = (await (await page.$(`[data-cell="${cell}"]`))!.boundingBox())!;
       return [box.x + box.width / 2, box.y + box.height / 2];
     };
     // A wall across the maze, but for its last cell, in one stroke; then the last cell too.
-    await page.mouse.move(...(await middle(10)));
+    await page.mouse.move(...(await middle(8)));
     await page.mouse.down();
-    for (const cell of [11, 12, 13]) await page.mouse.move(...(await middle(cell)), { steps: 3 });
+    for (const cell of [9, 10]) await page.mouse.move(...(await middle(cell)), { steps: 3 });
     await page.mouse.up();
     expect((await cellsOf(page)).flatMap(({ token }, cell) => (token === WALL ? [cell] : []))).to.deep.equal([
-      10, 11, 12, 13,
+      8, 9, 10,
     ]);
     expect(await text(page, "#judgement")).to.equal(
-      "The shortest path has 8 moves; there are 5 of that length.",
+      "The shortest path has 6 moves; there are 4 of that length.",
     );
-    await page.click('[data-cell="14"]');
+    await page.click('[data-cell="11"]');
     expect(await text(page, "#judgement")).to.equal("No way leads from the start to the goal.");
     expect(await accessibilityProblems(page)).to.deep.equal([]);
     await page.click("#undo");
     await page.click('[data-tool="4"]');
-    expect(await text(page, "#judgement")).to.contain("The shortest path has 8 moves");
+    expect(await text(page, "#judgement")).to.contain("The shortest path has 6 moves");
     // The model is asked about the drawn maze.
     await untilThought(page);
     await page.waitForFunction(() => document.querySelector("#verdict") !== null);

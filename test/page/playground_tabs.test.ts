@@ -5,6 +5,8 @@ import { CATEGORIES, frameWork, readTrace } from "../support/frames.js";
 import {
   accessibilityProblems,
   openPlayground,
+  pauseAt,
+  startTraining,
   stepOf,
   text,
   TINY,
@@ -52,17 +54,15 @@ describe("tabs of the playground @slow", function () {
   });
 
   it("share one store of runs: a run that goes on in one tab is left alone by the other", async () => {
-    const first = await playground.open(`${TINY}&seed=1&steps=400&target=1`);
-    await untilPhase(first, "ready");
-    expect(await accessibilityProblems(first)).to.deep.equal([]);
-    await first.click("#toggle");
+    const first = await playground.open(`${TINY}&seed=1&steps=4000&target=1`);
+    await startTraining(first);
     await untilStep(first, 10);
     expect(await accessibilityProblems(first), "while it trains").to.deep.equal([]);
     await first.click("#toggle");
     await untilPhase(first, "paused");
     const name = await first.$eval("#runs li", (row) => row.dataset["run"]!);
 
-    const second = await playground.open(`${TINY}&seed=2&steps=400&target=1`);
+    const second = await playground.open(`${TINY}&seed=2&steps=4000&target=1`);
     await second.waitForSelector(`#runs [data-run="${name}"]`);
     expect(await text(second, `#runs [data-run="${name}"]`)).to.contain("under way in another tab");
     expect(await second.$(`#runs [data-run="${name}"] button`)).to.equal(null);
@@ -71,10 +71,7 @@ describe("tabs of the playground @slow", function () {
     // What the first tab keeps is news for the second.
     await first.bringToFront();
     await first.click("#toggle");
-    await untilStep(first, 25);
-    await first.click("#toggle");
-    await untilPhase(first, "paused");
-    const kept = await stepOf(first);
+    const kept = await pauseAt(first, (await stepOf(first)) + 5);
     await second.bringToFront();
     await second.waitForFunction(
       (run, step) =>
@@ -132,8 +129,7 @@ describe("tabs of the playground @slow", function () {
       {},
       paused,
     );
-    await untilPhase(second, "ready");
-    await second.click("#toggle");
+    await startTraining(second);
     await untilStep(second, paused + 5);
 
     // A configuration that cannot be is a failure, too; the address brings it while another run goes on.

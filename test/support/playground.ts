@@ -1,6 +1,5 @@
 /** The playground in a browser, as its tests open it: the server of `npm start`, pages that note every complaint, axe. */
-import { spawn, type ChildProcess } from "node:child_process";
-import { once } from "node:events";
+import { spawn } from "node:child_process";
 import { mkdtemp, readdir, readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -12,7 +11,7 @@ const PATIENCE = 400_000;
 
 /** The place of a run whose model compiles and trains as quickly as a model can. */
 export const TINY =
-  "#preset=sudoku4&H_cycles=1&L_cycles=1&halt_max_steps=2&hidden_size=16&num_heads=2&swiglu_multiple=16&batch=4";
+  "#preset=sudoku4&H_cycles=1&L_cycles=1&halt_max_steps=2&hidden_size=16&num_heads=2&swiglu_multiple=16&batch=16";
 
 /** A running server and browser. */
 export interface Playground {
@@ -24,22 +23,30 @@ export interface Playground {
   close(): Promise<void>;
 }
 
-/** Starts the server as a user does, and reads its address from what it prints. */
-async function startServer(): Promise<{ server: ChildProcess; address: string }> {
+/** The address of the server, once it is known: the test files of a process share it, as it builds the whole site. */
+let serving: Promise<string> | undefined;
+
+/** Starts the server as a user does, and reads its address from what it prints. It ends with this process. */
+export function playgroundAddress(): Promise<string> {
+  return (serving ??= startServer());
+}
+
+async function startServer(): Promise<string> {
   const server = spawn(process.execPath, ["docs/playground/serve.mjs", "--port", "0"], {
     stdio: ["ignore", "pipe", "inherit"],
   });
+  process.once("exit", () => server.kill());
   let printed = "";
   for await (const chunk of server.stdout) {
     printed += String(chunk);
     const address = /http:\/\/127\.0\.0\.1:\d+\//.exec(printed)?.[0];
-    if (address) return { server, address };
+    if (address) return address;
   }
   throw new Error(`The server ended without an address; it printed ${JSON.stringify(printed)}.`);
 }
 
 export async function openPlayground(): Promise<Playground> {
-  const { server, address } = await startServer();
+  const address = await playgroundAddress();
   const browser = await launchBrowser();
   const complaints: string[] = [];
   return {
@@ -59,13 +66,7 @@ export async function openPlayground(): Promise<Playground> {
       await page.goto(`${address}${hash}`);
       return page;
     },
-    async close() {
-      await browser.close();
-      if (server.exitCode === null && server.signalCode === null) {
-        server.kill();
-        await once(server, "exit");
-      }
-    },
+    close: () => browser.close(),
   };
 }
 
@@ -85,6 +86,27 @@ export const untilPhase = (page: Page, ...phases: string[]): Promise<unknown> =>
 
 export const untilStep = (page: Page, step: number): Promise<unknown> =>
   page.waitForFunction((wanted) => Number(document.documentElement.dataset["step"]) >= wanted, {}, step);
+
+/** Starts training, also before everything is compiled: the wish is kept. */
+export async function startTraining(page: Page): Promise<void> {
+  await page.waitForSelector("#toggle:not([aria-disabled=true])");
+  await page.click("#toggle");
+}
+
+/** Pauses as soon as the run has done so many steps, and says how many it then has. */
+export async function pauseAt(page: Page, step: number): Promise<number> {
+  await page.waitForFunction(
+    (wanted) => {
+      if (Number(document.documentElement.dataset["step"]) < wanted) return false;
+      document.querySelector<HTMLButtonElement>("#toggle")!.click();
+      return true;
+    },
+    {},
+    step,
+  );
+  await untilPhase(page, "paused");
+  return stepOf(page);
+}
 
 export const stepOf = (page: Page): Promise<number> =>
   page.evaluate(() => Number(document.documentElement.dataset["step"]));
@@ -137,12 +159,13 @@ const axe = readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js
 
 /** What axe-core finds on a page as it is, one line for each rule. */
 export async function accessibilityProblems(page: Page): Promise<string[]> {
-  await page.evaluate(await axe);
+  if (!(await page.evaluate(() => "axe" in globalThis))) await page.evaluate(await axe);
   return page.evaluate(async () => {
-    const { axe } = globalThis as unknown as {
-      axe: { run(): Promise<{ violations: { id: string; help: string; nodes: { html: string }[] }[] }> };
-    };
-    const { violations } = await axe.run();
+    interface Found {
+      readonly violations: { id: string; help: string; nodes: { html: string }[] }[];
+    }
+    const { axe } = globalThis as unknown as { axe: { run(options: object): Promise<Found> } };
+    const { violations } = await axe.run({ resultTypes: ["violations"] });
     return violations.map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map((n) => n.html).join(" | ")}`);
   });
 }

@@ -186,11 +186,9 @@ export function save(purpose: "download" | "keep"): void {
 /** Asks for what the figures show, for the model that is watched. */
 export function wantFigures(): void {
   figuresWanted.value = true;
+  askForCensus();
   const info = models.value[watched.value];
-  if (info && info.held.count > 0) {
-    send({ type: "census", source: watched.value });
-    send({ type: "states", source: watched.value });
-  }
+  if (info && info.held.count > 0) send({ type: "states", source: watched.value });
   think();
 }
 
@@ -257,8 +255,9 @@ function receive(report: Report): void {
       if (report.phase !== "preparing" && report.phase !== "ready") pending.value = null;
       if (report.phase !== "preparing") compiling.value = null;
       phase.value = report.phase;
-      // The census waits until the trainer is compiled.
-      if (report.phase !== "preparing" && watched.value === "file") askForCensus();
+      // The census waits until the trainer is compiled. A start that waits will show the trained model in its place.
+      if (report.phase !== "preparing" && watched.value === "file" && pending.value !== "start")
+        askForCensus();
       if (report.phase === "finished" && figuresWanted.value) wantFigures();
       return;
     }

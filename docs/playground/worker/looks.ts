@@ -43,7 +43,8 @@ function censusOf({ device, target, config, weights, held }: Subject): Promise<C
   return createCensus({
     device,
     target,
-    config: { ...config, batch_size: data.count },
+    // With the rows of training its kernels are those of validation, most of which are compiled already.
+    config: { ...config, batch_size: Math.min(config.batch_size, data.count) },
     weights,
     data,
     segments,
