@@ -15,6 +15,7 @@
  * looks, which change nothing: one at a time, while the first lane compiles or trains. A look at a model that is not there
  * is dropped.
  */
+import type { AttentionMaps } from "../../hrm/thinking/attention_weights.js";
 import type { Census } from "../../hrm/thinking/census.js";
 import type { Thought } from "../../hrm/thinking/thoughts.js";
 import type { Scores } from "../../hrm/training/evaluation.js";
@@ -84,8 +85,18 @@ export type Look =
   | { readonly type: "think"; readonly source: Source; readonly inputs: Int32Array }
   /** The thought about the same puzzle with the initial weights of the same seed. */
   | { readonly type: "twin"; readonly source: Source; readonly inputs: Int32Array }
+  /** Where the cells of a puzzle attend in every update, with the weights as they are. */
+  | { readonly type: "attention"; readonly source: Source; readonly inputs: Int32Array }
   /** Where the states of both levels move on held-out puzzles. */
   | { readonly type: "states"; readonly source: Source }
+  /** A new puzzle like this one of tokens [S], or a harder one; `seed` decides it. */
+  | {
+      readonly type: "make";
+      readonly task: string;
+      readonly inputs: Int32Array;
+      readonly harder: boolean;
+      readonly seed: number;
+    }
   /** Estimated needs of a run. */
   | { readonly type: "estimate"; readonly run: RunConfig }
   /** The programs of the run's training step. */
@@ -194,6 +205,14 @@ export type Report =
       readonly inputs: Int32Array;
       readonly thought: Thought;
     }
+  /** `maps` is null for a model whose layers do not attend. */
+  | {
+      readonly type: "attention";
+      readonly source: Source;
+      readonly step: number;
+      readonly inputs: Int32Array;
+      readonly maps: AttentionMaps | null;
+    }
   | { readonly type: "census"; readonly source: Source; readonly step: number; readonly census: Census }
   /** The one look at the test set; `reached` tells whether validation reached its target. */
   | { readonly type: "test"; readonly step: number; readonly reached: boolean; readonly scores: Scores }
@@ -208,6 +227,15 @@ export type Report =
   | { readonly type: "estimate"; readonly estimate: Estimate }
   | { readonly type: "programs"; readonly programs: readonly ShownProgram[] }
   | { readonly type: "profile"; readonly profile: Profile }
+  /** A new puzzle in the place of another one of tokens `from` [S]; `text` says what it is. */
+  | {
+      readonly type: "made";
+      readonly task: string;
+      readonly from: Int32Array;
+      readonly inputs: Int32Array;
+      readonly label: Int32Array;
+      readonly text: string;
+    }
   /** What is in a file of puzzles, or why it cannot be trained on. */
   | { readonly type: "puzzles"; readonly id: string; readonly info: PuzzleFileInfo }
   | { readonly type: "puzzles"; readonly id: string; readonly problem: string }

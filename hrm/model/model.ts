@@ -81,6 +81,12 @@ export function startingLatents(
   return { zH: stored.zH ? start("H_init", stored.zH) : zL, zL };
 }
 
+/** What the network of a level reads in an update: the sum of states and embeddings, f32 [B, L, D]. */
+export interface LevelInput {
+  readonly name: "H_level" | "L_level";
+  readonly input: Tensor;
+}
+
 /** What a segment computes from its latents. */
 export interface SegmentResult extends Latents {
   /** [B, S, vocabulary] */
@@ -89,8 +95,12 @@ export interface SegmentResult extends Latents {
   readonly qHalt: Tensor;
   /** [B] */
   readonly qContinue: Tensor;
-  /** The output of every update in order, for tests and pictures. */
-  readonly trace: { readonly L: readonly Tensor[]; readonly H: readonly Tensor[] };
+  /** The output of every update in order, and what its network read, for tests and pictures. */
+  readonly trace: {
+    readonly L: readonly Tensor[];
+    readonly H: readonly Tensor[];
+    readonly inputs: readonly LevelInput[];
+  };
 }
 
 /** Which positions a layer computes: all of them, or position 0 alone. */
@@ -150,13 +160,29 @@ function level(
   input: Tensor,
   positions: Positions = "all",
 ): Tensor {
-  const { arch, H_layers, L_layers } = model.config;
+  const names = layerNames(model, name);
+  return names.reduce(
+    (h, prefix, i) => layer(model, prefix, h, i === names.length - 1 ? positions : "all"),
+    input,
+  );
+}
+
+/** The layers of a level's network by official name. */
+function layerNames({ config }: Model, name: "H_level" | "L_level"): string[] {
+  const { arch, H_layers, L_layers } = config;
   const network = arch === "hrm" ? name : "L_level";
-  const layers = network === "H_level" ? H_layers : L_layers;
-  let h = input;
-  for (let i = 0; i < layers; i++)
-    h = layer(model, `inner.${network}.layers.${i}`, h, i === layers - 1 ? positions : "all");
-  return h;
+  const count = network === "H_level" ? H_layers : L_layers;
+  return Array.from({ length: count }, (_, i) => `inner.${network}.layers.${i}`);
+}
+
+/**
+ * Queries, keys and values of the last layer of a level's network in an update, before positions rotate them:
+ * f32 [B, L, 3 D]. The model must mix positions by attention (no `mlp_t`).
+ */
+export function lastQkv(model: Model, { name, input }: LevelInput): Tensor {
+  const names = layerNames(model, name);
+  const h = names.slice(0, -1).reduce((x, prefix) => layer(model, prefix, x, "all"), input);
+  return linear(h, model.parameters(`${names.at(-1)!}.self_attn.qkv_proj.weight`));
 }
 
 /**
@@ -209,18 +235,20 @@ function recursion(model: Model, latents: Latents, x: Tensor, last: Positions): 
   const { arch, H_cycles, L_cycles } = config;
   if (arch === "transformer") {
     const z = level(model, "L_level", x, last);
-    return { zH: stopGradient(z), zL: stopGradient(z), ...readOut(model, z), trace: { L: [], H: [z] } };
+    const trace = { L: [], H: [z], inputs: [{ name: "L_level", input: x }] } as const;
+    return { zH: stopGradient(z), zL: stopGradient(z), ...readOut(model, z), trace };
   }
   const oneLatent = hasOneLatent(config);
   const all = levelUpdates(config);
   const constants = all - config.bp_steps;
   let updates = 0;
+  const trace = { L: [] as Tensor[], H: [] as Tensor[], inputs: [] as LevelInput[] };
   const update = (name: "H_level" | "L_level", input: Tensor): Tensor => {
+    trace.inputs.push({ name, input });
     const next = level(model, name, input, updates + 1 === all ? last : "all");
     return updates++ < constants ? stopGradient(next) : next;
   };
   let { zH, zL } = latents;
-  const trace = { L: [] as Tensor[], H: [] as Tensor[] };
   const injected = (): Tensor => (updates < constants ? stopGradient(x) : x);
   for (let h = 1; h <= H_cycles; h++) {
     for (let l = 1; l <= L_cycles; l++) {

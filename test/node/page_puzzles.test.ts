@@ -24,6 +24,11 @@ import {
 } from "../../docs/playground/run_config.js";
 import { puzzlesOfRun } from "../../docs/playground/worker/own_puzzles.js";
 import { readPuzzleJsonl } from "../../hrm/files/puzzles/index.js";
+import { generateMazes } from "../../hrm/puzzles/tasks/maze_generator.js";
+import { findTask } from "../../hrm/puzzles/tasks/registry.js";
+import { sudokuTask } from "../../hrm/puzzles/tasks/sudoku.js";
+import { generateSudoku } from "../../hrm/puzzles/tasks/sudoku_generator.js";
+import { newPuzzle, textOfNew } from "../../docs/playground/puzzles/new_puzzle.js";
 import { GOAL, mazeTask, OPEN, START, WALL } from "../../hrm/puzzles/tasks/maze.js";
 
 const bytes = (text: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(text);
@@ -73,6 +78,51 @@ describe("own puzzles on the page", () => {
       `lr 0.5 instead of ${usual.lr}`,
       "H_cycles 3 instead of 2",
     ]);
+  });
+
+  it("makes new puzzles: as many givens or as long a path, one solution, and harder ones", () => {
+    for (const [size, givens] of [
+      [4, 7],
+      [6, 15],
+      [6, 10],
+      [9, 32],
+    ] as const) {
+      const task = sudokuTask(size);
+      const [first] = generateSudoku({
+        ...{ size, count: 1, seed: 1, givens: [givens, givens] },
+        difficulty: givens === 10 ? "any" : "easy",
+      });
+      for (const harder of [false, true]) {
+        const made = newPuzzle(task, { inputs: first!.input, harder, seed: 5 })!;
+        const count = made.inputs.filter((token) => token > 1).length;
+        expect([count, made.amount, made.harder]).to.deep.equal(
+          harder ? [givens - 1, givens - 1, true] : [givens, givens, false],
+        );
+        expect(judge(task, made.inputs).text).to.equal("Exactly one solution.");
+        expect(task.check(made.inputs, made.label).solved).to.equal(true);
+        expect([...made.inputs]).to.not.deep.equal([...first!.input]);
+      }
+    }
+    // The fewest givens of a 4x4 Sudoku are four: no harder one is made, and the page says so.
+    const task = sudokuTask(4);
+    const [four] = generateSudoku({ size: 4, count: 1, seed: 1, givens: [4, 4], difficulty: "any" });
+    const least = newPuzzle(task, { inputs: four!.input, harder: true, seed: 5 })!;
+    expect([least.amount, least.harder]).to.deep.equal([4, false]);
+    expect(textOfNew(task, least, true)).to.equal(
+      "This puzzle was made just now: it has 4 givens and exactly one solution. No puzzle with fewer givens was found.",
+    );
+    const maze = mazeTask(7);
+    const [short] = generateMazes({ side: 7, count: 1, seed: 2, minLength: 9 });
+    for (const harder of [false, true]) {
+      const made = newPuzzle(maze, { inputs: short!.input, harder, seed: 5 })!;
+      expect(made.amount).to.be.at.least(short!.rating + (harder ? 1 : 0));
+      expect(judge(maze, made.inputs).text).to.equal(
+        `The shortest path has ${made.amount} moves; there is exactly one.`,
+      );
+    }
+    expect(
+      newPuzzle(findTask(EXAMPLE_TASK)!, { inputs: new Int32Array(12), harder: true, seed: 5 }),
+    ).to.equal(null);
   });
 
   it("draws a maze: a stroke is one step back, and spares start and goal", () => {

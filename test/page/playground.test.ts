@@ -1,11 +1,13 @@
 /** The playground in real Chromium, as a visitor uses it: watch, scrub, edit, train, pause, resume, save. */
 import { expect } from "chai";
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Page } from "puppeteer";
 import { decodeCheckpoint } from "../../hrm/files/checkpoints/checkpoint.js";
+import { sudokuSolver } from "../../hrm/puzzles/tasks/sudoku_solver.js";
 import { sudokuTask } from "../../hrm/puzzles/tasks/sudoku.js";
+import { layoutShift, smallTargets, takePictures } from "../support/page_layout.js";
 import {
   accessibilityProblems,
   cellsOf,
@@ -50,67 +52,6 @@ describe("playground @slow", function () {
   const download = (page: Page, selector: string): ReturnType<typeof downloadFrom> =>
     downloadFrom(page, selector, folder);
 
-  /** The page at three widths, in light, dark and forced colours, for people to look at. */
-  async function takePictures(page: Page): Promise<void> {
-    const pictures = "build/screenshots";
-    await mkdir(pictures, { recursive: true });
-    const session = await page.createCDPSession();
-    for (const width of [360, 1280, 2560]) {
-      await page.setViewport({ width, height: width < 1000 ? 740 : 0.5625 * width });
-      for (const [scheme, forced] of [
-        ["light", "none"],
-        ["dark", "none"],
-        ["dark", "active"],
-      ] as const) {
-        await session.send("Emulation.setEmulatedMedia", {
-          features: [
-            { name: "prefers-color-scheme", value: scheme },
-            { name: "forced-colors", value: forced },
-          ],
-        });
-        await requireLayout(page, width);
-        // Charts are drawn anew for another width or other colours; this picture is the last of them.
-        await untilCanvas(page);
-        const name = `${width}-${forced === "active" ? "forced" : scheme}.png`;
-        await page.screenshot({ path: join(pictures, name), fullPage: true });
-      }
-    }
-  }
-
-  /** Until the picture in three dimensions has the width and the colours of the page. */
-  const untilCanvas = (page: Page): Promise<unknown> =>
-    page.waitForFunction(() => {
-      const canvas = document.querySelector<HTMLCanvasElement>("#state-canvas canvas")!;
-      const panel = getComputedStyle(document.documentElement).getPropertyValue("--panel").trim();
-      const channels = [1, 3, 5].map((at) => Number.parseInt(panel.slice(at, at + 2), 16) / 255);
-      const wanted = `${Math.round(canvas.clientWidth * devicePixelRatio)} ${channels.join(" ")}`;
-      return canvas.dataset["drawn"] === wanted;
-    });
-
-  /** What a visitor must see without scrolling, and that nothing is cut off or bent. */
-  async function requireLayout(page: Page, width: number): Promise<void> {
-    const { overflow, boardTop, startBottom, cells } = await page.evaluate(() => {
-      scrollTo(0, 0);
-      const box = (selector: string): DOMRect => document.querySelector(selector)!.getBoundingClientRect();
-      return {
-        overflow: document.documentElement.scrollWidth - innerWidth,
-        boardTop: box("#board").top,
-        startBottom: box(innerWidth < 700 ? ".bottom-bar .main" : "#toggle").bottom,
-        cells: [...document.querySelectorAll("#board [data-cell]")].map((cell) => {
-          const { width, height } = cell.getBoundingClientRect();
-          return [width, height] as const;
-        }),
-      };
-    });
-    expect(overflow, `${width} px: wider than the screen`).to.be.at.most(0);
-    expect(boardTop, `${width} px: the board begins`).to.be.below(110);
-    expect(startBottom, `${width} px: Start ends`).to.be.at.most(
-      width === 1280 ? 800 : width === 360 ? 740 : 1440,
-    );
-    for (const [w, h] of cells)
-      expect(Math.abs(w - h), `${width} px: a cell of ${w} by ${h}`).to.be.below(2.1);
-  }
-
   const scrubTo = (page: Page, update: number): Promise<void> =>
     page.$eval(
       "#scrub",
@@ -134,6 +75,8 @@ describe("playground @slow", function () {
     expect(await text(page, "#origin")).to.match(/^It was trained earlier by npm run train -- --preset /);
     // The puzzle is one that takes several rounds.
     expect(await text(page, "#verdict")).to.match(/^Solved after [2-9]\d* rounds: round 1 was not enough\./);
+
+    expect(await layoutShift(page), "layout shift").to.be.below(0.1);
 
     // Scrubbed by keyboard: home is the puzzle, the end is the answer.
     await page.focus("#scrub");
@@ -183,6 +126,29 @@ describe("playground @slow", function () {
     );
     expect(await accessibilityProblems(page)).to.deep.equal([]);
 
+    // Where a cell attends: all of it goes somewhere, and the turn's level is named. Keys reach each cell.
+    await page.hover('[data-cell="5"]');
+    await page.waitForSelector("#attention .head");
+    expect(await text(page, "#attention")).to.match(
+      /row 2, column 2 reads .* this turn of the (slow planner \(H\)|fast worker \(L\))/,
+    );
+    const shares = await page.$$eval("#attention .head", (heads) =>
+      heads.map((head) =>
+        [...head.querySelectorAll<SVGGElement>("[data-weight]")].map((cell) =>
+          Number(cell.dataset["weight"]),
+        ),
+      ),
+    );
+    expect(shares).to.not.be.empty;
+    for (const head of shares) {
+      expect(head).to.have.length(16);
+      expect(head.reduce((a, b) => a + b, 0)).to.be.closeTo(1, 1e-4);
+    }
+    await page.focus('#board [tabindex="0"]');
+    await page.keyboard.press("ArrowRight");
+    expect(await text(page, "#attention")).to.contain("row 2, column 3 reads");
+    expect(await accessibilityProblems(page)).to.deep.equal([]);
+
     // A puzzle of the visitor: made invalid, said so, and back.
     await page.click("#edit");
     expect(await text(page, "#judgement")).to.equal("Exactly one solution.");
@@ -211,7 +177,29 @@ describe("playground @slow", function () {
     await page.click("#leave");
     await page.waitForSelector("#another");
 
-    await page.click("#another");
+    // Another puzzle is made, and so is a harder one: with fewer givens, and still one solution.
+    let fewest = Infinity;
+    for (const button of ["#another", "#harder"]) {
+      const shown = (): Promise<string> => text(page, "#puzzle-number");
+      const before = await shown();
+      await page.click(button);
+      await page.waitForFunction(
+        (old) => {
+          const now = document.querySelector("#puzzle-number")!.textContent.trim();
+          return now.startsWith("This puzzle was made just now") && now !== old;
+        },
+        {},
+        before,
+      );
+      const givens = Number(/it has (\d+) givens and exactly one solution\.$/.exec(await shown())![1]);
+      const made = (await cellsOf(page)).map(({ kinds, token }) => (kinds.includes("given") ? token : 1));
+      expect(made.filter((token) => token > 1)).to.have.length(givens);
+      const { solutions, complete } = sudokuSolver(4).search(Int32Array.from(made), 2);
+      expect([solutions, complete]).to.deep.equal([1, true]);
+      expect(givens).to.be.below(fewest);
+      fewest = givens;
+    }
+    await page.click("#next-held");
     await page.waitForFunction(() => /puzzle=\d+/.test(location.hash));
 
     // The figures, the Lab and the Engine are drawn from this model and from the run, once somebody comes near them.
@@ -237,6 +225,12 @@ describe("playground @slow", function () {
     await page.waitForSelector(".memory-plan rect");
     expect(await accessibilityProblems(page)).to.deep.equal([]);
     await takePictures(page);
+    // Not by the viewport's `hasTouch`, which loads the page again.
+    const session = await page.createCDPSession();
+    await session.send("Emulation.setTouchEmulationEnabled", { enabled: true });
+    await page.setViewport({ width: 360, height: 740 });
+    console.log(`controls below 44 px by finger: ${(await smallTargets(page)).join("; ") || "none"}`);
+    await session.send("Emulation.setTouchEmulationEnabled", { enabled: false });
     await page.setViewport({ width: 1280, height: 800 });
   });
 
@@ -261,6 +255,10 @@ describe("playground @slow", function () {
     await untilPhase(page, "paused");
     expect(await page.evaluate(() => scrollY)).to.equal(0);
     const paused = await stepOf(page);
+    // The middle of the picture is the middle of what was trained, and not of what is planned.
+    await page.hover("#loss-chart .u-over");
+    const middle = Number(await text(page, "#loss-chart .u-legend .u-series:first-child .u-value"));
+    expect(middle).to.be.within(0.25 * paused, 0.8 * paused);
     expect(await text(page, "#toggle")).to.equal("Go on training");
     // A number that changes several times a second is no live region, which would be spoken each time.
     expect(

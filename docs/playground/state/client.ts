@@ -1,12 +1,24 @@
-/** The page's end of the protocol: sends what the visitor wants, and turns reports into state. */
+/**
+ * The page's end of the protocol: sends what the visitor wants, and turns reports into state. It is
+ * longer than 400 lines because every message of the protocol has its few lines here.
+ */
 import { SHIPPED } from "../models/shipped.js";
 import type { Command, Look, PuzzleFile, PuzzleFileInfo, Report } from "../protocol.js";
 import { EXAMPLE } from "../puzzles/mirror_example.js";
 import { formatPlace, sameRun, type RunConfig } from "../run_config.js";
-import { addTraining, curves, curvesChanged, emptyCurves, curvesUntil, type Curves } from "./curves.js";
+import {
+  addChange,
+  addTraining,
+  curves,
+  curvesChanged,
+  emptyCurves,
+  curvesUntil,
+  type Curves,
+} from "./curves.js";
 import { claim, forget, keepCheckpoint, keptCheckpoint, nameRun, type KeptRun } from "./kept_runs.js";
 import {
   adapter,
+  attention,
   census,
   compiling,
   draft,
@@ -14,6 +26,7 @@ import {
   failure,
   figuresWanted,
   lost,
+  making,
   models,
   notice,
   participations,
@@ -36,8 +49,16 @@ import {
 } from "./page_state.js";
 import { download } from "./download.js";
 import { fileOfRun, nameOfPuzzles, receivePuzzles, takePuzzleFile } from "./own_puzzles.js";
-import { bytesOfShown, connectFiles, fileAnswered } from "./files.js";
-import { askForCensus, connectLooks, receiveThought, think, thinkAgain, watch } from "./thinking.js";
+import { bytesOfShown, connectFiles, fileAnswered, noteOf } from "./files.js";
+import {
+  askForCensus,
+  connectLooks,
+  receiveNew,
+  receiveThought,
+  think,
+  thinkAgain,
+  watch,
+} from "./thinking.js";
 
 let worker: Worker | null = null;
 /** Seconds of training in this run before the last start. */
@@ -80,6 +101,7 @@ export function restart(): void {
   models.value = { run: null, file: null };
   census.value = null;
   states.value = null;
+  attention.value = null;
   phase.value = "preparing";
 }
 
@@ -311,10 +333,7 @@ function receive(report: Report): void {
     case "changed": {
       const { step: at, lr, exploration } = report;
       settings.value = { lr, exploration };
-      // Of several changes between two steps the last one counts.
-      const { changes } = curves.current;
-      if (changes.at(-1)?.step === at) changes.pop();
-      changes.push({ step: at, lr, exploration });
+      addChange(curves.current, { step: at, lr, exploration });
       curvesChanged.value++;
       return;
     }
@@ -333,6 +352,9 @@ function receive(report: Report): void {
       receiveThought(twin, { source, step, inputs, thought });
       return prepareAfterThought();
     }
+    case "attention":
+      attention.value = report;
+      return;
     case "census":
       if (report.source === watched.value || report.source === "file")
         census.value = { source: report.source, step: report.step, census: report.census };
@@ -365,6 +387,8 @@ function receive(report: Report): void {
       return;
     case "puzzles":
       return receivePuzzles(report);
+    case "made":
+      return receiveNew(report);
     case "which":
       return fileAnswered(report);
     case "refused":
@@ -374,6 +398,7 @@ function receive(report: Report): void {
           ? `This file cannot be opened: ${report.failure.message}`
           : `This cannot be done: ${report.failure.message}`;
       profiling.value = false;
+      making.value = false;
       return prepareAfterThought();
     case "failure":
       if (report.failure.code === "adapter") unsupported.value = true;
@@ -383,9 +408,6 @@ function receive(report: Report): void {
       return;
   }
 }
-
-const noteOf = (name: string, notes: readonly string[]): string =>
-  `${name} is open.${notes.length > 0 ? ` To know: ${notes.join("; ")}.` : ""}`;
 
 /** Whether options wait to be applied. */
 export const isChanged = (): boolean => !sameRun(draft.value, run.value);

@@ -68,6 +68,12 @@ export function addTraining(
     }
 }
 
+/** Notes a change by the visitor. Of several changes between two steps the last one counts. */
+export function addChange({ changes }: Curves, change: Change): void {
+  if (changes.at(-1)?.step === change.step) changes.pop();
+  changes.push(change);
+}
+
 /** The curves as far as a step: what a run that goes on from a checkpoint has. */
 export function curvesUntil(from: Curves, step: number): Curves {
   const result = emptyCurves();

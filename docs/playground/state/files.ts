@@ -48,3 +48,7 @@ export function fileAnswered(how: "shown" | "refused" | Extract<Report, { type: 
 /** The bytes of the file whose model is shown; null if there is none. */
 export const bytesOfShown = async (): Promise<Uint8Array<ArrayBuffer> | null> =>
   shown && new Uint8Array(await shown.arrayBuffer());
+
+/** What is said of an opened file. */
+export const noteOf = (name: string, notes: readonly string[]): string =>
+  `${name} is open.${notes.length > 0 ? ` To know: ${notes.join("; ")}.` : ""}`;

@@ -1,5 +1,6 @@
 /** What the page knows and shows, as signals: views read them, `client.ts` and the visitor's actions write them. */
 import { computed, signal } from "@preact/signals";
+import type { AttentionMaps } from "../../../hrm/thinking/attention_weights.js";
 import type { Census } from "../../../hrm/thinking/census.js";
 import type { Thought } from "../../../hrm/thinking/thoughts.js";
 import type { Scores } from "../../../hrm/training/evaluation.js";
@@ -16,6 +17,8 @@ export interface Puzzle {
   readonly label: Int32Array | null;
   /** Its number among the held-out puzzles of a model, from 0; null for the visitor's own. */
   readonly index: number | null;
+  /** What a puzzle is that was made for the visitor, in a sentence. */
+  readonly made?: string;
 }
 
 /** A thought with the puzzle and the weights that it belongs to. */
@@ -61,9 +64,20 @@ export const task = computed<Task | null>(() => {
   return info ? (findTask(info.task) ?? null) : null;
 });
 export const puzzle = signal<Puzzle | null>(null);
+/** A new puzzle is being made. */
+export const making = signal(false);
 export const thought = signal<ShownThought | null>(null);
 /** The same puzzle with the initial weights. */
 export const twin = signal<ShownThought | null>(null);
+/** The cell whose attention is shown; null if the visitor points at none. */
+export const attended = signal<number | null>(null);
+/** Where cells attend, with the puzzle and the weights that it belongs to. */
+export const attention = signal<{
+  readonly source: Source;
+  readonly step: number;
+  readonly inputs: Int32Array;
+  readonly maps: AttentionMaps | null;
+} | null>(null);
 /** Update that the board shows, counted over all segments from 0; -1 for the puzzle before the first. */
 export const cursor = signal(-1);
 export const playing = signal(false);

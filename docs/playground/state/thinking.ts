@@ -2,10 +2,12 @@
 import { effect, untracked } from "@preact/signals";
 import type { Thought } from "../../../hrm/thinking/thoughts.js";
 import type { Task } from "../../../hrm/puzzles/tasks/task.js";
-import type { Look, ModelInfo, Source } from "../protocol.js";
+import type { Look, ModelInfo, Report, Source } from "../protocol.js";
 import {
+  attended,
   cursor,
   figuresWanted,
+  making,
   model,
   models,
   phase,
@@ -37,6 +39,8 @@ let searchEnds = 0;
 let secondBest = 0;
 /** The visitor moved the scrubber: a new thought about the same puzzle keeps its place. */
 let held = false;
+/** The held-out puzzle that was shown last, from 0. */
+let lastHeld = -1;
 /** The model of a file whose census was asked for. */
 let counted: ModelInfo | null = null;
 
@@ -44,6 +48,8 @@ let counted: ModelInfo | null = null;
 export function connectLooks(send: (look: Look) => void): void {
   ask = send;
   inFlight = false;
+  attentionAsked = null;
+  making.value = false;
 }
 
 /** The number of updates of the thought on the board; 0 without one. */
@@ -64,8 +70,12 @@ export function showHeld(index: number): void {
   const [info, rules] = [model.value, task.value];
   if (!info || !rules || info.held.count === 0) return;
   searching = 0;
-  show(heldPuzzle(info, index % info.held.count, rules.length));
+  lastHeld = index % info.held.count;
+  show(heldPuzzle(info, lastHeld, rules.length));
 }
+
+/** The held-out puzzle after the one that was shown last, from 0. */
+export const nextHeld = (): number => lastHeld + 1;
 
 /** Looks for a held-out puzzle that the watched model solves, but not in its first segment. */
 export function showFitting(): void {
@@ -83,6 +93,30 @@ export function show(next: Puzzle): void {
   think();
 }
 
+/** Asks for a new puzzle like the one on the board, or a harder one. */
+export function wantNew(harder: boolean): void {
+  const [shown, rules] = [puzzle.value, task.value];
+  if (!shown || !rules || making.value) return;
+  making.value = true;
+  const [low, high] = crypto.getRandomValues(new Uint32Array(2));
+  const seed = low! + (high! % 2 ** 21) * 2 ** 32;
+  ask({ type: "make", task: rules.name, inputs: shown.inputs, harder, seed });
+}
+
+/** Puts a new puzzle on the board, unless the board shows another one by now. */
+export function receiveNew({
+  task: name,
+  from,
+  inputs,
+  label,
+  text,
+}: Extract<Report, { type: "made" }>): void {
+  making.value = false;
+  if (task.value?.name !== name || !puzzle.value || !same(from, puzzle.value.inputs)) return;
+  searching = 0;
+  show({ inputs, label, index: null, made: text });
+}
+
 /** The visitor moves the scrubber. */
 export function scrub(update: number): void {
   const shown = thought.value;
@@ -91,6 +125,30 @@ export function scrub(update: number): void {
   searching = 0;
   cursor.value = Math.max(-1, Math.min(update, updatesOf(shown.thought) - 1));
 }
+
+/** The attention that was asked for: about which puzzle, of which model and step. */
+let attentionAsked: ShownThought | null = null;
+
+/** The visitor points at a cell, or moves to it: where does it attend? */
+export function attend(cell: number | null): void {
+  attended.value = cell;
+  if (cell !== null) askForAttention();
+}
+
+/** Asks once for each thought that somebody looks at. */
+function askForAttention(): void {
+  const shown = thought.value;
+  if (!shown || shown === attentionAsked || phase.value === "failed") return;
+  attentionAsked = shown;
+  ask({ type: "attention", source: shown.source, inputs: shown.inputs });
+}
+
+/** Whether maps belong to a puzzle and a model. */
+export const isOf = (
+  maps: Pick<ShownThought, "source" | "inputs"> | null,
+  shown: ShownThought | null,
+): boolean =>
+  maps !== null && shown !== null && maps.source === shown.source && same(maps.inputs, shown.inputs);
 
 /** Asks for a thought about the puzzle on the board. */
 export function think(): void {
@@ -179,6 +237,7 @@ export function receiveThought(isTwin: boolean, next: ShownThought): void {
   const before = thought.value;
   const isNew = before?.source !== next.source || !same(before.inputs, next.inputs);
   thought.value = next;
+  if (attended.value !== null) askForAttention();
   const last = updatesOf(next.thought) - 1;
   if (!isNew) cursor.value = held ? Math.min(cursor.value, last) : last;
   else if (phase.value === "training" || matchMedia("(prefers-reduced-motion: reduce)").matches)

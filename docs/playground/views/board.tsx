@@ -13,8 +13,8 @@ import {
   setCell,
   undo,
 } from "../puzzles/editor.js";
-import { cursor, puzzle, task, thought } from "../state/page_state.js";
-import { boardAt } from "../state/thinking.js";
+import { attended, cursor, puzzle, task, thought } from "../state/page_state.js";
+import { attend, boardAt } from "../state/thinking.js";
 
 /** What a board shows of one cell. */
 export interface CellState {
@@ -88,6 +88,9 @@ function takeBack(event: KeyboardEvent): boolean {
 const boundary = (rules: Task, cell: number, other: number | null): string =>
   other === null ? "none" : boxOf(rules, cell) === boxOf(rules, other) ? "thin" : "box";
 
+/** The cell that keys go on from. */
+const focusCell = (own: boolean): number => (own ? chosenCell.value : (attended.value ?? 0));
+
 function Cell({ rules, cell, state, own }: { rules: Task; cell: number; state: CellState; own: boolean }) {
   const { columns, length } = rules;
   const { text, kind, spoken } = lookOf(rules, state.token);
@@ -99,6 +102,7 @@ function Cell({ rules, cell, state, own }: { rules: Task; cell: number; state: C
     state.broken && "broken",
     state.overwritten && "overwritten",
     own && cell === chosenCell.value && "chosen",
+    !own && cell === attended.value && "attended",
   ];
   const words = [
     `row ${Math.floor(cell / columns) + 1}, column ${(cell % columns) + 1}: ${spoken}`,
@@ -112,12 +116,11 @@ function Cell({ rules, cell, state, own }: { rules: Task; cell: number; state: C
       data-cell={cell}
       data-token={state.token}
       style={{ "--confidence": state.confidence.toFixed(3) }}
-      {...(own && {
-        role: "gridcell",
-        tabIndex: cell === chosenCell.value ? 0 : -1,
-        onFocus: () => (chosenCell.value = cell),
-        "aria-label": words.filter(Boolean).join(", "),
-      })}
+      role="gridcell"
+      tabIndex={cell === focusCell(own) ? 0 : -1}
+      onFocus={() => (own ? (chosenCell.value = cell) : attend(cell))}
+      aria-label={words.filter(Boolean).join(", ")}
+      {...(!own && { onPointerEnter: () => attend(cell) })}
     >
       <span>{text}</span>
       {state.given && kind === "symbol" && <Lock />}
@@ -176,14 +179,7 @@ function EditedBoard({ rules, cells, label }: { rules: Task; cells: readonly Cel
         onPointerMove: (event: PointerEvent) => event.buttons === 1 && draw(event),
       })}
     >
-      {Array.from({ length: rows }, (_, row) => (
-        <div role="row" key={row}>
-          {Array.from({ length: columns }, (_, column) => {
-            const cell = row * columns + column;
-            return <Cell key={cell} {...{ rules, cell, state: cells[cell]!, own: true }} />;
-          })}
-        </div>
-      ))}
+      <Rows {...{ rules, cells }} own />
     </div>
   );
 }
@@ -196,18 +192,46 @@ export function Board() {
   const cells = cellStates(rules, inputs);
   const label = `${own ? "Your puzzle" : "Puzzle"}: ${describe(rules, cells)}`;
   if (own) return <EditedBoard {...{ rules, cells, label }} />;
+  return <WatchedBoard {...{ rules, cells, label }} />;
+}
+
+/** A board to look at; its cells take the focus one at a time, for those who want to know where a cell attends. */
+function WatchedBoard({ rules, cells, label }: { rules: Task; cells: readonly CellState[]; label: string }) {
+  const grid = useRef<HTMLDivElement>(null);
   return (
     <div
       class="board"
       id="board"
-      role="img"
+      role="grid"
+      aria-readonly="true"
       aria-label={label}
       style={{ "--rows": rules.rows, "--columns": rules.columns }}
+      ref={grid}
+      onKeyDown={(event) => {
+        const to = moveTo(event.key, Number((event.target as HTMLElement).dataset["cell"]), rules);
+        if (to === undefined) return;
+        grid.current?.querySelector<HTMLElement>(`[data-cell="${to}"]`)?.focus();
+        event.preventDefault();
+      }}
     >
-      {cells.map((state, cell) => (
-        <Cell key={cell} {...{ rules, cell, state, own: false }} />
-      ))}
+      <Rows {...{ rules, cells }} own={false} />
     </div>
+  );
+}
+
+function Rows({ rules, cells, own }: { rules: Task; cells: readonly CellState[]; own: boolean }) {
+  const { rows, columns } = rules;
+  return (
+    <>
+      {Array.from({ length: rows }, (_, row) => (
+        <div role="row" key={row}>
+          {Array.from({ length: columns }, (_, column) => {
+            const cell = row * columns + column;
+            return <Cell key={cell} {...{ rules, cell, state: cells[cell]!, own }} />;
+          })}
+        </div>
+      ))}
+    </>
   );
 }
 

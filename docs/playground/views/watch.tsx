@@ -19,11 +19,27 @@ import {
 } from "../puzzles/editor.js";
 import { familyOf } from "../../../hrm/drawing/cells.js";
 import { toolsOf } from "../puzzles/cells.js";
+import type { Task } from "../../../hrm/puzzles/tasks/task.js";
 import { hardness } from "../puzzles/judge.js";
+import { canMake } from "../puzzles/task_kinds.js";
+import type { ModelInfo } from "../protocol.js";
 import { SHIPPED } from "../models/shipped.js";
 import { goOn, writeAddress } from "../state/client.js";
-import { cursor, model, models, puzzle, score, step, task, thought, watched } from "../state/page_state.js";
-import { heldPuzzle, labelOf, showHeld, solvedAfter, watch } from "../state/thinking.js";
+import {
+  cursor,
+  making,
+  model,
+  models,
+  puzzle,
+  score,
+  step,
+  task,
+  thought,
+  watched,
+  type Puzzle,
+} from "../state/page_state.js";
+import { heldPuzzle, labelOf, nextHeld, showHeld, solvedAfter, wantNew, watch } from "../state/thinking.js";
+import { AttentionMapsPanel } from "./attention.js";
 import { Board } from "./board.js";
 import { Caption, Scrubber } from "./scrubber.js";
 import { Sparkline } from "./sparkline.js";
@@ -35,8 +51,9 @@ export function Watch() {
       <div class="stage">
         <Board />
         <Scrubber />
-        <Legend />
         <PuzzleTools />
+        <AttentionMapsPanel />
+        <Legend />
       </div>
       <div class="story">
         <h2 id="watch-title">A slow planner and a fast worker take turns. Watch the answer improve.</h2>
@@ -77,7 +94,7 @@ export function Levels() {
 /** How many rounds the answer took. */
 function Verdict() {
   const [shown, rules] = [thought.value, task.value];
-  if (!shown || !rules) return null;
+  if (!shown || !rules) return <p class="verdict" />;
   const { segments } = shown.thought;
   const verdicts = Array.from({ length: segments }, (_, s) => solvedAfter(rules, shown, s, labelOf(shown)));
   const first = verdicts.indexOf(true);
@@ -104,14 +121,20 @@ function Verdict() {
 /** Which of two models is on the board. */
 function WhichModel() {
   const { run, file } = models.value;
-  if (!file) return null;
-  const shipped = file.name === SHIPPED.file;
+  // Its place is kept until the model is there, so that nothing below jumps.
+  const shipped = !file || file.name === SHIPPED.file;
   return (
     <fieldset class="which">
       <legend>Whose thoughts you see</legend>
       <label>
-        <input type="radio" name="source" checked={watched.value === "file"} onChange={() => watch("file")} />
-        {shipped ? "A model trained earlier" : file.name}
+        <input
+          type="radio"
+          name="source"
+          checked={watched.value === "file"}
+          disabled={!file}
+          onChange={() => watch("file")}
+        />
+        {file && !shipped ? file.name : "A model trained earlier"}
       </label>
       <label>
         <input
@@ -123,7 +146,8 @@ function WhichModel() {
         />
         The one that you train here
       </label>
-      {watched.value === "file" && (
+      {!file && watched.value === "file" && <p class="soft">Opening it…</p>}
+      {watched.value === "file" && file && (
         <p class="soft" id="origin">
           {shipped ? (
             <>
@@ -140,7 +164,7 @@ function WhichModel() {
           )}
         </p>
       )}
-      {watched.value === "file" && file.run && (
+      {watched.value === "file" && file?.run && (
         <button type="button" id="go-on" onClick={() => void goOn()}>
           Go on training it from step {file.step.toLocaleString("en")}
         </button>
@@ -216,36 +240,30 @@ const MARKS = [
 function PuzzleTools() {
   const dialogText = useRef<HTMLTextAreaElement>(null);
   const [rules, info, shown] = [task.value, model.value, puzzle.value];
-  if (!rules || !info) return <div class="tools" />;
+  if (!rules || !info) return <div class="tools waiting" />;
   if (editing.value) return <EditTools text={dialogText} />;
+  const makes = canMake(rules);
   const go = (index: number): void => {
     showHeld(index);
     writeAddress();
   };
-  const harder = (): void => {
-    const level = (p: typeof shown): number => (p?.label ? hardness(rules, p.inputs, p.label) : 0);
-    const now = level(shown);
-    let best = -1;
-    let least = Infinity;
-    let hardest = 0;
-    for (let i = 0; i < info.held.count; i++) {
-      const value = level(heldPuzzle(info, i, rules.length));
-      if (value > now && value < least) [least, best] = [value, i];
-      if (value > level(heldPuzzle(info, hardest, rules.length))) hardest = i;
-    }
-    go(best >= 0 ? best : hardest);
-  };
+  const busy = making.value || (!makes && info.held.count === 0);
   return (
     <div class="tools">
       <button
         type="button"
         id="another"
-        aria-disabled={info.held.count === 0}
-        onClick={() => go((shown?.index ?? -1) + 1)}
+        aria-disabled={busy}
+        onClick={() => (makes ? wantNew(false) : go(nextHeld()))}
       >
         Another puzzle
       </button>
-      <button type="button" id="harder" aria-disabled={info.held.count === 0} onClick={harder}>
+      <button
+        type="button"
+        id="harder"
+        aria-disabled={busy}
+        onClick={() => (makes ? wantNew(true) : go(harderIndex(info, rules, shown)))}
+      >
         A harder one
       </button>
       {toolsOf(rules).length > 0 && (
@@ -253,13 +271,35 @@ function PuzzleTools() {
           Make your own
         </button>
       )}
-      {shown?.index !== null && shown && (
-        <span class="soft" id="puzzle-number">
-          puzzle {shown.index + 1} of {info.held.count}
-        </span>
+      <p class="soft" id="puzzle-number" role="status">
+        {making.value
+          ? "Making a puzzle…"
+          : shown && shown.index !== null
+            ? `puzzle ${shown.index + 1} of ${info.held.count}`
+            : shown?.made}
+      </p>
+      {makes && info.held.count > 0 && (
+        <button type="button" class="link" id="next-held" onClick={() => go(nextHeld())}>
+          {info.held.unseen ? "Next one that it never saw" : "Next one of the list"}
+        </button>
       )}
     </div>
   );
+}
+
+/** The next harder of the held-out puzzles, or the hardest. */
+function harderIndex(info: ModelInfo, rules: Task, shown: Puzzle | null): number {
+  const level = (p: Puzzle | null): number => (p?.label ? hardness(rules, p.inputs, p.label) : 0);
+  const now = level(shown);
+  let best = -1;
+  let least = Infinity;
+  let hardest = 0;
+  for (let i = 0; i < info.held.count; i++) {
+    const value = level(heldPuzzle(info, i, rules.length));
+    if (value > now && value < least) [least, best] = [value, i];
+    if (value > level(heldPuzzle(info, hardest, rules.length))) hardest = i;
+  }
+  return best >= 0 ? best : hardest;
 }
 
 function EditTools({ text }: { text: { current: HTMLTextAreaElement | null } }) {

@@ -1,9 +1,11 @@
 /** Answers looks at files of puzzles, at planned runs, and at the programs of the run. */
-import { EngineError, type Device } from "../../../engine/index.js";
+import { EngineError, UsageError, type Device } from "../../../engine/index.js";
 import { FileFormatError } from "../../../hrm/files/file_format_error.js";
 import type { Preset } from "../../../hrm/training/presets.js";
 import type { Session } from "../../../hrm/training/session.js";
 import type { Look, PuzzleFile, Report } from "../protocol.js";
+import { findTask } from "../../../hrm/puzzles/tasks/registry.js";
+import { newPuzzle, textOfNew } from "../puzzles/new_puzzle.js";
 import { estimateRun } from "./estimate.js";
 import type { Subject } from "./subject.js";
 import { readPuzzles } from "./own_puzzles.js";
@@ -25,12 +27,28 @@ export async function lookAround(
   switch (look.type) {
     case "puzzles":
       return lookAtPuzzles(look.file);
+    case "make":
+      return makePuzzle(look);
     case "estimate":
       return { type: "estimate", estimate: await estimateRun(device.target, look.run, run) };
     case "programs":
       return run && { type: "programs", programs: shownPrograms(run.session.trainer) };
     case "profile":
       return run && profile(run);
+  }
+}
+
+function makePuzzle({ task: name, inputs, harder, seed }: Extract<Look, { type: "make" }>): Report {
+  const task = findTask(name)!;
+  try {
+    const { label, ...made } = newPuzzle(task, { inputs, harder, seed })!;
+    return {
+      ...{ type: "made", task: name, from: inputs, inputs: made.inputs, label },
+      text: textOfNew(task, made, harder),
+    };
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    return { type: "refused", failure: { code: "other", message: error.message } };
   }
 }
 

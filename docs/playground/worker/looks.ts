@@ -28,6 +28,14 @@ export async function answerLook(
     made.states ??= await (await import("./state_watch.js")).watchStates(subject);
     return { type: "states", source, step, states: await made.states.look() };
   }
+  if (look.type === "attention") {
+    const { inputs } = look;
+    // What follows attention is loaded by those who ask where a cell looks.
+    const { attends, createAttentionRecorder } = await import("../../../hrm/thinking/attention_maps.js");
+    if (!attends(config)) return { type: "attention", source, step, inputs, maps: null };
+    made.attention ??= await createAttentionRecorder({ device, target, config, weights });
+    return { type: "attention", source, step, inputs, maps: await made.attention.record(inputs) };
+  }
   const twin = look.type === "twin";
   if (twin) made.twin ??= await twinOf(subject);
   else made.thinker ??= await createThinker({ device, target, config, weights });
@@ -61,6 +69,7 @@ export function freeSubject({ made, weights }: Subject, own: boolean): void {
   made.thinker?.destroy();
   made.census?.destroy();
   made.states?.destroy();
+  made.attention?.destroy();
   made.twin?.destroy();
   const free = [...(made.twin?.weights.values() ?? []), ...(own ? weights.values() : [])];
   for (const variable of free) variable.destroy();

@@ -3,6 +3,7 @@ import type { Device, Target } from "../../../engine/index.js";
 import type { HrmConfig } from "../../../hrm/model/config.js";
 import type { Weights } from "../../../hrm/model/parameters.js";
 import { takePuzzles, type PuzzleSet } from "../../../hrm/puzzles/puzzle_set.js";
+import type { AttentionRecorder } from "../../../hrm/thinking/attention_maps.js";
 import type { Censor } from "../../../hrm/thinking/census.js";
 import type { Thinker } from "../../../hrm/thinking/thoughts.js";
 import type { States } from "../reports.js";
@@ -29,6 +30,7 @@ export interface Subject {
   /** What was compiled to look at it. */
   readonly made: {
     thinker?: Thinker;
+    attention?: AttentionRecorder;
     twin?: Thinker & { weights: Weights };
     census?: Censor;
     states?: StateWatch;

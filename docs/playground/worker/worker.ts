@@ -80,7 +80,18 @@ scope.onmessage = ({ data }) => {
 };
 
 const isLook = (message: Command | Look): message is Look =>
-  ["think", "twin", "census", "states", "puzzles", "estimate", "programs", "profile"].includes(message.type);
+  [
+    "think",
+    "twin",
+    "attention",
+    "census",
+    "states",
+    "make",
+    "puzzles",
+    "estimate",
+    "programs",
+    "profile",
+  ].includes(message.type);
 
 /** The first lane: commands first, then the run's next event; it sleeps if there is neither. */
 async function live(): Promise<never> {
