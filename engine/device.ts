@@ -199,9 +199,10 @@ export class Device implements Allocator {
   /**
    * The loss of the device if that explains an error, else the error. A lost device fails calls in many ways, some of them
    * before it reports the loss.
+   * @param patience milliseconds to wait for the report
    */
-  async lossOr(error: unknown): Promise<unknown> {
-    const tick = new Promise<null>((resolve) => setTimeout(() => resolve(null), 10));
+  async lossOr(error: unknown, patience = 10): Promise<unknown> {
+    const tick = new Promise<null>((resolve) => setTimeout(() => resolve(null), patience));
     const lost = this.#late instanceof DeviceLostError ? this.#late : await Promise.race([this.lost, tick]);
     return lost ?? error;
   }
@@ -354,15 +355,10 @@ export class Device implements Allocator {
         await mapped;
       } catch (cause) {
         await this.settle();
-        throw await this.lossOr(
-          new GpuError(
-            "internal",
-            `Reading ${bytes} bytes of ${source.label} back failed: ${String(cause)}`,
-            {
-              cause,
-            },
-          ),
-        );
+        const message = `Reading ${bytes} bytes of ${source.label} back failed: ${String(cause)}`;
+        // Only the end of the device cancels the mapping of a buffer that nobody else has. A busy browser reports it late.
+        const cancelled = cause instanceof Error && cause.name === "AbortError";
+        throw await this.lossOr(new GpuError("internal", message, { cause }), cancelled ? 2000 : 10);
       }
       const copy = staging.getMappedRange(0, size).slice(0, bytes);
       staging.unmap();

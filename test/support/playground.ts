@@ -162,10 +162,13 @@ export async function accessibilityProblems(page: Page): Promise<string[]> {
   if (!(await page.evaluate(() => "axe" in globalThis))) await page.evaluate(await axe);
   return page.evaluate(async () => {
     interface Found {
-      readonly violations: { id: string; help: string; nodes: { html: string }[] }[];
+      readonly violations: { id: string; help: string; nodes: { html: string; failureSummary?: string }[] }[];
     }
     const { axe } = globalThis as unknown as { axe: { run(options: object): Promise<Found> } };
     const { violations } = await axe.run({ resultTypes: ["violations"] });
-    return violations.map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map((n) => n.html).join(" | ")}`);
+    return violations.map(
+      ({ id, help, nodes }) =>
+        `${id}: ${help}: ${nodes.map((n) => `${n.html} ${n.failureSummary ?? ""}`).join(" | ")}`,
+    );
   });
 }
