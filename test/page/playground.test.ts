@@ -7,7 +7,7 @@ import type { Page } from "puppeteer";
 import { decodeCheckpoint } from "../../hrm/files/checkpoints/checkpoint.js";
 import { sudokuSolver } from "../../hrm/puzzles/tasks/sudoku_solver.js";
 import { sudokuTask } from "../../hrm/puzzles/tasks/sudoku.js";
-import { layoutShift, smallTargets, takePictures } from "../support/page_layout.js";
+import { layoutShift, takePictures } from "../support/page_layout.js";
 import {
   accessibilityProblems,
   cellsOf,
@@ -225,13 +225,6 @@ describe("playground @slow", function () {
     await page.waitForSelector(".memory-plan rect");
     expect(await accessibilityProblems(page)).to.deep.equal([]);
     await takePictures(page);
-    // Not by the viewport's `hasTouch`, which loads the page again.
-    const session = await page.createCDPSession();
-    await session.send("Emulation.setTouchEmulationEnabled", { enabled: true });
-    await page.setViewport({ width: 360, height: 740 });
-    console.log(`controls below 44 px by finger: ${(await smallTargets(page)).join("; ") || "none"}`);
-    await session.send("Emulation.setTouchEmulationEnabled", { enabled: false });
-    await page.setViewport({ width: 1280, height: 800 });
   });
 
   it("trains, pauses and goes on by keyboard, keeps a run whose options change, and saves it", async () => {

@@ -1,4 +1,4 @@
-/** How the page is laid out: pictures of it, what jumps, and what a finger can hit. */
+/** How the page is laid out: pictures of it, and what jumps. */
 import { expect } from "chai";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
@@ -29,6 +29,10 @@ export async function takePictures(page: Page): Promise<void> {
       await page.screenshot({ path: join(pictures, name), fullPage: true });
     }
   }
+  // The tests that share the page see it in its usual size and colours.
+  await session.send("Emulation.setEmulatedMedia", { features: [] });
+  await session.detach();
+  await page.setViewport({ width: 1280, height: 800 });
 }
 
 /** Until the picture in three dimensions has the width and the colours of the page. */
@@ -80,18 +84,3 @@ export const layoutShift = (page: Page): Promise<number> =>
         setTimeout(() => resolve(sum(observer.takeRecords())), 200);
       }),
   );
-
-/** What a finger can hardly hit: controls below 44 px, if they do not stand within a sentence. */
-export const smallTargets = (page: Page): Promise<string[]> =>
-  page.evaluate(() => {
-    if (!matchMedia("(pointer: coarse)").matches) return ["no touch device"];
-    const controls = [...document.querySelectorAll("button, select, summary, input, textarea")];
-    return controls.flatMap((control) => {
-      const target = control.matches("[type=radio], [type=checkbox]") ? control.closest("label")! : control;
-      const { width, height } = target.getBoundingClientRect();
-      const isHidden = width === 0 || getComputedStyle(control).visibility === "hidden";
-      return isHidden || (width >= 43.5 && height >= 43.5)
-        ? []
-        : [`${target.outerHTML.slice(0, 90)}: ${width.toFixed(0)} by ${height.toFixed(0)}`];
-    });
-  });
