@@ -19,7 +19,7 @@ export interface NewPuzzle {
   readonly harder: boolean;
 }
 
-/** What to make. */
+/** A wish for a new puzzle: the one that it resembles, and how. */
 export interface Wish {
   /** The puzzle before, whose number of givens or of moves counts. */
   readonly inputs: Int32Array;
@@ -78,7 +78,7 @@ const asPuzzle = ({ input, label }: PuzzleRecord): Pick<NewPuzzle, "inputs" | "l
   label,
 });
 
-/** What a new puzzle is, in words. */
+/** Describes a new puzzle in a sentence for the visitor. */
 export function textOfNew(
   task: Task,
   { amount, harder }: Pick<NewPuzzle, "amount" | "harder">,

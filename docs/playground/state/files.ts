@@ -49,6 +49,6 @@ export function fileAnswered(how: "shown" | "refused" | Extract<Report, { type: 
 export const bytesOfShown = async (): Promise<Uint8Array<ArrayBuffer> | null> =>
   shown && new Uint8Array(await shown.arrayBuffer());
 
-/** What is said of an opened file. */
+/** The message that the page shows after it has opened a file. */
 export const noteOf = (name: string, notes: readonly string[]): string =>
   `${name} is open.${notes.length > 0 ? ` To know: ${notes.join("; ")}.` : ""}`;

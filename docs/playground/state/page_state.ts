@@ -17,7 +17,7 @@ export interface Puzzle {
   readonly label: Int32Array | null;
   /** Its number among the held-out puzzles of a model, from 0; null for the visitor's own. */
   readonly index: number | null;
-  /** What a puzzle is that was made for the visitor, in a sentence. */
+  /** A sentence that describes the puzzle, if the page made it for the visitor. */
   readonly made?: string;
 }
 

@@ -30,7 +30,7 @@ export async function answerLook(
   }
   if (look.type === "attention") {
     const { inputs } = look;
-    // What follows attention is loaded by those who ask where a cell looks.
+    // This module is loaded only if the visitor asks where a cell looks.
     const { attends, createAttentionRecorder } = await import("../../../hrm/thinking/attention_maps.js");
     if (!attends(config)) return { type: "attention", source, step, inputs, maps: null };
     made.attention ??= await createAttentionRecorder({ device, target, config, weights });

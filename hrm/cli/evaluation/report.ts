@@ -1,4 +1,4 @@
-/** What `hrm eval` prints of the answers. */
+/** Prints the scores and tables of `hrm eval`. */
 import type { Scores } from "../../training/evaluation.js";
 import { finishedRows, scoresOf, takeAnswers, type Answers } from "../../training/answers.js";
 import { chooseAnswers } from "../../training/image_votes.js";
@@ -34,7 +34,7 @@ export interface Evaluated {
   readonly all: Answers;
 }
 
-/** What was printed, for the files and the JSON object. */
+/** The printed figures, for the files and the JSON object. */
 export interface EvaluationReport extends Predictions {
   readonly scores: Scores;
   /** The fields of the JSON object. */
@@ -141,7 +141,7 @@ function haltingText({ haltAbove }: Choice, haltOnly: boolean, cost: Cost | null
   return `${rule}: ${rowSegments} segments of rows were computed instead of ${ofRowSegments} (${formatPercent(1 - rowSegments / ofRowSegments)} saved, empty rows at the end counted)`;
 }
 
-/** What the rules say about the answers and about the puzzles. */
+/** How many answers obey the rules, and how many puzzles have several answers. */
 function describeRules(
   { name }: Task,
   count: number,

@@ -44,11 +44,11 @@ export const bandTable = (scores: readonly BandScores[]): string =>
     ]),
   );
 
-/** What a limit on the segments gives. */
+/** The scores if no puzzle may run more than `limit` segments. */
 export interface LimitRow {
   /** Segments that a puzzle may run. */
   readonly limit: number;
-  /** Puzzles that are right after so many segments; null if puzzles were stopped before. */
+  /** Puzzles whose answer is right if every puzzle runs `limit` segments; null if some puzzles stopped earlier. */
   readonly exact: number | null;
   /** Puzzles that are right where they stop, at the latest at the limit. */
   readonly exactStopping: number;

@@ -21,7 +21,7 @@ export interface SeedScores {
   readonly cellAccuracy: number;
 }
 
-/** What `--json` prints of several seeds. */
+/** The JSON object that `--json` prints after training several seeds. */
 export interface SeedsReport {
   readonly seeds: readonly SeedScores[];
   /** Over the seeds, each a share of the test puzzles; null before the first. */
