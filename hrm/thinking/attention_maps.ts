@@ -1,17 +1,10 @@
 /** Where each cell attends: queries and keys of the last layer of every update. attention_weights.ts makes weights of them. */
 import {
-  add,
-  assign,
   compile,
-  concat,
-  div,
-  equal,
   hostTensor,
   i32,
-  position,
   reshape,
   variable,
-  where,
   type Device,
   type Target,
   type Tensor,
@@ -25,6 +18,7 @@ import type { Weights } from "../model/parameters.js";
 import { rotaryAngles } from "../model/positions.js";
 import { evaluationSegment } from "../training/step.js";
 import type { AttentionMaps } from "./attention_weights.js";
+import { recordSegment } from "./segment_record.js";
 import { updateLevels } from "./thoughts.js";
 
 /** Follows one puzzle at a time with the weights as they are when asked. */
@@ -77,16 +71,7 @@ async function recorderOf({
       // One segment more than anyone asks for: the carry is reset by hand.
       const { segment } = evaluationSegment(model, carry, batch, 2 ** 30);
       const rows = segment.trace.inputs.map((read): Tensor => reshape(lastQkv(model, read), [1, stride]));
-      const here = equal(div(position([segments, width]), width), cursor);
-      assign(
-        record,
-        where(
-          here,
-          rows.reduce((a, b) => concat([a, b], 1)),
-          record,
-        ),
-      );
-      assign(cursor, add(cursor, 1));
+      recordSegment(record, cursor, rows);
       return {};
     },
     { name: "attention maps", target },

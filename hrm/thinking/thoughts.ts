@@ -1,17 +1,11 @@
 /** How an answer comes about: the board decoded after every update of both levels (paper, fig. 7). */
 import {
-  add,
-  assign,
   compile,
   concat,
-  div,
-  equal,
   hostTensor,
   i32,
-  position,
   reshape,
   variable,
-  where,
   type Device,
   type Target,
   type Tensor,
@@ -23,6 +17,7 @@ import { hasOneLatent, inferenceSegments, levelUpdates, type HrmConfig } from ".
 import { foresee, forwardResiduals, readOut, type Latents, modelOf } from "../model/model.js";
 import type { Weights } from "../model/parameters.js";
 import { evaluationSegment } from "../training/step.js";
+import { recordSegment } from "./segment_record.js";
 import { decodeLogits } from "./decode.js";
 
 /** Everything that happened while one puzzle was solved, update by update. */
@@ -116,10 +111,7 @@ async function thinkerOf({
         const row = (x: Tensor): Tensor => reshape(x, [1, x.size]);
         return concat([row(logits), row(qHalt), row(qContinue)], 1);
       });
-      const all = [...columns, forwardResiduals(start, segment)].reduce((a, b) => concat([a, b], 1));
-      const here = equal(div(position([most, width]), width), cursor);
-      assign(record, where(here, all, record));
-      assign(cursor, add(cursor, 1));
+      recordSegment(record, cursor, [...columns, forwardResiduals(start, segment)]);
       return {};
     },
     { name: "thinker", target },

@@ -1,23 +1,16 @@
 /** The states of both levels over all updates, for many puzzles at once (paper, figures 3 and 8). */
 import {
-  add,
-  assign,
   cast,
   compile,
-  concat,
-  div,
-  equal,
   hostTensor,
   i32,
   mean,
   notEqual,
   bitAnd,
   greaterEqual,
-  position,
   reshape,
   sum,
   variable,
-  where,
   type Device,
   type Target,
   type Tensor,
@@ -30,6 +23,7 @@ import { modelOf } from "../model/model.js";
 import type { Weights } from "../model/parameters.js";
 import type { PuzzleSet } from "../puzzles/puzzle_set.js";
 import { evaluationSegment } from "../training/step.js";
+import { recordSegment } from "./segment_record.js";
 import { updateLevels } from "./thoughts.js";
 
 /** States as means over the cells of the grid. */
@@ -107,16 +101,7 @@ async function recorderOf({
       const labelled = greaterEqual(start.labels, 0);
       const wrong = sum(bitAnd(labelled, notEqual(predictions, start.labels)), { axes: [1] });
       const all = [state(start.zL), state(start.zH), ...moved, row(cast(wrong, "f32"))];
-      const here = equal(div(position([segments, width]), width), cursor);
-      assign(
-        record,
-        where(
-          here,
-          all.reduce((a, b) => concat([a, b], 1)),
-          record,
-        ),
-      );
-      assign(cursor, add(cursor, 1));
+      recordSegment(record, cursor, all);
       return {};
     },
     { name: "recorder", target },
